@@ -1,6 +1,6 @@
-//! What a client may do at most, and how it is watched. A reload exchanges it
-//! while clients are connected, and all other settings before it: each session
-//! takes the new ones over with its next turn, and is woken for it.
+//! Limits and logging of clients. A reload replaces them while clients are connected,
+//! before all other settings: each session adopts the new ones with its next turn, and is
+//! woken for it.
 
 use std::{
     sync::{

@@ -13,9 +13,8 @@ pub fn default_limit() -> usize {
     process_limit().map_or(1 << 30, |bytes| bytes / 2)
 }
 
-/// Bytes of memory that this process may use: the least of the machine's, the
-/// control groups' and the process's own limits; `None` if the system does not
-/// tell.
+/// Bytes of memory that this process may use: the least of the machine's, the control
+/// groups' and the process's own limits; `None` if the system does not report them.
 pub fn process_limit() -> Option<usize> {
     let limits = [
         machine_memory(),

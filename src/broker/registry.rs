@@ -1,8 +1,7 @@
-//! Who is connected, who was, and what both moved in total.
+//! Open connections, recently closed ones, and the traffic totals of both.
 //!
-//! Totals are not counted a second time: they are the sum over the open
-//! connections and what the closed ones left behind. The server registers
-//! connections, monitoring reads.
+//! Totals are not counted a second time: they are the sum over the open connections and
+//! what the closed ones left behind. The server registers connections, monitoring reads.
 
 pub mod closed;
 mod moved_totals;
@@ -41,7 +40,7 @@ use crate::{
 /// Readers noted between two ticks of the recorder.
 const NOTICED_MAX: usize = 64;
 
-/// Closed connections that are asked for somebody's name, the latest first.
+/// Closed connections that are searched for a client's name, the latest first.
 const LATELY_CLOSED_MAX: usize = 256;
 
 /// All connections, by the kind of their peers.
@@ -55,7 +54,7 @@ pub struct Registry {
     making_room: Mutex<()>,
     /// Connections that moved something since totals were last added up.
     moved: Arc<MovedList>,
-    /// Readers that publishers found behind, until the recorder takes them.
+    /// Readers that publishers found behind, until the recorder inspects them.
     noticed: Mutex<Vec<Arc<Connection>>>,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
@@ -83,7 +82,7 @@ struct OfKind {
 }
 
 impl Inner {
-    /// Takes a connection out, and keeps what it leaves behind; returns what it moved.
+    /// Removes a connection, and keeps its record; returns its traffic.
     fn leave(&mut self, connection: &Connection, account: &str, end: CloseReason) -> Traffic {
         let of = &mut self.of[connection.kind];
         of.open.remove(&connection.cid);
@@ -163,8 +162,7 @@ impl Registry {
         self.inner.lock().of[kind].open.len()
     }
 
-    /// Takes out a connection that has ended, and is not remembered among the closed
-    /// ones.
+    /// Removes a connection that has ended, without a record among the closed ones.
     pub fn remove(&self, connection: &Connection, reason: CloseReason) {
         self.inner.lock().end(connection, "", reason);
     }
@@ -213,7 +211,7 @@ impl Registry {
         drop(freed);
     }
 
-    /// Drops a connection that nobody will ask for.
+    /// Drops a connection that needs no record.
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
         inner.leave(connection, "", CloseReason::ClientClosed);
@@ -230,7 +228,7 @@ impl Registry {
         self.inner.lock().of[kind].gone.troubles
     }
 
-    /// Notes readers that are behind, for the recorder to look at.
+    /// Notes readers that are behind, for the recorder to inspect.
     pub fn notice<'a>(&self, readers: impl Iterator<Item = &'a Arc<Connection>>) {
         let mut noticed = self.noticed.lock();
         for reader in readers {
@@ -253,7 +251,7 @@ impl Registry {
         self.inner.lock().find(cid).cloned()
     }
 
-    /// Who a connection is or was, in one word; `None` if it is long gone.
+    /// The name of an open or closed connection, in one word; `None` if its record is gone.
     pub fn who(&self, cid: u64) -> Option<String> {
         if let Some(connection) = self.find(cid) {
             return Some(connection.who());
@@ -266,8 +264,8 @@ impl Registry {
         Some(found.identity.who(found.peer))
     }
 
-    /// The same for many, by their ids; those that are long gone are left out. What
-    /// is closed is gone through once and not once for each.
+    /// The same for many, by their ids; those without a record are left out. The closed
+    /// connections are searched once and not once for each id.
     pub fn names(&self, cids: impl IntoIterator<Item = u64>) -> HashMap<u64, String> {
         let mut names: HashMap<u64, String> =
             cids.into_iter().map(|cid| (cid, String::new())).collect();

@@ -1,8 +1,8 @@
-//! What all accept loops share: waiting after a failed accept, and keeping file
-//! descriptors for those who need them most.
+//! What all accept loops share: waiting after a failed accept, and file descriptors
+//! reserved by priority.
 //!
-//! When descriptors run out, clients are refused first, then routes, then
-//! monitoring, so that an operator can still look and members still get in.
+//! When descriptors run out, clients are refused first, then routes, then monitoring, so
+//! that an operator still has monitoring and members can still connect.
 
 use std::{
     io,
@@ -24,10 +24,10 @@ use crate::telemetry::process::open_files_max;
 /// Waits after a failed accept: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Between two lines about accepts that go on failing.
+/// Interval between two log lines about accepts that keep failing.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often, and after which time each, it is looked whether a descriptor came free.
+/// Number of checks for a freed descriptor, and the time before each.
 const ROOM_TRIES: u32 = 20;
 const ROOM_WAIT: Duration = Duration::from_millis(1);
 
@@ -51,9 +51,9 @@ impl Port {
         }
     }
 
-    /// Whether `accepted` may be served. If it took one of the descriptors that are kept
-    /// for others, somebody who has not logged in is cut, and what was theirs is waited
-    /// for: so a burst does not run ahead of those that are to be closed for it.
+    /// Whether `accepted` may be served. If it uses one of the reserved descriptors, a
+    /// connection that has not logged in is cut, and its descriptor is waited for: so a
+    /// burst does not exceed what is being closed for it.
     pub async fn has_free_descriptor(
         self,
         accepted: &impl AsRawFd,
@@ -79,8 +79,8 @@ impl Port {
         let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
         let others = *BESIDE_SOCKETS.get_or_init(|| number);
         let taken = others.saturating_add(OPEN_SOCKETS.load(Ordering::Relaxed));
-        // The system gives the lowest free number: all below are taken. Where some
-        // below are free, the count tells how many are taken in all.
+        // The system assigns the lowest free number: all below are in use. Where some below
+        // are free, the count is the number in use.
         open_files_max().is_some_and(|max| self.is_beyond(number.max(taken), max))
     }
 
@@ -153,8 +153,8 @@ impl AcceptFailures {
         self.wait = RETRY.0;
     }
 
-    /// Tells of a failed accept now and then, and waits. Most likely the
-    /// descriptors are used up: some come free meanwhile.
+    /// Logs a failed accept at intervals, and waits. Most likely the descriptors are used
+    /// up, and some are freed meanwhile.
     pub async fn pause(&mut self, failure: &io::Error) {
         let now = Instant::now();
         if self.told.is_none_or(|told| now - told >= TELL_INTERVAL) {

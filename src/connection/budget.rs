@@ -26,7 +26,7 @@ pub struct Budget {
     room: AtomicUsize,
 }
 
-/// Where the limit of a budget comes from.
+/// Origin of a budget's limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LimitedBy {
     /// The setting.
@@ -53,8 +53,7 @@ impl Budget {
         Arc::new(Self::new(usize::MAX))
     }
 
-    /// Says how many bytes the process has left for queues: what all else holds
-    /// counts too.
+    /// Sets how many bytes of the process's memory remain for queues, after all other uses.
     pub fn set_room(&self, room: usize) {
         self.room.store(room.max(ROOM_MIN), Ordering::Relaxed);
     }
@@ -78,7 +77,7 @@ impl Budget {
         limit.min(self.room.load(Ordering::Relaxed))
     }
 
-    /// Where the limit comes from.
+    /// The origin of the limit.
     pub fn limited_by(&self) -> LimitedBy {
         let max_memory = self.limit.load(Ordering::Relaxed);
         match self.room.load(Ordering::Relaxed) < max_memory {
@@ -92,7 +91,7 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether somebody has to go.
+    /// Whether a connection has to be cut.
     pub fn is_overdrawn(&self) -> bool {
         self.used() > self.limit()
     }

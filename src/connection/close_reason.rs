@@ -21,7 +21,7 @@ pub enum CloseReason {
     DuplicateRoute,
     /// A route to a broker with our own name.
     DuplicateServerName,
-    /// Somebody else than a broker at the routes' port.
+    /// A peer on the routes' port that is not a broker.
     IncorrectPort,
     /// More connections than the account may have.
     MaxAccountConnections,
@@ -61,10 +61,10 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
-    /// No TLS came about.
+    /// The TLS handshake failed.
     TlsHandshakeFailure,
-    /// It said nothing for longest of all that had not logged in, and there were
-    /// too many of them.
+    /// It had been silent for longest of all connections before login, and there were too
+    /// many of them.
     TooManyBeforeLogin,
     /// The socket failed while writing.
     WriteError,

@@ -1,6 +1,6 @@
-//! What of a connection's input is not handled yet: an unfinished operation, or a
-//! large payload on its way into memory of its own. `reading` fills it, sessions
-//! give back here what they could not handle.
+//! Input of a connection that is not handled yet: an unfinished operation, or a large
+//! payload that is being read into memory of its own. `reading` fills it; sessions return
+//! here what they could not handle.
 
 use memchr::memchr;
 
@@ -28,7 +28,7 @@ const BOOKED_MIN: usize = 4096;
 pub struct Input {
     /// The unfinished end of the last batch.
     pub(super) carry: Vec<u8>,
-    /// What it takes, if that is much.
+    /// The memory it uses, if that is much.
     booked: Share,
     /// Bytes of it when it was last looked at.
     looked_at: usize,
@@ -91,7 +91,7 @@ impl Input {
         self.book();
     }
 
-    /// Books what the unfinished operation takes by now.
+    /// Books the memory of the unfinished operation.
     pub(super) fn book(&self) {
         let (held, booked) = (self.carry.capacity(), self.booked.bytes());
         let held = if held < BOOKED_MIN { 0 } else { held };
@@ -107,9 +107,9 @@ impl Input {
         self.carry.len() > CARRY_COPIED_MAX
     }
 
-    /// Whether `bytes`, a long operation to which those from `begin` on were just
-    /// added, are worth a look: a line has ended, or it is time to see whether it
-    /// is too long.
+    /// Whether `bytes`, a long operation to which those from `begin` on were just added,
+    /// should be parsed again: a line has ended, or its length has doubled and must be
+    /// checked.
     pub(super) fn is_worth_parsing(&self, bytes: &[u8], begin: usize) -> bool {
         bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
     }
@@ -126,18 +126,18 @@ impl Input {
         !self.carry.is_empty()
     }
 
-    /// Takes back what was kept.
+    /// Takes the kept bytes.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.carry)
     }
 
-    /// A message of `whole` bytes whose control line has `line_len` is not
-    /// complete in `bytes`, which is the end of the batch. Large ones are put
-    /// aside with all of `bytes`; returns whether this one is.
+    /// A message of `whole` bytes whose control line has `line_len` is incomplete in
+    /// `bytes`, which is the end of the batch. Large ones are put aside with all of
+    /// `bytes`; returns whether this one is.
     ///
     /// # Errors
     ///
-    /// There is no room for it.
+    /// There is no memory for it.
     pub fn begin_large(
         &mut self,
         bytes: &[u8],

@@ -25,12 +25,11 @@ use super::{
 /// Batches read from one socket before other connections get their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Bytes of a short read: enough for the next control line, little to copy if
-/// that is the head of another large payload, little to keep for who is not
-/// logged in.
+/// Bytes of a short read: enough for the next control line, little to copy if that is the
+/// head of another large payload, little to keep for a client before login.
 const READ_SHORT: usize = 2048;
 
-/// Who handles what a connection's peer says.
+/// Handles the input of a connection.
 pub trait Reader {
     /// The connection.
     fn connection(&self) -> &Arc<Connection>;
@@ -130,7 +129,7 @@ fn read(
     result
 }
 
-/// The same for a long operation that is unfinished: what comes is added to it.
+/// The same for a long unfinished operation: the input is appended to it.
 fn read_long(
     reader: &mut impl Reader,
     buffers: &mut ThreadBuffers,
@@ -155,9 +154,9 @@ fn read_long(
     })
 }
 
-/// Reads like `try_read`, and takes a short read for the sign that the socket is
-/// drained, as epoll's edge triggering allows: the next wait then waits for new
-/// bytes instead of asking the kernel once more for nothing.
+/// Reads like `try_read`, and interprets a short read as a drained socket, as epoll's edge
+/// triggering allows: the next wait then waits for new bytes instead of making another
+/// system call for nothing.
 fn read_drained(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut short = None;
     let result = stream.try_io(Interest::READABLE, || {
@@ -211,9 +210,9 @@ fn finish_large(reader: &mut impl Reader, buffers: &mut ThreadBuffers) {
     buffers.flush_touched();
 }
 
-/// Reads some bytes of what the peer says behind `plain`, for whoever handles
-/// them without a session. Others have their turn afterwards, and so has a timeout
-/// around this, however much the socket has to be read.
+/// Reads some plaintext of the peer to the end of `plain`, for callers without a session.
+/// Other tasks run afterwards, and a timeout around this is checked, however much the
+/// socket has to be read.
 ///
 /// # Errors
 ///
@@ -259,7 +258,7 @@ fn try_read_some(
             opened.map(|_| ())
         }),
     };
-    // An error that came behind it comes again.
+    // An error after it is reported again by the next read.
     match plain.len() > held {
         true => Ok(()),
         false => result,
@@ -321,7 +320,7 @@ fn read_tls(
     Ok(Batch { len, more: result? })
 }
 
-/// Reads at most `room` bytes and opens them. Returns whether the socket has more.
+/// Reads at most `room` bytes and decrypts them. Returns whether the socket has more.
 fn open_into(
     connection: &Arc<Connection>,
     buffers: &mut ThreadBuffers,

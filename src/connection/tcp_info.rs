@@ -46,7 +46,7 @@ pub(super) fn read(stream: &TcpStream) -> Option<SocketStats> {
 mod tests {
     use super::*;
 
-    /// A peer that does not read closes its window, and the system says so.
+    /// A peer that does not read closes its window, and the system reports it.
     #[tokio::test]
     async fn a_closed_window_is_reported() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -65,8 +65,8 @@ fn who_is_behind_is_noted_once_and_in_its_own_turn() {
     });
 }
 
-/// What waits for a stuck reader takes about as many bytes as there are, whatever the
-/// pieces were that it was put into, and all of it is booked.
+/// The pending bytes of a stuck reader use about as much memory as there are bytes, however
+/// they were split into pieces, and all of it is booked.
 #[test]
 fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
     const HEADS: usize = 500;

@@ -48,7 +48,7 @@ pub struct HandshakeMetrics {
     full: AtomicU64,
     resumed: AtomicU64,
     failed: [AtomicU64; Cause::ALL.len()],
-    /// One lock for each handshake, which takes milliseconds anyway.
+    /// One lock per handshake, which takes milliseconds anyway.
     times: Mutex<Distribution>,
     slowest: AtomicU64,
 }
@@ -83,7 +83,7 @@ pub struct Untrusted {
 }
 
 impl Untrusted {
-    /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
+    /// Label under which revoked certificates are counted: `who`, or that and the CA.
     pub fn counted_as(&self, who: String) -> String {
         match &self.revoked_authority {
             None => who,
@@ -92,7 +92,7 @@ impl Untrusted {
     }
 }
 
-/// A connection that has shaken hands.
+/// A connection whose handshake is complete.
 pub struct Secured {
     /// TLS, to be put under the connection.
     pub tls: Tls,
@@ -216,8 +216,8 @@ impl TlsListener {
         (!material.trusts_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 
-    /// Looks at the certificate of a peer whose session goes on, which TLS did
-    /// when the session began, by the files in force now.
+    /// Checks the certificate of a peer that resumes a session by the files in force now;
+    /// TLS checked it when the session began.
     async fn check_resumed(&self, tls: &Tls) -> Result<(), Failure> {
         let (material, chain) = (self.store.current(), tls.peer_certificates());
         let check = move || material.check_resumed(&chain);

@@ -38,7 +38,7 @@ pub enum Wake {
     Changed,
     /// The peer of a route is owed news of what is wanted here, and nothing
     /// blocks the way.
-    Owing,
+    InterestPending,
     /// There may be bytes to read.
     Readable,
     /// The socket takes no more, since just now: what is due by the clock comes
@@ -158,7 +158,7 @@ impl Connection {
             return Poll::Ready(Wake::Writable);
         }
         if flags & (INTEREST_PENDING | BLOCKED) == INTEREST_PENDING {
-            return Poll::Ready(Wake::Owing);
+            return Poll::Ready(Wake::InterestPending);
         }
         if stream.poll_read_ready(context).is_ready() {
             return Poll::Ready(Wake::Readable);

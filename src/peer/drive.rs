@@ -77,7 +77,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
                     peer.write_pending(buffers);
                 }
             }),
-            Wake::Owing => {
+            Wake::InterestPending => {
                 with_buffers(|buffers| peer.write_pending(buffers));
                 give_way().await;
             }

@@ -88,7 +88,7 @@ pub(super) enum Ended {
     Failed(Option<CloseReason>, String),
 }
 
-/// Bytes that may wait for a broker that is not let in: CONNECT, INFO and some
+/// Bytes that may be pending for a broker before its login: CONNECT, INFO and some
 /// PONG.
 const PENDING_BEFORE_LOGIN: usize = 256 * 1024;
 

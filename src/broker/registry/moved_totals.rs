@@ -1,5 +1,5 @@
-//! Totals that are kept: what is new is added when somebody asks, from the connections
-//! that noted themselves ([`crate::connection::moved`]).
+//! Cached totals: on each query the new traffic is added, from the connections that noted
+//! themselves ([`crate::connection::moved`]).
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Inner {
         self.moved.again = new;
     }
 
-    /// Takes out what clients moved since the last call.
+    /// Takes the clients' new traffic since the last call.
     pub(super) fn take_moved(&mut self) -> Vec<MovedConnection> {
         let Self { of, moved, .. } = self;
         let find = |cid: u64| of.values().find_map(|of| of.open.get(&cid));
@@ -85,7 +85,7 @@ impl MovedTotals {
         traffic
     }
 
-    /// Takes out what a client moved since that was last done; `None` for nothing.
+    /// Takes a client's new traffic since the last time; `None` for nothing.
     pub(super) fn take_of(&mut self, connection: &Arc<Connection>) -> Option<MovedConnection> {
         self.add(connection);
         let new = self.untaken.remove(&connection.cid)?;

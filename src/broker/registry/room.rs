@@ -1,10 +1,10 @@
 //! Closing slow consumers when all outbound queues together hold more than `max_memory`, or than
 //! the process has left.
 //!
-//! Who is cut is chosen by what the budget has booked, which is what waits in
-//! queues that cannot be written: a connection that flows holds nothing of it,
-//! however much is on its way through its queue, and is never closed here. Called by
-//! sessions that have just delivered.
+//! The choice follows what the budget has booked, which is what is pending in queues that
+//! cannot be written: a connection that keeps reading has nothing booked, however much
+//! passes through its queue, and is never closed here. Called by sessions that have just
+//! delivered.
 
 use std::{cmp::Reverse, fmt, sync::Arc};
 
@@ -56,7 +56,7 @@ impl Registry {
         if !self.budget.is_overdrawn() {
             return Vec::new();
         }
-        // Who comes second would cut one more for the same bytes.
+        // A second caller would cut one more connection for the same bytes.
         let Some(_making_room) = self.making_room.try_lock() else {
             return Vec::new();
         };
@@ -133,9 +133,9 @@ mod tests {
         });
     }
 
-    /// More is on its way through the queue that flows than waits in those that are
-    /// stuck: at the edge of the budget the one that holds most of what is booked
-    /// goes, alone, and says why.
+    /// More passes through the queue of the reading connection than is pending in the stuck
+    /// ones: when the budget is just exceeded, only the one with the most booked bytes is
+    /// cut, and its close reason says why.
     #[tokio::test]
     async fn who_flows_is_never_cut_for_who_is_stuck() {
         let registry = Registry::new(10, usize::MAX);
@@ -181,7 +181,8 @@ mod tests {
         let reason = stuck.outbound().close_reason();
         assert_eq!(reason, Some(CloseReason::SlowConsumerMemory));
 
-        // All that is booked goes before anything of who flows, and then nothing.
+        // Everything booked is cut before a connection that keeps reading; afterwards
+        // nothing is.
         registry.budget.set_limit(0);
         assert_eq!(registry.keep_budget().len(), 1);
         assert_eq!(registry.budget.used(), 0);

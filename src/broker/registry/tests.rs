@@ -1,4 +1,5 @@
-//! Who is cut for the memory of all queues, pages of connections, and kept totals.
+//! Which connections are cut for the memory of all queues, pages of connections, and cached
+//! totals.
 
 use super::*;
 use crate::connection::{

@@ -19,19 +19,19 @@ use super::{
     ranking::{Held, Party, State},
 };
 
-/// Between two looks for places that are held for too long.
+/// Interval between two searches for places that are held for too long.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The places of one port.
 pub struct Places {
     /// The port's name in answers: stable.
     pub name: &'static str,
-    /// Places for everybody.
+    /// Places for all sources.
     max: usize,
     /// Places beyond them for members' addresses.
     reserved: usize,
     pub(super) state: Mutex<State>,
-    /// Somebody came while nobody was there.
+    /// The first place was reserved.
     begun: Notify,
     silent: AtomicU64,
     late: AtomicU64,
@@ -43,9 +43,9 @@ pub struct Places {
 pub struct PlacesView {
     /// The port.
     pub name: &'static str,
-    /// Places that are taken.
+    /// Places in use.
     pub taken: usize,
-    /// Places that there are.
+    /// Number of places.
     pub max: usize,
     /// Connections cut because the port was full and they were silent.
     pub silent: u64,
@@ -56,7 +56,7 @@ pub struct PlacesView {
 }
 
 impl PlacesView {
-    /// Connections cut or refused so far for want of a place.
+    /// Connections cut or refused so far because there was no place.
     pub fn turned_away(&self) -> u64 {
         self.silent + self.refused
     }
@@ -69,7 +69,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Something came from who holds it.
+    /// Notes that the holder's peer sent something.
     pub fn mark_active(&self) {
         self.places.state.lock().mark_active(self.id);
     }
@@ -84,7 +84,7 @@ impl Drop for Place {
 }
 
 impl Places {
-    /// `max` places for everybody, and `reserved` more for members.
+    /// `max` places for all sources, and `reserved` more for members.
     pub fn new(name: &'static str, max: usize, reserved: usize) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -98,8 +98,8 @@ impl Places {
         })
     }
 
-    /// Takes a place, if need be another one's, for at most `hold`. `cut` ends the
-    /// connection when the place is taken away; it is called without a lock.
+    /// Reserves a place, if necessary one of another connection, for at most `hold`. `cut`
+    /// ends the connection when its place is withdrawn; it is called without a lock.
     pub fn take(
         self: &Arc<Self>,
         source: Source,
@@ -154,7 +154,7 @@ impl Places {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes places away that are held for too long, for ever.
+    /// Withdraws places that are held for too long; never returns.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
             self.begun.notified().await;

@@ -1,4 +1,4 @@
-//! Who gets a place, and who makes way.
+//! Which connections get a place, and which are cut for it.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -7,7 +7,7 @@ use super::*;
 
 const HOLD: Duration = Duration::from_secs(60);
 
-/// Takes places and writes down who loses one.
+/// Reserves places and records which ones are lost.
 struct Port {
     places: Arc<Places>,
     lost: Arc<Mutex<Vec<(&'static str, Lost)>>>,

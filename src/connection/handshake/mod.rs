@@ -41,7 +41,7 @@ const INCOMING_LEN_MAX: usize = 64 * 1024;
 const RECEIVED_MAX: usize = 2 * INCOMING_LEN_MAX;
 const STEPS_MAX: usize = 1024;
 
-/// Bytes read at once: a peer's flight with a chain of RSA certificates fits.
+/// Bytes of one read: a peer's flight with a chain of RSA certificates fits.
 const READ_LEN: usize = 8 * 1024;
 
 /// What a TLS record begins with that is part of a handshake.
@@ -61,7 +61,7 @@ const LONG_MAX: usize = 512;
 /// The longest that one of them may take; other bounds come first.
 const LONG_HOLD: Duration = Duration::from_secs(3600);
 
-/// The error for a peer that does not go on in time.
+/// The error for a peer that does not continue in time.
 const TIMEOUT: &str = "TLS handshake timeout";
 
 /// The same of one that never began.
@@ -278,20 +278,21 @@ impl Handshakers {
         Err(Failure::new(Cause::NotTls, "an endless handshake"))
     }
 
-    /// Takes a place of the long handshakes. `None`: the peer has left.
+    /// Reserves a place of the long handshakes. `None`: the peer has left.
     fn take_long(&self, stream: &TcpStream) -> Option<LongPlace> {
         let source = Source::of(stream.peer_addr().ok()?.ip());
         let (cut, lost) = oneshot::channel();
         // The peer's own patience, and the place before the login, bound the time.
         let place = self.long.take(source, false, LONG_HOLD, move |_| {
-            // Whoever has ended meanwhile is not there to hear it.
+            // Fails if the owner has ended meanwhile.
             let _ = cut.send(());
         });
         Some((place, lost))
     }
 
-    /// Has one step computed, unless the peer leaves meanwhile: to greet it then
-    /// is not worth the computation. Any other last words tell why it left.
+    /// Runs one step of the computation, unless the peer leaves meanwhile: a ServerHello
+    /// would be wasted then. An alert it sent before leaving is still read, as it explains
+    /// why.
     async fn advance(
         &self,
         stream: &TcpStream,

@@ -118,7 +118,7 @@ impl Queue {
         })))
     }
 
-    /// Takes the bytes of one record out of the queue.
+    /// Takes the bytes of one record from the queue.
     fn gather(&mut self, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
         record.clear();
         while record.len() < RECORD_LEN && !self.is_written() {

@@ -45,7 +45,7 @@ pub(super) struct State {
     pub(super) loss: Loss,
     /// What the end threw away, until the incident has been concluded.
     pub(super) discarded: Option<Queue>,
-    /// Who fills it; since its reader was behind for the first time.
+    /// Which publishers fill it; since its reader was behind for the first time.
     pub(super) producers: Option<Box<Producers>>,
     /// How long messages stayed lately.
     pub(super) worst: Worst,
@@ -89,7 +89,7 @@ impl State {
         self.pending = self.pending.saturating_sub(bytes);
     }
 
-    /// The reader falls behind: from now on it is noted who fills the queue.
+    /// The reader falls behind: from now on the publishers that fill the queue are noted.
     pub(super) fn begin_noting_producers(&mut self) {
         let producers = self.producers.get_or_insert_default();
         if !producers.watched {
@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// Books what the queue takes, if it changed much.
+    /// Books the memory of the queue, if it changed much.
     pub(super) fn book(&mut self) {
         let waiting = match self.blocked && self.closed.is_none() {
             true => self.queue.memory(),

@@ -26,8 +26,8 @@ pub(super) struct OutboundStats {
 }
 
 impl OutboundStats {
-    /// What was delivered and what of it was written; `loss` tells what was lost,
-    /// and is asked only if there is something. The other direction is 0.
+    /// Delivered traffic and the written part of it; `loss` is called for the lost part
+    /// only if there is one. The other direction is 0.
     pub(super) fn traffic(&self, loss: impl FnOnce() -> Loss) -> Traffic {
         // In this order no more is written than was delivered.
         let (written_msgs, written_bytes) = (self.written_msgs.value(), self.written_bytes.value());

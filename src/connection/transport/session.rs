@@ -12,7 +12,7 @@ use rustls::{
 
 use super::RECORD_LEN;
 
-/// Bytes that a record takes beyond its plaintext, at most.
+/// Bytes of a record beyond its plaintext, at most.
 const RECORD_OVERHEAD: usize = 64;
 
 /// A TLS session before, during and after its handshake.
@@ -30,7 +30,7 @@ pub enum Progress {
     Blocked,
     /// The handshake is done, and every complete record has been opened.
     Established,
-    /// The peer has said its last word.
+    /// The peer has closed the session.
     Ended,
 }
 
@@ -54,14 +54,14 @@ fn ends_with_alert(records: &[u8]) -> bool {
 const HANDSHAKE_FAILURE: u8 = 40;
 
 impl Session {
-    /// Works on `incoming` until more is needed: opened payload goes behind
-    /// `plain`, what must be sent behind `outgoing`. Returns how many bytes of
-    /// `incoming` are handled; they are no longer what they were.
+    /// Processes `incoming` until more is needed: opened payload is appended to `plain`,
+    /// what must be sent to `outgoing`. Returns how many bytes of `incoming` are handled;
+    /// they are overwritten.
     ///
     /// # Errors
     ///
-    /// The peer broke the rules, or is not believed. What is in `outgoing` then
-    /// tells it so.
+    /// The peer broke the protocol, or its certificate is not accepted. `outgoing` then
+    /// ends with the alert.
     pub fn advance(
         &mut self,
         incoming: &mut [u8],
@@ -83,9 +83,8 @@ impl Session {
         (at, result)
     }
 
-    /// After a failure: what was to be sent before it, and the alert that tells the
-    /// peer. Not a step behind that, for what is left of the input must not be looked
-    /// at again.
+    /// After a failure: output from before it, and the alert for the peer. Processing stops
+    /// there, as the rest of the input must not be read again.
     fn take_alert(&mut self, rest: &mut [u8], plain: &mut Vec<u8>, outgoing: &mut Vec<u8>) {
         for _ in 0..RECORDS_BEFORE_ALERT_MAX {
             let before = outgoing.len();
@@ -148,7 +147,7 @@ impl Session {
         certificates.unwrap_or_default()
     }
 
-    /// Whether the session goes on from an earlier one.
+    /// Whether an earlier session is resumed.
     pub fn is_resumed(&self) -> bool {
         let kind = match self {
             Self::Server(server) => server.handshake_kind(),
@@ -246,15 +245,15 @@ fn encrypt<Data>(
     (discard, result)
 }
 
-/// Lets `write` write behind the end of `buffer`, where it finds `room` bytes; it
-/// returns what it wrote, or how much room it needs. `false`: it wrote nothing.
+/// Lets `write` write at the end of `buffer`, where it has `room` bytes; it returns how
+/// much it wrote, or how much space it needs. `false`: it wrote nothing.
 pub(super) fn append(
     buffer: &mut Vec<u8>,
     mut room: usize,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
 ) -> bool {
     let start = buffer.len();
-    // The second try has the room that the first one asked for.
+    // The second attempt has the space that the first one requested.
     for _ in 0..2 {
         buffer.resize(start + room, 0);
         match write(&mut buffer[start..]) {
