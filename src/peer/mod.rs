@@ -3,6 +3,7 @@
 //! one subject into a batch ([`batch`]), why a connection ends ([`End`]) and what
 //! happens then ([`finish`]), and closing peers whose certificate is no longer
 //! accepted ([`certificates`]).
+//!
 //! `client` and `route` use it. Each state of their sessions implements [`Peer`]: the
 //! behaviour of this kind of peer in this state. A state whose peer sends messages
 //! implements [`batch::Messages`] as well. Everything is generic and statically dispatched.

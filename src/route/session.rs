@@ -1,4 +1,4 @@
-//! A standing route: what the other broker says and what is done about it.
+//! An established route: operations of the other broker and how they are handled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,10 +36,10 @@ use crate::{
     telemetry::{MonotonicMillis, log_throttle::LogThrottle, slow::Incident},
 };
 
-/// The first ping comes at the latest after this.
+/// Longest delay of the first ping.
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// What a nats-server says that takes no line of this length.
+/// Part of the error that a nats-server sends when a line is too long for it.
 const LINE_TOO_LONG: &[u8] = b"maximum control line";
 
 /// Tokens of a remote subject, as with clients.
@@ -48,18 +48,18 @@ const SUBJECT_TOKENS_MAX: usize = 2048;
 /// Bytes of the longest name of an account that a peer may want something in.
 const ACCOUNT_NAME_MAX: usize = 4096;
 
-/// How long a peer may be owed news because its queue is long: a route that is busy
-/// all the time tells them all the same.
+/// Longest delay of interest changes because the queue is long: after it they are announced
+/// even on a route that is busy all the time.
 const OWED_MAX: Duration = Duration::from_millis(100);
 
-/// Brokers that a peer may tell of in one turn.
+/// News of brokers accepted from a peer in one turn.
 const NEWS_MAX: usize = 64;
 
-/// How often it is acted on that a peer exports other subjects: all that is wanted
-/// here is told anew then.
+/// Interval at which changes of a peer's exports are handled: all local interest is
+/// announced again then.
 const EXPORTS_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a peer told of brokers in one turn.
+/// News of brokers from a peer in one turn.
 #[derive(Default)]
 struct News {
     /// Of itself: the last one counts.
@@ -72,20 +72,19 @@ pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
     pub(super) link: Link,
-    /// Whether the peer takes messages back that it sent.
+    /// Whether the peer accepts messages back that it sent.
     pub(super) accepts_own_messages: bool,
-    /// The subject spaces that messages came for.
+    /// The subject spaces in which messages were received.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// A space remembers something that is to be forgotten at the end of the turn.
     pub(super) remembers_long: bool,
     /// INFO lines to be acted on when the batch is done.
     news: News,
-    /// Since when the peer is owed news for which there is no room.
+    /// Since when interest changes are pending for which the queue has no space.
     pending_since: Option<MonotonicMillis>,
-    /// When the peer is to be told once more what is wanted here, as it exports other
-    /// subjects now.
+    /// When to announce local interest again, as the peer now exports other subjects.
     announce_again_at: Option<Instant>,
-    /// When it was told so last.
+    /// When that was last done.
     exports_handled: Option<Instant>,
     /// Of what the peer does wrong.
     throttle: LogThrottle,
@@ -126,8 +125,8 @@ impl Session {
         }
     }
 
-    /// Begins to tell the peer what is wanted here, and takes what it has said
-    /// since its introduction.
+    /// Begins to announce local interest to the peer, and handles what it has sent since
+    /// its introduction.
     pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
         for account in self.cluster.broker.accounts.all() {
             let interest = &account.interest;
@@ -141,9 +140,9 @@ impl Session {
         self.end_turn();
     }
 
-    /// Tells the peer the next part of what it is owed, if there is room. Once
-    /// it was told everything, messages may go to it: the subjects that they
-    /// name for answers are known there.
+    /// Announces the next part of the pending interest to the peer, if its queue has space.
+    /// Once all is announced, messages may be sent to it: it knows the subjects that they
+    /// name for replies.
     pub(super) fn announce_pending(&mut self, buffers: &mut ThreadBuffers) {
         let connection = self.connection().clone();
         connection.begin_announcing();
@@ -154,7 +153,7 @@ impl Session {
         let since = *self.pending_since.get_or_insert_with(MonotonicMillis::now);
         let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
         if backlog.pending > ROOM && !is_due {
-            // Who writes now lets go soon, or the socket is full.
+            // The current writer finishes soon, or the socket is full.
             return connection.note_pending_interest();
         }
         self.pending_since = None;
@@ -214,8 +213,8 @@ impl Session {
         Ok(())
     }
 
-    /// Notes that the peer takes control lines of at most `bytes`: a broker that
-    /// did not tell has said that one was too long. The next route asks it.
+    /// Notes that the peer accepts control lines of at most `bytes`: a broker that did not
+    /// announce its limit has reported that a line was too long. The next route uses it.
     fn learn_line_max(&self, bytes: usize) {
         let learned = self
             .cluster
@@ -224,7 +223,7 @@ impl Session {
         self.connection().set_line_max(learned);
     }
 
-    /// What the peer told of other brokers, and of connections that count here. Not to
+    /// Handles the peer's news of other brokers and of connections that count here. Not to
     /// be called while the thread's buffers are in use: it writes to other routes.
     pub(super) fn handle_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
@@ -269,8 +268,8 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the peer once more what is wanted here, if it is time: a nats-server has
-    /// forgotten what it did not export before.
+    /// Announces local interest to the peer again, if it is time: a nats-server has
+    /// forgotten interest in subjects that it did not export before.
     fn resend_interest(&mut self) {
         if self.announce_again_at.is_none_or(|at| at > Instant::now()) {
             return;
