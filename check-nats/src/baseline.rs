@@ -1,8 +1,8 @@
 //! What a run remembers for the next one: a small file per mode and target.
 //!
-//! The file belongs to the checking user alone, is replaced atomically, and is
-//! read with suspicion: a symlink, somebody else's file or garbage is no
-//! baseline, which is said and survived.
+//! The file belongs to the checking user alone, is replaced atomically, and is not trusted:
+//! a symlink, another user's file or garbage is no baseline; that is reported and does not
+//! end the check.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -18,16 +18,16 @@ use super::{modes::seconds_between, options::Options};
 /// Most bytes of a state file; an honest one has a few hundred.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The figures of one moment that two looks are compared by.
+/// The values of one sample, for the comparison with another one.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
     /// Names the run of the broker: totals of another one cannot be compared. Empty
     /// as earlier versions wrote it.
     #[serde(default)]
     pub server_id: String,
-    /// Start of the broker, RFC 3339, by its clock of the day at the look.
+    /// Start of the broker, RFC 3339, by its wall clock at the sample.
     pub start: String,
-    /// Time of the look on the broker's clock, RFC 3339.
+    /// Time of the sample on the broker's clock, RFC 3339.
     pub now: String,
     /// Slow consumers since the start.
     pub slow_consumers: f64,
@@ -42,8 +42,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether both are of the same run of a broker. Its start does not tell: it is
-    /// another one once the clock of the day was set.
+    /// Whether both are of the same run of a broker. The start does not decide it: that
+    /// changes when the wall clock is set.
     pub fn is_of_run_of(&self, later: &Self) -> bool {
         match self.server_id.is_empty() {
             true => self.start == later.start,
@@ -51,8 +51,7 @@ impl Snapshot {
         }
     }
 
-    /// Seconds from this look to a later one, whatever was done to the clock of the
-    /// day meanwhile.
+    /// Seconds from this sample to a later one, even if the wall clock was set meanwhile.
     pub fn seconds_until(&self, later: &Self) -> Option<f64> {
         Some(later.uptime()? - self.uptime()?)
     }
@@ -138,7 +137,7 @@ impl StateFile {
             format!("state file {} not written: {error}", self.path.display())
         };
         let text = serde_json::to_vec(snapshot).map_err(|error| fail(&error))?;
-        // A name of its own for each writer: two checks at once replace each
+        // A file name of its own for each writer: two simultaneous checks replace each
         // other's result, but never mix it.
         let new = self
             .path
@@ -197,7 +196,7 @@ fn file_name(mode: &str, url: &str) -> String {
 }
 
 fn own_uid() -> u32 {
-    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
+    // SAFETY: geteuid has no arguments, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
 

@@ -1,13 +1,12 @@
-//! The check plugin `check_nats`: looks at one broker, midge or nats-server, and
-//! says OK, WARNING, CRITICAL or UNKNOWN in the way Nagios, Icinga and their kin
-//! understand.
+//! The check plugin `check_nats`: checks one broker, midge or nats-server, and returns OK,
+//! WARNING, CRITICAL or UNKNOWN as defined for Nagios, Icinga and compatible systems.
 //!
-//! A crate of its own because it knows the broker only from outside, through the
-//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command line is written down in
-//! [`args`] and understood in [`options`]; [`run::supervise`] runs one of the
-//! [`modes`] in bounded time; the mode fills a [`report`], which [`output`]
-//! draws. A new check is one file in `modes/` and one line in its table: help,
-//! options, manual and tests follow. Nothing here is async.
+//! A crate of its own because it accesses the broker only from outside, through the
+//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command
+//! line is defined in [`args`] and evaluated in [`options`]; [`run::supervise`] runs one of
+//! the [`modes`] in bounded time; the mode fills a [`report`], which [`output`] prints. A
+//! new check is one file in `modes/` and one line in its table: help, options, manual and
+//! tests follow. Nothing here is async.
 
 pub mod args;
 pub mod baseline;

@@ -1,7 +1,7 @@
-//! Figures: what a mode measures, under one label, in one unit, with thresholds.
+//! Metrics: what a mode measures, under one label, in one unit, with thresholds.
 //!
-//! The tables of the modes list [`Metric`]s; the command line turns those of
-//! one mode into [`Planned`] figures, whose thresholds are set.
+//! The tables of the modes list [`Metric`]s; the command line turns those of one mode into
+//! [`Planned`] ones, whose thresholds are set.
 
 use super::range::{Range, Unit};
 
@@ -23,7 +23,7 @@ pub struct Metric {
     pub critical: &'static str,
 }
 
-/// A figure of this run.
+/// A metric of this run.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// Label in perfdata.
@@ -36,13 +36,13 @@ pub struct Planned {
     pub critical: Option<Threshold>,
 }
 
-/// A range and where it comes from.
+/// A range and its origin.
 #[derive(Clone, Debug)]
 pub struct Threshold {
     /// When to alert.
     pub range: Range,
-    /// Whether the operator asked for it: then a figure that cannot be judged
-    /// is UNKNOWN, where a default is passed over.
+    /// Whether the operator set it: then a metric that cannot be evaluated is UNKNOWN,
+    /// where a default is skipped.
     pub explicit: bool,
 }
 
@@ -385,7 +385,7 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
     warning: "10m:",
     critical: "",
 };
-/// Stands for the figure that `--figure` names.
+/// Placeholder for the value that `--figure` names.
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the value that --figure names, labelled by its path",

@@ -1,17 +1,15 @@
 //! Port 8222: the broker's state over HTTP, for people, tools and tests.
 //!
-//! `main` makes a [`Monitor`] and calls [`serve`] once the sockets are open.
-//! Monitoring has a thread and a runtime of its own, so that a request never takes
-//! the time of a thread that serves clients, and a second thread for answers that
-//! may take long, so that `/healthz` is answered meanwhile. It reads counters and
-//! registries and holds their locks briefly.
+//! `main` makes a [`Monitor`] and calls [`serve`] once the sockets are open. Monitoring has
+//! a thread and a runtime of its own, so that a request never uses the time of a thread
+//! that serves clients, and a second thread for long answers, so that `/healthz` is
+//! answered meanwhile. It reads counters and registries and holds their locks briefly.
 //!
-//! [`endpoints`] makes the values that are answered, one file per endpoint, with the
-//! types of the crate `monitor-client`; [`http`] serves them and decides who may
-//! ask; [`metrics`] and [`dashboard`] are forms of the same values. The module
-//! `system` answers requests of the system account with them. A Unix socket serves
-//! the same, and only there `endpoints::control` takes requests that change
-//! something.
+//! [`endpoints`] computes the answers, one file per endpoint, with the types of the crate
+//! `monitor-client`; [`http`] serves them and decides which requests are permitted;
+//! [`metrics`] and [`dashboard`] are other forms of the same values. The module `system`
+//! answers requests of the system account with them. A Unix socket serves the same, and
+//! only there `endpoints::control` accepts requests that change something.
 //!
 //! Paths, parameters, names and error texts are those of nats-server, with
 //! these differences, which are deliberate:

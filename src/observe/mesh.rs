@@ -49,7 +49,7 @@ pub(in crate::observe) struct RouteNow {
     pub(in crate::observe) unknown: UnknownInterest,
     /// Times that something it wants was not kept because its table was full.
     pub(in crate::observe) dropped_for_memory: usize,
-    /// Bytes of the longest control line that it takes.
+    /// Bytes of the longest control line that it accepts.
     pub(in crate::observe) line_max: usize,
     /// Subjects and queue groups that were not announced to it, as they are too long.
     pub(in crate::observe) untold: usize,
@@ -147,7 +147,7 @@ impl Mesh {
                 member.view.as_ref().is_some_and(fresh)
             })
             .collect();
-        // Each member's list is gone through once, however many pairs there are.
+        // Each member's list is read once, however many pairs there are.
         let seen: HashMap<&str, HashSet<&str>> = judged
             .iter()
             .map(|member| (&*member.id, seen_ids(member)))

@@ -1,5 +1,5 @@
-//! The flight recorder: incidents of readers that fall behind, and who carries the
-//! load. What is found goes to `telemetry`.
+//! The flight recorder: incidents of readers that fall behind, and the largest loads. Its
+//! results are stored in `telemetry`.
 
 use std::sync::{Arc, Weak};
 

@@ -43,7 +43,7 @@ impl System {
     /// A client logged in.
     pub(super) fn publish_connected(&self, connection: &Arc<Connection>) {
         let client = ClientInfo {
-            // Nobody has measured it yet.
+            // Not measured yet.
             rtt: 0,
             ..who(connection)
         };
@@ -90,7 +90,7 @@ impl System {
 
     /// How many connections an account has now; none if it is defined no more.
     pub(super) fn publish_conns(&self, account: &str) {
-        // As nats-server has it, nobody counts the global account.
+        // As with nats-server, the global account is not counted.
         if account == GLOBAL_ACCOUNT {
             return;
         }
@@ -99,7 +99,7 @@ impl System {
         }
     }
 
-    /// The event that says so.
+    /// The event with that count.
     pub(super) fn conns_of(&self, account: &str) -> String {
         let stat = match self.server.broker.accounts.find(account) {
             Some(account) => self.stat(&account),
@@ -132,7 +132,7 @@ impl System {
         }
     }
 
-    /// The statistics, to those who subscribed to them.
+    /// Publishes the statistics, for subscribers to them.
     pub(super) fn publish_statsz(&self) {
         self.publish(&self.subject("STATSZ"), || self.statsz());
     }
@@ -247,7 +247,7 @@ fn conns_subjects(account: &str) -> [String; 2] {
     ]
 }
 
-/// The client; who is in no account yet shows in the global one.
+/// The client; one without an account is shown in the global one.
 fn who(connection: &Connection) -> ClientInfo {
     let mut client = connection.client_info();
     if client.account.is_empty() {

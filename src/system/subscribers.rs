@@ -1,6 +1,6 @@
-//! How many subscribers a subject has, over all members of the cluster: those here
-//! are counted, the other members asked as nats-servers ask each other
-//! (`server/events.go`), and what comes within [`PATIENCE`] is added.
+//! The number of subscribers of a subject over all members of the cluster: local ones are
+//! counted, the other members asked as nats-servers ask each other (`server/events.go`),
+//! and answers received within [`PATIENCE`] are added.
 
 use std::{
     collections::VecDeque,
@@ -137,7 +137,7 @@ impl System {
         }
     }
 
-    /// Tells what has come to those who have waited long enough.
+    /// Sends the counts whose waiting time is over.
     pub(super) fn send_late_counts(&self) {
         let mut counting = self.counting.borrow_mut();
         let now = Instant::now();
@@ -148,8 +148,8 @@ impl System {
         }
     }
 
-    /// The answer to another member's question: how many are here. As
-    /// nats-server has it, who has no client in the account keeps silent.
+    /// The answer to another member's request: the local number. As with nats-server, a
+    /// member without a client in the account does not answer.
     pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<Vec<u8>> {
         let question: Question = serde_json::from_slice(body).ok()?;
         let account = self.server.broker.accounts.find(&question.acc)?;

@@ -1,5 +1,6 @@
-//! Mode `ceilings`: how full what has an end is, and when it is full at its present
-//! growth. Only midge tells. Certificates, which end as well, are for mode `cert`.
+//! Mode `ceilings`: how full each limited resource is, and when it is exhausted at its
+//! present growth. Only midge reports this. Certificates, which expire as well, are in mode
+//! `cert`.
 
 use monitor_client::{Ceiling, Kind, Memz};
 

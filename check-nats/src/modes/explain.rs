@@ -1,4 +1,4 @@
-//! Mode `explain`: what the broker itself says is wrong. Only midge says it.
+//! Mode `explain`: the findings of the broker itself. Only midge has them.
 
 use monitor_client::{Explainz, Finding, Kind};
 

@@ -24,8 +24,7 @@ pub struct Need {
 pub struct Needed {
     /// Where, and what fits there.
     pub field: Field<'static>,
-    /// Without it there is no verdict, if this is `None`; else this figure alone
-    /// stays unknown.
+    /// Without it there is no result, if this is `None`; else only this metric is unknown.
     pub metric: Option<&'static Metric>,
 }
 
@@ -63,7 +62,7 @@ pub(super) const fn must(name: &'static str, kind: Kind) -> Needed {
     }
 }
 
-/// A field that only a figure rests on.
+/// A field that only one metric needs.
 pub(super) const fn may(name: &'static str, kind: Kind, metric: &'static Metric) -> Needed {
     let field = Field { name, kind };
     Needed {

@@ -29,7 +29,7 @@ impl Login {
         *place = Some(value).filter(|value| !value.is_empty());
     }
 
-    /// Lays the flags over what the file says. The errors name no secret.
+    /// Applies the flags over the values of the file. The errors contain no secret.
     pub(super) fn apply(&self, options: &mut Options) -> Result<(), String> {
         if self.user.is_none() && self.password.is_none() && self.token.is_none() {
             return Ok(());

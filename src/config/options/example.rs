@@ -30,8 +30,8 @@ const SET: (&str, &str) = (
     "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",
 );
 
-/// Blocks whose keys stand in the file with their defaults. Those of the others need
-/// more words: cluster.conf and midge.conf(5) have them.
+/// Blocks whose keys are in the file with their defaults. The keys of the others need more
+/// explanation, which is in cluster.conf and midge.conf(5).
 const IN_FULL: [&str; 2] = ["monitor", "diagnosis"];
 
 /// Columns of a line.
@@ -138,7 +138,7 @@ fn the_example_file_is_valid_and_opens_nothing() {
     assert_eq!(load(&example()), expected);
 }
 
-/// What is commented out can be taken in as it stands.
+/// Each commented-out line is valid when its comment mark is removed.
 #[test]
 fn each_line_of_the_example_file_is_valid() {
     let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase());
@@ -177,7 +177,7 @@ fn the_example_of_a_cluster_has_every_key() {
                     rest.is_some_and(|rest| rest.starts_with([':', ' ']))
                 })
             };
-            // `listen` stands for both.
+            // `listen` sets both.
             let parts = ["host", "port"].contains(&row.names[0]);
             let is_shown = parts || row.names.iter().any(|name| is_there(name));
             assert!(is_shown, "{name} {}", row.names[0]);

@@ -106,7 +106,7 @@ fn write_row(page: &mut String, row: &Row) {
     );
 }
 
-/// What is said of a key that is not served.
+/// The text for a key that is not served.
 fn told(row: &Row) -> String {
     match row.form {
         "" => format!("A key of nats-server that is refused: it {}.", row.doc),
@@ -144,7 +144,7 @@ fn the_manual_page_is_the_one_of_the_tables() {
     );
 }
 
-/// Each served key of each block stands in the page with all its names.
+/// The page contains each served key of each block with all its names.
 #[test]
 fn the_page_has_every_key() {
     let page = page();

@@ -1,4 +1,4 @@
-//! The block `monitor`: who may ask port 8222, and the Unix socket beside it.
+//! The block `monitor`: access to port 8222, and the additional Unix socket.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
-//! The plan of a reload: what differs between two sets of options, and what of it a
-//! running broker can take over, as the table says. `server::reload` asks and acts.
+//! The plan of a reload: the differences between two sets of options, and which of them a
+//! running broker can adopt, according to the table. Called by `server::reload`, which acts
+//! on it.
 
 use super::{
     Options,
@@ -15,7 +16,7 @@ pub struct Change {
     /// The old and the new value as they would be written in a file. Empty where the
     /// value may hold secrets or is too long for a line.
     pub values: Option<(String, String)>,
-    /// What it takes.
+    /// What the change needs to take effect.
     pub takes: ReloadKind,
 }
 
@@ -28,7 +29,7 @@ pub struct Plan<'a, T> {
     /// Those that are in force once all has been taken over that can be; begins as
     /// those that were read.
     pub merged: &'a mut T,
-    /// The block that the keys stand in, with a blank behind it.
+    /// The block of the keys, followed by a blank.
     prefix: String,
     changes: &'a mut Vec<Change>,
 }

@@ -93,7 +93,7 @@ impl Problems {
     }
 }
 
-/// What is said of a value that is of another kind than its key takes.
+/// The error for a value of another kind than its key accepts.
 pub(super) fn wrong_type(name: &str, expected: &str, found: &Value) -> String {
     format!("{name:?} must be {expected}, not {}", found.type_name())
 }

@@ -235,7 +235,7 @@ pub(super) fn harmless(address: &str) -> String {
 
 /// The known name that is most like this one, if one is near.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    // Nobody mistypes the first letter; short words would be near to anything.
+    // The first letter is rarely mistyped; short words would be near to anything.
     let (distance, nearest) = known
         .filter(|known| known.chars().next() == name.chars().next())
         .map(|known| (distance(name, known), known))

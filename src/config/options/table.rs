@@ -1,10 +1,10 @@
 //! What a key of the configuration is: one row of a table, the same in every block.
 //!
-//! A row says how the key is called, what its value must be and where it goes, its
-//! default, what it means, and what a reload does with it. The reader of files
-//! ([`super::reading`]), the plan of a reload ([`super::plan`]), the flags, the
-//! example file, the manual page and the docs are made from the rows, so a new key
-//! is one row and the field that it sets.
+//! A row defines a key's name, the type of its value and the field it sets, its default,
+//! its meaning, and what a reload does with it. The reader of files ([`super::reading`]),
+//! the plan of a reload ([`super::plan`]), the flags, the example file, the manual page and
+//! the docs are generated from the rows, so a new key is one row and the field that it
+//! sets.
 //!
 //! A table is generic over what its block is read into: [`super::Options`] at the
 //! top, [`super::cluster::ClusterOptions`] in `cluster`, a struct of the reader's
@@ -54,7 +54,7 @@ pub struct Key<T: 'static> {
     pub reload: Reload<T>,
 }
 
-/// What stands behind a key in the example file.
+/// The value of a key in the example file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Usual {
     /// The default.
@@ -73,7 +73,7 @@ impl Usual {
     }
 }
 
-/// Reads a value with rules of its own, and tells what is wrong.
+/// Reads a value with rules of its own, and reports what is wrong.
 pub type Read<T> = fn(&mut T, &Entry, &mut Problems);
 
 /// What the value of a key must be, and what stores it.
@@ -119,7 +119,7 @@ pub enum Kind<T: 'static> {
     Refused {
         /// Whether a value asks for nothing, so that nothing is missing.
         asks_for_nothing: fn(&Value) -> bool,
-        /// What is said of it behind its name: why, and what to do.
+        /// The text that follows its name: why, and what to do.
         why: &'static str,
     },
 }
@@ -149,9 +149,9 @@ pub enum ReloadKind {
 pub enum Reload<T: 'static> {
     /// It takes effect while the broker runs.
     Live(Held<T>),
-    /// It takes effect with the next start: why.
+    /// It takes effect with the next start; the text gives the reason.
     Restart(&'static str, Held<T>),
-    /// Each key of the block says so for itself; compares them.
+    /// Each key of the block has its own rule; compares them.
     PerKey(fn(&mut super::plan::Plan<'_, T>)),
     /// It sets what the key of this name sets as well.
     As(&'static str),
@@ -261,7 +261,7 @@ pub struct Table {
 
 /// A key as the docs show it.
 pub struct Row {
-    /// The heading it stands under.
+    /// Its heading.
     pub section: &'static str,
     /// Its names, the first one first.
     pub names: Vec<&'static str>,
@@ -271,8 +271,8 @@ pub struct Row {
     pub usual: Usual,
     /// What it sets, or why it is not served.
     pub doc: &'static str,
-    /// What a reload does with it; `None` where the keys in its value say so, or the
-    /// block that it stands in.
+    /// What a reload does with it; `None` where the keys in its value define it, or the
+    /// enclosing block.
     pub reload: Option<ReloadKind>,
     /// Whether the key does something.
     pub is_served: bool,
@@ -323,7 +323,7 @@ fn row<T>(block: &Block<T>, section: &'static str, key: &Key<T>) -> Row {
     }
 }
 
-/// Every table once, those of inner blocks behind the one they stand in.
+/// Every table once, those of inner blocks after the enclosing one.
 pub fn all_tables(top: &dyn Described) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     let mut waiting = vec![top.table()];

@@ -1,4 +1,4 @@
-//! Values as they would be written in a file: what a reload says of a setting can be
+//! Values in the syntax of the configuration file: a setting reported by a reload can be
 //! copied into one.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

@@ -1,4 +1,4 @@
-//! A place in a text: looks ahead, steps on, and knows line and column.
+//! A position in a text: peeks, advances, and tracks line and column.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Steps over everything that says nothing: blanks, line ends, comments.
+    /// Skips what has no meaning: blanks, line ends, comments.
     pub(super) fn skip_filler(&mut self) {
         loop {
             self.skip_blanks(true);

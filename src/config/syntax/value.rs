@@ -34,7 +34,7 @@ pub struct Node {
     pub position: Position,
 }
 
-/// What can stand to the right of a key.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `[ … ]`

@@ -1,10 +1,10 @@
 //! `/`: the dashboard, for people who open the port in a browser.
 //!
-//! The page comes with the most important numbers and the links to all endpoints, so that
-//! it is of use without JavaScript. Its script then shows the other endpoints'
-//! answers live; it asks only those that are linked. Nothing is fetched from
-//! elsewhere. All addresses are relative, so that the page works behind a base
-//! path and behind a proxy that adds one.
+//! The page contains the most important numbers and the links to all endpoints, so that it
+//! is useful without JavaScript. Its script then shows the other endpoints' answers live;
+//! it requests only those that are linked. Nothing is fetched from elsewhere. All addresses
+//! are relative, so that the page works behind a base path and behind a proxy that adds
+//! one.
 
 use std::fmt::Write;
 

@@ -16,7 +16,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// The answer. Takes no parameters.
+/// The answer. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
     let server = &monitor.server;
     let report = monitor.diagnosis.report();

@@ -72,7 +72,7 @@ impl Order {
             Self::Uptime => {
                 candidates.sort_by_cached_key(|candidate| (candidate.age_ms(now), candidate.cid()));
             }
-            // Figures move while they are compared, so each is read once.
+            // Values change while they are compared, so each is read once.
             _ => candidates.sort_by_cached_key(|candidate| {
                 (Reverse(self.value(candidate, now)), candidate.cid())
             }),
@@ -173,7 +173,7 @@ mod tests {
         telemetry::{MonotonicMicros, Traffic},
     };
 
-    /// A closed connection whose figures are all told by `cid` and `value`.
+    /// A closed connection whose values all derive from `cid` and `value`.
     fn closed(cid: u64, value: u64, reason: CloseReason) -> Candidate {
         let start = MonotonicMicros(1_000_000_000);
         Candidate::Closed(Arc::new(ClosedConnection {

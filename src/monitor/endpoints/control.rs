@@ -17,8 +17,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// Seconds that a client is traced, unless the request says otherwise; and the
-/// most.
+/// Default and maximum of the seconds that a client is traced.
 const TRACE_SECONDS: (u64, u64) = (10, 600);
 
 /// Lines that are logged for it.
@@ -27,7 +26,7 @@ const TRACE_LINES: (u64, u64) = (1_000, 100_000);
 /// How long an answer waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reload that goes on without holding up others.
+/// A reload that runs without blocking other requests.
 pub(in crate::monitor) type Reloading =
     Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send>>;
 

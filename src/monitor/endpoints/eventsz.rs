@@ -62,7 +62,7 @@ pub(in crate::monitor) fn info(event: &Event) -> EventInfo {
     }
 }
 
-/// Kinds by their names, separated by commas; none stands for all.
+/// Kinds by their names, separated by commas; empty means all.
 fn parse_kinds(names: &str) -> Result<Vec<EventKind>, Refusal> {
     names
         .split(',')

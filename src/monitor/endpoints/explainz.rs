@@ -1,4 +1,4 @@
-//! `/explainz`: what is wrong, who, since when, why, and what to do.
+//! `/explainz`: the findings: what is wrong, where, since when, why, and what to do.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::observe::diagnosis;
 /// Where the manual of the findings is, from the project's top.
 const MANUAL: &str = "docs/findings.md";
 
-/// The findings. Takes no parameters.
+/// The findings. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
     let report = monitor.diagnosis.report();
     Ok(Explainz {

@@ -1,9 +1,9 @@
 //! `/subsz`, `/subscriptionsz`: the subscription index.
 //!
-//! The index keeps no results of look-ups (publishers remember their own), so
-//! those of a cache are 0: size, hit rate, and the fan-outs, which
-//! nats-server takes from the cached results. `num_matches` are the look-ups
-//! that the publishers' memories did not answer.
+//! The index caches no results of look-ups (publishers have their own caches), so the
+//! fields of a cache are 0: size, hit rate, and the fan-outs, which nats-server computes
+//! from the cached results. `num_matches` are the look-ups that the publishers' caches did
+//! not answer.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
         )));
     }
     let name = query.text("acc");
-    // An empty name stands for all.
+    // An empty name means all.
     let accounts = match &*name {
         "" => monitor.server.broker.accounts.all(),
         name => Vec::from_iter(monitor.server.broker.accounts.find(name)),
@@ -69,8 +69,8 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     Ok(subsz)
 }
 
-/// The statistics of an account's index, what peers want included; of look-ups those
-/// for publishers.
+/// The statistics of an account's index, interest of peers included; of look-ups those for
+/// publishers.
 pub(in crate::monitor) fn stats(account: &Account) -> SublistStats {
     let (stats, remote) = (account.sublist.stats(), account.remote.stats());
     SublistStats {

@@ -1,4 +1,4 @@
-//! `/topz`: who and what carries the load.
+//! `/topz`: which connections, accounts, users and subjects carry the load.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -162,8 +162,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     }
 }
 
-/// A connection's load, and its user; its name comes later, for those that are
-/// shown.
+/// A connection's load, and its user; its name is added later, for those that are shown.
 fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load, String) {
     let moved = match window {
         Window::Start => TrafficDelta::from(connection.traffic()),
@@ -194,8 +193,8 @@ struct Held {
 }
 
 impl Held {
-    /// Counts a connection for its account and for its user: each connection is
-    /// looked at once, however many users there are.
+    /// Counts a connection for its account and for its user: each connection is visited
+    /// once, however many users there are.
     fn count(held: &mut HashMap<Name, Self>, load: &Load, user: String) {
         let account = load.account.clone();
         if !user.is_empty() {

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The answer. Takes no parameters.
+/// The answer. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
     Ok(build(monitor))
 }
@@ -102,7 +102,7 @@ fn settings(monitor: &Monitor) -> Varz {
         connect_urls: info.connect_urls.clone(),
         auth_timeout: server.broker.limits.current().auth_timeout.as_secs_f64(),
         max_connections: match options.max_connections {
-            // Nobody may connect, as nats-server writes it.
+            // No clients may connect, as nats-server writes it.
             0 => -1,
             max => max,
         },

@@ -1,4 +1,4 @@
-//! Where a request comes in, and what it has to bring there.
+//! The listener of a request, and the credentials that it requires.
 
 use std::{
     fmt,
@@ -20,17 +20,18 @@ use crate::{
 /// Refused logins become events, but not more often than this.
 const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a request came in.
+/// The listener of a request.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::monitor) enum MonitorListener {
     /// The monitoring port: the addresses of both ends.
     Tcp { local: SocketAddr, peer: SocketAddr },
-    /// The Unix socket, and the user who opened it. Who can open it may do everything.
+    /// The Unix socket, and the user id of its peer. Any user who can open it may do
+    /// everything.
     Unix(u32),
 }
 
 impl MonitorListener {
-    /// Where the request comes from, as far as shares go.
+    /// The source of the request, for shares between sources.
     pub(in crate::monitor) fn source(self) -> Source {
         match self {
             Self::Tcp { peer, .. } => Source::of(peer.ip()),

@@ -15,7 +15,7 @@ pub(super) struct Answer {
 
 /// What an answer brings.
 pub(super) enum Content {
-    /// All at once.
+    /// The whole body.
     Bytes(Vec<u8>),
     /// Events as they happen.
     Events(EventStream),
@@ -72,7 +72,7 @@ impl Answer {
         }
     }
 
-    /// Figures in the form of this media type.
+    /// Metrics in the format of this media type.
     pub(super) fn metrics(content_type: &'static str, text: String) -> Self {
         Self {
             status: StatusCode::OK,

@@ -1,7 +1,7 @@
-//! Server-sent events: the body of an answer that goes on.
+//! Server-sent events: a response body without an end.
 //!
-//! A stream polls the log of events: code that records an event knows nothing of
-//! readers, and a reader that does not read holds nothing but a number. Events that
+//! A stream polls the log of events: the code that records an event does not depend on
+//! readers, and a reader that does not read uses only the memory of one number. Events that
 //! the log has dropped by then are reported as a gap.
 
 use std::{
@@ -39,8 +39,8 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Polls without anything new until a comment shows that the stream lives: 10 s.
 const SILENT_POLLS_MAX: u32 = 50;
 
-/// Events written at once; with the limit of an event's texts this bounds what
-/// waits for one reader.
+/// Events per write; with the limit of an event's texts this bounds what is pending for one
+/// reader.
 const EVENTS_AT_ONCE: usize = 16;
 
 /// What a stream begins with: browsers come back two seconds after an end.

@@ -1,4 +1,4 @@
-//! Who may ask: the rule over a request's Host and Sec-Fetch-Site headers.
+//! Access by Host and Sec-Fetch-Site headers.
 //!
 //! The monitoring port asks for no password by default, so a page on the web must not
 //! read it through the browser of somebody near the broker. Such a page can
@@ -62,7 +62,7 @@ impl HostRule {
         Self { names }
     }
 
-    /// Whether a request that came in on `local` may be answered.
+    /// Whether a request received on `local` may be answered.
     ///
     /// # Errors
     ///

@@ -71,7 +71,7 @@ async fn accept_if_there<L: Listener>(
 trait Listener {
     type Stream: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + 'static;
 
-    /// The next connection, where it comes from, and where its requests come in.
+    /// The next connection, its source, and its listener.
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Source, MonitorListener)>>;
 
     /// Answers its requests until it ends.
@@ -127,7 +127,8 @@ impl Listener for UnixListener {
 
 async fn measure(monitor: &Monitor) {
     let mut ticks = interval(SAMPLE_INTERVAL);
-    // A process that was stopped for a while takes one sample, not all missed.
+    // A process that was stopped for a while makes up for one sample, not for all missed
+    // ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -1,6 +1,6 @@
-//! Which request is next to have a long answer made. Sources share the turns: one that
-//! asks on many connections at once has one turn in each round like any other, so
-//! that it does not keep others waiting for all that it asks.
+//! The order in which long answers are made. Sources share the turns: one with requests on
+//! many connections has one turn per round like any other, so that it does not delay the
+//! others.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -26,7 +26,7 @@ pub(in crate::monitor) struct Turn {
     _line: Line,
 }
 
-/// A place in the line of a source, which is gone with its last place.
+/// A place in the queue of a source, which is removed with its last place.
 struct Line {
     lines: Lines,
     source: Source,
@@ -71,7 +71,7 @@ fn one() -> Arc<Semaphore> {
 impl Drop for Line {
     fn drop(&mut self) {
         let mut lines = self.lines.lock();
-        // The table's own and this one: nobody else stands there.
+        // The table's own reference and this one: the queue is empty.
         if Arc::strong_count(&self.line) <= 2 {
             lines.remove(&self.source);
         }

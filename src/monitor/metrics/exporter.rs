@@ -52,7 +52,7 @@ const LEFT_OUT: &[&str] = &[
     "cluster_auth_timeout",
 ];
 
-/// Values by metric; a metric's values stand together.
+/// Values by metric; a metric's values are consecutive.
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
@@ -87,7 +87,7 @@ pub(super) fn render(
             // As the exporter has it. OpenMetrics wants another name for a counter.
             Format::Text if COUNTERS.contains(&&*path) => "counter",
             Format::OpenMetrics if COUNTERS.contains(&&*path) => "unknown",
-            // A gauge's name must not look like a counter's.
+            // A gauge's name must not have the suffix of a counter.
             _ if !name.ends_with("_total") => "gauge",
             Format::OpenMetrics => "unknown",
             Format::Text => "untyped",

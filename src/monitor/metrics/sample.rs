@@ -74,8 +74,8 @@ impl Samples {
     }
 }
 
-/// What Prometheus takes as a number; it counts in floating point, so that
-/// totals above 2^53 lose their last digits there.
+/// A number as Prometheus represents it; that is a floating point number, so totals above
+/// 2^53 lose their last digits there.
 pub(super) trait Number {
     /// The number.
     fn number(self) -> f64;

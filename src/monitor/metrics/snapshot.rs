@@ -155,7 +155,7 @@ pub(super) struct Connections {
 pub(super) struct Process {
     /// Processor time of all threads.
     pub(super) cpu: Duration,
-    /// Open file descriptors, if the system says.
+    /// Open file descriptors, if the system reports them.
     pub(super) descriptors: Option<u64>,
     /// Most file descriptors, if they are limited.
     pub(super) descriptors_max: Option<u64>,
@@ -395,7 +395,7 @@ impl Connections {
     }
 }
 
-/// The connection with what it had moved; the global account stands for none.
+/// The connection with its traffic; the global account is shown as none.
 fn view(moving: &LiveConnection) -> ConnectionView {
     let mut view = moving.connection.view();
     view.traffic = moving.traffic;

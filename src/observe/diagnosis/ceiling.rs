@@ -30,7 +30,7 @@ pub struct Ceiling {
     pub growth: f64,
     /// Seconds until the limit at that growth, if it grows for real.
     pub exhausted_in: Option<f64>,
-    /// Who holds most of it, where that is one; else empty.
+    /// The largest user of it, if there is one; else empty.
     pub holder: String,
     /// That one's connection; 0 for none.
     pub cid: u64,
@@ -93,7 +93,7 @@ pub(super) struct Ceilings {
     memory_max: Option<usize>,
 }
 
-/// Used, limit and who holds most.
+/// Used, limit and largest user.
 struct Reading {
     used: f64,
     limit: f64,

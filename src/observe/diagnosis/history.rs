@@ -47,7 +47,7 @@ pub(super) struct History {
     pub(super) revoked: Recent,
     /// Failed handshakes, by cause.
     pub(super) handshakes: Recent,
-    /// What the log said of the last one.
+    /// The log text of the last one.
     pub(super) last_handshake: String,
     /// Of each listener.
     handshakes_seen: HashMap<(usize, FailureCause), u64>,
@@ -66,7 +66,7 @@ pub(super) struct History {
     /// What was not kept, by table.
     pub(super) full_tables: Recent,
     full_tables_seen: HashMap<&'static str, usize>,
-    /// Messages that reached nobody, by subject.
+    /// Messages without receivers, by subject.
     pub(super) no_interest: Recent,
     no_interest_seen: HashMap<Box<[u8]>, u64>,
     /// Number of the last event that was taken in.
@@ -306,8 +306,8 @@ impl History {
         }
     }
 
-    /// Adds what reached nobody since the last sample, of the subjects that
-    /// have most of it.
+    /// Adds the messages without receivers since the last sample, of the subjects with most
+    /// of them.
     fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
         let hits = server.broker.telemetry.subjects.no_interest(Window::Start);
         let mut seen = HashMap::new();
@@ -367,7 +367,7 @@ fn once(peak: u64, cid: u64) -> Count {
     }
 }
 
-/// Goes on with the courses of those that hold much and forgets the others.
+/// Continues the trends of the largest holders and removes the others.
 fn follow(
     courses: &mut HashMap<u64, Trend>,
     now: MonotonicMillis,

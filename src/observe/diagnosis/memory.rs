@@ -1,4 +1,4 @@
-//! What holds the memory: by cause, and who holds most.
+//! Uses of memory: by cause, with the largest holders.
 
 use super::history::History;
 use crate::{
@@ -19,11 +19,10 @@ use crate::{
 /// Connections that are named.
 const HOLDERS_MAX: usize = 10;
 
-/// Bytes that one subscription takes besides itself, for the order of holders.
+/// Bytes of one subscription besides itself, for the order of holders.
 const SUBSCRIPTION_OVERHEAD: u64 = 160;
 
-/// Bytes that one connection takes besides itself: its task and its session.
-/// An estimate.
+/// Bytes of one connection besides itself: its task and its session. An estimate.
 const CONNECTION_OVERHEAD: u64 = 2048;
 
 /// Bytes of a TLS session with the certificates that its peer showed. An
@@ -101,7 +100,7 @@ fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>)
     }
 }
 
-/// What is known, each measured where it is held, or estimated as its constant says.
+/// The known causes, each measured at its place, or estimated as its constant says.
 fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
     let telemetry = &server.broker.telemetry;

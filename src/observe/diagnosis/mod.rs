@@ -1,10 +1,10 @@
-//! The diagnosis: what is wrong with the broker, who, since when, why.
+//! The diagnosis: what is wrong with the broker, where, since when, why.
 //!
-//! The observer shows a [`Judge`] its samples. It reads the ceilings ([`ceiling`])
-//! from a sample, adds it to what was seen before ([`history`]) and asks each of the
-//! [`rules`] what it sees. The [`tracker`] decides when a symptom is a finding. The
-//! result is a [`Report`], which monitoring reads through [`Diagnosis`]. Nothing here
-//! knows how a finding is drawn.
+//! The observer passes its samples to a [`Judge`]. It reads the ceilings ([`ceiling`]) from
+//! a sample, adds it to earlier ones ([`history`]) and evaluates each of the [`rules`]. The
+//! [`tracker`] decides when a symptom is a finding. The result is a [`Report`], which
+//! monitoring reads through [`Diagnosis`]. Presentation of findings is not part of this
+//! module.
 
 mod ceiling;
 mod config_check;
@@ -100,8 +100,7 @@ impl Diagnosis {
 }
 
 impl Report {
-    /// The report as it is at `now` if it is old then: with a finding that says
-    /// so.
+    /// The report at `now`; if it is old then, with a finding about that.
     fn at(&self, now: MonotonicMillis, old_after: Duration) -> Option<Self> {
         let age = self.sampled.until(now);
         if age < old_after {
@@ -214,7 +213,7 @@ fn announce(server: &Server, change: &Change) {
 mod tests {
     use super::*;
 
-    /// A diagnosis that hangs leaves its last report, which says that all is well.
+    /// A diagnosis that hangs leaves its last report, which may contain no finding.
     #[test]
     fn an_old_report_is_critical_by_its_age() {
         let report = Report {

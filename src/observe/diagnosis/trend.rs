@@ -7,13 +7,13 @@ use crate::telemetry::MonotonicMillis;
 /// Samples kept. The slope is made from each pair of them.
 const SAMPLES_MAX: usize = 60;
 
-/// Samples below which nothing is said of growth.
+/// Samples below which no growth is reported.
 const SAMPLES_MIN: usize = 8;
 
 /// The recent values of one number.
 ///
-/// Begins with every sample and spaces them out as time goes on, so
-/// that the samples kept cover the window once it has passed.
+/// Keeps every sample at first and increases their spacing with time, so that the kept
+/// samples cover the window once it has passed.
 #[derive(Debug)]
 pub(super) struct Trend {
     window: Duration,

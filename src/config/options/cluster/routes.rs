@@ -35,12 +35,12 @@ impl fmt::Display for RouteUrl {
 }
 
 impl RouteUrl {
-    /// Reads `scheme://user:password@host:port`. A password may stand as it is:
-    /// the last `@` ends it. What is percent-encoded is decoded.
+    /// Reads `scheme://user:password@host:port`. A password need not be encoded: the last
+    /// `@` ends it. Percent-encoded characters are decoded.
     ///
     /// # Errors
     ///
-    /// A text that says what is wrong and shows no secret.
+    /// A text that says what is wrong and contains no secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (login, address) = match rest.rsplit_once('@') {

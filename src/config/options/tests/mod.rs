@@ -1,5 +1,5 @@
-//! From files to options: every key, every refusal, every contradiction; and what a
-//! reload says of the difference.
+//! From files to options: every key, every refusal, every contradiction; and the
+//! differences that a reload reports.
 
 mod keys;
 mod refused;

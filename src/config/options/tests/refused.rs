@@ -1,4 +1,4 @@
-//! What is refused, and what is said of it.
+//! Refused values and their errors.
 
 use super::*;
 
@@ -277,7 +277,7 @@ fn what_a_cluster_cannot_be() {
     ] {
         refuses(text, expected);
     }
-    // Of a hash nothing can be sent to brokers that are only heard of.
+    // A hash cannot be sent as a password to brokers known only from other members.
     let hash = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
     let hashed = |routes: &str, more: &str| {
         warnings(&format!(
@@ -304,8 +304,7 @@ fn what_a_cluster_cannot_be() {
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
-/// A time that the system's clock cannot be set forward by would end in a panic
-/// when a client comes.
+/// A duration that overflows the system's clock would cause a panic when a client connects.
 #[test]
 fn times_without_end_are_refused() {
     for block in [

@@ -1,4 +1,4 @@
-//! What a reload takes over, and what it says.
+//! What a reload adopts, and what it reports.
 
 use super::*;
 use crate::config::options::{
@@ -24,8 +24,8 @@ fn what_needs_a_restart_stays_in_force() {
     assert!(changes(&old, &old).0.is_empty());
 }
 
-/// An account keeps the broker from letting everybody in; a cluster, so that its keys
-/// can change.
+/// Accounts require a login for the broker; a cluster is configured so that its keys can
+/// change.
 const BASE: &str = "accounts { a { users: [ { user: a, password: b } ] } }\n";
 const CLUSTER: &str = "port: 4223, name: base";
 
@@ -66,8 +66,8 @@ fn with(block: &str, key: &str, value: &str) -> Option<Options> {
     read.map(|(options, _)| without_file(options))
 }
 
-/// What a value of a key changes. Checks that what is taken over and what waits are
-/// each in force as they are told.
+/// The changes caused by a value of a key. Checks that adopted and pending changes are in
+/// force as reported.
 fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
     let (changed, merged) = changes(base, options);
     if changed.is_empty() {
@@ -86,8 +86,8 @@ fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
     changed
 }
 
-/// Whatever a key is set to, a reload tells of it under the name of the key; what it
-/// tells can be written into a file and means the same there.
+/// For every value of every key a reload reports the change under the key's name; the
+/// reported value can be written into a file and has the same meaning there.
 #[test]
 fn values_are_reported_as_they_are_written() {
     let base = with("", "debug", "false").expect("it is valid");
@@ -149,7 +149,7 @@ fn values_are_reported_as_they_are_written() {
     }
 }
 
-/// Each key with a reader of its own is compared: a value of it is told.
+/// Each key with its own reader is compared: its changes are reported.
 #[test]
 fn each_structure_is_reported() {
     let base = |more: &str| {
@@ -193,7 +193,7 @@ fn each_structure_is_reported() {
     }
 }
 
-/// What only stands in another line of the file is the same.
+/// The same value in another line of the file is not a change.
 #[test]
 fn lines_that_move_change_nothing() {
     let text = "accounts { A { exports: [{ stream: a }], mappings { c: d } }, B { imports: [{ \

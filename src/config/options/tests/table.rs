@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::options::table::Reload;
 
-/// Each row says what its key sets, in sentences, and what a file has in its place.
+/// Each row describes what its key sets, in sentences, and its value in the example file.
 #[test]
 fn every_row_is_described() {
     for Table {

@@ -10,7 +10,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// A write of the log, or another call, hangs if it takes longer than this.
+/// A write of the log, or another call, is regarded as hanging after this time.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
 /// Lines of the log are lost, or were lost lately.
