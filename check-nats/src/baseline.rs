@@ -246,28 +246,28 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_no_other_run() {
-        let look = |server_id: &str, start: &str, now: &str| Snapshot {
+        let snapshot_of = |server_id: &str, start: &str, now: &str| Snapshot {
             server_id: server_id.into(),
             start: format!("2026-01-01T{start}Z"),
             now: format!("2026-01-01T{now}Z"),
             ..Snapshot::default()
         };
-        let then = look("N1", "10:00:00", "10:05:00");
+        let then = snapshot_of("N1", "10:00:00", "10:05:00");
         for now in [
-            look("N1", "10:00:00", "10:06:00"),
-            look("N1", "09:00:00", "09:06:00"),
-            look("N1", "11:00:00", "11:06:00"),
+            snapshot_of("N1", "10:00:00", "10:06:00"),
+            snapshot_of("N1", "09:00:00", "09:06:00"),
+            snapshot_of("N1", "11:00:00", "11:06:00"),
         ] {
             assert!(then.is_of_run_of(&now), "{now:?}");
             assert_eq!(then.seconds_until(&now), Some(60.0), "{now:?}");
         }
-        assert!(!then.is_of_run_of(&look("N2", "10:00:00", "10:06:00")));
+        assert!(!then.is_of_run_of(&snapshot_of("N2", "10:00:00", "10:06:00")));
         // As earlier versions wrote it.
         let text = r#"{"start":"2026-01-01T10:00:00Z","now":"2026-01-01T10:05:00Z",
             "slow_consumers":0.0,"in_msgs":0.0,"out_msgs":0.0,"in_bytes":0.0,"out_bytes":0.0}"#;
         let old: Snapshot = serde_json::from_str(text).unwrap();
-        assert!(old.is_of_run_of(&look("N1", "10:00:00", "10:06:00")));
-        assert!(!old.is_of_run_of(&look("N1", "10:00:01", "10:06:00")));
+        assert!(old.is_of_run_of(&snapshot_of("N1", "10:00:00", "10:06:00")));
+        assert!(!old.is_of_run_of(&snapshot_of("N1", "10:00:01", "10:06:00")));
     }
 
     /// Neither the link nor what it points to is used or changed.

@@ -19,7 +19,7 @@ use super::{client_port::Session, status::Failure};
 /// # Errors
 /// The port has no TLS, or its answer is no certificate: unknown. The broker aborts the
 /// handshake before it has sent one: critical.
-pub fn look(session: Session, host: &str) -> Result<(String, DateTime<Utc>), Failure> {
+pub fn read(session: Session, host: &str) -> Result<(String, DateTime<Utc>), Failure> {
     let (mut socket, peer) = session.into_socket()?;
     let unknown = |error: &dyn std::fmt::Display| {
         Failure::unknown(format!("client port {peer}: TLS: {error}"))

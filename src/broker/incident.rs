@@ -35,7 +35,7 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(5);
 
 /// Interval between two inspections of an incident that is no longer new.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
 
 /// Subjects and publishers named in an incident.
 const NAMED_MAX: usize = 16;
@@ -153,7 +153,7 @@ fn follow(
     now: MonotonicMillis,
 ) {
     let last = incident.curve.last().map_or(incident.start, |last| last.at);
-    if incident.duration(now) > YOUNG && last.until(now) < LOOK_EVERY {
+    if incident.duration(now) > YOUNG && last.until(now) < INSPECT_EVERY {
         return;
     }
     if backlog.behind_since.is_some() {

@@ -109,7 +109,7 @@ impl PasswordQueue {
     }
 
     /// How long the queue is now.
-    pub fn look(&self) -> PasswordQueueState {
+    pub fn state(&self) -> PasswordQueueState {
         let state = self.0.state.lock();
         let waiting = state.waiting.iter().filter(|it| !it.turn.is_closed());
         PasswordQueueState {
@@ -315,14 +315,14 @@ mod tests {
         {
             let mut leaves = std::pin::pin!(queue.turn(ip(1)));
             assert!(leaves.as_mut().poll(&mut context).is_pending());
-            assert_eq!(queue.look().waiting, 2);
+            assert_eq!(queue.state().waiting, 2);
         }
-        assert_eq!(queue.look().waiting, 1);
+        assert_eq!(queue.state().waiting, 1);
         let other = queue.turn(ip(2)).await.expect("another source");
         drop(first);
         assert!(second.as_mut().poll(&mut context).is_ready());
         drop(other);
-        assert_eq!(queue.look().waiting, 0);
+        assert_eq!(queue.state().waiting, 0);
         assert!(queue.0.state.lock().running.is_empty());
     }
 }

@@ -4,8 +4,8 @@
 //! what the closed ones left behind. The server registers connections, monitoring reads.
 
 pub mod closed;
+mod memory_limit;
 mod moved_totals;
-mod room;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -21,8 +21,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 pub use crate::broker::registry::{
+    memory_limit::Cut,
     moved_totals::MovedConnection,
-    room::Cut,
     totals::{
         AccountTotals, FailureCounts, KindSnapshot, KindTotals, LiveConnection, RegistrySnapshot,
         Totals,
@@ -51,7 +51,7 @@ pub struct Registry {
     stalls: AtomicU64,
     max_closed: AtomicUsize,
     /// Held while the budget is enforced.
-    making_room: Mutex<()>,
+    cutting: Mutex<()>,
     /// Connections that moved something since totals were last added up.
     moved: Arc<MovedList>,
     /// Readers that publishers found behind, until the recorder inspects them.
@@ -116,7 +116,7 @@ impl Registry {
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
-            making_room: Mutex::default(),
+            cutting: Mutex::default(),
             moved: Arc::default(),
             noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),

@@ -47,7 +47,7 @@ pub fn close_after_handshake(
         Cause::Timeout => failure.text.clone(),
         _ => format!("{what} error: {failure}"),
     };
-    if let Some(text) = tls.tell(text) {
+    if let Some(text) = tls.throttled(text) {
         error!("{prefix} - {text}");
         let source = connection.peer.ip();
         note(

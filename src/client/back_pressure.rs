@@ -31,7 +31,7 @@ const PATIENCE_MAX: Duration = Duration::from_millis(500);
 const PATIENCE_MIN_HALF_FULL: Duration = Duration::from_millis(25);
 
 /// How often the queues are looked at; the timer's own grain.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const CHECK_EVERY: Duration = Duration::from_millis(1);
 
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ pub(super) fn must_hold(buffers: &mut ThreadBuffers) -> bool {
 pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
-    let mut told: Option<Instant> = None;
+    let mut logged: Option<Instant> = None;
     while (waited < PAUSE_MAX || active.is_held_for_peers())
         && !active.base.connection.is_closing()
         && !active.base.is_out_of_date()
@@ -77,13 +77,13 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         let is_slow = |reader: &&Arc<Connection>| {
             pauses && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
-        let is_without_room = |peer: &&Arc<Connection>| match is_long {
+        let is_without_space = |peer: &&Arc<Connection>| match is_long {
             false => is_behind(peer),
             true => is_half_full(peer),
         };
         let mut peers = turn.congested.peers().iter();
         let reader = match active.is_held_for_peers() {
-            true => peers.find(is_without_room),
+            true => peers.find(is_without_space),
             false => None,
         };
         let Some(reader) = reader.or_else(|| turn.congested.iter().find(is_slow)) else {
@@ -92,12 +92,12 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         let first = waited.is_zero();
         let begin = Instant::now();
         // A long pause is reported repeatedly.
-        if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
+        if logged.is_none_or(|logged| begin - logged >= PAUSE_MAX) {
             active.base.broker.registry.stall(reader);
-            told = Some(begin);
+            logged = Some(begin);
         }
-        sleep(LOOK_EVERY).await;
-        waited += LOOK_EVERY;
+        sleep(CHECK_EVERY).await;
+        waited += CHECK_EVERY;
         if active.base.link.held == Held::ForPeers {
             active.held_for += begin.elapsed();
         }

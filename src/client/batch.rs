@@ -9,7 +9,7 @@ use crate::{
     connection::{
         CloseReason,
         buffers::ThreadBuffers,
-        payload::{NoRoom, Origin},
+        payload::{Origin, OutOfMemory},
         reading::{Input, Large},
     },
     peer::{
@@ -141,7 +141,7 @@ impl Active {
                 .link
                 .input
                 .begin_large(rest, publish.line_len, whole_len, origin);
-            if begun.map_err(|NoRoom| no_room(publish))? {
+            if begun.map_err(|OutOfMemory| out_of_memory(publish))? {
                 gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
@@ -188,7 +188,7 @@ impl Active {
 /// The client gets no `-ERR`, like one that is cut for a full queue: an unknown error may
 /// keep a client from reconnecting.
 #[cold]
-fn no_room(publish: &Publish<'_>) -> End {
+fn out_of_memory(publish: &Publish<'_>) -> End {
     let detail = format!(
         "a payload of {} bytes for {}: all payloads that are being read take as much memory as \
          they may",

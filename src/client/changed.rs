@@ -42,10 +42,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Interval at which their completion is polled.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// Subscriptions that one client lost and that are logged one by one.
-const REMOVED_TOLD: usize = 10;
+const REMOVED_LOGGED: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
 pub fn notify_all(broker: &Broker) {
@@ -66,7 +66,7 @@ pub fn notify_all(broker: &Broker) {
         if waiting.is_empty() || Instant::now() >= deadline {
             return;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_EVERY);
     }
 }
 
@@ -274,7 +274,7 @@ impl Active {
                 sid: quoted(subscription.sid()),
             };
             self.base.connection.send(buffers, &error_line(&error));
-            if index < REMOVED_TOLD {
+            if index < REMOVED_LOGGED {
                 warn!(
                     "{} - {error}, after a reload",
                     self.base.connection.log_prefix()

@@ -60,7 +60,7 @@ impl Greeting {
         let broker = &self.broker;
         let max = || broker.limits.current().max_connections;
         while !broker.registry.insert(&self.connection, max()) {
-            if !broker.admission.clients.make_room() {
+            if !broker.admission.clients.cut_one() {
                 return false;
             }
         }

@@ -45,7 +45,7 @@ impl Active {
             "account_name": account,
         });
         if let Some(permission_cache) = &self.permission_cache {
-            data["permissions"] = told(permission_cache.permissions());
+            data["permissions"] = permissions_json(permission_cache.permissions());
         }
         let mut answer = json!({
             "server": {
@@ -79,8 +79,8 @@ impl Active {
 }
 
 /// Permissions as nats-server writes them. What is not limited is -1 there.
-fn told(permissions: &Permissions) -> Value {
-    let mut told = json!({
+fn permissions_json(permissions: &Permissions) -> Value {
+    let mut value = json!({
         "publish": subjects_json(permissions.publish()),
         "subscribe": subjects_json(permissions.subscribe()),
     });
@@ -88,9 +88,9 @@ fn told(permissions: &Permissions) -> Value {
         let max = responses.max.map_or(-1, i64::from);
         let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let ttl = responses.expires.map_or(-1, nanoseconds);
-        told["responses"] = json!({ "max": max, "ttl": ttl });
+        value["responses"] = json!({ "max": max, "ttl": ttl });
     }
-    told
+    value
 }
 
 fn subjects_json(rules: &SubjectRules) -> Value {

@@ -243,8 +243,8 @@ impl Active {
     fn note_violation(&self, error: &ClientError) {
         let now = MonotonicMillis::now();
         let count = self.violations.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let told = MonotonicMillis(self.violations.logged.load(Ordering::Relaxed));
-        if count > VIOLATIONS_REPORTED && told.until(now) < VIOLATION_PAUSE {
+        let logged = MonotonicMillis(self.violations.logged.load(Ordering::Relaxed));
+        if count > VIOLATIONS_REPORTED && logged.until(now) < VIOLATION_PAUSE {
             return;
         }
         self.violations.logged.store(now.0, Ordering::Relaxed);

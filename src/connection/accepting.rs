@@ -25,11 +25,11 @@ use crate::telemetry::process::open_files_max;
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Interval between two log lines about accepts that keep failing.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Number of checks for a freed descriptor, and the time before each.
-const ROOM_TRIES: u32 = 20;
-const ROOM_WAIT: Duration = Duration::from_millis(1);
+const DESCRIPTOR_TRIES: u32 = 20;
+const DESCRIPTOR_WAIT: Duration = Duration::from_millis(1);
 
 /// Whose connections are accepted: how many descriptors they leave to others.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +65,9 @@ impl Port {
         }
         let closed = CLOSED_SOCKETS.load(Ordering::Relaxed);
         let mut is_cut = false;
-        for _ in 0..ROOM_TRIES {
-            is_cut = is_cut || places.make_room();
-            sleep(ROOM_WAIT).await;
+        for _ in 0..DESCRIPTOR_TRIES {
+            is_cut = is_cut || places.cut_one();
+            sleep(DESCRIPTOR_WAIT).await;
             if is_cut && CLOSED_SOCKETS.load(Ordering::Relaxed) > closed {
                 return true;
             }
@@ -133,8 +133,8 @@ pub fn as_shown(peer: SocketAddr) -> SocketAddr {
 pub struct AcceptFailures {
     what: &'static str,
     wait: Duration,
-    told: Option<Instant>,
-    untold: u64,
+    logged: Option<Instant>,
+    suppressed: u64,
 }
 
 impl AcceptFailures {
@@ -143,8 +143,8 @@ impl AcceptFailures {
         Self {
             what,
             wait: RETRY.0,
-            told: None,
-            untold: 0,
+            logged: None,
+            suppressed: 0,
         }
     }
 
@@ -157,12 +157,15 @@ impl AcceptFailures {
     /// up, and some are freed meanwhile.
     pub async fn pause(&mut self, failure: &io::Error) {
         let now = Instant::now();
-        if self.told.is_none_or(|told| now - told >= TELL_INTERVAL) {
-            let (what, untold) = (self.what, std::mem::take(&mut self.untold));
-            error!("Accept error on {what}: {failure} ({untold} more since the last line)");
-            self.told = Some(now);
+        if self
+            .logged
+            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
+        {
+            let (what, suppressed) = (self.what, std::mem::take(&mut self.suppressed));
+            error!("Accept error on {what}: {failure} ({suppressed} more since the last line)");
+            self.logged = Some(now);
         } else {
-            self.untold += 1;
+            self.suppressed += 1;
         }
         sleep(self.wait).await;
         self.wait = (self.wait * 2).min(RETRY.1);

@@ -55,7 +55,7 @@ const BUFFER_MAX: usize = 1024 * 1024;
 pub const TURN_COST_MAX: usize = 256 * 1024;
 
 /// Number of batches after which a busy thread reports the memory of its buffers.
-const TELL_EVERY: u64 = 1024;
+const REPORT_EVERY: u64 = 1024;
 
 /// Bytes of the least of them: smaller ones are not kept for reuse.
 const CHUNK_LEAST: usize = 4 * 1024;
@@ -328,7 +328,7 @@ impl ThreadBuffers {
             self.give_buffers_back();
         }
         self.batches += 1;
-        if self.batches.is_multiple_of(TELL_EVERY) {
+        if self.batches.is_multiple_of(REPORT_EVERY) {
             self.report_buffers();
         }
         self.deferred += 1;

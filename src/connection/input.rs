@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::{
     buffers::READ_BUFFER_LEN,
-    payload::{NoRoom, Origin, Payload, READ},
+    payload::{Origin, OutOfMemory, Payload, READ},
 };
 use crate::telemetry::pool::Share;
 
@@ -56,11 +56,11 @@ impl Large {
     }
 
     /// How many bytes may be read of those that are missing.
-    pub(super) fn room(&mut self) -> Result<usize, NoRoom> {
-        self.payload.room(self.whole)
+    pub(super) fn next_len(&mut self) -> Result<usize, OutOfMemory> {
+        self.payload.next_len(self.whole)
     }
 
-    pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
         self.payload.extend(bytes, self.whole)
     }
 }
@@ -144,7 +144,7 @@ impl Input {
         line_len: usize,
         whole: usize,
         origin: Origin,
-    ) -> Result<bool, NoRoom> {
+    ) -> Result<bool, OutOfMemory> {
         if !Self::is_large(whole) {
             return Ok(false);
         }

@@ -52,7 +52,7 @@ pub fn admit_up_to(max_payload: usize) {
 
 /// There is no memory for more of a payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NoRoom;
+pub struct OutOfMemory;
 
 /// Whether there must be memory for a payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,7 +95,7 @@ impl Payload {
     /// # Errors
     ///
     /// There is no memory for them.
-    pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, NoRoom> {
+    pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, OutOfMemory> {
         let mut payload = Self::within(&READ, Vec::new());
         payload.origin = origin;
         let much = RESERVED.limit() / AT_ONCE_PART;
@@ -124,7 +124,7 @@ impl Payload {
     /// # Errors
     ///
     /// There is no memory for them.
-    pub fn extend(&mut self, bytes: &[u8], whole: usize) -> Result<(), NoRoom> {
+    pub fn extend(&mut self, bytes: &[u8], whole: usize) -> Result<(), OutOfMemory> {
         while self.bytes.capacity() - self.bytes.len() < bytes.len() {
             self.grow(whole)?;
         }
@@ -137,7 +137,7 @@ impl Payload {
     /// # Errors
     ///
     /// There is no memory for any.
-    pub fn room(&mut self, whole: usize) -> Result<usize, NoRoom> {
+    pub fn next_len(&mut self, whole: usize) -> Result<usize, OutOfMemory> {
         if self.bytes.len() == self.bytes.capacity() {
             self.grow(whole)?;
         }
@@ -165,7 +165,7 @@ impl Payload {
     }
 
     /// Reserves twice as much, and not more than `whole`.
-    fn grow(&mut self, whole: usize) -> Result<(), NoRoom> {
+    fn grow(&mut self, whole: usize) -> Result<(), OutOfMemory> {
         let capacity = self.bytes.capacity();
         let more = capacity.max(RESERVED_MIN).min(whole - capacity.min(whole));
         self.reserve(more)?;
@@ -174,14 +174,14 @@ impl Payload {
     }
 
     /// Reserves so many bytes more.
-    fn reserve(&self, bytes: usize) -> Result<(), NoRoom> {
+    fn reserve(&self, bytes: usize) -> Result<(), OutOfMemory> {
         if self.reserved.reserve(bytes) {
             return Ok(());
         }
         let peers_limit = RESERVED.limit().saturating_mul(PEERS_TIMES);
         let all = RESERVED.used().saturating_add(bytes);
         if self.origin != Origin::Peer || all > peers_limit {
-            return Err(NoRoom);
+            return Err(OutOfMemory);
         }
         self.reserved.reserve_unlimited(bytes);
         Ok(())

@@ -181,7 +181,7 @@ fn read_large(
     let Some(large) = &mut reader.input().large else {
         return Err(io::ErrorKind::WouldBlock.into());
     };
-    let Ok(room) = large.room() else {
+    let Ok(space) = large.next_len() else {
         reader.connection().close(CloseReason::NoRoomForPayload);
         return Ok(Batch {
             len: 0,
@@ -190,7 +190,7 @@ fn read_large(
     };
     let len = large
         .payload
-        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(room)))?;
+        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(space)))?;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -251,8 +251,16 @@ fn try_read_some(
         },
         Some(tls) => with_buffers(|buffers| {
             let mut incoming = std::mem::take(&mut buffers.tls.incoming);
-            let room = READ_SHORT;
-            let opened = open_into(connection, buffers, stream, tls, room, &mut incoming, plain);
+            let space = READ_SHORT;
+            let opened = open_into(
+                connection,
+                buffers,
+                stream,
+                tls,
+                space,
+                &mut incoming,
+                plain,
+            );
             buffers.tls.incoming = incoming;
             buffers.flush_touched();
             opened.map(|_| ())
@@ -283,7 +291,7 @@ fn read_tls(
         plain.clear();
         plain.append(&mut input.carry);
     }
-    let room = match input.little {
+    let space = match input.little {
         true => READ_SHORT,
         false => READ_BUFFER_LEN,
     };
@@ -294,7 +302,7 @@ fn read_tls(
         buffers,
         stream,
         tls,
-        room,
+        space,
         &mut incoming,
         &mut plain,
     );
@@ -320,18 +328,18 @@ fn read_tls(
     Ok(Batch { len, more: result? })
 }
 
-/// Reads at most `room` bytes and decrypts them. Returns whether the socket has more.
+/// Reads at most `space` bytes and decrypts them. Returns whether the socket has more.
 fn open_into(
     connection: &Arc<Connection>,
     buffers: &mut ThreadBuffers,
     stream: &TcpStream,
     tls: &Tls,
-    room: usize,
+    space: usize,
     incoming: &mut Vec<u8>,
     plain: &mut Vec<u8>,
 ) -> io::Result<bool> {
-    let tail = tls.copy_tail(incoming, room, plain);
-    let end = tail + room;
+    let tail = tls.copy_tail(incoming, space, plain);
+    let end = tail + space;
     let read = read_drained(stream, &mut incoming[tail..end]);
     let len = tail + *read.as_ref().unwrap_or(&0);
     let opened = tls.open(&mut incoming[..len], plain)?;

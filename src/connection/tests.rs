@@ -24,9 +24,9 @@ fn a_turn_within_a_turn_is_found_and_loses_nothing() {
     assert_eq!(nested.is_err(), cfg!(debug_assertions));
     peer.set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a bound");
-    let mut told = [0; 6];
-    peer.read_exact(&mut told).expect("it was flushed");
-    assert_eq!(&told, b"PING\r\n");
+    let mut received = [0; 6];
+    peer.read_exact(&mut received).expect("it was flushed");
+    assert_eq!(&received, b"PING\r\n");
 }
 
 /// Appends much without a flush, in pieces, and notes the long queue.

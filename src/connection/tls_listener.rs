@@ -38,7 +38,7 @@ pub struct TlsListener {
     pub handshakers: Arc<Handshakers>,
     /// How handshakes went.
     pub metrics: HandshakeMetrics,
-    told: LogThrottle,
+    log_throttle: LogThrottle,
     begun: Mutex<(Instant, u32)>,
 }
 
@@ -107,7 +107,7 @@ impl TlsListener {
             store,
             handshakers,
             metrics: HandshakeMetrics::default(),
-            told: LogThrottle::default(),
+            log_throttle: LogThrottle::default(),
             begun: Mutex::new((Instant::now(), 0)),
         }
     }
@@ -260,8 +260,8 @@ impl TlsListener {
     }
 
     /// What to log of a failure, if anything: many of them do not flood the log.
-    pub fn tell(&self, text: String) -> Option<String> {
-        self.told
+    pub fn throttled(&self, text: String) -> Option<String> {
+        self.log_throttle
             .throttle(MonotonicMillis::now(), text, "failed handshakes")
     }
 

@@ -135,11 +135,11 @@ impl Routing<'_, '_, '_> {
                 let before_names = head.bytes_so_far();
                 names(index, head.names());
                 if head.bytes_so_far() > before_names {
-                    let found_room = match head.fits(0, self.line_max) {
+                    let accepted = match head.fits(0, self.line_max) {
                         true => self.append_one(message, head, true),
                         false => self.append_in_parts(index, head, before_names, routed),
                     };
-                    if !found_room {
+                    if !accepted {
                         return false;
                     }
                     continue;

@@ -28,7 +28,7 @@ use std::sync::{
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-pub use peer::ROOM;
+pub use peer::QUEUE_SPACE;
 use peer::{Peer, owe};
 use state::{State, key, may_be_announced};
 use wants::{Key, Wanted};
@@ -303,9 +303,9 @@ impl LocalInterest {
                 changed.push(key);
             }
         }
-        let mut told = HashSet::new();
+        let mut announced = HashSet::new();
         for key in &changed {
-            if changed.len() == 1 || told.insert(key) {
+            if changed.len() == 1 || announced.insert(key) {
                 self.announce(&mut state, buffers, key);
             }
         }

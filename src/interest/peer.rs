@@ -8,9 +8,9 @@ use super::wants::Key;
 use crate::connection::{Connection, buffers::ThreadBuffers};
 
 /// Bytes waiting for a peer up to which more is announced to it.
-pub const ROOM: usize = 256 * 1024;
+pub const QUEUE_SPACE: usize = 256 * 1024;
 
-/// Bytes of changes that are announced immediately while more than [`ROOM`] is pending:
+/// Bytes of changes that are announced immediately while more than [`QUEUE_SPACE`] is pending:
 /// interest in a subject should be known before a message that names it as its reply.
 /// Changes beyond this wait until the queue is shorter.
 const AHEAD_MAX: usize = 4 * 1024 * 1024;
@@ -22,7 +22,7 @@ pub(super) struct Peer {
     pub(super) unannounced: usize,
     /// What is to be announced when the queue is shorter.
     pub(super) waiting: HashSet<Key>,
-    /// Bytes announced immediately since more than [`ROOM`] is pending.
+    /// Bytes announced immediately since more than [`QUEUE_SPACE`] is pending.
     pub(super) ahead: usize,
 }
 
@@ -35,8 +35,8 @@ impl Peer {
         let Some(mut appender) = self.route.append() else {
             return;
         };
-        let has_room = appender.pending() <= ROOM;
-        if has_room {
+        let has_space = appender.pending() <= QUEUE_SPACE;
+        if has_space {
             self.ahead = 0;
         } else if self.ahead + line.len() > AHEAD_MAX {
             drop(appender);

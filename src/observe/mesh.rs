@@ -52,7 +52,7 @@ pub(in crate::observe) struct RouteNow {
     /// Bytes of the longest control line that it accepts.
     pub(in crate::observe) line_max: usize,
     /// Subjects and queue groups that were not announced to it, as they are too long.
-    pub(in crate::observe) untold: usize,
+    pub(in crate::observe) unannounced: usize,
     /// Messages that it did not get, as they had too long control lines.
     pub(in crate::observe) too_long: u64,
 }
@@ -71,7 +71,7 @@ impl Mesh {
     pub(in crate::observe) fn of(cluster: &Cluster) -> Self {
         let routes = cluster.routes();
         let accounts = cluster.broker.accounts.all();
-        let untold = |route: &Route| {
+        let unannounced = |route: &Route| {
             let interests = accounts.iter().map(|account| &account.interest);
             interests
                 .map(|interest| interest.too_long_for(&route.connection))
@@ -92,7 +92,7 @@ impl Mesh {
                     unknown: route.interest.in_unknown_accounts(),
                     dropped_for_memory: route.interest.dropped_for_memory(),
                     line_max: route.connection.line_max(),
-                    untold: untold(route),
+                    unannounced: unannounced(route),
                     too_long: {
                         let loss = route.connection.traffic().loss;
                         loss.of(LossReason::TooLong).msgs

@@ -18,7 +18,7 @@ use crate::{
     connection::{
         CloseReason,
         buffers::{TURN_COST_MAX, ThreadBuffers},
-        payload::{NoRoom, Origin, Payload},
+        payload::{Origin, OutOfMemory, Payload},
         reading::Large,
     },
     delivery::SubjectBatch,
@@ -158,11 +158,11 @@ impl Session {
                 self.link
                     .input
                     .begin_large(rest, message.line_len, whole_len, Origin::Peer);
-            let no_room = |NoRoom| {
+            let out_of_memory = |OutOfMemory| {
                 let detail = format!("no room for {whole_len} bytes");
                 End::without_error(CloseReason::NoRoomForPayload, detail)
             };
-            if begun.map_err(no_room)? {
+            if begun.map_err(out_of_memory)? {
                 gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }

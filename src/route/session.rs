@@ -24,7 +24,7 @@ use crate::{
         buffers::ThreadBuffers,
         reading::{Input, Large, Reader},
     },
-    interest::ROOM,
+    interest::QUEUE_SPACE,
     peer::{End, Ends, Link, Peer, batch, keepalive::Keepalive},
     protocol::{
         PONG,
@@ -146,19 +146,19 @@ impl Session {
     pub(super) fn announce_pending(&mut self, buffers: &mut ThreadBuffers) {
         let connection = self.connection().clone();
         connection.begin_announcing();
-        if connection.outbound().backlog().pending > ROOM {
+        if connection.outbound().backlog().pending > QUEUE_SPACE {
             connection.flush(buffers);
         }
         let backlog = connection.outbound().backlog();
         let since = *self.pending_since.get_or_insert_with(MonotonicMillis::now);
         let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
-        if backlog.pending > ROOM && !is_due {
+        if backlog.pending > QUEUE_SPACE && !is_due {
             // The current writer finishes soon, or the socket is full.
             return connection.note_pending_interest();
         }
         self.pending_since = None;
         let accounts = self.cluster.broker.accounts.all_announced();
-        let mut budget = ROOM;
+        let mut budget = QUEUE_SPACE;
         for account in &accounts {
             let interest = &account.interest;
             if interest.announce_more(buffers, &connection, &mut budget) || budget == 0 {

@@ -156,10 +156,10 @@ impl System {
             Notice::Counted => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
-            Notice::Stopping(told) => {
+            Notice::Stopping(sender) => {
                 self.publish(&self.subject("SHUTDOWN"), || self.envelope.server());
                 // Fails if the requester no longer waits for it.
-                let _ = told.send(());
+                let _ = sender.send(());
             }
         }
     }

@@ -49,7 +49,7 @@ struct Count {
 }
 
 impl Count {
-    fn tell(&self) {
+    fn send(&self) {
         let sum = self.sum.to_string();
         deliver(&self.account, &self.reply, None, sum.as_bytes());
     }
@@ -89,12 +89,12 @@ impl System {
             reply: request.reply.clone(),
         };
         if count.missing == 0 {
-            return count.tell();
+            return count.send();
         }
         if counting.waiting.len() >= WAITING_MAX
             && let Some(oldest) = counting.waiting.pop_front()
         {
-            oldest.tell();
+            oldest.send();
         }
         let reply = format!(
             "$SYS.REQ.SERVER.{}.{COUNTED}{}",
@@ -133,7 +133,7 @@ impl System {
         if count.missing == 0
             && let Some(count) = counting.waiting.remove(at)
         {
-            count.tell();
+            count.send();
         }
     }
 
@@ -144,7 +144,7 @@ impl System {
         while counting.deadline().is_some_and(|deadline| deadline <= now)
             && let Some(count) = counting.waiting.pop_front()
         {
-            count.tell();
+            count.send();
         }
     }
 

@@ -142,7 +142,7 @@ impl End {
 /// The certificate that the client port shows.
 fn served(check: &mut Check) -> Result<End, Failure> {
     let session = check.open_session().map_err(OpenError::into_failure)?;
-    let (name, at) = served_certificate::look(session, &check.options.host)?;
+    let (name, at) = served_certificate::read(session, &check.options.host)?;
     let now: DateTime<Utc> = Utc::now();
     Ok(End {
         name,

@@ -42,7 +42,8 @@ impl Peer for Active {
     fn begin_turn(&mut self) {
         let base = &mut self.base;
         base.trace = Trace::of(&base.connection, base.limits.trace);
-        base.trace.set_delivery_trace(&base.connection, &base.limits);
+        base.trace
+            .set_delivery_trace(&base.connection, &base.limits);
     }
 
     fn end_turn(&mut self) {

@@ -48,7 +48,7 @@ fn example() -> String {
         }
         let in_full = IN_FULL.contains(&row.names[0]);
         text.push('\n');
-        let mut doc = told(row);
+        let mut doc = doc_with_names(row);
         if in_full {
             doc += " The defaults of the block:";
         }
@@ -62,7 +62,7 @@ fn example() -> String {
             let inner = tables.iter().find(|table| table.name == row.names[0]);
             for row in inner.into_iter().flat_map(|table| &table.rows) {
                 text += "#\n";
-                text += &wrapped(&told(row), "#    ");
+                text += &wrapped(&doc_with_names(row), "#    ");
                 let _ = writeln!(text, "#    {}", line(row));
             }
         }
@@ -70,7 +70,7 @@ fn example() -> String {
     text
 }
 
-fn told(row: &Row) -> String {
+fn doc_with_names(row: &Row) -> String {
     match &row.names[1..] {
         [] => row.doc.into(),
         others => format!("{} Also: {}.", row.doc, others.join(", ")),

@@ -86,7 +86,7 @@ fn write_row(page: &mut String, row: &Row) {
     let names: Vec<String> = row.names.iter().map(|name| escape(name)).collect();
     let _ = writeln!(page, ".TP\n.BR {}", names.join(" \", \" "));
     if !row.is_served {
-        let _ = writeln!(page, "{}", escape(&told(row)));
+        let _ = writeln!(page, "{}", escape(&unserved_text(row)));
         return;
     }
     let usual = match row.usual {
@@ -107,7 +107,7 @@ fn write_row(page: &mut String, row: &Row) {
 }
 
 /// The text for a key that is not served.
-fn told(row: &Row) -> String {
+fn unserved_text(row: &Row) -> String {
     match row.form {
         "" => format!("A key of nats-server that is refused: it {}.", row.doc),
         _ => format!(

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Interval between two searches for places that are held for too long.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The places of one port.
 pub struct Places {
@@ -130,9 +130,9 @@ impl Places {
         Place { places, id }
     }
 
-    /// Cuts the connection that is to make way, as if the port were full: where
-    /// something else than places runs out. Returns whether there was one.
-    pub fn make_room(&self) -> bool {
+    /// Cuts the next connection in the order, as if the port were full: for other
+    /// resources than places that run out. Returns whether there was one.
+    pub fn cut_one(&self) -> bool {
         let lost = {
             let mut state = self.state.lock();
             state.take_from(false).or_else(|| state.take_from(true))
@@ -159,7 +159,7 @@ impl Places {
         loop {
             self.begun.notified().await;
             while self.view().taken > 0 {
-                sleep(LOOK_INTERVAL).await;
+                sleep(CHECK_INTERVAL).await;
                 self.expire(Instant::now());
             }
         }

@@ -83,7 +83,7 @@ async fn nobody_keeps_a_place_for_ever() {
     drop(place);
     let view = port.places.view();
     assert_eq!((view.taken, view.silent, view.late), (0, 0, 1));
-    assert!(!port.places.make_room());
+    assert!(!port.places.cut_one());
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn nothing_is_left_of_many_places() {
         }
         assert!(port.places.view().taken <= 72);
     }
-    while port.places.make_room() {}
+    while port.places.cut_one() {}
     let state = port.places.state.lock();
     assert!(state.held.is_empty() && state.parties.is_empty());
     assert!(state.non_members.is_empty() && state.members.is_empty());

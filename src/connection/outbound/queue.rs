@@ -103,7 +103,7 @@ impl Queue {
     pub(super) fn push(&mut self, buffers: &mut ThreadBuffers, first: &[u8], second: &[u8]) {
         let len = first.len() + second.len();
         if self.open.len() + len > self.open.capacity() {
-            self.make_room(buffers, len);
+            self.reserve(buffers, len);
         }
         self.open.extend_from_slice(first);
         self.open.extend_from_slice(second);
@@ -254,7 +254,7 @@ impl Queue {
     }
 
     #[cold]
-    fn make_room(&mut self, buffers: &mut ThreadBuffers, len: usize) {
+    fn reserve(&mut self, buffers: &mut ThreadBuffers, len: usize) {
         if self.open.len() + len > CHUNK_LEN {
             self.seal();
         }

@@ -85,18 +85,18 @@ impl Tls {
     }
 
     /// Copies the beginning of an unfinished record in front of where the next bytes of the
-    /// socket are read: `buffer` grows to hold it and `room` more. Payload that came with
+    /// socket are read: `buffer` grows to hold it and `space` more. Payload that came with
     /// the end of the handshake is appended to `plain`. Returns the length of the
     /// beginning.
-    pub fn copy_tail(&self, buffer: &mut Vec<u8>, room: usize, plain: &mut Vec<u8>) -> usize {
+    pub fn copy_tail(&self, buffer: &mut Vec<u8>, space: usize, plain: &mut Vec<u8>) -> usize {
         let mut state = self.state.lock();
         if !state.opened.is_empty() {
             plain.append(&mut state.opened);
             state.opened = Vec::new();
         }
         let tail = &state.tail;
-        if buffer.len() < tail.len() + room {
-            buffer.resize(tail.len() + room, 0);
+        if buffer.len() < tail.len() + space {
+            buffer.resize(tail.len() + space, 0);
         }
         buffer[..tail.len()].copy_from_slice(tail);
         tail.len()

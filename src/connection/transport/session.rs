@@ -187,7 +187,7 @@ fn step<Data>(
             result
         }
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            append(outgoing, 0, |room| match data.encode(room) {
+            append(outgoing, 0, |space| match data.encode(space) {
                 Ok(len) => Ok(len),
                 Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncodeError::AlreadyEncoded) => Err(None),
@@ -216,8 +216,8 @@ fn encrypt<Data>(
     let UnbufferedStatus { discard, state } = status;
     let result = match state {
         Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let room = plain.len() + (plain.len() / RECORD_LEN + 1) * RECORD_OVERHEAD;
-            let done = append(sealed, room, |room| match traffic.encrypt(plain, room) {
+            let space = plain.len() + (plain.len() / RECORD_LEN + 1) * RECORD_OVERHEAD;
+            let done = append(sealed, space, |space| match traffic.encrypt(plain, space) {
                 Ok(len) => Ok(len),
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncryptError::EncryptExhausted) => Err(None),
@@ -228,7 +228,7 @@ fn encrypt<Data>(
             }
         }
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            append(sealed, 0, |room| match data.encode(room) {
+            append(sealed, 0, |space| match data.encode(space) {
                 Ok(len) => Ok(len),
                 Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncodeError::AlreadyEncoded) => Err(None),
@@ -245,23 +245,23 @@ fn encrypt<Data>(
     (discard, result)
 }
 
-/// Lets `write` write at the end of `buffer`, where it has `room` bytes; it returns how
+/// Lets `write` write at the end of `buffer`, where it has `space` bytes; it returns how
 /// much it wrote, or how much space it needs. `false`: it wrote nothing.
 pub(super) fn append(
     buffer: &mut Vec<u8>,
-    mut room: usize,
+    mut space: usize,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
 ) -> bool {
     let start = buffer.len();
     // The second attempt has the space that the first one requested.
     for _ in 0..2 {
-        buffer.resize(start + room, 0);
+        buffer.resize(start + space, 0);
         match write(&mut buffer[start..]) {
             Ok(written) => {
                 buffer.truncate(start + written);
                 return true;
             }
-            Err(Some(needed)) => room = needed,
+            Err(Some(needed)) => space = needed,
             Err(None) => break,
         }
     }
@@ -272,8 +272,8 @@ pub(super) fn append(
 pub(super) fn close_notify<Data>(status: UnbufferedStatus<'_, '_, Data>) -> Vec<u8> {
     let mut sealed = Vec::new();
     if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-        append(&mut sealed, RECORD_OVERHEAD, |room| {
-            match traffic.queue_close_notify(room) {
+        append(&mut sealed, RECORD_OVERHEAD, |space| {
+            match traffic.queue_close_notify(space) {
                 Ok(len) => Ok(len),
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncryptError::EncryptExhausted) => Err(None),

@@ -43,7 +43,10 @@ pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicke
         connection.close(CloseReason::Kicked);
     }
     Ok(Kicked {
-        kicked: chosen.iter().map(|connection| told(connection)).collect(),
+        kicked: chosen
+            .iter()
+            .map(|connection| chosen_client(connection))
+            .collect(),
     })
 }
 
@@ -71,7 +74,10 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
         connection.trace.give(lines, until);
     }
     Ok(Traced {
-        traced: chosen.iter().map(|connection| told(connection)).collect(),
+        traced: chosen
+            .iter()
+            .map(|connection| chosen_client(connection))
+            .collect(),
         seconds,
         lines,
     })
@@ -81,10 +87,10 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
 /// would change. Files may hang, and other requests do not wait for them.
 pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
     let dry_run = query.boolean("dry_run")?;
-    let (told, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     monitor.server.reload(dry_run, |outcome| {
         // The client may have gone.
-        let _ = told.send(outcome);
+        let _ = sender.send(outcome);
     });
     Ok(Box::pin(async move {
         let refused = |status, message: String| Err(Refusal { status, message });
@@ -193,7 +199,7 @@ fn bounded(query: &Query, name: &str, (default, max): (u64, u64)) -> Result<u64,
     }
 }
 
-fn told(connection: &Connection) -> Chosen {
+fn chosen_client(connection: &Connection) -> Chosen {
     let identity = connection.identity.lock();
     Chosen {
         cid: connection.cid,

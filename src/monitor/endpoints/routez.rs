@@ -83,9 +83,9 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         ..RouteInfo::default()
     };
     {
-        let told = route.info.lock();
-        info.import = told.import.clone();
-        info.export = told.export.clone();
+        let announced = route.info.lock();
+        info.import = announced.import.clone();
+        info.export = announced.export.clone();
     }
     if subscriptions != Listing::Count {
         let listed = route.interest.list(*left);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Refused logins become events, but not more often than this.
-const TOLD_INTERVAL: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The listener of a request.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +126,10 @@ fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {
 fn record_refusal(monitor: &Monitor, peer: SocketAddr) {
     let mut refused = monitor.refused_logins.0.lock();
     refused.0 += 1;
-    if refused.1.is_some_and(|told| told.elapsed() < TOLD_INTERVAL) {
+    if refused
+        .1
+        .is_some_and(|logged| logged.elapsed() < LOG_INTERVAL)
+    {
         return;
     }
     let count = std::mem::take(&mut refused.0);

@@ -218,10 +218,10 @@ async fn serve_tcp(
 
 /// Logs that a connection was closed early, unless there are many of them.
 fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
-    let told = monitor
+    let text = monitor
         .sent_away
         .throttle(MonotonicMillis::now(), text, "connections");
-    if let Some(text) = told {
+    if let Some(text) = text {
         warn!("{listener} - {text}");
     }
 }

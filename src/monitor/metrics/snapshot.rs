@@ -218,7 +218,7 @@ impl Snapshot {
             latency: Latency::of(telemetry, &accounts),
             routes: RouteFigures::of(monitor),
             leafnodes: leafz::build(monitor).leafnodes,
-            connections: Connections::look(&moment, top),
+            connections: Connections::take(&moment, top),
             closed: moment.of[Kind::Client]
                 .ended
                 .iter()
@@ -226,7 +226,7 @@ impl Snapshot {
                 .collect(),
             index,
             queue_inspection: (registry.budget.used(), registry.budget.limit()),
-            process: Process::look(),
+            process: Process::take(),
             start: server.start().timestamp_millis() as f64 / 1000.0,
             events: telemetry
                 .events
@@ -364,7 +364,7 @@ impl RouteFigures {
 }
 
 impl Connections {
-    fn look(moment: &RegistrySnapshot, top: usize) -> Self {
+    fn take(moment: &RegistrySnapshot, top: usize) -> Self {
         let mut all = Self::default();
         let mut ranked: Vec<_> = moment.of[Kind::Client]
             .open
@@ -406,7 +406,7 @@ fn view(moving: &LiveConnection) -> ConnectionView {
 }
 
 impl Process {
-    fn look() -> Self {
+    fn take() -> Self {
         Self {
             cpu: cpu::cpu_time(),
             descriptors: crate::telemetry::process::open_files().ok(),

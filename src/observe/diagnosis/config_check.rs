@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_that_panics_is_over() {
+    fn a_check_that_panics_is_over() {
         let last = Arc::new(Mutex::new(Last {
             is_under_way: true,
             outcome: None,

@@ -101,7 +101,7 @@ impl History {
             },
         );
         if self.samples.is_multiple_of(INBOX_EVERY) {
-            self.look_for_idle_inboxes(thresholds, sample);
+            self.find_idle_inboxes(thresholds, sample);
         }
         self.samples += 1;
         self.add_stalls(sample);
@@ -171,7 +171,7 @@ impl History {
         all.iter().map(|recent| recent.memory()).sum()
     }
 
-    fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {
+    fn find_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {
         self.idle_inboxes = sample
             .by_subscriptions
             .iter()
@@ -275,7 +275,7 @@ impl History {
     }
 
     fn add_full_tables(&mut self, now: MonotonicMillis) {
-        for (name, pool) in memory::TOLD_WHEN_FULL {
+        for (name, pool) in memory::REPORTED_WHEN_FULL {
             let refused = pool.refused();
             let before = self.full_tables_seen.insert(name, refused);
             let times = refused - before.unwrap_or(0).min(refused);

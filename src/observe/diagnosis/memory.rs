@@ -30,7 +30,7 @@ const CONNECTION_OVERHEAD: u64 = 2048;
 const TLS_SESSION: u64 = 11 * 1024;
 
 /// Tables that are reported when they are full, by the name of their cause.
-pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
+pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 6] = [
     ("interest", &REMOTE_INTEREST),
     ("payloads", &payload::RESERVED),
     ("permissions", &responses::POOL),

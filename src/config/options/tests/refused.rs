@@ -294,14 +294,14 @@ fn what_a_cluster_cannot_be() {
             false,
         ),
     ] {
-        let told = hashed(routes, more);
-        let is_reported = told
+        let found = hashed(routes, more);
+        let is_reported = found
             .iter()
             .any(|it| it.to_string().contains("the password is a hash"));
-        assert_eq!(is_reported, expected, "{routes}: {told:?}");
+        assert_eq!(is_reported, expected, "{routes}: {found:?}");
     }
-    let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let found = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 /// A duration that overflows the system's clock would cause a panic when a client connects.

@@ -15,11 +15,11 @@ fn what_needs_a_restart_stays_in_force() {
         ..Options::default()
     };
     let (changed, merged) = changes(&old, &new);
-    let told: Vec<_> = changed
+    let reported: Vec<_> = changed
         .iter()
         .map(|change| (&*change.name, change.takes == ReloadKind::Live))
         .collect();
-    assert_eq!(told, [("port", false), ("max_payload", true)]);
+    assert_eq!(reported, [("port", false), ("max_payload", true)]);
     assert_eq!((merged.port, merged.max_payload), (old.port, 77));
     assert!(changes(&old, &old).0.is_empty());
 }
@@ -91,32 +91,36 @@ fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
 #[test]
 fn values_are_reported_as_they_are_written() {
     let base = with("", "debug", "false").expect("it is valid");
-    let told = |block: &str, key: &str, value: &str| {
+    let check = |block: &str, key: &str, value: &str| {
         let options = with(block, key, value)?;
         let text = format!("{block} {key}: {value}");
         let changed = changed(&base, &options, &text);
         for Change { name, values, .. } in &changed {
-            let (of, told) = name.split_once(' ').unwrap_or(("", name));
-            assert_eq!(of, block, "{text}: told as {name}");
+            let (of, changed_key) = name.split_once(' ').unwrap_or(("", name));
+            assert_eq!(of, block, "{text}: reported as {name}");
             let Some((_, new)) = values else { continue };
             // What is not written any more cannot be written.
             if new == "unset" {
                 continue;
             }
-            let again = with(of, told, new).unwrap_or_else(|| panic!("{text}: told as {new}"));
+            let again =
+                with(of, changed_key, new).unwrap_or_else(|| panic!("{text}: reported as {new}"));
             let differences = changes(&again, &options).0;
             let differs = differences.iter().any(|it| it.name == *name);
-            assert!(!differs, "{text}: told as {new}, which is {differences:?}");
+            assert!(
+                !differs,
+                "{text}: reported as {new}, which is {differences:?}"
+            );
         }
         (!changed.is_empty()).then_some(())
     };
-    let mut untold = Vec::new();
+    let mut unreported = Vec::new();
     let mut try_all = |block: &'static str, key: &'static str| {
         let values = VALUES
             .iter()
-            .filter(|value| told(block, key, value).is_some());
+            .filter(|value| check(block, key, value).is_some());
         if values.count() == 0 {
-            untold.push((block, key));
+            unreported.push((block, key));
         }
     };
     for key in served() {
@@ -137,15 +141,15 @@ fn values_are_reported_as_they_are_written() {
         ("monitor", "user"),
         ("monitor", "password"),
     ];
-    untold.retain(|key| !alone.contains(key));
-    assert!(untold.is_empty(), "{untold:?}");
+    unreported.retain(|key| !alone.contains(key));
+    assert!(unreported.is_empty(), "{unreported:?}");
     for (key, value) in [
         ("server_tags", "[a, \"b c\"]"),
         ("server_metadata", "{ \"a b\": \"c: d\" }"),
         ("host", "\"::1\""),
         ("max_payload", "2MB"),
     ] {
-        assert!(told("", key, value).is_some(), "{key}: {value}");
+        assert!(check("", key, value).is_some(), "{key}: {value}");
     }
 }
 

@@ -38,7 +38,7 @@ impl fmt::Display for Cut {
         } = self;
         let what = match limited_by {
             LimitedBy::MaxMemory => format!("max_memory of {limit} bytes"),
-            LimitedBy::Room { .. } => {
+            LimitedBy::Process { .. } => {
                 format!("the {limit} bytes of memory that the process has left (see /memz)")
             }
         };
@@ -57,7 +57,7 @@ impl Registry {
             return Vec::new();
         }
         // A second caller would cut one more connection for the same bytes.
-        let Some(_making_room) = self.making_room.try_lock() else {
+        let Some(_cutting) = self.cutting.try_lock() else {
             return Vec::new();
         };
         let mut holders: Vec<(usize, Arc<Connection>)> = self
@@ -170,14 +170,17 @@ mod tests {
             "{text}"
         );
         let max_memory = 1 << 30;
-        let by_room = Cut {
+        let by_process = Cut {
             connection: stuck.clone(),
             held,
             used,
             limit,
-            limited_by: LimitedBy::Room { max_memory },
+            limited_by: LimitedBy::Process { max_memory },
         };
-        assert!(!by_room.to_string().contains("max_memory"), "{by_room}");
+        assert!(
+            !by_process.to_string().contains("max_memory"),
+            "{by_process}"
+        );
         let reason = stuck.outbound().close_reason();
         assert_eq!(reason, Some(CloseReason::SlowConsumerMemory));
 
