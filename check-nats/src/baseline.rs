@@ -61,7 +61,7 @@ impl Snapshot {
     }
 }
 
-/// Where the snapshot of one mode and target lies.
+/// Path of the snapshot of one mode and target.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -72,7 +72,7 @@ impl StateFile {
     ///
     /// # Errors
     /// A sentence naming the folder when it cannot be made, or when the default
-    /// one belongs to somebody else.
+    /// one belongs to another user.
     pub fn open(options: &Options) -> Result<Self, String> {
         let folder = match &options.state_dir {
             Some(folder) => folder.clone(),

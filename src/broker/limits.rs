@@ -73,7 +73,7 @@ impl LimitsInForce {
         self.current.read().clone()
     }
 
-    /// Puts others in force, and with them all that a reload has put in force
+    /// Puts other limits in force, and with them all that a reload has put in force
     /// before.
     pub fn replace(&self, limits: Limits) {
         payload::admit_up_to(limits.max_payload);

@@ -42,7 +42,7 @@ pub fn prepare_process() {
 }
 
 /// The part of the memory that all subscriptions may take, one in so many, and the
-/// same of what the peers of the cluster want.
+/// same of the interest of the peers of the cluster.
 const TABLES_PART: usize = 4;
 
 /// The part that large payloads may take while they are being read, one in so many.
@@ -60,7 +60,7 @@ const ARENA_LEN: usize = 64 * 1024 * 1024;
 /// Address space of a thread: its stack.
 const THREAD_LEN: usize = 2 * 1024 * 1024;
 
-/// Threads beside those that serve connections and those that shake hands, of which
+/// Threads other than those that serve connections or compute handshakes, of which
 /// there is one each for each processor.
 const THREADS_MORE: usize = 16;
 

@@ -44,7 +44,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// The sources of those that run.
+    /// The sources of the running comparisons.
     running: HashSet<IpAddr>,
     waiting: Vec<Waiting>,
     /// Number of the turn that each source had last.

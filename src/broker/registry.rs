@@ -319,7 +319,7 @@ impl Registry {
             .collect()
     }
 
-    /// The closed connections that are remembered, those first that ended first.
+    /// The recorded closed connections, in the order in which they ended.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         let closed = self.inner.lock().closed.iter().cloned().collect();
         // Without the lock.

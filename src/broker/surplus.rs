@@ -1,6 +1,5 @@
-//! Clients that are connected and for which there is no place any more: by the limits
-//! that a reload has put in force, or because of those at other members of the
-//! cluster.
+//! Connected clients that exceed a limit: one that a reload has put in force, or one
+//! that counts clients at other members of the cluster.
 
 use std::{
     collections::{BTreeMap, HashMap},

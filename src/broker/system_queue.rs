@@ -61,7 +61,7 @@ pub struct Request {
     _held: Held,
 }
 
-/// What a request that waits holds of its account's share; given back with it.
+/// The part of its account's share that a waiting request uses; released with it.
 struct Held {
     account: Arc<Account>,
     bytes: usize,

@@ -38,7 +38,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Longest time that one batch is held for all peers together. The queue of a peer that has
 /// not read the batch's output by then fills up and the peer is cut: one slow peer must not
-/// limit publishers and their local subscribers for ever.
+/// limit publishers and their local subscribers indefinitely.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes that a batch may produce before back-pressure is checked: far less than the queue

@@ -144,7 +144,7 @@ impl Active {
         }
     }
 
-    /// How the connection of a client ends that would not be let in any more.
+    /// The end of a client that would no longer be let in.
     fn refused_now(&self, refusal: &Refusal) -> End {
         let end = refused(&self.options.credentials, refusal);
         let detail = format!("{}, after a reload", end.detail);
@@ -209,7 +209,7 @@ impl Active {
         Ok(())
     }
 
-    /// Puts what the user may do in force.
+    /// Puts the permissions of the user in force.
     pub(super) fn permit(&mut self, permissions: Option<Arc<Permissions>>) {
         let before = self.permission_cache.take();
         self.permission_cache = match (before, permissions) {

@@ -149,7 +149,7 @@ impl LoggingIn {
         said.buffer().extend_from_slice(bytes);
         let connect = match said.step(std::time::Instant::now()) {
             Ok(Step::Connect(json)) => Some(json),
-            // A client that needs no credentials need not say CONNECT.
+            // A client that needs no credentials need not send CONNECT.
             Err(BeforeLoginError::Unexpected) => None,
             Err(BeforeLoginError::Parse(error)) => {
                 return Err(End::from(error).quoting(said.buffer(), false));
@@ -174,7 +174,7 @@ impl LoggingIn {
         }
     }
 
-    /// Lets a client in that did not say CONNECT, where that is enough.
+    /// Accepts a client without CONNECT, where none is required.
     fn connect_silently(&mut self) -> Result<(), End> {
         let authentication = self.base.listener.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
@@ -189,7 +189,7 @@ impl LoggingIn {
         }
     }
 
-    /// Lets the client in as the user of this login.
+    /// Accepts the client as the user of this login.
     fn let_in(&mut self, options: Option<ConnectOptions>, mut login: Login) -> Result<(), End> {
         let base = &mut self.base;
         let nobody = Credentials::default();

@@ -42,7 +42,7 @@ pub(super) enum Pending {
 
 /// The outcome of a login that had to wait.
 pub(super) enum Decision {
-    /// It is to be decided now, or once more: a reload has put other settings in
+    /// It has to be decided now, or again: a reload has put other settings in
     /// force.
     Anew,
     /// The password was compared.
@@ -124,7 +124,7 @@ pub(super) trait LogsIn: Peer + Sync {
         }
     }
 
-    /// Accepts a login that asks for no account: only the operator gives those.
+    /// Accepts a login that selects no account: only the operator assigns accounts.
     fn accept_own(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -163,7 +163,7 @@ pub(super) trait LogsIn: Peer + Sync {
         }
     }
 
-    /// Continues after a login had to wait, with what was read behind it.
+    /// Continues after a login had to wait, with the input after it.
     fn go_on(&mut self, buffers: &mut ThreadBuffers, result: Result<(), End>) {
         match result {
             Ok(()) if self.awaits_decision() || self.connection().is_closing() => {}
@@ -201,7 +201,7 @@ fn hold(base: &Base, credentials: &Credentials) -> Duration {
     logins.check_delay(base.connection.peer.ip(), MonotonicMillis::now())
 }
 
-/// Waits until a login is decided and continues with what was read behind it. Meanwhile
+/// Waits until a login is decided and continues with the input after it. Meanwhile
 /// nothing is read, but what others deliver is written. Returns what the last turn left
 /// behind.
 pub(super) async fn settle<S: LogsIn>(session: &mut S, pending: Pending) -> Turn {
@@ -248,7 +248,7 @@ pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Deci
         return Decision::Aborted;
     };
     let logins = &base.broker.telemetry.logins;
-    // Checked when its turn has come: those before it may have failed since.
+    // Checked when its turn starts: earlier logins may have failed meanwhile.
     if logins.standing(source, MonotonicMillis::now()) == Standing::Failing
         && session.is_late(Instant::now())
     {

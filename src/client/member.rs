@@ -12,7 +12,7 @@ use crate::{
     protocol::error::ClientError,
 };
 
-/// A client's place in its account; given back when it is dropped.
+/// A client's place in its account; released when it is dropped.
 pub(super) struct Membership {
     broker: Arc<Broker>,
     place: Option<AccountMember>,

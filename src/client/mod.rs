@@ -1,4 +1,4 @@
-//! Clients: what a client may say and what it does.
+//! Clients: their connections, login and operations.
 //!
 //! The server spawns one task per client ([`serve`]). The states of a session are
 //! types: [`greeting`] sends INFO and does the TLS handshake, [`logging_in`] waits for

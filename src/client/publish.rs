@@ -202,7 +202,7 @@ impl Active {
         self.complain(buffers, ClientError::PublishViolation { subject });
     }
 
-    /// Delivers one message outside of a subject batch: its tail has to be put together,
+    /// Delivers one message outside of a subject batch: its tail has to be composed,
     /// or its payload is worth sharing.
     fn publish_alone(
         &mut self,

@@ -1,4 +1,4 @@
-//! What a client that is in may say, and what it does.
+//! The operations of a logged-in client.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -195,7 +195,7 @@ impl Active {
         self.note_takes_info();
     }
 
-    /// INFO may come at any time to a client that wants it and has had its
+    /// INFO may be sent at any time to a client that supports it and has had its
     /// first PONG.
     pub(super) fn note_takes_info(&self) {
         let pinged = matches!(self.standing, Standing::Member { pinged: true, .. });

@@ -101,7 +101,7 @@ static CLOSED_SOCKETS: AtomicU64 = AtomicU64::new(0);
 /// the like.
 static BESIDE_SOCKETS: OnceLock<u64> = OnceLock::new();
 
-/// Counts a socket among those that are open, until it is dropped with the socket.
+/// Counts an open socket, until it is dropped with the socket.
 pub struct OpenSocket(());
 
 impl OpenSocket {
@@ -120,7 +120,7 @@ impl Drop for OpenSocket {
     }
 }
 
-/// A peer's address as people know it: a socket that serves both families gives
+/// A peer's address as it is usually written: a socket that serves both families gives
 /// those of version 4 as mapped ones.
 pub fn as_shown(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {

@@ -22,7 +22,7 @@ const AVAILABLE_MIN: usize = 8 * 1024 * 1024;
 pub struct Budget {
     used: AtomicUsize,
     limit: AtomicUsize,
-    /// What the process has left for queues besides all else that it holds.
+    /// Memory that the process has left for queues after all other uses.
     available: AtomicUsize,
 }
 
@@ -31,7 +31,7 @@ pub struct Budget {
 pub enum LimitedBy {
     /// The setting.
     MaxMemory,
-    /// What the process has left, which is less.
+    /// The memory that the process has left, which is less.
     Process {
         /// What the setting would allow.
         max_memory: usize,

@@ -47,7 +47,7 @@ pub const DEFERRED_MAX: usize = 32;
 const BATCHES_ALL: usize = 32;
 const BATCHES_SAMPLED: usize = 8;
 
-/// Bytes of a buffer above which it is given back after its batch.
+/// Bytes of a buffer above which it is freed after its batch.
 const BUFFER_MAX: usize = 1024 * 1024;
 
 /// What a turn may cost, in deliveries of a small message: some milliseconds. A session
@@ -60,14 +60,14 @@ const REPORT_EVERY: u64 = 1024;
 /// Bytes of the least of them: smaller ones are not kept for reuse.
 const CHUNK_LEAST: usize = 4 * 1024;
 
-/// Pieces a thread keeps for reuse; more are given back to the allocator.
+/// Pieces a thread keeps for reuse; more are returned to the allocator.
 const CHUNKS_KEPT: usize = 16;
 
 /// Buffers and lists, reused from one batch to the next.
 pub struct ThreadBuffers {
     /// Where sockets are read into.
     pub read_buffer: Vec<u8>,
-    /// Space for text that is put together while a batch is handled.
+    /// Space for text that is composed while a batch is handled.
     pub scratch: Vec<u8>,
     /// The head of a delivery.
     pub prefix: Vec<u8>,
@@ -165,8 +165,8 @@ pub fn with_buffers<R>(work: impl FnOnce(&mut ThreadBuffers) -> R) -> R {
     result
 }
 
-/// A turn within a turn has left a second set of thread buffers behind. That is a mistake in the
-/// broker; what its targets wait for is written all the same.
+/// A nested turn has left a second set of thread buffers. That is a bug in the broker; the
+/// pending bytes of its targets are written nevertheless.
 #[cold]
 fn give_up_inner(mut inner: Box<ThreadBuffers>) {
     inner.flush_touched();

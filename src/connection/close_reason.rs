@@ -27,7 +27,7 @@ pub enum CloseReason {
     MaxAccountConnections,
     /// An operator closed it.
     Kicked,
-    /// Some of what the peer of a route wants exceeded the memory for it and was dropped: the peer is
+    /// Some of the interest of a route's peer exceeded the memory for it and was dropped: the peer is
     /// to announce all of it anew.
     InterestForgotten,
     /// A control line longer than allowed.

@@ -88,7 +88,7 @@ impl Congested {
         }
     }
 
-    /// Takes them; from now on each is noted again.
+    /// Takes them out; from now on each is noted again.
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
     }

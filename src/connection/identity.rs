@@ -94,7 +94,7 @@ impl Connection {
         // Writing to a string does not fail.
         let mut prefix = match self.kind {
             Kind::Client => format!("{} - cid:{}", self.peer, self.cid),
-            // Its lines name the broker behind it themselves.
+            // Its lines name its broker themselves.
             Kind::Router => return format!("{} - rid:{}", self.peer, self.cid),
         };
         if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {

@@ -55,7 +55,7 @@ impl Large {
         self.whole - self.payload.len()
     }
 
-    /// How many bytes may be read of those that are missing.
+    /// How many of the missing bytes may be read.
     pub(super) fn next_len(&mut self) -> Result<usize, OutOfMemory> {
         self.payload.next_len(self.whole)
     }
@@ -164,7 +164,7 @@ impl Input {
         whole > LARGE_LEN
     }
 
-    /// A message that was not put aside has come.
+    /// A message that was not put aside has been received.
     #[inline]
     pub fn expect_small(&mut self) {
         self.expect_large = false;

@@ -196,7 +196,7 @@ impl Connection {
         self.transport.get()
     }
 
-    /// Puts TLS between the socket and the queue, which must be empty. A second
+    /// Inserts TLS between the socket and the queue, which must be empty. A second
     /// call changes nothing.
     pub fn set_tls(&self, tls: Arc<Tls>) {
         // Cannot fail: a connection has one handshake.

@@ -50,7 +50,7 @@ struct AddedUp {
 }
 
 impl Connection {
-    /// Notes that something was counted. To be called behind it.
+    /// Notes that something was counted. To be called afterwards.
     #[inline]
     pub fn note_moved(&self) {
         if !self.moved.is_noted.load(Ordering::Relaxed) {

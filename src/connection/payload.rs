@@ -144,7 +144,7 @@ impl Payload {
         Ok(self.bytes.capacity().min(whole) - self.bytes.len())
     }
 
-    /// Reads more bytes behind those that have come.
+    /// Reads more bytes after those received.
     ///
     /// # Errors
     ///

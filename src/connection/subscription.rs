@@ -139,7 +139,7 @@ impl Subscription {
         }
     }
 
-    /// Bytes that cannot be given back while it is held.
+    /// Bytes that cannot be freed while it is held.
     pub fn pinned(self: &Arc<Self>) -> usize {
         match self.is_shadow() {
             true => self.memory() + self.origin().memory(),
@@ -219,7 +219,7 @@ impl Subscription {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Whether nothing may be delivered any more.
+    /// Whether nothing may be delivered to it any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }

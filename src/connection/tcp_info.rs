@@ -1,4 +1,4 @@
-//! What the kernel knows of a socket: TCP_INFO.
+//! The kernel's statistics of a socket: TCP_INFO.
 
 use std::{mem::size_of_val, os::fd::AsRawFd};
 

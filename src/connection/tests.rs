@@ -95,7 +95,7 @@ fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
         assert!(after.held - before.held < waiting * 5 / 4, "{after:?}");
         assert!(budget.used().abs_diff(after.held) <= BOOKED_STEP);
     });
-    // So it is with a small line behind them.
+    // The same holds for a short line after them.
     let before = stuck.outbound().backlog();
     with_buffers(|buffers| {
         for _ in 0..3 {

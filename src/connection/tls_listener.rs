@@ -70,7 +70,7 @@ pub struct HandshakeView {
     pub slowest: Duration,
 }
 
-/// Why a peer that was let in would not be any more.
+/// Why a peer that was accepted would no longer be.
 pub struct Untrusted {
     /// As the connection ends.
     pub reason: CloseReason,
@@ -94,7 +94,7 @@ impl Untrusted {
 
 /// A connection whose handshake is complete.
 pub struct Secured {
-    /// TLS, to be put under the connection.
+    /// TLS, for the connection's transport.
     pub tls: Tls,
     /// The peer's certificate, if it showed one.
     pub certificate: Option<PeerCertificate>,

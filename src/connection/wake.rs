@@ -1,5 +1,5 @@
-//! What a connection's own task is woken for: its socket, its timer, and what others
-//! want of it.
+//! Reasons to wake a connection's own task: its socket, its timer, and requests of
+//! other tasks.
 
 use std::{
     future::poll_fn,

@@ -16,7 +16,7 @@ use crate::{
 const APPENDED_MAX: usize = 16 * 1024 * 1024;
 
 /// Ends what a batch appends to one queue: notes the connection for the flush of all
-/// if `must_flush`, and what its incident has to know.
+/// if `must_flush`, and the data for its incident.
 #[inline]
 pub(super) fn end_append(
     connection: &Arc<Connection>,

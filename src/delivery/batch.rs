@@ -1,4 +1,4 @@
-//! What a publisher sent to one subject in one batch, one message behind the other.
+//! Consecutive messages of a publisher to one subject in one batch.
 
 use bytes::Bytes;
 
@@ -67,7 +67,7 @@ impl SubjectBatch<'_> {
         self.messages.len() + copied / BYTES_PER_COST
     }
 
-    /// Headers, payload and the CRLF behind them.
+    /// Headers, payload and the CRLF after them.
     pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
             Some(shared) => shared,
@@ -89,7 +89,7 @@ impl SubjectBatch<'_> {
     }
 }
 
-/// A message that is put together, and not taken out of what was read.
+/// A message that is composed, and not part of what was read.
 pub struct ComposedMessage {
     source: Vec<u8>,
     messages: [Message; 1],

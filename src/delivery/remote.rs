@@ -1,4 +1,4 @@
-//! Remote interest: what a peer of the cluster wants, an entry of the sublist that an
+//! Remote interest: the interest of a peer of the cluster, an entry of the sublist that an
 //! account keeps apart from its subscribers.
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
+/// Bytes of the interest of the cluster's peers, in all accounts; the limit is set at
 /// the start.
 pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
 
-/// One subject, or one queue group on one subject, that a peer wants.
+/// One subject, or one queue group on one subject, in which a peer has interest.
 pub struct RemoteInterest {
     /// The route to the peer.
     pub connection: Arc<Connection>,
@@ -25,7 +25,7 @@ pub struct RemoteInterest {
     text: Box<[u8]>,
     subject_len: u32,
     slot: Slot,
-    /// Whether a queue group's name is behind the subject.
+    /// Whether a queue group's name follows the subject.
     has_queue: bool,
 }
 

@@ -14,10 +14,10 @@ pub(super) struct Choice {
     pub(super) queue: usize,
 }
 
-/// A peer that wants the subject.
+/// A peer with interest in the subject.
 pub(super) struct Peer {
     pub(super) connection: Arc<Connection>,
-    /// Whether it wants every message.
+    /// Whether it has interest in every message.
     pub(super) plain: bool,
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// More members of a queue group at the peers count as so many.
 const WEIGHT_MAX: u64 = 1 << 30;
 
-/// The peers that want one subject.
+/// The peers with interest in one subject.
 #[derive(Default)]
 pub struct Remotes {
     peers: Vec<Peer>,
@@ -105,7 +105,7 @@ impl Remotes {
             + self.queues.iter().map(members).sum::<usize>()
     }
 
-    /// Whether no peer wants the subject.
+    /// Whether no peer has interest in the subject.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
@@ -132,7 +132,7 @@ impl Remotes {
                 }
                 before = *sum;
             }
-            // Whatever the peers say, it can be added to what is here.
+            // Whatever numbers the peers report, the sum cannot overflow.
             weight.min(WEIGHT_MAX) as usize
         };
         let weights = queues.iter().map(|queue| (&*queue.name, weight(queue)));

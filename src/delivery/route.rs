@@ -18,7 +18,7 @@ pub enum Routed<'a> {
     Plain,
     /// Some messages for queue groups too.
     Queues {
-        /// Whether the peer wants every message; else only those that a queue
+        /// Whether the peer has interest in every message; else only those that a queue
         /// group is to serve.
         plain: bool,
         /// Appends the names of the queue groups that are to serve the message
@@ -28,7 +28,7 @@ pub enum Routed<'a> {
 }
 
 impl Routed<'_> {
-    /// Whether the peer wants every message.
+    /// Whether the peer has interest in every message.
     fn is_plain(&self) -> bool {
         match self {
             Self::Plain => true,

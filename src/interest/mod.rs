@@ -47,7 +47,7 @@ const EXAMINED_MAX: usize = 16 * 1024;
 /// Number of texts sampled to estimate the memory of all.
 const SAMPLE: usize = 256;
 
-/// What the subscribers of one account want.
+/// The local interest in one account.
 pub struct LocalInterest {
     /// The account's name, as written in the protocol lines.
     account: Box<[u8]>,
@@ -105,7 +105,7 @@ impl LocalInterest {
             false => Vec::new(),
         };
         drop(state);
-        // Memory is given back without the lock.
+        // Memory is freed without the lock.
         drop((left, uncounted));
     }
 
@@ -225,7 +225,7 @@ impl LocalInterest {
         }
     }
 
-    /// Wants a subject for good, without a subscription, if there is or was a
+    /// Adds permanent interest in a subject, without a subscription, if there is or was a
     /// route.
     pub fn want(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         if self.counting.load(Ordering::SeqCst) {
@@ -233,7 +233,7 @@ impl LocalInterest {
         }
     }
 
-    /// Wants a subject for good, without a subscription; it is announced to routes that
+    /// Adds permanent interest in a subject, without a subscription; it is announced to routes that
     /// come later as well.
     pub fn want_always(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
@@ -248,7 +248,7 @@ impl LocalInterest {
         }
     }
 
-    /// No longer wants for good what was.
+    /// Ends permanent interest.
     pub fn unwant(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
         let key = state.wanted.find(subject);

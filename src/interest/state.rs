@@ -29,7 +29,7 @@ pub(super) struct State {
     pub(super) peers: Vec<Peer>,
     /// What may be announced: what can be published to. `None` is everything.
     pub(super) limits: Option<Arc<Permissions>>,
-    /// The account is defined no more: the broker itself wants nothing in it.
+    /// The account is defined no more: the broker itself has no interest in it.
     pub(super) has_left: bool,
 }
 
@@ -43,7 +43,7 @@ impl State {
         (key, wanted)
     }
 
-    /// Counts some of those that are still to be counted, if there are. Returns
+    /// Counts some of the uncounted subscriptions, if there are any. Returns
     /// whether there were.
     pub(super) fn count_more(&mut self) -> bool {
         if self.is_counted {

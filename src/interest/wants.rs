@@ -21,7 +21,7 @@ static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::
 pub(super) struct Wanted {
     /// Subscriptions here.
     pub(super) subscriptions: u32,
-    /// The broker itself wants it, whatever subscriptions come and go.
+    /// Permanent interest of the broker itself, independent of subscriptions.
     pub(super) for_good: bool,
 }
 
@@ -102,7 +102,7 @@ impl Wants {
         {
             *known = place;
         }
-        // Memory of keys that have left is given back.
+        // Memory of removed keys is freed.
         if list.capacity() > KEYS_MIN && len < list.capacity() / 8 {
             list.shrink_to(len * 2);
             self.places

@@ -40,14 +40,14 @@ pub(in crate::observe) struct Mesh {
 
 /// One route.
 pub(in crate::observe) struct RouteNow {
-    /// Id of the member behind it.
+    /// Id of its member.
     pub(in crate::observe) id: String,
     pub(in crate::observe) cid: u64,
     pub(in crate::observe) rtt: Option<Duration>,
     pub(in crate::observe) backlog: Backlog,
-    /// What it wants in accounts that this broker has not.
+    /// Its interest in accounts that this broker does not have.
     pub(in crate::observe) unknown: UnknownInterest,
-    /// Times that something it wants was not kept because its table was full.
+    /// Times that part of its interest was not kept because its table was full.
     pub(in crate::observe) dropped_for_memory: usize,
     /// Bytes of the longest control line that it accepts.
     pub(in crate::observe) line_max: usize,

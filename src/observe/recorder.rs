@@ -10,7 +10,7 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// Readers that are watched with every tick; those beyond with every sample.
+/// Readers that are watched with every tick; further ones with every sample.
 const WATCHED_MAX: usize = 1024;
 
 pub(super) struct Recorder {

@@ -65,11 +65,11 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) troubles: FailureCounts,
     /// The other brokers; empty without a cluster.
     pub(in crate::observe) mesh: Mesh,
-    /// The memory of the process; `None` if the system does not say.
+    /// The memory of the process; `None` if the system does not report it.
     pub(in crate::observe) process: Option<process::Memory>,
     /// The allocator's last report of its share.
     pub(in crate::observe) allocated: Allocated,
-    /// Open file descriptors; `None` if the system does not say.
+    /// Open file descriptors; `None` if the system does not report it.
     pub(in crate::observe) files: Option<u64>,
 }
 

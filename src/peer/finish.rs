@@ -63,7 +63,7 @@ pub async fn finish<E: Ends>(
     reason
 }
 
-/// Logs that a slow consumer was cut and why, in the words that log watchers know.
+/// Logs that a slow consumer was cut and why, in the words that log watchers match.
 fn log_slow_consumer(
     connection: &Connection,
     reason: CloseReason,

@@ -45,7 +45,7 @@ const LINE_TOO_LONG: &[u8] = b"maximum control line";
 /// Tokens of a remote subject, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
 
-/// Bytes of the longest name of an account that a peer may want something in.
+/// Bytes of the longest account name in a peer's interest.
 const ACCOUNT_NAME_MAX: usize = 4096;
 
 /// Longest delay of interest changes because the queue is long: after it they are announced
@@ -86,11 +86,11 @@ pub(super) struct Session {
     announce_again_at: Option<Instant>,
     /// When that was last done.
     exports_handled: Option<Instant>,
-    /// Of what the peer does wrong.
+    /// Limits the log lines about errors of the peer.
     throttle: LogThrottle,
     /// Accounts that have too many connections in all of the cluster.
     pub(super) over_limit: OverLimit,
-    /// What of the peer's words, or the want of them, ends the route.
+    /// Which input of the peer, or the lack of it, ends the route.
     pub(super) fault: Option<String>,
 }
 

@@ -37,7 +37,7 @@ struct Question {
     queue: Option<String>,
 }
 
-/// A question that was put to the other members.
+/// A question that was sent to the other members.
 struct Count {
     number: u64,
     deadline: Instant,

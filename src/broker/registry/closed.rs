@@ -15,7 +15,7 @@ const RECORDS_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the subscriptions of one record.
 pub(super) const LISTED_MAX: usize = 64 * 1024;
 
-/// Records of those that left without a word: a flood of probes pushes out only
+/// Records of connections without CONNECT: a flood of probes pushes out only
 /// each other.
 const BARE_MAX: usize = 256;
 
@@ -25,9 +25,9 @@ pub static POOL: Pool = Pool::new(usize::MAX);
 /// The records, the oldest first.
 pub(super) struct Closed {
     records: VecDeque<Arc<ClosedConnection>>,
-    /// Those that left without a word, apart.
+    /// The ones without CONNECT, separately.
     bare: VecDeque<Arc<ClosedConnection>>,
-    /// How many of the oldest have no subscriptions any more.
+    /// How many of the oldest no longer have subscriptions.
     stripped: usize,
     share: Share,
 }

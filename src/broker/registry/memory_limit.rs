@@ -51,7 +51,7 @@ impl fmt::Display for Cut {
 }
 
 impl Registry {
-    /// Cuts those for which most is booked until the budget is kept. Returns them.
+    /// Cuts the connections with most booked until the budget is kept. Returns them.
     pub fn keep_budget(&self) -> Vec<Cut> {
         if !self.budget.is_overdrawn() {
             return Vec::new();
@@ -119,7 +119,7 @@ mod tests {
         connection
     }
 
-    /// Puts so much into the queue; `flush` is whether the socket gets it.
+    /// Appends this many bytes to the queue; `flush` is whether they are written.
     fn queue(connection: &Arc<Connection>, bytes: usize, flush: bool) {
         let piece = vec![b'x'; bytes];
         with_buffers(|buffers| {

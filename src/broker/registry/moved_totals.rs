@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What all connections moved, those that are closed included, and what of that the
+/// The traffic of all connections, closed ones included, and what of that the
 /// observer has not taken yet.
 #[derive(Default)]
 pub(super) struct MovedTotals {

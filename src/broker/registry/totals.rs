@@ -1,4 +1,4 @@
-//! Sums over connections: of those that are open, and what the closed ones left behind.
+//! Sums over connections: the open ones, and the totals that the closed ones left.
 
 use std::{ops::AddAssign, sync::Arc};
 
@@ -64,7 +64,7 @@ pub struct Totals {
 pub struct KindTotals {
     /// Open connections.
     pub connections: usize,
-    /// What went through, those that are closed included.
+    /// Traffic, closed connections included.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: FailureCounts,

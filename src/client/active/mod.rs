@@ -170,7 +170,7 @@ impl Active {
         }
     }
 
-    /// What was read behind the login is handled in the next turn.
+    /// Input after the login is handled in the next turn.
     fn hold_kept(&mut self) {
         if self.base.link.input.has_kept() {
             self.base.link.held = Held::ForOthers;

@@ -1,5 +1,5 @@
 //! The command line: flags by the rules of Go's flag package, as nats-server
-//! reads them, laid over the configuration file.
+//! reads them, applied over the configuration file.
 //!
 //! `-x` and `--x` are the same; a value follows as `-x v` or `-x=v`; a boolean has no value
 //! or is written `-x=false`. The last of two equal flags counts. `main` calls [`parse`] and
@@ -64,7 +64,7 @@ pub struct Parsed {
     pub program: String,
     /// What to do.
     pub invocation: Invocation,
-    /// What the operator should know; the broker starts nevertheless.
+    /// A warning to the operator; the broker starts nevertheless.
     pub warnings: Vec<Diagnostic>,
 }
 

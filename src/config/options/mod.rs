@@ -161,7 +161,7 @@ pub struct Options {
     pub server_tags: Vec<String>,
     /// The same as pairs.
     pub server_metadata: BTreeMap<String, String>,
-    /// The other brokers; `None` without a word of them.
+    /// The other brokers; `None` if there is no block for them.
     pub cluster: Option<ClusterOptions>,
     /// The accounts that are defined; the global one is always there.
     pub accounts: Vec<AccountConfig>,

@@ -11,7 +11,7 @@ use super::{
 /// One setting that differs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
-    /// The key, behind that of its block.
+    /// The key, after that of its block.
     pub name: String,
     /// The old and the new value as they would be written in a file. Empty where the
     /// value may hold secrets or is too long for a line.

@@ -9,7 +9,7 @@ use crate::config::syntax::{Entry, Map, Node, Position, Value};
 pub struct Problems {
     /// What keeps the broker from starting.
     pub errors: Vec<Diagnostic>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Diagnostic>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Position, SyntaxError};
 
 /// Reads `text` from front to back. `at` never exceeds the length of the text
-/// and always lies on the border of a character.
+/// and is always at the border of a character.
 pub(super) struct Cursor<'a> {
     file: Arc<str>,
     text: &'a str,

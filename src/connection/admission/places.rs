@@ -62,7 +62,7 @@ impl PlacesView {
     }
 }
 
-/// One place, given back when dropped.
+/// One place, released when dropped.
 pub struct Place {
     places: Arc<Places>,
     id: u64,
@@ -149,7 +149,7 @@ impl Places {
         true
     }
 
-    /// Counts a connection that was refused for want of file descriptors.
+    /// Counts a connection that was refused for lack of file descriptors.
     pub fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }

@@ -37,7 +37,7 @@ use crate::security::failure::{Cause, Failure};
 const INCOMING_LEN_MAX: usize = 64 * 1024;
 
 /// Bytes that a peer may send in a whole handshake, and the pieces in which they
-/// may come: one that always has more to say never runs out of `patience`.
+/// may come: one that keeps sending never runs out of `patience`.
 const RECEIVED_MAX: usize = 2 * INCOMING_LEN_MAX;
 const STEPS_MAX: usize = 1024;
 
@@ -401,14 +401,14 @@ async fn is_cut(long: &mut Option<LongPlace>) {
     }
 }
 
-/// Waits until the peer has closed its side with nothing more to say.
+/// Waits until the peer has closed its side without sending more.
 async fn leaves(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
         std::future::pending().await
     }
 }
 
-/// One of [`UNFINISHED_MAX`] places, given back when dropped.
+/// One of [`UNFINISHED_MAX`] places, released when dropped.
 struct Place {
     of: Arc<Unfinished>,
     /// What it holds beyond [`READ_LEN`].

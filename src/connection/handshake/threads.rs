@@ -11,7 +11,7 @@
 //! Clients give up after some seconds (most after two) and try again, so with more of them
 //! than can be served, the longest waiting one is about to leave: the work for it would be
 //! lost, and so on with the next. Patient clients get the fourth turns: with a constant
-//! stream of newcomers they would wait for ever.
+//! stream of newcomers they would wait indefinitely.
 
 use std::{
     collections::VecDeque,
@@ -195,7 +195,7 @@ impl Queue {
     }
 
     fn begin(&mut self, now: Instant, job: Job) {
-        // Those without an owner are no more than those with one.
+        // Jobs without an owner are at most as many as those with one.
         if self.beginning.len() >= 2 * UNFINISHED_MAX {
             self.beginning.retain(|(_, job)| job.strong_count() > 0);
         }
@@ -238,7 +238,7 @@ impl Queue {
     }
 }
 
-/// A job that panics fails its own handshake, not those to come.
+/// A job that panics fails its own handshake, not later ones.
 fn run(work: Work) {
     if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
         tracing::error!("A TLS handshake failed because of an error in the broker");

@@ -13,7 +13,7 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// Rounds of one flush: a publisher is not kept at it for ever while others append.
+/// Rounds of one flush: a publisher does not flush indefinitely while others append.
 const ROUNDS_MAX: usize = 8;
 
 impl Connection {

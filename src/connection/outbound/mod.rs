@@ -204,7 +204,7 @@ impl Outbound {
         state.discard(&self.sent);
         let discarded = state.discarded.take();
         drop(state);
-        // Memory is given back without the lock.
+        // Memory is freed without the lock.
         drop(discarded);
     }
 

@@ -54,7 +54,7 @@ pub(super) struct Queue {
     open_since: MonotonicMicros,
     /// When the messages that are being appended were read.
     appending: MonotonicMicros,
-    /// Messages of chunks that are written and gone.
+    /// Messages of chunks that are completely written.
     pub(super) gone_msgs: u64,
     /// Bytes of the shared chunks.
     shared_len: usize,
@@ -219,7 +219,7 @@ impl Queue {
             .map_or(self.open_since, |chunk| chunk.since)
     }
 
-    /// Closes the open piece, so that something may come behind it.
+    /// Closes the open piece, so that other data may follow it.
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let open = std::mem::take(&mut self.open);
@@ -264,7 +264,7 @@ impl Queue {
         self.open.reserve(len);
     }
 
-    /// Puts bytes that were taken out back in front.
+    /// Puts bytes that were taken out back at the front.
     pub(super) fn put_back(&mut self, mut taken: Self) {
         taken.seal();
         // A reader that is behind stays so for a while: the unused capacity of its pieces

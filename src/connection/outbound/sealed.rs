@@ -1,5 +1,5 @@
 //! Writing a queue through TLS: its plaintext is sealed into full records, and what the
-//! socket does not take of those stays in front.
+//! socket does not accept of those stays in front.
 
 use std::io;
 

@@ -57,7 +57,7 @@ struct State {
 /// The result of opening some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opened {
-    /// TLS wants to send something itself.
+    /// TLS itself has something to send.
     pub answers: bool,
     /// The peer has closed the session.
     pub ended: bool,

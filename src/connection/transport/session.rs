@@ -23,7 +23,7 @@ pub enum Session {
     Client(Box<UnbufferedClientConnection>),
 }
 
-/// What a session wants next.
+/// What a session needs next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
     /// The handshake needs more from the peer.

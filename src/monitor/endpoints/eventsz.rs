@@ -8,7 +8,7 @@ use crate::telemetry::event::{Event, EventKind};
 
 /// Which events are asked for.
 pub(in crate::monitor) struct Selected {
-    /// Those behind the one with this number; without it the latest.
+    /// The ones after the one with this number; without it the latest.
     pub(in crate::monitor) since: Option<u64>,
     /// Of these kinds; of all if there is none.
     pub(in crate::monitor) kinds: Vec<EventKind>,

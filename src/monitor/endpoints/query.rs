@@ -1,5 +1,5 @@
-//! The parameters of a request, read by the rules of the Go library that
-//! nats-server's users know, with its error texts.
+//! The parameters of a request, read by the rules of Go's library, as nats-server
+//! reads them, with its error texts.
 
 use std::{borrow::Cow, num::IntErrorKind};
 

@@ -27,7 +27,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Routez, Refusal> {
     Ok(list(monitor, query.listing("subs")?))
 }
 
-/// The routes at this moment, without what their peers want.
+/// The routes at this moment, without the interest of their peers.
 pub(in crate::monitor) fn build(monitor: &Monitor) -> Routez {
     list(monitor, Listing::Count)
 }

@@ -47,7 +47,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
         subsz.num_removes += stats.num_removes;
         subsz.num_matches += stats.num_matches;
         if list {
-            // What is left of the page behind the accounts before.
+            // The rest of the page after the previous accounts.
             let rest = Page {
                 offset: page.offset.saturating_sub(subsz.total),
                 limit: page.limit - subsz.subscriptions_list.len(),

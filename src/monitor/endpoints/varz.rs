@@ -46,13 +46,13 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         _ => start.clone(),
     };
     varz.start = start;
-    // Shown as 0 where the system does not say.
+    // Shown as 0 where the system does not report it.
     varz.mem = signed(process::resident_bytes().unwrap_or(0));
     varz.cpu = monitor.cpu.percent();
     varz.cores = signed(monitor.settings.cores);
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.broker.accounts.all();
-    // As nats-server has it, what peers want counts as well.
+    // As with nats-server, the interest of peers counts as well.
     let subscriptions = accounts.iter().map(|account| account.subscriptions());
     varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
@@ -268,7 +268,7 @@ fn nanoseconds(duration: Duration) -> i64 {
     signed(duration.as_nanos())
 }
 
-/// The number as the signed one that the answer's type wants.
+/// The number as the signed one of the answer's type.
 pub(in crate::monitor) fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

@@ -89,7 +89,7 @@ fn refusal(what: &str) -> Refusal {
     }
 }
 
-/// Whether the value of an Authorization header is one of those wanted. With
+/// Whether the value of an Authorization header is one of the accepted ones. With
 /// basic authentication the token passes as the password of any user, because
 /// browsers know nothing else.
 fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {

@@ -81,7 +81,7 @@ impl Answer {
         }
     }
 
-    /// Text that is the same for everyone.
+    /// Text that is the same for every request.
     pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Self {
         Self {
             status: StatusCode::OK,

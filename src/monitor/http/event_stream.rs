@@ -63,7 +63,7 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// A stream of events of these kinds (all if there is none) behind the one
+    /// A stream of events of these kinds (all if there is none) after the one
     /// numbered `since`, or from now on.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ fn gap(missed: u64, reason: &str, id: u64) -> String {
     format!("id: {id}\nevent: gap\ndata: {data}\n\n")
 }
 
-/// JSON on one line, as the format wants its data.
+/// JSON on one line, as the format requires.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value)
         .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()))

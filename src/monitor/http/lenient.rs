@@ -2,7 +2,7 @@
 //! target, such as `filter_subject=foo.>`. And the other way: a request that cannot be read
 //! is answered with a text, where hyper sends only a status.
 
-/// Methods whose requests have no body, with the blank behind them.
+/// Methods whose requests have no body, with the blank after them.
 const METHODS: [&[u8]; 2] = [b"GET ", HEAD];
 const HEAD: &[u8] = b"HEAD ";
 
@@ -46,7 +46,7 @@ impl RequestLines {
         escaped
     }
 
-    /// Whether the last request wants no body.
+    /// Whether the response to the last request has no body.
     pub(super) fn is_head(&self) -> bool {
         self.is_head
     }

@@ -42,7 +42,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 /// does has bounds of its own.
 const HOLD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Accepts connections and measures the processor use, for ever.
+/// Accepts connections and measures the processor use; never returns.
 pub(in crate::monitor) async fn run(
     monitor: Arc<Monitor>,
     tcp: Option<TcpListener>,

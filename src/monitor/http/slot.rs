@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// One of a number of places, given back when dropped.
+/// One of a number of places, released when dropped.
 pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Slot {

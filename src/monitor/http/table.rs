@@ -34,7 +34,7 @@ pub(super) enum Handler {
 
 /// One path of the monitoring port.
 pub(in crate::monitor) struct Endpoint {
-    /// The path behind the base path; `/` is the base path itself.
+    /// The path after the base path; `/` is the base path itself.
     pub(in crate::monitor) path: &'static str,
     /// The name it is counted by in `http_req_stats`.
     pub(super) counted_as: &'static str,

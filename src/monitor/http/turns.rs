@@ -46,7 +46,7 @@ impl Turns {
     ///
     /// # Errors
     ///
-    /// There are no turns any more.
+    /// There are no more turns.
     pub(in crate::monitor) async fn wait(&self, source: Source) -> Result<Turn, AcquireError> {
         let line = self.lines.lock().entry(source).or_insert_with(one).clone();
         let line = Line {
@@ -103,7 +103,7 @@ mod tests {
         let turn = (&mut other).now_or_never().expect("its turn").unwrap();
         assert!((&mut many[0]).now_or_never().is_none());
         drop(turn);
-        // All in their order; those that give up hold up no other.
+        // All in their order; those that give up delay no other.
         let turn = (&mut many[0]).now_or_never().expect("its turn").unwrap();
         drop((turn, many, other));
         assert!(turns.lines.lock().is_empty());

@@ -130,7 +130,7 @@ pub(super) struct RouteFigures {
     pub(super) rtt: Option<Duration>,
     /// Bytes that wait.
     pub(super) pending: usize,
-    /// What it wants.
+    /// Its interest.
     pub(super) subscriptions: usize,
     /// What went over the route.
     pub(super) traffic: Traffic,

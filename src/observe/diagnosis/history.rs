@@ -80,7 +80,7 @@ pub(super) struct Crowding {
     pub(super) now: PlacesView,
     /// Connections that were cut because they were silent.
     pub(super) silent: u64,
-    /// Connections that were refused for want of file descriptors.
+    /// Connections that were refused for lack of file descriptors.
     pub(super) refused: u64,
 }
 

@@ -42,7 +42,7 @@ pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 6] = [
 /// What the memory is held for.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Resident memory in bytes; 0 if the system does not say.
+    /// Resident memory in bytes; 0 if the system does not report it.
     pub resident: u64,
     /// What of it is known by cause, the biggest first.
     pub causes: Vec<Cause>,

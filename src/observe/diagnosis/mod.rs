@@ -90,7 +90,7 @@ impl Diagnosis {
     }
 
     /// What was found last. That it is old is found here, by the thread that asks: an
-    /// observer that hangs cannot say so.
+    /// observer that hangs cannot report itself.
     pub fn report(&self) -> Arc<Report> {
         let report = self.last.lock().clone();
         report

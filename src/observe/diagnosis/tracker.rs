@@ -115,7 +115,7 @@ pub(super) struct Hysteresis {
     pub(super) ongoing: Duration,
 }
 
-/// Findings of one rule at a time; of more, the worst say enough.
+/// Findings of one rule at a time; of more, the worst are sufficient.
 pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 
 impl FindingTracker {

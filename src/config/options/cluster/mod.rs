@@ -134,7 +134,7 @@ impl ClusterOptions {
     }
 
     /// The password that is sent to brokers that the configuration does not name. Of a
-    /// hash only the routes that are written say what it is a hash of.
+    /// hash only the configured routes contain the plain password.
     pub fn password_for_others(&self) -> Secret {
         if !self.password.is_hash() {
             return self.password.clone();

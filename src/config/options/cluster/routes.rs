@@ -24,7 +24,7 @@ pub struct RouteUrl {
     pub password: Secret,
 }
 
-/// Without user and password: those are secrets.
+/// Without user and password, which are secret.
 impl fmt::Display for RouteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {

@@ -14,7 +14,7 @@ pub struct Diagnosis {
     pub interval: Duration,
     /// How long a symptom must last to become a finding.
     pub appear_after: Duration,
-    /// How long a symptom must be gone until its finding clears.
+    /// How long a symptom must be absent until its finding clears.
     pub clear_after: Duration,
     /// How long single incidents, such as a refused login, are held against the broker.
     pub incident_window: Duration,

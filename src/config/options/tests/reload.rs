@@ -99,7 +99,7 @@ fn values_are_reported_as_they_are_written() {
             let (of, changed_key) = name.split_once(' ').unwrap_or(("", name));
             assert_eq!(of, block, "{text}: reported as {name}");
             let Some((_, new)) = values else { continue };
-            // What is not written any more cannot be written.
+            // A removed key has no value to write.
             if new == "unset" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What holds for every row of every table.
+//! Properties of every row of every table.
 
 use super::*;
 use crate::config::options::table::Reload;

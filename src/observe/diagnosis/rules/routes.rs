@@ -23,7 +23,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = Vec::new();
     let mut reported: Vec<&str> = Vec::new();
     for target in &mesh.snapshot.targets {
-        // It may have dialled, and gone before it was dialled.
+        // It may have dialled and left before it was dialled.
         let is_at = |member: &&Member| member.address == target.address;
         let member = match target.leads_to.as_deref() {
             Some(id) => mesh.snapshot.member(id),
