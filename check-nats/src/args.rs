@@ -11,7 +11,7 @@ use clap::{
 
 use super::{metric::Metric, modes::MODES, options::Format};
 
-/// What the command line asks for.
+/// The action requested by the command line.
 pub enum Asked {
     /// A check.
     Check(Box<ArgMatches>),

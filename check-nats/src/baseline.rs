@@ -1,4 +1,4 @@
-//! What a run remembers for the next one: a small file per mode and target.
+//! State that a run stores for the next one: a small file per mode and target.
 //!
 //! The file belongs to the checking user alone, is replaced atomically, and is not trusted:
 //! a symlink, another user's file or garbage is no baseline; that is reported and does not

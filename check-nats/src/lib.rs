@@ -30,7 +30,7 @@ use args::Asked;
 use options::Options;
 use status::Status;
 
-/// What the plugin prints and exits with.
+/// Output and exit code of the plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcome {
     /// Text for standard output, with a line end.
@@ -55,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str)
     }
 }
 
-/// What a panic outside of a check is turned into.
+/// The result of a panic outside of a check.
 pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
     let failure = run::internal_error(panic);
     let line = output::first_line("NATS", failure.status, &text::harmless(&failure.text));

@@ -10,9 +10,9 @@ use super::range::{Range, Unit};
 pub struct Metric {
     /// Label in perfdata; never changes from run to run.
     pub label: &'static str,
-    /// What it is measured in.
+    /// Its unit.
     pub unit: Unit,
-    /// What it is, for the manual.
+    /// Its description for the manual.
     pub help: &'static str,
     /// Stem of its own threshold options: `rtt` makes `--rtt-warning`. `None`
     /// for running totals, which no threshold fits.
@@ -28,7 +28,7 @@ pub struct Metric {
 pub struct Planned {
     /// Label in perfdata.
     pub label: String,
-    /// What it is measured in.
+    /// Its unit.
     pub unit: Unit,
     /// When to warn.
     pub warning: Option<Threshold>,

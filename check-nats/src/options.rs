@@ -21,7 +21,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// A run, ready to go.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What to check.
+    /// The mode.
     pub mode: &'static Mode,
     /// Host of the client port: a name or an address.
     pub host: String,

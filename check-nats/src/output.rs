@@ -12,7 +12,7 @@ use super::{
     text::decimal,
 };
 
-/// What Prometheus metrics begin with, as those of `nats server check`.
+/// Prefix of the Prometheus metrics, as in `nats server check`.
 const NAMESPACE: &str = "nats_server_check";
 
 /// The whole output, with a line end.

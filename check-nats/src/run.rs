@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_millis(250);
 pub struct Check<'a> {
     /// What to do.
     pub options: &'a Options,
-    /// What was found.
+    /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
     /// Another part follows: a request may take half of the time left.
@@ -65,7 +65,7 @@ pub fn supervise(options: &Options) -> Report {
     report
 }
 
-/// What a caught panic is reported as.
+/// The report of a caught panic.
 pub fn internal_error(panic: &(dyn Any + Send)) -> Failure {
     let message = panic
         .downcast_ref::<&str>()

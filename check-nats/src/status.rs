@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What a check found. The order is that of severity: the worst of several
+/// The result of a check. The order is that of severity: the worst of several
 /// findings wins, and a known fault is never masked by an unknown part.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Status {

@@ -101,7 +101,7 @@ pub fn conclude(
         msgs: dropped.msgs,
         bytes: dropped.bytes,
     };
-    // What waited is thrown away already: it waited until now.
+    // The pending bytes are discarded already: they were pending until now.
     let lost = usize::try_from(dropped.bytes).unwrap_or(usize::MAX);
     let backlog = Backlog {
         pending: lost,

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use crate::connection::payload;
 
-/// What a client may do at most, and how it is watched.
+/// Limits of a client, and how it is traced.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections.

@@ -54,7 +54,7 @@ const TABLES_MIN: usize = 16 * 1024 * 1024;
 /// The part of the address space that the allocator may reserve for its arenas.
 const ARENAS_PART: usize = 16;
 
-/// What it reserves for each.
+/// Address space it reserves for each.
 const ARENA_LEN: usize = 64 * 1024 * 1024;
 
 /// Address space of a thread: its stack.

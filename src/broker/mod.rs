@@ -26,11 +26,11 @@ use limits::LimitsInForce;
 use registry::Registry;
 use system_queue::SystemQueue;
 
-/// What all connections share, whatever their peer is.
+/// State shared by all connections, whatever their peer is.
 pub struct Broker {
     /// The subject spaces.
     pub accounts: Accounts,
-    /// What is counted and what has happened.
+    /// Counters and events.
     pub telemetry: Telemetry,
     /// Requests and notices for the system account, until `system` handles them.
     pub system: SystemQueue,

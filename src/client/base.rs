@@ -24,7 +24,7 @@ use crate::{
     telemetry::{MonotonicMillis, log_throttle::LogThrottle, metrics},
 };
 
-/// What every state of a client's session has.
+/// Data of every state of a client's session.
 pub(super) struct Base {
     pub(super) broker: Arc<Broker>,
     pub(super) listener: Arc<ClientListener>,

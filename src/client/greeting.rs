@@ -120,7 +120,7 @@ impl Greeting {
         self.connection.close(end.reason);
     }
 
-    /// What the states behind this one need.
+    /// Data for the following states.
     pub(super) fn done(self, nonce: Box<str>) -> Base {
         let keepalive = Keepalive::new(self.limits.ping_interval, self.limits.ping_max);
         Base {

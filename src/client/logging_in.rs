@@ -261,7 +261,7 @@ impl LogsIn for LoggingIn {
         true
     }
 
-    /// What was read behind CONNECT waits until the client is in.
+    /// Input after CONNECT waits until the client is logged in.
     fn read_on(&mut self, _: &mut ThreadBuffers) {}
 
     fn log_end(&self, end: &End) {

@@ -191,7 +191,7 @@ impl Active {
         let looked_up;
         let listeners = match destinations.mapped() {
             None => &destinations.matches.plain,
-            // What is published there goes elsewhere; the answer does not.
+            // Messages to that subject are mapped elsewhere; the answer is not.
             Some(_) => {
                 looked_up = self.account.sublist.lookup(reply);
                 &looked_up.plain

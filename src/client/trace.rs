@@ -26,7 +26,7 @@ pub(super) enum Trace {
 }
 
 impl Trace {
-    /// What is in force for a connection; `all` is the configuration's.
+    /// The mode in force for a connection; `all` is the configuration's.
     pub(super) fn of(connection: &Connection, all: bool) -> Self {
         match all {
             true => Self::All,
@@ -41,7 +41,7 @@ impl Trace {
         connection.traced.set(is_all.then(|| self.shown(limits)));
     }
 
-    /// What is shown of what a message carries.
+    /// The parts of a message that are logged.
     fn shown(self, limits: &Limits) -> Shown {
         let len_max = Some(limits.max_traced_msg_len).filter(|len| *len > 0);
         match self {

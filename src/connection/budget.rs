@@ -33,7 +33,7 @@ pub enum LimitedBy {
     MaxMemory,
     /// The memory that the process has left, which is less.
     Process {
-        /// What the setting would allow.
+        /// The configured limit.
         max_memory: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! What a worker thread owns while it handles one connection's bytes.
+//! Buffers of a worker thread, used while it handles one connection's bytes.
 //!
 //! An idle connection owns no buffer: when its bytes arrive, its task borrows the thread's
 //! [`ThreadBuffers`] for one synchronous piece of work. Nothing of it is held over an
@@ -98,9 +98,9 @@ pub struct ThreadBuffers {
     pub appended: usize,
     /// Identifies what is touched until the next flush; no two are the same.
     pub read_batch: u64,
-    /// What connections with TLS need.
+    /// Buffers for connections with TLS.
     pub tls: TlsBuffers,
-    /// What this thread measures.
+    /// Metrics of this thread.
     pub metrics: Arc<ThreadMetrics>,
     batch_log: BatchLog,
     chunks: Vec<Vec<u8>>,
@@ -130,11 +130,11 @@ struct LoggedBatch {
 /// Buffers between a TLS socket and the plaintext of its peer.
 #[derive(Default)]
 pub struct TlsBuffers {
-    /// What the socket brought.
+    /// Bytes read from the socket.
     pub incoming: Vec<u8>,
     /// Its plaintext.
     pub plain: Vec<u8>,
-    /// What goes to the socket.
+    /// Bytes for the socket.
     pub sealed: Vec<u8>,
     /// Short pieces on their way into one record.
     pub gathered: Vec<u8>,

@@ -24,7 +24,7 @@ const LARGE_LEN: usize = 16 * 1024;
 /// are being read.
 const BOOKED_MIN: usize = 4096;
 
-/// What of the input is not handled yet.
+/// Input that is not handled yet.
 pub struct Input {
     /// The unfinished end of the last batch.
     pub(super) carry: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct Input {
 pub struct Large {
     /// The control line with its CRLF.
     pub line: Box<[u8]>,
-    /// What has come so far: payload, then CRLF.
+    /// The bytes received so far: payload, then CRLF.
     pub payload: Payload,
     /// Bytes of payload and CRLF.
     whole: usize,

@@ -76,7 +76,7 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.
 pub struct Connection {
-    /// What is at the other end.
+    /// The kind of the peer.
     pub kind: Kind,
     /// Connection id, unique in this run of the broker.
     pub cid: u64,
@@ -129,7 +129,7 @@ pub struct Connection {
     /// Number of the series that its metrics belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
-    /// What of its traffic is in the totals.
+    /// The part of its traffic that is in the totals.
     moved: Moved,
     /// The generation of the settings that its own task goes by; written by it.
     pub settings: AtomicU64,
@@ -250,7 +250,7 @@ impl Connection {
         self.identity.lock().who(self.peer)
     }
 
-    /// What went through in both directions, and what was lost.
+    /// Traffic in both directions, and losses.
     pub fn traffic(&self) -> Traffic {
         let mut traffic = Traffic {
             in_msgs: self.in_msgs.value(),

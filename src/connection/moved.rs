@@ -36,7 +36,7 @@ pub(super) struct Moved {
     added_up: Mutex<AddedUp>,
 }
 
-/// What of a connection's traffic is in the totals.
+/// The part of a connection's traffic that is in the totals.
 #[derive(Default)]
 struct AddedUp {
     in_msgs: u64,

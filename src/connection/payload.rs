@@ -25,7 +25,7 @@ pub static SHARED: Pool = Pool::new(usize::MAX);
 /// immediately.
 const AT_ONCE_PART: usize = 2;
 
-/// What peers may reserve in all, in limits of clients.
+/// The reservation limit of peers, in multiples of that of clients.
 const PEERS_TIMES: usize = 2;
 
 /// Bytes that are reserved at least where it grows.
@@ -68,7 +68,7 @@ pub enum Origin {
 pub struct Payload {
     bytes: Vec<u8>,
     share: Share,
-    /// What is reserved, as far as it is still being read.
+    /// The reservation of payloads that are still being read.
     reserved: Share,
     origin: Origin,
 }

@@ -34,7 +34,7 @@ pub trait Reader {
     /// The connection.
     fn connection(&self) -> &Arc<Connection>;
 
-    /// What is not handled yet.
+    /// Input that is not handled yet.
     fn input(&mut self) -> &mut Input;
 
     /// Handles the operations in `bytes`; their unfinished end goes back by
@@ -49,7 +49,7 @@ pub trait Reader {
     fn must_pause(&self, buffers: &ThreadBuffers) -> bool;
 }
 
-/// What one read brought.
+/// The result of one read.
 struct Batch {
     /// Bytes handled.
     len: usize,

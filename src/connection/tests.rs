@@ -1,4 +1,4 @@
-//! What several connections do to each other through a thread's buffers and the budget.
+//! Effects of several connections on each other through a thread's buffers and the budget.
 
 use std::{io::Read, panic, sync::Arc, time::Duration};
 

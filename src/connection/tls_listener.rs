@@ -1,4 +1,4 @@
-//! What the connections of one listener with a `tls` block share: files,
+//! State shared by the connections of one listener with a `tls` block: files,
 //! threads, metrics, and a bound on what is logged.
 
 use std::{
@@ -58,15 +58,15 @@ pub struct HandshakeMetrics {
 pub struct HandshakeView {
     /// Handshakes that were finished and began a session.
     pub full: u64,
-    /// Those that went on from an earlier session.
+    /// Handshakes that resumed an earlier session.
     pub resumed: u64,
     /// Handshakes that failed, by cause; causes without any are left out.
     pub failed: Vec<(Cause, u64)>,
     /// Handshakes under way.
     pub unfinished: usize,
-    /// What the finished ones took, waiting for the peer included.
+    /// Durations of the finished ones, waiting for the peer included.
     pub times: Distribution,
-    /// What the longest of them took.
+    /// Duration of the longest of them.
     pub slowest: Duration,
 }
 
@@ -259,7 +259,7 @@ impl TlsListener {
         })
     }
 
-    /// What to log of a failure, if anything: many of them do not flood the log.
+    /// The log line of a failure, if any: many of them do not flood the log.
     pub fn throttled(&self, text: String) -> Option<String> {
         self.log_throttle
             .throttle(MonotonicMillis::now(), text, "failed handshakes")

@@ -13,7 +13,7 @@ pub struct TraceRequest {
     until: AtomicU64,
 }
 
-/// What became of a line that was to be traced.
+/// The result for a line that was to be traced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TraceLine {
     /// There is no request, or it has ended.

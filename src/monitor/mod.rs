@@ -76,7 +76,7 @@ struct Settings {
     cores: usize,
 }
 
-/// What the endpoints make their answers from.
+/// The data for the endpoints' answers.
 pub struct Monitor {
     server: Arc<Server>,
     diagnosis: Arc<Diagnosis>,

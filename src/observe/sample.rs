@@ -34,9 +34,9 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) connections: usize,
     /// Bytes in all outbound queues.
     pub(in crate::observe) pending: usize,
-    /// What these queues take.
+    /// Memory of these queues.
     pub(in crate::observe) queued: usize,
-    /// What of them other queues may hold too.
+    /// The part of it that other queues may share.
     pub(in crate::observe) shared: usize,
     /// Bytes of the texts that the connections' peers stated about themselves.
     pub(in crate::observe) texts: usize,
@@ -58,7 +58,7 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) waited_for: Vec<Holder>,
     /// Connections whose sockets took no more.
     pub(in crate::observe) blocked: Vec<Arc<Connection>>,
-    /// What connections moved since the sample before.
+    /// Traffic of connections since the previous sample.
     pub(in crate::observe) moved: Vec<MovedConnection>,
     /// How late a task last got to run.
     pub(in crate::observe) scheduling_delay: Duration,

@@ -24,7 +24,7 @@ pub enum Driven {
     Over,
 }
 
-/// What one turn of reading left behind.
+/// The result of one turn of reading.
 #[derive(Default)]
 pub struct Turn {
     /// Connections with long queues.
@@ -99,7 +99,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
                 peer.act_on_news();
             }
         }
-        // What is held for the turns of others continues as if it were read then.
+        // Input held back for other sessions' turns continues as if it were read then.
         unread |= peer.link().is_held();
         let deadline = next_deadline(peer);
         if timer.deadline() != deadline {
@@ -130,7 +130,7 @@ async fn finish_turns<P: Peer>(peer: &mut P, mut turn: Turn) {
             return;
         }
         if peer.is_out_of_date(Wake::Readable) {
-            // Nothing continues by settings that are no longer in force.
+            // Nothing continues with settings that are no longer in force.
             with_buffers(|buffers| peer.keep_up_to_date(buffers));
         } else {
             turn = take_turn(peer, resume_turn);

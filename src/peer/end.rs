@@ -15,7 +15,7 @@ const QUOTED_MAX: usize = 32;
 /// Letters of what may be a verb, of this protocol or another one.
 const VERB_MAX: usize = 16;
 
-/// What a TLS handshake begins with: a record, and its version.
+/// The first bytes of a TLS handshake: a record, and its version.
 const TLS_BEGIN: [u8; 2] = [22, 3];
 
 /// Why a connection must end.

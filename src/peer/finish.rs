@@ -18,7 +18,7 @@ pub trait Ends: Sized {
     /// The part of the session that remains after its connection is out of all registries.
     type Left: Send;
 
-    /// What all peers share.
+    /// Data shared by all peers.
     fn broker(&self) -> &Arc<Broker>;
 
     /// How long the socket may accept nothing while something waits for it.

@@ -23,7 +23,7 @@ pub struct Keepalive {
     busy: bool,
 }
 
-/// What is to be done when the time has come.
+/// The action when the timer expires.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Due {
     /// Nothing yet.
@@ -86,7 +86,7 @@ impl Keepalive {
         self.next
     }
 
-    /// What is due at `now`.
+    /// The action due at `now`.
     pub fn due(&mut self, now: Instant) -> Due {
         if now < self.next {
             return Due::Nothing;

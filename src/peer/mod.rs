@@ -34,11 +34,11 @@ use crate::{
     peer::keepalive::Keepalive,
 };
 
-/// What the session of every kind of peer has.
+/// Data of the session of every kind of peer.
 pub struct Link {
     /// Its pings.
     pub keepalive: Keepalive,
-    /// What was read and is not handled yet.
+    /// Input that is not handled yet.
     pub input: Input,
     /// Whether the rest of the last batch waits.
     pub held: Held,
@@ -74,7 +74,7 @@ pub enum Held {
 
 /// One state of one kind of peer, driven by [`drive`].
 pub trait Peer: Reader + Ends + Send {
-    /// What all sessions have.
+    /// Data of all sessions.
     fn link(&self) -> &Link;
 
     /// The same, to be changed.

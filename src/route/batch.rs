@@ -256,7 +256,7 @@ impl Session {
         if reply == message.reply || queues.is_empty() {
             self.deliver(buffers, account, wanted, queues, (&batch, &batch), false);
         } else {
-            // What is to be shown with it is shown where it is delivered.
+            // Its other details are shown where it is delivered.
             let mut source = Vec::new();
             let reply = message.reply;
             let one = [Message::compose_as_it_came(

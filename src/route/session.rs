@@ -185,7 +185,7 @@ impl Session {
                 subject,
                 queue,
             } => {
-                // What is no text is no account's name.
+                // A name that is not UTF-8 is not that of an account.
                 if let Ok(account) = std::str::from_utf8(account) {
                     self.route.interest.remove(account, subject, queue);
                 }
@@ -297,7 +297,7 @@ impl Session {
         queue: Option<(&[u8], u32)>,
     ) {
         self.connection().active(MonotonicMillis::now());
-        // What is no text is no account's name.
+        // A name that is not UTF-8 is not that of an account.
         let Ok(account) = std::str::from_utf8(account) else {
             debug!(
                 "{} - Account {} of a remote subject is not UTF-8",
@@ -373,7 +373,7 @@ impl Peer for Session {
         outbound.set_max_pending(cluster.max_pending());
     }
 
-    /// What is too much to be remembered is forgotten.
+    /// Drops cached entries beyond their limit.
     fn end_turn(&mut self) {
         if std::mem::take(&mut self.remembers_long) {
             let spaces = self.spaces.values_mut();

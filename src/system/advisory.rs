@@ -26,7 +26,7 @@ use crate::{
 /// them up is to read every connection.
 const TOTALS_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// What each account moved, and when that was looked at.
+/// The traffic of each account, and when it was read.
 pub(super) struct Totals {
     at: Instant,
     by_account: HashMap<String, AccountTotals>,
@@ -204,7 +204,7 @@ impl Statsz {
             stale_connection_stats: varz.stale_connection_stats.unwrap_or_default(),
             stalled_clients: varz.stalled_clients.unwrap_or(0),
             routes: Vec::new(),
-            // Those that a route leads to, and this one.
+            // The members with a route, and this one.
             active_servers: varz.remotes + 1,
             gomaxprocs: varz.gomaxprocs,
         }

@@ -83,7 +83,7 @@ pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
     Ok(())
 }
 
-/// What events and answers are made from.
+/// The data for events and answers.
 struct System {
     server: Arc<Server>,
     account: Arc<Account>,
@@ -91,7 +91,7 @@ struct System {
     envelope: Envelope,
     /// Questions to the members of the cluster that wait for answers.
     counting: RefCell<Counting>,
-    /// What each account moved, as of not long ago.
+    /// The traffic of each account, as of a recent time.
     totals: RefCell<Option<Totals>>,
 }
 

@@ -37,7 +37,7 @@ const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: u
 struct ServiceError {
     /// 400 for options that cannot be read, 500 for all else, as nats-server has it.
     code: u16,
-    /// What is wrong, for people.
+    /// The error text.
     description: String,
 }
 

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// come.
 const WAITING_MAX: usize = 64;
 
-/// What one member asks another.
+/// The request of one member to another.
 #[derive(Deserialize, Serialize)]
 struct Question {
     acc: String,

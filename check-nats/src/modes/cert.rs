@@ -87,7 +87,7 @@ fn state_authorities(
     }
 }
 
-/// What is wrong with the files of a listener.
+/// Problems of the files of a listener.
 fn say_files(check: &mut Check, tls: &TlsVarz, port: &str) {
     if let Some(why) = &tls.refused_files {
         let text = format!("changed files{port} cannot be used: {}", why);

@@ -11,11 +11,11 @@ use crate::{deadline::Step, metric::Metric};
 pub struct Need {
     /// Without a query.
     pub path: &'static str,
-    /// What the run is at while it asks.
+    /// The step of the run while it requests.
     pub step: Step,
     /// Why other brokers than midge do not have the path; empty if they do.
     pub midge_only: &'static str,
-    /// What the mode reads.
+    /// The fields that the mode reads.
     pub fields: &'static [Needed],
 }
 

@@ -24,16 +24,16 @@ pub(super) struct MovedTotals {
     /// visible here just after its connection was read, while the note that belongs
     /// to it was still there from before: they are read once more.
     again: Vec<u64>,
-    /// What clients that are open moved since the observer last asked, by id.
+    /// Traffic of open clients since the observer's last query, by id.
     untaken: HashMap<u64, TrafficDelta>,
 }
 
 /// A client and what it moved since the observer last asked.
 pub struct MovedConnection {
     connection: Arc<Connection>,
-    /// What it had moved then.
+    /// Its traffic then.
     before: TrafficDelta,
-    /// What it moved since.
+    /// Its traffic since.
     new: TrafficDelta,
 }
 

@@ -76,7 +76,7 @@ impl Totals {
         self.of.values().map(|of| of.connections).sum()
     }
 
-    /// What went through the connections of all kinds.
+    /// Traffic of the connections of all kinds.
     pub fn traffic(&self) -> Traffic {
         let mut all = Traffic::default();
         self.of.values().for_each(|of| all += of.traffic);
@@ -94,7 +94,7 @@ impl Totals {
 pub struct AccountTotals {
     /// Open connections.
     pub connections: usize,
-    /// What went through.
+    /// The traffic.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: FailureCounts,
@@ -110,7 +110,7 @@ impl AddAssign for AccountTotals {
     }
 }
 
-/// What all connections moved, each read once, so that sums over parts of it
+/// The traffic of all connections, each read once, so that sums over parts of it
 /// fit to each other.
 pub struct RegistrySnapshot {
     /// Of each kind of peer.
@@ -133,7 +133,7 @@ pub struct KindSnapshot {
 pub struct LiveConnection {
     /// The connection.
     pub connection: Arc<Connection>,
-    /// What it moved.
+    /// Its traffic.
     pub traffic: Traffic,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Active {
     pub(super) standing: Standing,
     pub(super) options: ConnectOptions,
     pub(super) cache: LookupCache,
-    /// What the user may do; `None` is everything.
+    /// The user's permissions; `None` allows everything.
     pub(super) permission_cache: Option<Box<PermissionCache>>,
     /// The login decision that is awaited; nothing is read meanwhile.
     awaited: Option<Box<Awaited>>,
@@ -61,7 +61,7 @@ pub(super) struct Active {
     pub(super) violations: Violations,
 }
 
-/// What a login makes of a client.
+/// The result of a login.
 pub(super) struct LoggedIn {
     /// Options of its CONNECT; `None` if it needed none.
     pub(super) options: Option<ConnectOptions>,
@@ -93,7 +93,7 @@ pub(super) enum Standing {
     },
 }
 
-/// What a client that is in waits for.
+/// What a logged-in client waits for.
 enum Awaited {
     /// The answer to a CONNECT.
     Login(Pending),

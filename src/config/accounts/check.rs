@@ -133,7 +133,7 @@ impl Step<'_> {
     }
 }
 
-/// What the mappings of an account make of subjects that match a pattern.
+/// The results of an account's mappings for subjects that match a pattern.
 fn mapped<'a>(account: &'a AccountConfig, pattern: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
     account.mappings.iter().flat_map(move |mapping| {
         let source = intersect(pattern, mapping.subject.as_bytes());

@@ -106,13 +106,13 @@ impl Mapping {
 pub struct AccountConfig {
     /// Its name.
     pub name: String,
-    /// What its connections may use.
+    /// Limits of its connections.
     pub limits: AccountLimits,
-    /// What it offers to other accounts.
+    /// Its exports to other accounts.
     pub exports: Vec<Export>,
     /// Its imports from other accounts.
     pub imports: Vec<Import>,
-    /// What becomes of subjects that its clients publish to.
+    /// Mappings of subjects that its clients publish to.
     pub mappings: Vec<Mapping>,
 }
 
@@ -127,7 +127,7 @@ pub struct AccountLimits {
     pub max_payload: Option<usize>,
 }
 
-/// What an account offers to others.
+/// An export of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// Where it was written.
@@ -209,7 +209,7 @@ impl ImportKind {
     }
 }
 
-/// What becomes of a published subject.
+/// The mapping of a published subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// Where it was written.
@@ -228,7 +228,7 @@ pub struct Mapping {
 pub struct Destination {
     /// The subject as it was written.
     pub subject: String,
-    /// What becomes of the subject.
+    /// The destinations of the subject.
     pub transform: Transform,
     /// Messages of a hundred.
     pub weight: u8,

@@ -3,7 +3,7 @@
 use super::Options;
 use crate::security::{secret::Secret, users::SoleLogin};
 
-/// What one of these flags sets.
+/// The setting of one of these flags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoginPart {
     Password,
@@ -11,7 +11,7 @@ pub(super) enum LoginPart {
     User,
 }
 
-/// What was typed.
+/// The given value.
 #[derive(Default)]
 pub(super) struct Login {
     user: Option<String>,

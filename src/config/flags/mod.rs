@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// What the command line asks for.
+/// The action requested by the command line.
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the broker.
@@ -164,7 +164,7 @@ impl SetCluster {
     }
 }
 
-/// What was typed.
+/// The given value.
 #[derive(Default)]
 struct CommandLine {
     config: Option<String>,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What `--signal` asks of a running broker.
+/// The request of `--signal` to a running broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `ldm`: let the clients go one by one, then stop.

@@ -24,7 +24,7 @@ const BEGINNING: &str = "\
 # `midge -t -c FILE`; midge.conf(5) has the keys of all blocks.
 ";
 
-/// What the file sets, so that a broker that begins with it opens nothing.
+/// Keys that the file sets, so that a broker started with it listens on loopback only.
 const SET: (&str, &str) = (
     "host",
     "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",

@@ -1,4 +1,4 @@
-//! What the operator may set: the typed [`Options`] and the way from a file to
+//! The settings: the typed [`Options`] and the way from a file to
 //! them.
 //!
 //! [`load`] reads a file; `config::flags` applies the command line over it. [`table`]
@@ -91,7 +91,7 @@ pub struct Options {
     pub http_base_path: String,
     /// The Unix socket of monitoring, and names of the machine.
     pub monitor: Monitor,
-    /// What requests to the monitoring port have to bring.
+    /// Credentials of requests to the monitoring port.
     pub monitor_login: MonitorLogin,
     /// Most client connections; 0 or less allows none.
     pub max_connections: i64,

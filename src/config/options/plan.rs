@@ -22,9 +22,9 @@ pub struct Change {
 
 /// Two sets of settings that are compared.
 pub struct Plan<'a, T> {
-    /// Those in force.
+    /// The options in force.
     pub old: &'a T,
-    /// Those that were read.
+    /// The options read from the file.
     pub new: &'a T,
     /// Those that are in force once all has been taken over that can be; begins as
     /// those that were read.
@@ -87,7 +87,7 @@ impl<T> Plan<'_, T> {
                 Reload::Live(held) => self.setting(key.name, held, ReloadKind::Live),
                 Reload::Restart(why, held) => {
                     self.setting(key.name, held, ReloadKind::Restart(why));
-                    // What needs a restart stays as it is.
+                    // Settings that need a restart stay unchanged.
                     (held.copy)(self.merged, self.old);
                 }
                 Reload::PerKey(compare) => compare(self),

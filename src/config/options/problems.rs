@@ -7,7 +7,7 @@ use crate::config::syntax::{Entry, Map, Node, Position, Value};
 /// What is wrong with a configuration, in the order it was found.
 #[derive(Default)]
 pub struct Problems {
-    /// What keeps the broker from starting.
+    /// Errors that prevent the start of the broker.
     pub errors: Vec<Diagnostic>,
     /// Warnings for the operator.
     pub warnings: Vec<Diagnostic>,
@@ -85,7 +85,7 @@ impl Problems {
         Some(texts)
     }
 
-    /// What `read` makes, unless it finds an error.
+    /// The result of `read`, unless it finds an error.
     pub fn unless_wrong<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let before = self.errors.len();
         let made = read(self);

@@ -20,7 +20,7 @@ use crate::{
 
 /// The keys of one block.
 pub struct Block<T: 'static> {
-    /// What the tests call it.
+    /// Its name in the tests.
     pub name: &'static str,
     /// The heading over its keys in the docs.
     pub title: &'static str,
@@ -44,7 +44,7 @@ pub struct Key<T: 'static> {
     pub name: &'static str,
     /// Other names for it. Names are in lower case and match any case.
     pub aliases: &'static [&'static str],
-    /// What its value must be and where it goes.
+    /// The type of its value and the field that stores it.
     pub kind: Kind<T>,
     /// Its default, or an example, as it would be written.
     pub usual: Usual,
@@ -76,7 +76,7 @@ impl Usual {
 /// Reads a value with rules of its own, and reports what is wrong.
 pub type Read<T> = fn(&mut T, &Entry, &mut Problems);
 
-/// What the value of a key must be, and what stores it.
+/// The type of a key's value, and the field that stores it.
 pub enum Kind<T: 'static> {
     /// `port` or `host:port`; the host is empty if none was written before a colon.
     Address(fn(&mut T, Option<String>, i64)),
@@ -103,7 +103,7 @@ pub enum Kind<T: 'static> {
     Size(RangeInclusive<i64>, fn(&mut T, i64)),
     /// A value with a reader of its own.
     Structure {
-        /// What it must be, in words.
+        /// The expected value, in words.
         form: &'static str,
         /// Reads and stores it.
         read: Read<T>,
@@ -126,7 +126,7 @@ pub enum Kind<T: 'static> {
 
 /// A key that is accepted and has no effect.
 pub struct NoEffect {
-    /// What its value must be, for the message if it is not.
+    /// The expected value, for the error message.
     pub expected: &'static str,
     /// Whether a value is of that kind.
     pub accepts: fn(&Value) -> bool,
@@ -225,7 +225,7 @@ impl<T> Key<T> {
 }
 
 impl<T> Kind<T> {
-    /// What a value must be, in words.
+    /// The expected value, in words.
     pub fn form(&self) -> &'static str {
         match self {
             Self::Address(_) => "port or host:port",
@@ -251,7 +251,7 @@ pub trait Described: Sync {
 
 /// A table of keys as the docs show it.
 pub struct Table {
-    /// What the tests call it.
+    /// Its name in the tests.
     pub name: &'static str,
     /// The heading over its keys.
     pub title: &'static str,
@@ -265,7 +265,7 @@ pub struct Row {
     pub section: &'static str,
     /// Its names, the first one first.
     pub names: Vec<&'static str>,
-    /// What its value must be.
+    /// The expected value.
     pub form: &'static str,
     /// Its default, or an example.
     pub usual: Usual,

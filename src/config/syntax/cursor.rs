@@ -25,7 +25,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// What has not been read yet.
+    /// The unread rest.
     pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }

@@ -28,7 +28,7 @@ impl fmt::Display for Position {
 /// A value and its place. The value of a variable has the place of its use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What was written.
+    /// The value.
     pub value: Value,
     /// Where it begins.
     pub position: Position,

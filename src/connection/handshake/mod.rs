@@ -44,7 +44,7 @@ const STEPS_MAX: usize = 1024;
 /// Bytes of one read: a peer's flight with a chain of RSA certificates fits.
 const READ_LEN: usize = 8 * 1024;
 
-/// What a TLS record begins with that is part of a handshake.
+/// The first byte of a TLS record that is part of a handshake.
 const HANDSHAKE: u8 = 22;
 
 /// Handshakes under way at a time: more than there are places before the login.
@@ -80,7 +80,7 @@ pub struct Handshakers {
 #[derive(Default)]
 struct Unfinished {
     count: AtomicUsize,
-    /// What they hold beyond [`READ_LEN`] each.
+    /// Memory that they hold beyond [`READ_LEN`] each.
     long: AtomicUsize,
     /// The most that they have held since [`Handshakers::take_most_held`].
     most: AtomicUsize,
@@ -411,7 +411,7 @@ async fn leaves(stream: &TcpStream) {
 /// One of [`UNFINISHED_MAX`] places, released when dropped.
 struct Place {
     of: Arc<Unfinished>,
-    /// What it holds beyond [`READ_LEN`].
+    /// Memory that it holds beyond [`READ_LEN`].
     long: usize,
 }
 

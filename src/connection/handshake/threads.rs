@@ -147,7 +147,7 @@ impl Threads {
         }
     }
 
-    /// What a thread does.
+    /// The main loop of a thread.
     fn work(&self) {
         come_last(NICE);
         let mut queue = self.queue.lock();
@@ -164,7 +164,7 @@ impl Threads {
         }
     }
 
-    /// What a thread of the reserve does.
+    /// The main loop of a reserve thread.
     fn step_in(&self) {
         come_last(RESERVE_NICE);
         let mut queue = self.queue.lock();
@@ -347,7 +347,7 @@ mod tests {
     #[tokio::test]
     async fn the_reserve_steps_in_when_the_threads_get_nothing_done() {
         let threads = Arc::new(Threads::default());
-        // Of the threads themselves there are none.
+        // This queue has no threads.
         threads.spawn("reserve".into(), Threads::step_in).unwrap();
         let start = Instant::now();
         let both = tokio::join!(

@@ -184,7 +184,7 @@ impl Queue {
         written.min(msgs)
     }
 
-    /// What waits by subject.
+    /// The pending messages by subject.
     pub(super) fn subjects(&self, kind: Kind) -> Vec<SubjectShare> {
         let own = |chunk: &&Chunk| !chunk.is_shared();
         let pieces = self.chunks.iter().filter(own).count() + 1;

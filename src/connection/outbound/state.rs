@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) struct State {
-    /// What is at the other end.
+    /// The kind of the peer.
     pub(super) kind: Kind,
     /// Gone once the connection has ended, so that the socket closes even if
     /// others still hold the connection.
@@ -35,7 +35,7 @@ pub(super) struct State {
     pub(super) blocked: bool,
     pub(super) closed: Option<CloseReason>,
     pub(super) budget: Arc<Budget>,
-    /// What the budget has booked for this queue.
+    /// The bytes that the budget has booked for this queue.
     pub(super) booked: usize,
     /// The batch that appended last; see [`Appender::touch`](super::Appender::touch).
     pub(super) touched_by: u64,
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) congested_in: u64,
     /// Counted in [`OutboundStats::losses`].
     pub(super) loss: Loss,
-    /// What the end threw away, until the incident has been concluded.
+    /// Bytes discarded at the end, until the incident has been concluded.
     pub(super) discarded: Option<Queue>,
     /// Which publishers fill it; since its reader was behind for the first time.
     pub(super) producers: Option<Box<Producers>>,

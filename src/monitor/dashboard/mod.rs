@@ -69,7 +69,7 @@ pub(super) fn page(monitor: &Monitor) -> String {
     )
 }
 
-/// What leads from the page to the endpoints: the page of the base path `/a/b`
+/// The path from the page to the endpoints: the page of the base path `/a/b`
 /// is at `/a/b`, its endpoints are at `/a/b/…`.
 fn relative_base(base_path: &str) -> String {
     match base_path.rsplit('/').next().unwrap_or_default() {
@@ -107,7 +107,7 @@ fn table_rows(metrics: &[(&str, String)]) -> String {
     rows
 }
 
-/// What is wrong, for the page without JavaScript.
+/// The findings, for the page without JavaScript.
 fn findings(found: &[Finding]) -> String {
     if found.is_empty() {
         return "<p class=\"all-well\">Nothing is wrong.</p>\n".into();
@@ -167,7 +167,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What a browser loads on a slow line.
+    /// Bytes that a browser loads on a slow line.
     const LEN_MAX: usize = 100 * 1024;
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::telemetry::MonotonicMillis;
 
-/// What connections are ordered by. Equals are in the order of their ids.
+/// The sort key of connections. Equal ones are in the order of their ids.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::monitor) enum Order {
     BytesFrom,

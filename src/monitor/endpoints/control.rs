@@ -1,4 +1,4 @@
-//! What changes something: closing a client, tracing one, reading the
+//! Requests that change something: closing a client, tracing one, reading the
 //! configuration again, forgetting a member of the cluster. Only by POST on the Unix socket; see
 //! [`crate::monitor::http::service`], which asks for both.
 

@@ -15,7 +15,7 @@ pub(in crate::monitor) struct Selected {
 }
 
 impl Selected {
-    /// What `since=ID` and `type=a,b` choose.
+    /// The events selected by `since=ID` and `type=a,b`.
     ///
     /// # Errors
     ///

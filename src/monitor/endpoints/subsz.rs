@@ -12,7 +12,7 @@ use monitor_client::{SublistStats, Subsz};
 use super::{super::Monitor, connz::detail, page::Page, query::Query, refusal::Refusal};
 use crate::{account::Account, connection::Subscription, subject};
 
-/// What the parameters ask for.
+/// The evaluated parameters.
 ///
 /// # Errors
 ///

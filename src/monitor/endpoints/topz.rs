@@ -20,7 +20,7 @@ use crate::{
 const ENTRIES: usize = 20;
 const ENTRIES_MAX: usize = 1024;
 
-/// What a list is sorted by.
+/// The sort key of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sort {
     Bytes,
@@ -184,7 +184,7 @@ fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load
     (load, user)
 }
 
-/// What the open connections of a user or an account hold together.
+/// The totals of the open connections of a user or an account.
 #[derive(Default)]
 struct Held {
     pending_bytes: usize,

@@ -83,7 +83,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz
 }
 
-/// What does not change while the broker runs.
+/// Values that do not change while the broker runs.
 fn settings(monitor: &Monitor) -> Varz {
     let server = &monitor.server;
     let options = server.options();

@@ -13,7 +13,7 @@ pub(super) struct Answer {
     pub(super) content: Content,
 }
 
-/// What an answer brings.
+/// The body of an answer.
 pub(super) enum Content {
     /// The whole body.
     Bytes(Vec<u8>),

@@ -43,7 +43,7 @@ const SILENT_POLLS_MAX: u32 = 50;
 /// reader.
 const EVENTS_AT_ONCE: usize = 16;
 
-/// What a stream begins with: browsers come back two seconds after an end.
+/// The beginning of a stream: browsers reconnect two seconds after its end.
 const BEGINNING: &str = "retry: 2000\n\n";
 
 /// Events as they happen.
@@ -52,7 +52,7 @@ pub(super) struct EventStream {
     kinds: Vec<EventKind>,
     /// Number of the event up to which the reader has everything.
     position: u64,
-    /// What goes out first.
+    /// The bytes to send first.
     beginning: Option<String>,
     polls: Interval,
     /// Polls since the last bytes.
@@ -98,7 +98,7 @@ impl EventStream {
         })
     }
 
-    /// What is new, as text; empty if nothing is.
+    /// The new events, as text; empty if there are none.
     fn poll_log(&mut self) -> String {
         let log = &self.server.broker.telemetry.events;
         let selection = log.select(Some(self.position), EVENTS_AT_ONCE, &self.kinds);

@@ -29,7 +29,7 @@ pub(super) struct BoundedStream<S> {
     lines: RequestLines,
     /// Bytes read that do not fit, as the replacement is longer than the received bytes.
     unread: Vec<u8>,
-    /// What is to be written instead of what hyper has written.
+    /// Bytes to write in place of those that hyper has written.
     unwritten: Vec<u8>,
 }
 

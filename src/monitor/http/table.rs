@@ -21,7 +21,7 @@ pub(super) type Later = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + S
 /// Makes an answer.
 pub(super) type Answering = fn(&Monitor, &Request) -> Result<Answer, Refusal>;
 
-/// What answers a request.
+/// The function that answers a request.
 pub(super) enum Handler {
     /// On the monitoring thread.
     Now(Answering),

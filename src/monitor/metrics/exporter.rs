@@ -56,7 +56,7 @@ const LEFT_OUT: &[&str] = &[
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
-/// What the exporter types as counters: what connections moved.
+/// Values that the exporter types as counters: traffic of connections.
 const COUNTERS: &[&str] = &[
     "connz_in_bytes",
     "connz_in_msgs",
@@ -84,7 +84,7 @@ pub(super) fn render(
         let name = format!("{prefix}_{path}");
         let help = field(&path);
         let kind = match format {
-            // As the exporter has it. OpenMetrics requires another name for a counter.
+            // As in the exporter. OpenMetrics requires another name for a counter.
             Format::Text if COUNTERS.contains(&&*path) => "counter",
             Format::OpenMetrics if COUNTERS.contains(&&*path) => "unknown",
             // A gauge's name must not have the suffix of a counter.

@@ -24,7 +24,7 @@ pub(super) enum Value {
         buckets: Vec<(f64, u64)>,
         /// How many times there are.
         count: u64,
-        /// What they sum up to, in seconds.
+        /// Their sum, in seconds.
         sum: f64,
     },
 }

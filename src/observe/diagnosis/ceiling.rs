@@ -22,7 +22,7 @@ const RISE_MIN: f64 = 0.02;
 pub struct Ceiling {
     /// What it is.
     pub kind: CeilingKind,
-    /// What is used, in the unit of its kind.
+    /// The used amount, in the unit of its kind.
     pub used: f64,
     /// Where it ends.
     pub limit: f64,

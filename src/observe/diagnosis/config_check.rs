@@ -14,7 +14,7 @@ use crate::{
 /// configuration.
 const STACK_LEN: usize = 2 * 1024 * 1024;
 
-/// What is known of the file.
+/// The state of the file.
 #[derive(Default)]
 pub(super) struct ConfigCheck {
     begun: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What the diagnosis remembers from one sample to the next.
+//! State of the diagnosis from one sample to the next.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -25,7 +25,7 @@ const INBOX_CONNECTIONS_MAX: usize = 4;
 /// Samples between two searches for idle inboxes.
 const INBOX_EVERY: u64 = 10;
 
-/// What was seen so far.
+/// The state so far.
 #[derive(Default)]
 pub(super) struct History {
     /// Samples so far.
@@ -63,7 +63,7 @@ pub(super) struct History {
     /// Messages not taken through an import, so that they come to an end, by account.
     pub(super) pruned_paths: Recent,
     cut_paths_seen: HashMap<String, u64>,
-    /// What was not kept, by table.
+    /// Counts of dropped entries, by table.
     pub(super) full_tables: Recent,
     full_tables_seen: HashMap<&'static str, usize>,
     /// Messages without receivers, by subject.

@@ -39,12 +39,12 @@ pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 6] = [
     ("system_requests", &SYSTEM_REQUESTS),
 ];
 
-/// What the memory is held for.
+/// Uses of the memory.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// Resident memory in bytes; 0 if the system does not report it.
     pub resident: u64,
-    /// What of it is known by cause, the biggest first.
+    /// The known causes, the largest first.
     pub causes: Vec<Cause>,
     /// Connections that hold most, the biggest first.
     pub holders: Vec<MemoryHolder>,
@@ -75,7 +75,7 @@ pub struct MemoryHolder {
 }
 
 impl Memory {
-    /// What holds the memory in one sample.
+    /// The uses of memory in one sample.
     pub(super) fn of(server: &Server, sample: &Sample, history: &History) -> Self {
         let process = sample.process.unwrap_or_default();
         let mut causes = causes(server, sample, history);
@@ -177,7 +177,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     ]
 }
 
-/// Those with the longest queues and the most subscriptions, each once.
+/// The connections with the longest queues and the most subscriptions, each once.
 fn holders(sample: &Sample) -> Vec<MemoryHolder> {
     let weight = |holder: &Holder| {
         holder.backlog.pending as u64 + holder.subscriptions as u64 * SUBSCRIPTION_OVERHEAD

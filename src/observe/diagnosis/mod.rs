@@ -47,14 +47,14 @@ const OLD_AFTER: Duration = Duration::from_secs(10);
 /// Samples that are due within the time after which a report is old, at least.
 const OLD_SAMPLES: u32 = 5;
 
-/// What was found in the last sample; read by monitoring.
+/// The result of the last sample; read by monitoring.
 pub struct Diagnosis {
     last: Mutex<Arc<Report>>,
     /// Age at which a report is old.
     old_after: Duration,
 }
 
-/// What was found in one sample.
+/// The result of one sample.
 #[derive(Clone)]
 pub struct Report {
     /// When the sample was taken; the start of the broker before the first.
@@ -63,7 +63,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Everything that has an end.
     pub ceilings: Vec<Ceiling>,
-    /// What holds the memory.
+    /// Uses of the memory.
     pub memory: Memory,
     /// Whether the broker's threads do not do their work.
     pub dead: bool,
@@ -89,7 +89,7 @@ impl Diagnosis {
         }
     }
 
-    /// What was found last. That it is old is found here, by the thread that asks: an
+    /// The last report. Its age is checked here, by the calling thread: an
     /// observer that hangs cannot report itself.
     pub fn report(&self) -> Arc<Report> {
         let report = self.last.lock().clone();

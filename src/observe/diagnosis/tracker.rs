@@ -33,7 +33,7 @@ impl Severity {
     }
 }
 
-/// What a rule finds in one sample.
+/// A symptom that a rule finds in one sample.
 #[derive(Clone, Debug)]
 pub(super) struct Symptom {
     pub(super) severity: Severity,
@@ -180,7 +180,7 @@ impl FindingTracker {
         let finding = Finding {
             code: rule.code,
             severity: symptom.severity,
-            // What peers call themselves is shown on terminals and pages.
+            // Names chosen by peers are shown on terminals and pages.
             subject: escaped(&symptom.subject).into_owned(),
             cid: symptom.cid,
             since,

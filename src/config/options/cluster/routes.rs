@@ -73,7 +73,7 @@ fn secret(text: &str) -> Result<Secret, String> {
     Secret::plain(text).map_err(|_| why.to_owned())
 }
 
-/// What cannot be decoded stays as it is.
+/// Invalid escapes stay unchanged.
 fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

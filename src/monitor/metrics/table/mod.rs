@@ -38,7 +38,7 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
 pub(super) struct Metric {
     /// Its name, without the `_total` of a counter and the `_info` of an info.
     pub(super) name: &'static str,
-    /// What kind of metric it is.
+    /// Its type.
     pub(super) kind: Kind,
     /// The unit at the end of the name; empty for a mere number.
     pub(super) unit: &'static str,
@@ -48,7 +48,7 @@ pub(super) struct Metric {
     pub(super) read: fn(&Snapshot, &mut Samples),
 }
 
-/// What kind a metric is of.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     /// A total that only grows.
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// What the names of its values end in.
+    /// Suffixes of its values' names.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",

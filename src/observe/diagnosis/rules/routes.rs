@@ -255,7 +255,7 @@ fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
     })
 }
 
-/// What does not fit into the control lines that it accepts.
+/// Interest and messages that exceed the control lines that it accepts.
 fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
     let route = mesh.route(&member.id)?;
     let unannounced = (route.unannounced > 0).then(|| {
