@@ -69,7 +69,7 @@ pub fn address_space_limit() -> Option<usize> {
     limit_of("Max address space")
 }
 
-/// What of the address space may become memory that is used: not what the program
+/// The part of the address space that may become used memory: not what the program
 /// and the stacks of its threads map. As it was when first asked for, before there
 /// were threads; `None` if it is not limited.
 fn usable_address_space() -> Option<usize> {

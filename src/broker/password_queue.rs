@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn who_logged_in_lately_comes_first_and_who_failed_last() {
+    fn recent_logins_come_first_and_failed_ones_last() {
         let mut harness = Harness::new();
         let logins = harness.queue.0.logins.clone();
         logins.record_refusal("wrong_password", ip(1), MonotonicMillis::now());
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_came_just_now_the_first_is_first() {
+    fn of_new_logins_the_first_is_served_first() {
         let mut harness = Harness::new();
         for source in [1, 2, 3] {
             harness.add(source, Duration::ZERO);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_source_has_one_turn_at_a_time_and_who_leaves_has_none() {
+    async fn a_source_has_one_turn_at_a_time_and_a_closed_login_has_none() {
         let queue = PasswordQueue::new(2, Arc::default());
         let first = queue.turn(ip(1)).await.expect("a turn");
         let mut second = std::pin::pin!(queue.turn(ip(1)));

@@ -56,7 +56,7 @@ pub struct Registry {
     moved: Arc<MovedList>,
     /// Readers that publishers found behind, until the recorder inspects them.
     noticed: Mutex<Vec<Arc<Connection>>>,
-    /// What all outbound queues may hold together.
+    /// The memory limit of all outbound queues together.
     pub budget: Arc<Budget>,
 }
 
@@ -64,10 +64,10 @@ pub struct Registry {
 struct Inner {
     of: ByKind<OfKind>,
     closed: Closed,
-    /// What closed connections left behind, by the name of their account as `Identity`
+    /// Totals of closed connections, by the name of their account as `Identity`
     /// has it.
     gone_by_account: HashMap<String, ClosedTotals>,
-    /// What all connections moved, as far as it is added up.
+    /// Traffic of all connections, as far as it is added up.
     moved: MovedTotals,
 }
 
@@ -75,7 +75,7 @@ struct Inner {
 #[derive(Default)]
 struct OfKind {
     open: HashMap<u64, Arc<Connection>>,
-    /// What the closed ones left behind.
+    /// Totals of the closed ones.
     gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
@@ -331,7 +331,7 @@ impl Registry {
         self.inner.lock().closed.len()
     }
 
-    /// What all connections moved, at one moment.
+    /// Traffic of all connections at one moment.
     pub fn moment(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
         RegistrySnapshot {
@@ -375,7 +375,7 @@ impl Registry {
         }
     }
 
-    /// What each client moved since the last call, of those that moved something
+    /// The traffic of each client since the last call, for those that have any
     /// and are open.
     pub fn take_moved(&self) -> Vec<MovedConnection> {
         let mut inner = self.inner.lock();

@@ -30,7 +30,7 @@ pub const NOTICES_MAX: usize = 4096;
 /// Bytes of a request's body that are looked at; options are short.
 const BODY_MAX: usize = 64 * 1024;
 
-/// What happened, or is asked for.
+/// An event or a request.
 pub enum Notice {
     /// A client logged in.
     Connected(Arc<Connection>),
@@ -53,7 +53,7 @@ pub struct Request {
     /// Where the answer goes; empty if the values are to be published, or if it
     /// is an answer itself.
     pub reply: Box<[u8]>,
-    /// What is asked.
+    /// The request.
     pub ask: Query,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
@@ -73,7 +73,7 @@ impl Drop for Held {
     }
 }
 
-/// What is asked.
+/// The request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Query {
     /// Such as `VARZ`.
@@ -279,7 +279,7 @@ impl Notices {
         Ok(notice)
     }
 
-    /// Those that are there by now.
+    /// The ones in the queue by now.
     pub fn ready(&self) -> impl Iterator<Item = Notice> {
         self.notices.try_iter().inspect(|_| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_what() {
+    fn requests_and_their_topics() {
         let mut system = Account::new("$SYS");
         system.is_system = true;
         let asked = |subject: &str, account: &Account| {

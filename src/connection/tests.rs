@@ -43,7 +43,7 @@ fn feed(buffers: &mut ThreadBuffers, connection: &Arc<Connection>) {
 /// A long queue is noted once in a turn, and what a turn leaves behind is not taken
 /// for the next one's.
 #[test]
-fn who_is_behind_is_noted_once_and_in_its_own_turn() {
+fn a_reader_behind_is_noted_once_and_in_its_own_turn() {
     let runtime = runtime();
     let (reader, _peer) = connection(&runtime, 1, Budget::own());
     let (route, _peer) = connection_of(Kind::Router, &runtime, 2, Budget::own());

@@ -58,7 +58,7 @@ impl SubjectBatch<'_> {
         u64::from(first) * self.messages.len() as u64
     }
 
-    /// What it costs to take the subject batch to one target; see [`is_spent`](crate::connection::buffers::ThreadBuffers::is_spent).
+    /// The cost of delivering the subject batch to one target; see [`is_spent`](crate::connection::buffers::ThreadBuffers::is_spent).
     pub fn cost(&self) -> usize {
         let copied = match self.shared {
             Some(_) => 0,

@@ -37,7 +37,7 @@ impl RemoteInterest {
         allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
     }
 
-    /// What the peer behind `connection` announced. The texts come from one
+    /// The entry announced by the peer of `connection`. The texts come from one
     /// control line, so their lengths fit 32 bits.
     pub fn new(connection: Arc<Connection>, subject: &[u8], queue: Option<(&[u8], u32)>) -> Self {
         let name = queue.map(|(name, _)| name);
@@ -71,11 +71,11 @@ impl Entry for RemoteInterest {
     }
 }
 
-/// What an account moved over routes.
+/// The traffic of an account over routes.
 #[derive(Default)]
 pub struct OverRoutes {
     /// Messages received from peers.
     pub received: MessageTotals,
-    /// What went to peers.
+    /// Messages sent to peers.
     pub sent: MessageTotals,
 }

@@ -32,7 +32,7 @@ pub(super) struct RemoteQueue {
 pub enum Share {
     /// All: no member is here.
     All,
-    /// Those that no member here took.
+    /// The ones that no local member accepted.
     Some(Vec<usize>),
 }
 

@@ -47,7 +47,7 @@ pub struct Left<'a> {
 pub enum Reached {
     /// Every one.
     All,
-    /// Those with these indexes, in order.
+    /// The ones with these indexes, in order.
     Some(Vec<usize>),
 }
 
@@ -55,9 +55,9 @@ pub enum Reached {
 struct Handed {
     /// Each message was accepted by at least one peer.
     all: bool,
-    /// Those that some queue group's member has got.
+    /// The ones that a queue group's member has received.
     reached: Vec<usize>,
-    /// What a peer did not take, and whether it was too long for it.
+    /// Messages that a peer did not accept, and whether they were too long for it.
     refused: Vec<(Choice, bool)>,
 }
 

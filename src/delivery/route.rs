@@ -94,7 +94,7 @@ impl Connection {
     }
 }
 
-/// What is needed to append a subject batch to the queue of a route.
+/// The data for appending a subject batch to the queue of a route.
 struct Routing<'a, 'b, 'c> {
     appender: &'a mut Appender<'b>,
     buffers: &'a mut ThreadBuffers,
@@ -115,7 +115,7 @@ pub struct TooLong {
     pub place: usize,
 }
 
-/// What of a subject batch was appended to the queue of a route.
+/// The part of a subject batch that was appended to the queue of a route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Appended {
     /// Messages.

@@ -57,7 +57,7 @@ pub struct LocalInterest {
 }
 
 impl LocalInterest {
-    /// Nothing is wanted yet.
+    /// An account without interest.
     pub fn new(account: &str) -> Self {
         Self {
             account: account.as_bytes().into(),

@@ -20,7 +20,7 @@ pub(super) struct Peer {
     pub(super) route: Arc<Connection>,
     /// The first so many keys are still to be announced, if there are so many.
     pub(super) unannounced: usize,
-    /// What is to be announced when the queue is shorter.
+    /// Keys to announce when the queue is shorter.
     pub(super) waiting: HashSet<Key>,
     /// Bytes announced immediately since more than [`QUEUE_SPACE`] is pending.
     pub(super) ahead: usize,

@@ -1,4 +1,4 @@
-//! What an account counts of its local interest, under the lock.
+//! The counted local interest of an account, under the lock.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct State {
     pub(super) long: HashSet<Key>,
     /// The peers it is announced to.
     pub(super) peers: Vec<Peer>,
-    /// What may be announced: what can be published to. `None` is everything.
+    /// Permissions for announcing: subjects that can be published to. `None` allows all.
     pub(super) limits: Option<Arc<Permissions>>,
     /// The account is defined no more: the broker itself has no interest in it.
     pub(super) has_left: bool,

@@ -137,7 +137,7 @@ mod tests {
     /// ones: when the budget is just exceeded, only the one with the most booked bytes is
     /// cut, and its close reason says why.
     #[tokio::test]
-    async fn who_flows_is_never_cut_for_who_is_stuck() {
+    async fn a_reading_connection_is_never_cut_for_a_stuck_one() {
         let registry = Registry::new(10, usize::MAX);
         let mut peers = Vec::new();
         let stuck = connection(&registry, &mut peers).await;

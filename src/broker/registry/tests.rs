@@ -8,7 +8,7 @@ use crate::connection::{
 };
 
 #[test]
-fn who_is_not_let_in_is_nobody_elses_matter() {
+fn a_refused_connection_does_not_affect_others() {
     let runtime = runtime();
     let registry = Registry::new(0, LIMIT);
     let (known, _peer) = connection(&runtime, 1, registry.budget.clone());
@@ -36,7 +36,7 @@ fn who_is_not_let_in_is_nobody_elses_matter() {
 }
 
 #[test]
-fn who_keeps_up_is_not_cut_for_what_others_hold() {
+fn a_reader_that_keeps_up_is_not_cut_for_other_queues() {
     let runtime = runtime();
     let registry = Registry::new(0, LIMIT);
     let (behind, _peer) = connection(&runtime, 1, registry.budget.clone());

@@ -9,7 +9,7 @@ use crate::{
     telemetry::{ByKind, Kind, Traffic},
 };
 
-/// What closed connections left behind.
+/// Totals of closed connections.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ClosedTotals {
     pub(super) traffic: Traffic,
@@ -122,7 +122,7 @@ pub struct RegistrySnapshot {
 
 /// The connections of one kind in a [`RegistrySnapshot`].
 pub struct KindSnapshot {
-    /// Those that are open, in no order.
+    /// The open ones, in no order.
     pub open: Vec<LiveConnection>,
     /// How many ended so far, by reason.
     pub ended: HashMap<CloseReason, u64>,

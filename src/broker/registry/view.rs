@@ -10,10 +10,10 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis, Traffic, WallClock, pool::shorten_bytes},
 };
 
-/// What is remembered of a closed connection.
+/// The record of a closed connection.
 #[derive(Clone, Debug)]
 pub struct ClosedConnection {
-    /// What it was at its end.
+    /// Its state at its end.
     pub last: ConnectionView,
     /// Its subscriptions at its end; of many the first ones, and none if they took
     /// too much memory since.
@@ -39,7 +39,7 @@ pub struct ConnectionView {
     pub rtt: Option<std::time::Duration>,
     /// Bytes waiting in the outbound queue.
     pub pending: usize,
-    /// What went through.
+    /// Its traffic.
     pub traffic: Traffic,
     /// Times publishers waited for it.
     pub stalls: u64,

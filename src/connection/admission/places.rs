@@ -77,7 +77,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What it holds of the connection is dropped without the lock.
+        // Its references to the connection are dropped without the lock.
         let held = self.places.state.lock().remove(self.id);
         drop(held);
     }

@@ -72,7 +72,7 @@ async fn members_keep_places_of_their_own() {
 }
 
 #[tokio::test]
-async fn nobody_keeps_a_place_for_ever() {
+async fn no_place_is_held_indefinitely() {
     let port = Port::new(2, 0);
     let place = port.take("late", 1, false);
     place.mark_active();

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_longest_comes_first_behind_those_in_the_middle() {
+    fn the_longest_waiting_one_comes_first_after_those_in_progress() {
         let (mut harness, start) = (Harness::default(), Instant::now());
         harness.begin(start, "first");
         harness.begin(start, "second");
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_costs_nothing() {
+    fn a_job_without_owner_costs_nothing() {
         let (mut harness, start) = (Harness::default(), Instant::now());
         for _ in 0..2 * UNFINISHED_MAX {
             harness.begin(start, "left");

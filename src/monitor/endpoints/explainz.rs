@@ -108,7 +108,7 @@ mod tests {
     use crate::{observe::diagnosis::Severity, telemetry::MonotonicMillis};
 
     #[test]
-    fn the_text_says_what_who_why_and_what_to_do() {
+    fn the_text_has_finding_subject_reason_and_advice() {
         let finding = diagnosis::Finding {
             code: "slow-consumer",
             severity: Severity::Critical,

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_for_much_waits_behind_who_asks_for_little() {
+    async fn a_source_with_many_requests_waits_behind_one_with_few() {
         let turns = Turns::new(1);
         let first = turns.wait(source(1)).await.unwrap();
         let wait = |number| Box::pin(turns.wait(source(number)));
