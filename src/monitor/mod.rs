@@ -16,7 +16,7 @@
 //!
 //! * No `Access-Control-Allow-Origin: *`: it would let any page on the web
 //!   read the port through an operator's browser.
-//! * Only GET and HEAD are answered, apart from [`control`]; nats-server takes
+//! * Only GET and HEAD are answered, apart from `endpoints::control`; nats-server accepts
 //!   any method.
 //! * A page of `/connz` or `/subsz` has an upper limit, and `limit` in the
 //!   answer is the one used; subscriptions listed in one answer have one too.
