@@ -1,6 +1,6 @@
-//! The command line: one description that parses, helps and makes the manual.
+//! The command line: one description from which parser, help and manual are generated.
 //!
-//! The threshold options of single figures come from the tables of the modes.
+//! The threshold options of single metrics come from the tables of the modes.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -11,7 +11,7 @@ use clap::{
 
 use super::{metric::Metric, modes::MODES, options::Format};
 
-/// What the command line asks for.
+/// The action requested by the command line.
 pub enum Asked {
     /// A check.
     Check(Box<ArgMatches>),
@@ -54,7 +54,7 @@ pub fn usage() -> String {
     )
 }
 
-/// The figures with threshold options of their own, each option once.
+/// The metrics with threshold options of their own, each option once.
 pub fn threshold_options() -> Vec<&'static Metric> {
     let mut options = BTreeMap::new();
     for metric in MODES.iter().flat_map(|mode| mode.metrics) {

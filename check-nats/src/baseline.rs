@@ -1,8 +1,8 @@
-//! What a run remembers for the next one: a small file per mode and target.
+//! State that a run stores for the next one: a small file per mode and target.
 //!
-//! The file belongs to the checking user alone, is replaced atomically, and is
-//! read with suspicion: a symlink, somebody else's file or garbage is no
-//! baseline, which is said and survived.
+//! The file belongs to the checking user alone, is replaced atomically, and is not trusted:
+//! a symlink, another user's file or garbage is no baseline; that is reported and does not
+//! end the check.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -18,16 +18,16 @@ use super::{modes::seconds_between, options::Options};
 /// Most bytes of a state file; an honest one has a few hundred.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The figures of one moment that two looks are compared by.
+/// The values of one sample, for the comparison with another one.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
     /// Names the run of the broker: totals of another one cannot be compared. Empty
     /// as earlier versions wrote it.
     #[serde(default)]
     pub server_id: String,
-    /// Start of the broker, RFC 3339, by its clock of the day at the look.
+    /// Start of the broker, RFC 3339, by its wall clock at the sample.
     pub start: String,
-    /// Time of the look on the broker's clock, RFC 3339.
+    /// Time of the sample on the broker's clock, RFC 3339.
     pub now: String,
     /// Slow consumers since the start.
     pub slow_consumers: f64,
@@ -42,8 +42,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether both are of the same run of a broker. Its start does not tell: it is
-    /// another one once the clock of the day was set.
+    /// Whether both are of the same run of a broker. The start does not decide it: that
+    /// changes when the wall clock is set.
     pub fn is_of_run_of(&self, later: &Self) -> bool {
         match self.server_id.is_empty() {
             true => self.start == later.start,
@@ -51,8 +51,7 @@ impl Snapshot {
         }
     }
 
-    /// Seconds from this look to a later one, whatever was done to the clock of the
-    /// day meanwhile.
+    /// Seconds from this sample to a later one, even if the wall clock was set meanwhile.
     pub fn seconds_until(&self, later: &Self) -> Option<f64> {
         Some(later.uptime()? - self.uptime()?)
     }
@@ -62,7 +61,7 @@ impl Snapshot {
     }
 }
 
-/// Where the snapshot of one mode and target lies.
+/// Path of the snapshot of one mode and target.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -73,7 +72,7 @@ impl StateFile {
     ///
     /// # Errors
     /// A sentence naming the folder when it cannot be made, or when the default
-    /// one belongs to somebody else.
+    /// one belongs to another user.
     pub fn open(options: &Options) -> Result<Self, String> {
         let folder = match &options.state_dir {
             Some(folder) => folder.clone(),
@@ -138,7 +137,7 @@ impl StateFile {
             format!("state file {} not written: {error}", self.path.display())
         };
         let text = serde_json::to_vec(snapshot).map_err(|error| fail(&error))?;
-        // A name of its own for each writer: two checks at once replace each
+        // A file name of its own for each writer: two simultaneous checks replace each
         // other's result, but never mix it.
         let new = self
             .path
@@ -197,7 +196,7 @@ fn file_name(mode: &str, url: &str) -> String {
 }
 
 fn own_uid() -> u32 {
-    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
+    // SAFETY: geteuid has no arguments, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
 
@@ -247,28 +246,28 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_no_other_run() {
-        let look = |server_id: &str, start: &str, now: &str| Snapshot {
+        let snapshot_of = |server_id: &str, start: &str, now: &str| Snapshot {
             server_id: server_id.into(),
             start: format!("2026-01-01T{start}Z"),
             now: format!("2026-01-01T{now}Z"),
             ..Snapshot::default()
         };
-        let then = look("N1", "10:00:00", "10:05:00");
+        let then = snapshot_of("N1", "10:00:00", "10:05:00");
         for now in [
-            look("N1", "10:00:00", "10:06:00"),
-            look("N1", "09:00:00", "09:06:00"),
-            look("N1", "11:00:00", "11:06:00"),
+            snapshot_of("N1", "10:00:00", "10:06:00"),
+            snapshot_of("N1", "09:00:00", "09:06:00"),
+            snapshot_of("N1", "11:00:00", "11:06:00"),
         ] {
             assert!(then.is_of_run_of(&now), "{now:?}");
             assert_eq!(then.seconds_until(&now), Some(60.0), "{now:?}");
         }
-        assert!(!then.is_of_run_of(&look("N2", "10:00:00", "10:06:00")));
+        assert!(!then.is_of_run_of(&snapshot_of("N2", "10:00:00", "10:06:00")));
         // As earlier versions wrote it.
         let text = r#"{"start":"2026-01-01T10:00:00Z","now":"2026-01-01T10:05:00Z",
             "slow_consumers":0.0,"in_msgs":0.0,"out_msgs":0.0,"in_bytes":0.0,"out_bytes":0.0}"#;
         let old: Snapshot = serde_json::from_str(text).unwrap();
-        assert!(old.is_of_run_of(&look("N1", "10:00:00", "10:06:00")));
-        assert!(!old.is_of_run_of(&look("N1", "10:00:01", "10:06:00")));
+        assert!(old.is_of_run_of(&snapshot_of("N1", "10:00:00", "10:06:00")));
+        assert!(!old.is_of_run_of(&snapshot_of("N1", "10:00:01", "10:06:00")));
     }
 
     /// Neither the link nor what it points to is used or changed.

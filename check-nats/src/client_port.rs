@@ -32,7 +32,7 @@ const CONNECT: &str = concat!(
     "\"}\r\n"
 );
 
-/// What a broker says of itself when it is connected to.
+/// The broker's INFO.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Info {
@@ -55,7 +55,7 @@ pub struct Info {
 /// Why there is no session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OpenError {
-    /// Nobody listens there.
+    /// The port is closed.
     Refused(Failure),
     /// Anything else.
     Failed(Failure),
@@ -76,8 +76,8 @@ impl<'a> Session<'a> {
     /// Connects and reads the INFO.
     ///
     /// # Errors
-    /// Nobody listens, nobody greets: critical. The name is unknown, or what
-    /// greets is not a broker: unknown.
+    /// The port is closed or sends no INFO: critical. The host name is unknown, or the peer
+    /// is not a broker: unknown.
     pub fn open(options: &Options, deadline: &'a Deadline) -> Result<Self, OpenError> {
         let peer = options.client_port();
         let addresses = resolve(options, deadline)?;
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// What the broker said of itself.
+    /// The broker's INFO.
     pub fn info(&self) -> &Info {
         &self.info
     }
@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
     /// subscription is in place before the clock starts.
     ///
     /// # Errors
-    /// As [`Session::ping`]; critical if another message comes than was sent.
+    /// As [`Session::ping`]; critical if a different message arrives.
     pub fn roundtrip(&mut self) -> Result<Duration, Failure> {
         self.deadline.begin(Step::Roundtrip)?;
         let inbox = format!("_INBOX.check_nats.{:016x}", fastrand::u64(..));
@@ -272,8 +272,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What an `-ERR` says: a broker that is full does not serve; one that wants
-    /// credentials, or forbids the check, leaves open whether it does.
+    /// The result of an `-ERR`: a broker that is full does not serve; one that requires
+    /// credentials, or forbids the check, may serve.
     fn refused(&self, error: &str) -> Failure {
         let reason = error.trim().trim_matches('\'');
         let text = format!("client port {} answers {}", self.peer, quoted(reason));
@@ -299,7 +299,7 @@ impl From<Failure> for OpenError {
 }
 
 impl OpenError {
-    /// What it says about the broker.
+    /// The failure to report about the broker.
     pub fn into_failure(self) -> Failure {
         match self {
             Self::Refused(failure) | Self::Failed(failure) => failure,
@@ -307,8 +307,8 @@ impl OpenError {
     }
 }
 
-/// Looks up the host. The system's resolver knows no timeout: the thread that
-/// watches the run ends a wait that is too long.
+/// Looks up the host. The system's resolver has no timeout: the thread that watches the run
+/// ends a wait that is too long.
 fn resolve(options: &Options, deadline: &Deadline) -> Result<Vec<SocketAddr>, Failure> {
     deadline.begin(Step::Resolve)?;
     let host = options.host.trim_start_matches('[').trim_end_matches(']');

@@ -53,14 +53,14 @@ pub enum Step {
 pub struct Deadline {
     end: Instant,
     timeout: Duration,
-    /// What running out of time means, if the operator says so.
+    /// The status of a timeout, if the operator chose one.
     status: Option<Status>,
     step: Mutex<Step>,
 }
 
 impl Step {
-    /// What it says about the broker when this step runs out of time: who does
-    /// not greet a new client does not serve; later steps leave it open.
+    /// The status when this step runs out of time: a broker that does not greet a new
+    /// client does not serve; later steps decide nothing.
     fn status_when_late(self) -> Status {
         match self {
             Self::Connect | Self::Info => Status::Critical,

@@ -1,13 +1,12 @@
-//! The check plugin `check_nats`: looks at one broker, midge or nats-server, and
-//! says OK, WARNING, CRITICAL or UNKNOWN in the way Nagios, Icinga and their kin
-//! understand.
+//! The check plugin `check_nats`: checks one broker, midge or nats-server, and returns OK,
+//! WARNING, CRITICAL or UNKNOWN as defined for Nagios, Icinga and compatible systems.
 //!
-//! A crate of its own because it knows the broker only from outside, through the
-//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command line is written down in
-//! [`args`] and understood in [`options`]; [`run::supervise`] runs one of the
-//! [`modes`] in bounded time; the mode fills a [`report`], which [`output`]
-//! draws. A new check is one file in `modes/` and one line in its table: help,
-//! options, manual and tests follow. Nothing here is async.
+//! A crate of its own because it accesses the broker only from outside, through the
+//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command
+//! line is defined in [`args`] and evaluated in [`options`]; [`run::supervise`] runs one of
+//! the [`modes`] in bounded time; the mode fills a [`report`], which [`output`] prints. A
+//! new check is one file in `modes/` and one line in its table: help, options, manual and
+//! tests follow. Nothing here is async.
 
 pub mod args;
 pub mod baseline;
@@ -31,7 +30,7 @@ use args::Asked;
 use options::Options;
 use status::Status;
 
-/// What the plugin prints and exits with.
+/// Output and exit code of the plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcome {
     /// Text for standard output, with a line end.
@@ -56,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str)
     }
 }
 
-/// What a panic outside of a check is turned into.
+/// The result of a panic outside of a check.
 pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
     let failure = run::internal_error(panic);
     let line = output::first_line("NATS", failure.status, &text::harmless(&failure.text));

@@ -41,7 +41,7 @@ fn write_mode(page: &mut String, mode: &Mode) {
         roff(&sentence(mode.help))
     );
     for metric in mode.metrics {
-        let _ = write!(page, ".br\n{}\n", roff(&figure_line(metric)));
+        let _ = write!(page, ".br\n{}\n", roff(&metric_line(metric)));
     }
 }
 
@@ -56,7 +56,7 @@ fn write_threshold_option(page: &mut String, metric: &Metric) {
     );
 }
 
-fn figure_line(metric: &Metric) -> String {
+fn metric_line(metric: &Metric) -> String {
     let mut line = format!("{}: {}", metric.label, metric.help);
     for (word, range) in [("warning", metric.warning), ("critical", metric.critical)] {
         if !range.is_empty() {

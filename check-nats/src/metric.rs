@@ -1,7 +1,7 @@
-//! Figures: what a mode measures, under one label, in one unit, with thresholds.
+//! Metrics: what a mode measures, under one label, in one unit, with thresholds.
 //!
-//! The tables of the modes list [`Metric`]s; the command line turns those of
-//! one mode into [`Planned`] figures, whose thresholds are set.
+//! The tables of the modes list [`Metric`]s; the command line turns those of one mode into
+//! [`Planned`] ones, whose thresholds are set.
 
 use super::range::{Range, Unit};
 
@@ -10,9 +10,9 @@ use super::range::{Range, Unit};
 pub struct Metric {
     /// Label in perfdata; never changes from run to run.
     pub label: &'static str,
-    /// What it is measured in.
+    /// Its unit.
     pub unit: Unit,
-    /// What it is, for the manual.
+    /// Its description for the manual.
     pub help: &'static str,
     /// Stem of its own threshold options: `rtt` makes `--rtt-warning`. `None`
     /// for running totals, which no threshold fits.
@@ -23,12 +23,12 @@ pub struct Metric {
     pub critical: &'static str,
 }
 
-/// A figure of this run.
+/// A metric of this run.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// Label in perfdata.
     pub label: String,
-    /// What it is measured in.
+    /// Its unit.
     pub unit: Unit,
     /// When to warn.
     pub warning: Option<Threshold>,
@@ -36,13 +36,13 @@ pub struct Planned {
     pub critical: Option<Threshold>,
 }
 
-/// A range and where it comes from.
+/// A range and its origin.
 #[derive(Clone, Debug)]
 pub struct Threshold {
     /// When to alert.
     pub range: Range,
-    /// Whether the operator asked for it: then a figure that cannot be judged
-    /// is UNKNOWN, where a default is passed over.
+    /// Whether the operator set it: then a metric that cannot be evaluated is UNKNOWN,
+    /// where a default is skipped.
     pub explicit: bool,
 }
 
@@ -385,7 +385,7 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
     warning: "10m:",
     critical: "",
 };
-/// Stands for the figure that `--figure` names.
+/// Placeholder for the value that `--figure` names.
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the value that --figure names, labelled by its path",

@@ -1,7 +1,6 @@
-//! What a run is to do: the command line, understood.
+//! The parameters of a run: the evaluated command line.
 //!
-//! [`super::args`] says how it is written; everything after this file sees only
-//! [`Options`].
+//! [`super::args`] defines its syntax; everything after this file sees only [`Options`].
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,7 +21,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// A run, ready to go.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What to check.
+    /// The mode.
     pub mode: &'static Mode,
     /// Host of the client port: a name or an address.
     pub host: String,
@@ -48,9 +47,9 @@ pub struct Options {
     pub digest: Option<String>,
     /// Members that the cluster must have.
     pub expect: Option<usize>,
-    /// Dotted path of the figure of mode `varz`.
+    /// Dotted path of the metric of mode `varz`.
     pub metric: Option<String>,
-    /// The figures of the mode with their thresholds.
+    /// The metrics of the mode with their thresholds.
     pub metrics: Vec<Planned>,
 }
 
@@ -148,7 +147,8 @@ fn monitor_url(matches: &ArgMatches, host: &str) -> Result<String, String> {
             format!("http://{}:{port}", bracketed(host))
         }
     };
-    // Refused here and not in the middle of the check, where it would look like a finding.
+    // Refused here and not in the middle of the check, where it would be taken for a fault
+    // of the broker.
     monitor_client::Client::new(&url, TIMEOUT_MAX).map_err(|error| error.to_string())?;
     Ok(url.trim_end_matches('/').to_owned())
 }
@@ -203,7 +203,7 @@ fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{option} {text}: must be longer than nothing"))
 }
 
-/// The figures of the mode with the thresholds of the command line or the table.
+/// The metrics of the mode with the thresholds of the command line or the table.
 fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Planned>, String> {
     refuse_foreign_thresholds(matches, mode)?;
     let mut planned = Vec::new();
@@ -229,10 +229,10 @@ fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Pla
     Ok(planned)
 }
 
-/// One of the two thresholds of every figure.
+/// One of the two thresholds of every metric.
 struct Level {
-    /// Long name of the option for the main figure; also the ending of the
-    /// options of the others.
+    /// Long name of the option for the main metric; also the ending of the options of the
+    /// others.
     name: &'static str,
     default: fn(&Metric) -> &'static str,
 }
@@ -291,7 +291,7 @@ fn threshold(
     }))
 }
 
-/// A threshold that nothing would look at must not be taken silently.
+/// A threshold without effect must not be accepted silently.
 fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), String> {
     for metric in threshold_options() {
         let Some(stem) = metric.option else { continue };
@@ -306,7 +306,7 @@ fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), St
     Ok(())
 }
 
-/// The unit of a figure of `/varz` by its name.
+/// The unit of a value of `/varz` by its name.
 fn varz_unit(path: &str) -> Unit {
     const TOTALS: [&str; 13] = [
         "in_bytes",

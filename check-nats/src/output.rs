@@ -12,7 +12,7 @@ use super::{
     text::decimal,
 };
 
-/// What Prometheus metrics begin with, as those of `nats server check`.
+/// Prefix of the Prometheus metrics, as in `nats server check`.
 const NAMESPACE: &str = "nats_server_check";
 
 /// The whole output, with a line end.
@@ -118,7 +118,7 @@ fn json(report: &Report, options: &Options) -> String {
     format!("{answer}\n")
 }
 
-/// Gauges by the names of `nats server check`; an unknown figure has none.
+/// Gauges by the names of `nats server check`; an unknown metric has none.
 fn prometheus(report: &Report, options: &Options) -> String {
     let prefix = format!("{NAMESPACE}_{}", options.mode.name);
     let item = options
@@ -168,7 +168,7 @@ fn text(report: &Report, options: &Options) -> String {
     output
 }
 
-/// A figure with its thresholds as written, for people.
+/// A metric with its thresholds as written, for people.
 fn described(metric: &Measured) -> String {
     let uom = metric.planned.unit.uom();
     let mut line = match metric.value {

@@ -1,14 +1,14 @@
-//! Threshold ranges, `[@]start:end`, as every Nagios plugin takes them.
+//! Threshold ranges, `[@]start:end`, in the syntax of every Nagios plugin.
 //!
-//! A range is written in the unit of its figure, with the suffixes people use
-//! (`500ms`, `64MiB`), or in percent of the figure's limit (`80%`). Perfdata
-//! wants it back in the base unit; what was written plainly is repeated as written.
+//! A range is written in the unit of its metric, with the usual suffixes (`500ms`,
+//! `64MiB`), or in percent of the metric's limit (`80%`). Perfdata needs it in the base
+//! unit; what was written without a suffix is repeated unchanged.
 
 use std::fmt;
 
 use super::text::decimal;
 
-/// What a figure is measured in.
+/// The unit of a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unit {
     /// Bytes.
@@ -108,7 +108,7 @@ impl Unit {
 }
 
 impl Range {
-    /// Reads a range for a figure in `unit`.
+    /// Reads a range for a metric in `unit`.
     ///
     /// # Errors
     /// [`RangeError`] for anything that is not one, such as `10:5`, `1e3` or

@@ -1,7 +1,7 @@
-//! What a run found: statements with a status each, figures, and details.
+//! The result of a run: statements with a status each, metrics, and details.
 //!
-//! The modes fill it, [`super::output`] draws it. A figure that was not
-//! measured stays unknown, so that every run has the same labels.
+//! The modes fill it, [`super::output`] prints it. A metric that was not measured is
+//! unknown, so that every run has the same labels.
 
 use super::{
     metric::{Planned, Threshold},
@@ -20,13 +20,13 @@ pub struct Report {
 /// One thing found, in words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Statement {
-    /// What it says about the broker.
+    /// The status it gives the broker.
     pub status: Status,
     /// Harmless text.
     pub text: String,
 }
 
-/// A figure of the run with its value.
+/// A metric of the run with its value.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// Label, unit and thresholds.
@@ -46,7 +46,7 @@ struct Detail {
 }
 
 impl Report {
-    /// An empty report on these figures.
+    /// An empty report with these metrics.
     pub fn new(metrics: &[Planned]) -> Self {
         let metrics = metrics
             .iter()
@@ -85,7 +85,7 @@ impl Report {
         });
     }
 
-    /// Sets a figure and states it as `phrase`, with the threshold if it alerts.
+    /// Sets a metric and states it as `phrase`, with the threshold if it alerts.
     pub fn state(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
         if self.is_missing(label) {
             return;
@@ -94,7 +94,7 @@ impl Report {
         self.say(status, &text);
     }
 
-    /// Sets a figure; `phrase` is stated only if the figure alerts.
+    /// Sets a metric; `phrase` is stated only if the metric alerts.
     pub fn watch(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
         if self.is_missing(label) {
             return;
@@ -113,13 +113,13 @@ impl Report {
         }
     }
 
-    /// Whether it was said that the broker does not report a figure.
+    /// Whether it was reported that the broker does not provide a metric.
     pub fn is_missing(&mut self, label: &str) -> bool {
         self.measured(label).missing
     }
 
-    /// Says that the broker does not report a figure: UNKNOWN if the operator
-    /// set a threshold for it, else a detail.
+    /// Reports that the broker does not provide a metric: UNKNOWN if the operator set a
+    /// threshold for it, else a detail.
     pub fn missing(&mut self, label: &str, why: &str) {
         let measured = self.measured(label);
         if std::mem::replace(&mut measured.missing, true) {
@@ -160,7 +160,7 @@ impl Report {
             .map(|detail| detail.text.as_str())
     }
 
-    /// All figures of the mode in the order of its table.
+    /// All metrics of the mode in the order of its table.
     pub fn metrics(&self) -> &[Measured] {
         &self.metrics
     }
@@ -201,7 +201,7 @@ impl Report {
         verdict
     }
 
-    /// A figure of the mode's table; to ask for another one is a mistake in the table.
+    /// A metric of the mode's table; any other label is an error in the table.
     fn measured(&mut self, label: &str) -> &mut Measured {
         self.metrics
             .iter_mut()
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_unknown_and_strangers_are_tamed() {
+    fn no_answer_is_unknown_and_untrusted_text_is_made_harmless() {
         let mut found = report("", "", true);
         assert_eq!(found.status(), Status::Unknown);
         found.say(Status::Ok, "a|b");

@@ -22,15 +22,15 @@ use super::{
     status::Failure,
 };
 
-/// What a run that is late by itself is left to say so. After that the watching
-/// thread speaks for it: a look-up of a name, for one, cannot be interrupted.
+/// Time that a run has after its own timeout to report it. After that the watching thread
+/// reports instead: a host look-up, for example, cannot be interrupted.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A run in progress: what to do, what was found, how much time is left.
 pub struct Check<'a> {
     /// What to do.
     pub options: &'a Options,
-    /// What was found.
+    /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
     /// Another part follows: a request may take half of the time left.
@@ -45,7 +45,7 @@ pub fn supervise(options: &Options) -> Report {
         let (options, deadline) = (options.clone(), Arc::clone(&deadline));
         thread::Builder::new().spawn(move || {
             let report = run(&options, &deadline);
-            // Nobody listens any more when the time is over.
+            // Fails if the time is over and the receiver is gone.
             let _ = sender.send(report);
         })
     };
@@ -65,7 +65,7 @@ pub fn supervise(options: &Options) -> Report {
     report
 }
 
-/// What a caught panic is reported as.
+/// The report of a caught panic.
 pub fn internal_error(panic: &(dyn Any + Send)) -> Failure {
     let message = panic
         .downcast_ref::<&str>()
@@ -172,7 +172,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What stands at one more place of an answer, named on the command line.
+    /// The value at one more path of an answer, given on the command line.
     ///
     /// # Errors
     /// As [`Check::ask`].
@@ -207,8 +207,8 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// Refuses an answer without what the verdict rests on; a figure that the
-    /// broker does not report stays unknown.
+    /// Refuses an answer without the fields that the result needs; a metric that the broker
+    /// does not provide is unknown.
     fn accept(&mut self, need: &Need, client: &Client, found: &[Found]) -> Result<(), Failure> {
         for (needed, found) in need.fields.iter().zip(found) {
             let missing = client
@@ -246,7 +246,7 @@ impl<'a> Check<'a> {
         self.deadline.left().map(|_| ())
     }
 
-    /// Says that the state file is used from here on.
+    /// Notes that the state file is used from here on.
     ///
     /// # Errors
     /// No time is left.

@@ -14,12 +14,12 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{client_port::Session, status::Failure};
 
-/// Subject and end of the certificate.
+/// Subject and expiry of the certificate.
 ///
 /// # Errors
-/// The port offers no TLS, or what comes is no certificate: unknown. The broker
-/// breaks the handshake off before it has shown one: critical.
-pub fn look(session: Session, host: &str) -> Result<(String, DateTime<Utc>), Failure> {
+/// The port has no TLS, or its answer is no certificate: unknown. The broker aborts the
+/// handshake before it has sent one: critical.
+pub fn read(session: Session, host: &str) -> Result<(String, DateTime<Utc>), Failure> {
     let (mut socket, peer) = session.into_socket()?;
     let unknown = |error: &dyn std::fmt::Display| {
         Failure::unknown(format!("client port {peer}: TLS: {error}"))

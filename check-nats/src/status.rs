@@ -1,9 +1,9 @@
-//! The four answers of a plugin. Everything in this room that judges says one
-//! of these; the binary exits with its code.
+//! The four results of a plugin. Everything in this crate that judges returns one of these;
+//! the binary exits with its code.
 
 use std::fmt;
 
-/// What a check found. The order is that of severity: the worst of several
+/// The result of a check. The order is that of severity: the worst of several
 /// findings wins, and a known fault is never masked by an unknown part.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Status {
@@ -31,7 +31,7 @@ impl Status {
         }
     }
 
-    /// The word in capitals that stands on the first line.
+    /// The word in capitals on the first line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -58,7 +58,7 @@ impl fmt::Display for Status {
 /// Why a check, or a part of it, ended early.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
-    /// What that says about the broker.
+    /// The status it gives the broker.
     pub status: Status,
     /// What happened, naming the step and the peer.
     pub text: String,

@@ -1,9 +1,9 @@
-//! Text for the output: strangers' words made harmless, numbers made readable.
+//! Text for the output: untrusted text made harmless, numbers made readable.
 
 pub use monitor_client::text::bytes;
 use monitor_client::text::is_unsafe;
 
-/// Most characters shown of a word that a stranger chose.
+/// Most characters shown of untrusted text.
 const QUOTE_CHARS_MAX: usize = 64;
 
 /// `text` without what a scheduler, a terminal or a web page would take for
@@ -15,7 +15,7 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// A stranger's word in double quotes, harmless and not too long.
+/// Untrusted text in double quotes, made harmless and shortened.
 pub fn quoted(word: &str) -> String {
     let mut chars = word.chars();
     let mut shown: String = chars.by_ref().take(QUOTE_CHARS_MAX).collect();
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_words_are_made_harmless() {
+    fn untrusted_text_is_made_harmless() {
         assert_eq!(
             harmless("a|b<c>d`e\nf\u{202e}g\u{1b}[1m"),
             "a?b?c?d?e?f?g?[1m"

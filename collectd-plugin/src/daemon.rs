@@ -1,4 +1,4 @@
-//! What the plugin needs of collectd, in safe types.
+//! The parts of collectd's interface that the plugin uses, in safe types.
 //!
 //! [`crate::ffi`] implements it with the real collectd, the tests with a fake that records the
 //! calls.
@@ -84,7 +84,7 @@ pub(crate) struct Notification<'a> {
     pub(crate) host: Option<&'a str>,
     /// Name of the instance.
     pub(crate) plugin_instance: &'a str,
-    /// What happened.
+    /// The event.
     pub(crate) message: &'a str,
     /// Start of the poll that noticed it.
     pub(crate) time: SystemTime,

@@ -46,7 +46,7 @@ const NANOS: u128 = 1_000_000_000;
 /// Limit of a log line in collectd, in bytes.
 const LINE_LIMIT: usize = 1000;
 
-/// The instances of all blocks so far; init takes them.
+/// The instances of all blocks so far; the init callback takes them.
 static INSTANCES: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
 
 /// Called by collectd after loading the library; registers the callbacks.
@@ -214,13 +214,13 @@ impl Daemon for Collectd {
         fill(&mut raw.plugin_instance, notification.plugin_instance);
         let room = raw.message.len() - 1;
         fill(&mut raw.message, &one_line(notification.message, room));
-        // SAFETY: collectd works on the notification before it returns. It
-        // answers -1 when no plugin takes notifications, which is no error.
+        // SAFETY: collectd processes the notification before it returns. It returns -1 when
+        // no plugin accepts notifications, which is no error.
         unsafe { c::plugin_dispatch_notification(&raw const raw) };
     }
 
     fn interval(&self) -> Duration {
-        // SAFETY: takes and leaves nothing; called from collectd's callbacks only.
+        // SAFETY: it has no arguments; called from collectd's callbacks only.
         let time = unsafe { c::plugin_get_interval() };
         Duration::from_secs_f64(time as f64 / f64::from(1 << 30))
     }

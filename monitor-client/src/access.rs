@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 
 use data_encoding::BASE64;
 
-/// What is needed besides the URL. The default is plain HTTP without a login.
+/// Settings besides the URL. The default is plain HTTP without a login.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// The socket to use instead of the URL's host and port.

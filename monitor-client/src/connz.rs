@@ -103,7 +103,7 @@ pub struct ConnInfo {
     /// The peer's certificates, its own first; only with `auth=1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_peer_certs: Vec<TlsPeerCert>,
-    /// Whether TLS came before INFO.
+    /// Whether the TLS handshake preceded INFO.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_first: bool,
     /// The user; only with `auth=1`.

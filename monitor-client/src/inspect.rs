@@ -15,7 +15,7 @@ const TEXT_CHARS_MAX: usize = 256;
 /// A field of an answer and its expected value.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// Keys separated by dots; `*` stands for each element of a list, and `new|old` for a key that
+    /// Keys separated by dots; `*` matches each element of a list, and `new|old` a key that
     /// was renamed.
     pub name: &'a str,
     /// The expected value.
@@ -371,7 +371,7 @@ impl<'de, 'a> Visitor<'de> for Key<'_, 'a> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        // A key named `*` in the answer does not stand for the elements of a list.
+        // A key named `*` in the answer does not match the elements of a list.
         Ok(match key {
             "*" => Vec::new(),
             key => Pass::below(self.0, key),

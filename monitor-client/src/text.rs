@@ -1,5 +1,5 @@
-//! How text is read and written wherever a broker is shown: what a peer chose is
-//! made safe here, and durations and sizes are the same in every view.
+//! Reading and writing of text wherever a broker is shown: text chosen by peers is made
+//! safe here, and durations and sizes have the same form in every view.
 //!
 //! Names of clients, subjects and reasons come from peers. An escape sequence
 //! redraws a terminal, a line end forges a line of a log, a mark of direction turns

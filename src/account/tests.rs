@@ -28,7 +28,7 @@ use crate::{
 
 /// A route whose end has begun takes itself out of the interest, once.
 #[test]
-fn a_route_that_ends_is_told_no_more() {
+fn a_route_that_ends_gets_no_more_announcements() {
     let runtime = runtime();
     let account = Account::new("A");
     let (route, _peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
@@ -37,25 +37,25 @@ fn a_route_that_ends_is_told_no_more() {
     account.interest.detach(&route);
     account.interest.attach(&route, &account.sublist);
     with_buffers(|buffers| account.interest.want_always(buffers, b"a"));
-    assert!(!route.owes_interest());
+    assert!(!route.has_pending_interest());
     assert_eq!(Arc::strong_count(&route), 1);
 }
 
-/// What a route's peer is told of all that it is owed, and in how many parts.
-fn told_of(
+/// What is announced to the peer of a route that has all of it pending, and in how many parts.
+fn announcements_to(
     runtime: &Runtime,
     interest: &LocalInterest,
     route: &Arc<Connection>,
     mut peer: net::TcpStream,
 ) -> (Vec<u8>, usize) {
     let reader = std::thread::spawn(move || {
-        let (mut told, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        let (mut lines, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
         let end = b"+END\r\n";
-        while !told.ends_with(end) {
+        while !lines.ends_with(end) {
             let len = peer.read(&mut buffer).expect("the route");
-            told.extend_from_slice(&buffer[..len]);
+            lines.extend_from_slice(&buffer[..len]);
         }
-        told
+        lines
     });
     let mut parts = 0;
     with_buffers(|buffers| {
@@ -72,11 +72,11 @@ fn told_of(
         runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         with_buffers(|buffers| route.flush_blocked(buffers));
     }
-    (reader.join().expect("all was told"), parts)
+    (reader.join().expect("all was announced"), parts)
 }
 
 /// A share that a route does not take, as it ends, goes to the members here, whose
-/// refusals are told.
+/// refusals are announced.
 #[test]
 fn what_a_route_refuses_is_dealt_here() {
     let runtime = runtime();
@@ -148,9 +148,9 @@ fn what_a_route_refuses_is_dealt_here() {
     assert_eq!((reached, dealt), (vec![0], all.to_vec()));
 }
 
-/// What is no longer wanted is told however often the rest is told again.
+/// A withdrawal is announced however often the rest is announced again.
 #[test]
-fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
+fn a_pending_withdrawal_is_announced_though_all_is_announced_again() {
     let runtime = runtime();
     let (route, peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
     let (client, _client_peer) = connection(&runtime, 2, Budget::own());
@@ -170,7 +170,7 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
         appender.push(buffers, &piece, b"");
         drop(appender);
         for number in 0.. {
-            if route.owes_interest() {
+            if route.has_pending_interest() {
                 break;
             }
             let subject = format!("{number}.{}", "x".repeat(1000));
@@ -182,13 +182,13 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
     });
     interest.announce_again(&route);
     assert!(!interest.is_at_rest());
-    let (told, _) = told_of(&runtime, interest, &route, peer);
-    let has = |line: &[u8]| memchr::memmem::rfind(&told, line);
+    let (lines, _) = announcements_to(&runtime, interest, &route, peer);
+    let has = |line: &[u8]| memchr::memmem::rfind(&lines, line);
     assert!(has(b"RS- A gone\r\n") > has(b"RS+ A gone\r\n"));
     assert!(has(b"RS+ A stays\r\n") > has(b"RS- A stays\r\n"));
 }
 
-/// What was subscribed before the first route is counted and told in parts, whatever
+/// What was subscribed before the first route is counted and announced in parts, whatever
 /// comes and goes meanwhile.
 #[test]
 fn what_was_there_before_the_first_route_is_counted_in_parts() {
@@ -211,7 +211,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     // Each subject once more: it is wanted until both are gone.
     let again: Vec<_> = (0..COUNT / 2).map(subscribe).collect();
     interest.attach(&route, &account.sublist);
-    assert!(route.owes_interest());
+    assert!(route.has_pending_interest());
     let leave = |all: &[Arc<Subscription>], number: usize| {
         with_buffers(|buffers| account.unsubscribe(buffers, &all[number..=number]));
     };
@@ -227,11 +227,11 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
         }
         subscribe(COUNT + round);
     }
-    let (told, parts) = told_of(&runtime, interest, &route, peer);
+    let (lines, parts) = announcements_to(&runtime, interest, &route, peer);
     assert!(parts > 3, "{parts}");
-    let told = String::from_utf8(told).expect("text");
+    let lines = String::from_utf8(lines).expect("text");
     let mut last = std::collections::HashMap::new();
-    for line in told.lines() {
+    for line in lines.lines() {
         let mut words = line.split(' ');
         let verb = words.next();
         last.insert(words.nth(1).unwrap_or_default(), verb == Some("RS+"));
@@ -267,7 +267,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
 /// Many that have had their last message end together, each in its own account and
 /// connection.
 #[test]
-fn who_has_had_the_last_message_ends_with_all_others() {
+fn a_subscription_at_its_maximum_ends_with_all_others() {
     let runtime = runtime();
     let accounts = Accounts::default();
     let system = accounts.system().expect("there is one").clone();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::connection::Connection;
 
-/// Who a client is. Empty fields are left out.
+/// Identity of a client. Empty fields are left out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ClientInfo {
     /// Time of the accept, RFC 3339.
@@ -23,7 +23,7 @@ pub struct ClientInfo {
     /// The account that passed its request on.
     #[serde(rename = "svc", skip_serializing_if = "String::is_empty")]
     pub service: String,
-    /// Who logged in.
+    /// The user that it is logged in as.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// The client's own name.
@@ -59,7 +59,8 @@ pub struct ClientInfo {
 }
 
 impl Connection {
-    /// Who the client is at this moment; `server`, `cluster`, `service` and `stop` are left empty.
+    /// The client's identity at this moment; `server`, `cluster`, `service` and `stop` are
+    /// left empty.
     pub fn client_info(&self) -> ClientInfo {
         let identity = self.identity.lock().clone();
         ClientInfo {

@@ -1,9 +1,9 @@
-//! Incidents as they happen: which reader is behind, since when, who feeds it,
-//! and at its end what was lost.
+//! Incidents while they happen: which reader is behind, since when, which publishers fill
+//! its queue, and at its end what was lost.
 //!
-//! The recorder looks at the readers ([`look_at`]) several times in a second at
-//! first, then once in a second; a connection's own task tells of its end
-//! ([`conclude`]). Nothing here is done per message.
+//! The recorder inspects the readers ([`inspect`]) several times a second at first, then
+//! once a second; a connection's own task reports its end ([`conclude`]). Nothing here is
+//! done per message.
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
@@ -34,15 +34,15 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(1);
 /// For this long an incident is looked at with every call, then less often.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// Between two looks at an incident that is no longer young.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two inspections of an incident that is no longer new.
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
 
 /// Subjects and publishers named in an incident.
 const NAMED_MAX: usize = 16;
 
-/// Looks at one reader: begins an incident, follows it, ends it when the reader
-/// has caught up.
-pub fn look_at(
+/// Inspects one reader: begins an incident, follows it, and ends it when the reader has
+/// caught up.
+pub fn inspect(
     telemetry: &Telemetry,
     registry: &Registry,
     connection: &Connection,
@@ -67,22 +67,22 @@ pub fn look_at(
             );
             let who = incident.reader.who.clone();
             if telemetry.slow.begin(incident) {
-                tell(telemetry, connection.cid, &who, &text);
+                record(telemetry, connection.cid, &who, &text);
             }
         }
         None => {}
     }
 }
 
-/// Whether the recorder should look at a reader again soon.
+/// Whether the recorder should inspect a reader again soon.
 pub fn is_behind(connection: &Connection) -> bool {
     let backlog = connection.outbound().backlog();
     backlog.behind_since.is_some() && !backlog.closed
 }
 
-/// Ends the incident of a connection that ends; a reader that was cut has one
-/// even if nobody looked in time. To be called by its own task when nothing is
-/// written any more.
+/// Ends the incident of a connection that ends; a reader that was cut gets one even if the
+/// recorder did not inspect it in time. To be called by the connection's own task when
+/// nothing is written any more.
 pub fn conclude(
     telemetry: &Telemetry,
     registry: &Registry,
@@ -101,7 +101,7 @@ pub fn conclude(
         msgs: dropped.msgs,
         bytes: dropped.bytes,
     };
-    // What waited is thrown away already: it waited until now.
+    // The pending bytes are discarded already: they were pending until now.
     let lost = usize::try_from(dropped.bytes).unwrap_or(usize::MAX);
     let backlog = Backlog {
         pending: lost,
@@ -125,7 +125,7 @@ pub fn conclude(
         incident.cause.name(),
         incident.evidence
     );
-    tell(telemetry, connection.cid, &incident.reader.who, &text);
+    record(telemetry, connection.cid, &incident.reader.who, &text);
     Some(incident)
 }
 
@@ -153,7 +153,7 @@ fn follow(
     now: MonotonicMillis,
 ) {
     let last = incident.curve.last().map_or(incident.start, |last| last.at);
-    if incident.duration(now) > YOUNG && last.until(now) < LOOK_EVERY {
+    if incident.duration(now) > YOUNG && last.until(now) < INSPECT_EVERY {
         return;
     }
     if backlog.behind_since.is_some() {
@@ -178,7 +178,7 @@ fn follow(
             incident.duration(now).as_secs_f64(),
             incident.pending_max
         );
-        tell(telemetry, connection.cid, &incident.reader.who, &text);
+        record(telemetry, connection.cid, &incident.reader.who, &text);
     }
 }
 
@@ -202,7 +202,7 @@ fn filled_in(
         incident.subjects = subjects;
         incident.subjects_at = backlog.pending;
     }
-    let socket = outbound.socket_figures();
+    let socket = outbound.socket_stats();
     if socket.is_some() || incident.evidence.is_empty() {
         let delay = telemetry.latency.worst_scheduling(MonotonicMicros::now());
         (incident.cause, incident.evidence) = find_cause(incident.socket_before, socket, delay);
@@ -263,15 +263,15 @@ fn reader(connection: &Connection) -> Reader {
     }
 }
 
-fn tell(telemetry: &Telemetry, cid: u64, who: &str, text: &str) {
+fn record(telemetry: &Telemetry, cid: u64, who: &str, text: &str) {
     let events = &telemetry.events;
     events.record(EventKind::SlowConsumer, cid, who, text);
 }
 
 impl Connection {
-    /// Ends the connection that its own task has taken out of everything: says the
-    /// last words, concludes its incident, gives back what it held. What is
-    /// counted of it is final then. Returns its incident, if there is one.
+    /// Ends a connection that its own task has removed from all registries: writes what is
+    /// pending, concludes its incident and releases its memory. Its counters are final
+    /// then. Returns its incident, if there is one.
     pub async fn end(
         &self,
         telemetry: &Telemetry,

@@ -22,13 +22,13 @@ pub fn info_for(broker: &Broker, connection: &Connection) -> Info {
     info
 }
 
-/// Sends INFO as it is now to a client that takes it at any time.
+/// Sends the present INFO to a client that accepts it at any time.
 pub fn notify_info(broker: &Broker, connection: &Arc<Connection>) {
     send_info(connection, &info_for(broker, connection));
 }
 
-/// Tells one client that the broker is about to leave, so that it looks for
-/// another one; whether it takes INFO at any time.
+/// Notifies one client that the broker is about to leave, so that it connects to another
+/// one; returns whether the client accepts INFO at any time.
 pub fn send_away(broker: &Broker, connection: &Arc<Connection>) -> bool {
     let mut info = info_for(broker, connection);
     info.ldm = true;

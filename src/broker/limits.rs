@@ -1,6 +1,6 @@
-//! What a client may do at most, and how it is watched. A reload exchanges it
-//! while clients are connected, and all other settings before it: each session
-//! takes the new ones over with its next turn, and is woken for it.
+//! Limits and logging of clients. A reload replaces them while clients are connected,
+//! before all other settings: each session adopts the new ones with its next turn, and is
+//! woken for it.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use crate::connection::payload;
 
-/// What a client may do at most, and how it is watched.
+/// Limits of a client, and how it is traced.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections.
@@ -73,7 +73,7 @@ impl LimitsInForce {
         self.current.read().clone()
     }
 
-    /// Puts others in force, and with them all that a reload has put in force
+    /// Puts other limits in force, and with them all that a reload has put in force
     /// before.
     pub fn replace(&self, limits: Limits) {
         payload::admit_up_to(limits.max_payload);

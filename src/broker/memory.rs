@@ -13,9 +13,8 @@ pub fn default_limit() -> usize {
     process_limit().map_or(1 << 30, |bytes| bytes / 2)
 }
 
-/// Bytes of memory that this process may use: the least of the machine's, the
-/// control groups' and the process's own limits; `None` if the system does not
-/// tell.
+/// Bytes of memory that this process may use: the least of the machine's, the control
+/// groups' and the process's own limits; `None` if the system does not report them.
 pub fn process_limit() -> Option<usize> {
     let limits = [
         machine_memory(),
@@ -43,7 +42,7 @@ pub fn prepare_process() {
 }
 
 /// The part of the memory that all subscriptions may take, one in so many, and the
-/// same of what the peers of the cluster want.
+/// same of the interest of the peers of the cluster.
 const TABLES_PART: usize = 4;
 
 /// The part that large payloads may take while they are being read, one in so many.
@@ -55,13 +54,13 @@ const TABLES_MIN: usize = 16 * 1024 * 1024;
 /// The part of the address space that the allocator may reserve for its arenas.
 const ARENAS_PART: usize = 16;
 
-/// What it reserves for each.
+/// Address space it reserves for each.
 const ARENA_LEN: usize = 64 * 1024 * 1024;
 
 /// Address space of a thread: its stack.
 const THREAD_LEN: usize = 2 * 1024 * 1024;
 
-/// Threads beside those that serve connections and those that shake hands, of which
+/// Threads other than those that serve connections or compute handshakes, of which
 /// there is one each for each processor.
 const THREADS_MORE: usize = 16;
 
@@ -70,7 +69,7 @@ pub fn address_space_limit() -> Option<usize> {
     limit_of("Max address space")
 }
 
-/// What of the address space may become memory that is used: not what the program
+/// The part of the address space that may become used memory: not what the program
 /// and the stacks of its threads map. As it was when first asked for, before there
 /// were threads; `None` if it is not limited.
 fn usable_address_space() -> Option<usize> {

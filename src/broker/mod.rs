@@ -1,8 +1,8 @@
 //! The state that every kind of peer shares.
 //!
-//! `server` makes one [`Broker`]; the sessions of clients and of routes work on it,
-//! and all that observes the broker reads it. It knows connections and accounts, and
-//! no session: what only clients need, such as who may log in, is in
+//! `server` makes one [`Broker`]; the sessions of clients and of routes work on it, and
+//! everything that observes the broker reads it. It contains connections and accounts, and
+//! no session: what only clients need, such as authentication, is in
 //! [`ClientListener`](crate::client::ClientListener), what only routes need in
 //! [`Cluster`](crate::route::Cluster).
 
@@ -26,17 +26,17 @@ use limits::LimitsInForce;
 use registry::Registry;
 use system_queue::SystemQueue;
 
-/// What all connections share, whatever their peer is.
+/// State shared by all connections, whatever their peer is.
 pub struct Broker {
     /// The subject spaces.
     pub accounts: Accounts,
-    /// What is counted and what has happened.
+    /// Counters and events.
     pub telemetry: Telemetry,
-    /// Requests and notices for the system account, until `system` takes them.
+    /// Requests and notices for the system account, until `system` handles them.
     pub system: SystemQueue,
-    /// Who is connected.
+    /// Open and closed connections.
     pub registry: Registry,
-    /// The places of those who have not logged in, of all ports.
+    /// The places for connections before login, of all ports.
     pub admission: Admission,
     /// The limits in force.
     pub limits: LimitsInForce,

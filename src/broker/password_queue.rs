@@ -1,13 +1,13 @@
-//! Whose turn it is of the logins whose passwords take long to compare.
+//! The order in which slow password comparisons are done.
 //!
-//! The client's login asks for a [`Turn`], and the route's at a queue of its own. A source has one comparison at a time,
-//! whatever it sends. Sources from which somebody logged in lately come first,
-//! those with refused logins last; among equals the one that was served longest
-//! ago. Of those who were never served, the one that waits longest comes first as
-//! long as it does not wait long; beyond that the one that came last: clients give
-//! up after some seconds and come again, so with more logins than can be compared,
-//! the longest waiting one is about to leave. Nothing is refused here: the place
-//! before the login bounds how long somebody waits and how many do.
+//! The login of a client asks for a [`Turn`], and that of a route at a queue of its own. A
+//! source has one comparison at a time, whatever it sends. Sources with a recent successful
+//! login come first, those with refused logins last; among equals the one that was served
+//! longest ago. Of sources that were never served, the one that waits longest comes first
+//! as long as it does not wait long; beyond that the one that came last: clients give up
+//! after some seconds and try again, so with more logins than can be compared, the longest
+//! waiting one is about to leave. Nothing is refused here: the places before login bound
+//! how long a login waits and how many do.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ use crate::telemetry::{
     logins::{Logins, Standing, network},
 };
 
-/// Who has waited longer than this does not come first any more.
+/// A login that has waited longer than this no longer comes first.
 const EARLY: Duration = Duration::from_millis(500);
 
 /// Sources of which it is remembered when they were last served; with more, all
@@ -35,7 +35,7 @@ const SERVED_MAX: usize = 4096;
 pub struct PasswordQueue(Arc<Inner>);
 
 struct Inner {
-    /// Comparisons that may run at once.
+    /// Comparisons that may run simultaneously.
     max: usize,
     /// How logins from a source went lately.
     logins: Arc<Logins>,
@@ -44,7 +44,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// The sources of those that run.
+    /// The sources of the running comparisons.
     running: HashSet<IpAddr>,
     waiting: Vec<Waiting>,
     /// Number of the turn that each source had last.
@@ -75,7 +75,8 @@ pub struct PasswordQueueState {
 }
 
 impl PasswordQueue {
-    /// At most `max` comparisons run at once; `logins` knows the sources.
+    /// At most `max` comparisons run simultaneously; `logins` has the history of the
+    /// sources.
     pub fn new(max: usize, logins: Arc<Logins>) -> Self {
         Self(Arc::new(Inner {
             max,
@@ -108,7 +109,7 @@ impl PasswordQueue {
     }
 
     /// How long the queue is now.
-    pub fn look(&self) -> PasswordQueueState {
+    pub fn state(&self) -> PasswordQueueState {
         let state = self.0.state.lock();
         let waiting = state.waiting.iter().filter(|it| !it.turn.is_closed());
         PasswordQueueState {
@@ -132,7 +133,7 @@ impl PasswordQueueState {
     }
 }
 
-/// Gives turns to those who are next, as long as there are some.
+/// Grants turns to the next logins, as long as there are free ones.
 fn give(queue: &Arc<Inner>) {
     loop {
         let mut state = queue.state.lock();
@@ -145,7 +146,7 @@ fn give(queue: &Arc<Inner>) {
             queue: queue.clone(),
             source: next.source,
         };
-        // Whoever has left gives the turn back by dropping it.
+        // If the login is gone, the turn is dropped and thereby free again.
         let _ = next.turn.send(turn);
     }
 }
@@ -167,7 +168,7 @@ impl State {
         self.served.insert(source, self.turns);
     }
 
-    /// Takes the login out whose turn it is, if there is a turn to be had.
+    /// Removes the login that is next, if there is a free turn.
     fn take_next(&mut self, queue: &Inner, now: Instant) -> Option<Waiting> {
         self.waiting.retain(|waiting| !waiting.turn.is_closed());
         if self.running.len() >= queue.max {
@@ -207,7 +208,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// A queue of logins that are written down by number, and who is served.
+    /// A queue of logins, identified by number, and the list of those served.
     struct Harness {
         queue: PasswordQueue,
         start: Instant,
@@ -223,7 +224,7 @@ mod tests {
             }
         }
 
-        fn come(&mut self, source: u8, after: Duration) {
+        fn add(&mut self, source: u8, after: Duration) {
             let (turn, taken) = oneshot::channel();
             self.queue.0.state.lock().waiting.push(Waiting {
                 source: ip(source),
@@ -265,47 +266,47 @@ mod tests {
     const LATE: Duration = Duration::from_secs(1);
 
     #[test]
-    fn who_is_right_comes_before_a_crowd_of_guesses_from_everywhere() {
-        let mut desk = Harness::new();
+    fn a_right_login_comes_before_many_guesses_from_many_sources() {
+        let mut harness = Harness::new();
         for _ in 0..5 {
             for source in 1..=40 {
-                desk.come(source, Duration::ZERO);
+                harness.add(source, Duration::ZERO);
             }
         }
-        desk.come(99, LATE);
+        harness.add(99, LATE);
         let guessing: Vec<u8> = (1..=40).collect();
-        let served = desk.serve(&guessing, LATE);
+        let served = harness.serve(&guessing, LATE);
         assert_eq!(served.len(), 201);
         assert_eq!(served[0], 99, "{served:?}");
-        // Each source once before any comes again.
+        // Each source is served once before any is served again.
         let mut first: Vec<u8> = served[1..41].to_vec();
         first.sort_unstable();
         assert_eq!(first, guessing);
     }
 
     #[test]
-    fn who_logged_in_lately_comes_first_and_who_failed_last() {
-        let mut desk = Harness::new();
-        let logins = desk.queue.0.logins.clone();
+    fn recent_logins_come_first_and_failed_ones_last() {
+        let mut harness = Harness::new();
+        let logins = harness.queue.0.logins.clone();
         logins.record_refusal("wrong_password", ip(1), MonotonicMillis::now());
         logins.record_success(ip(3), MonotonicMillis::now());
         for source in [1, 2, 3] {
-            desk.come(source, Duration::ZERO);
+            harness.add(source, Duration::ZERO);
         }
-        assert_eq!(desk.serve(&[], Duration::ZERO), [3, 2, 1]);
+        assert_eq!(harness.serve(&[], Duration::ZERO), [3, 2, 1]);
     }
 
     #[test]
-    fn of_those_who_came_just_now_the_first_is_first() {
-        let mut desk = Harness::new();
+    fn of_new_logins_the_first_is_served_first() {
+        let mut harness = Harness::new();
         for source in [1, 2, 3] {
-            desk.come(source, Duration::ZERO);
+            harness.add(source, Duration::ZERO);
         }
-        assert_eq!(desk.serve(&[], EARLY), [1, 2, 3]);
+        assert_eq!(harness.serve(&[], EARLY), [1, 2, 3]);
     }
 
     #[tokio::test]
-    async fn a_source_has_one_turn_at_a_time_and_who_leaves_has_none() {
+    async fn a_source_has_one_turn_at_a_time_and_a_closed_login_has_none() {
         let queue = PasswordQueue::new(2, Arc::default());
         let first = queue.turn(ip(1)).await.expect("a turn");
         let mut second = std::pin::pin!(queue.turn(ip(1)));
@@ -314,14 +315,14 @@ mod tests {
         {
             let mut leaves = std::pin::pin!(queue.turn(ip(1)));
             assert!(leaves.as_mut().poll(&mut context).is_pending());
-            assert_eq!(queue.look().waiting, 2);
+            assert_eq!(queue.state().waiting, 2);
         }
-        assert_eq!(queue.look().waiting, 1);
+        assert_eq!(queue.state().waiting, 1);
         let other = queue.turn(ip(2)).await.expect("another source");
         drop(first);
         assert!(second.as_mut().poll(&mut context).is_ready());
         drop(other);
-        assert_eq!(queue.look().waiting, 0);
+        assert_eq!(queue.state().waiting, 0);
         assert!(queue.0.state.lock().running.is_empty());
     }
 }

@@ -1,12 +1,11 @@
-//! Who is connected, who was, and what both moved in total.
+//! Open connections, recently closed ones, and the traffic totals of both.
 //!
-//! Totals are not counted a second time: they are the sum over the open
-//! connections and what the closed ones left behind. The server registers
-//! connections, monitoring reads.
+//! Totals are not counted a second time: they are the sum over the open connections and
+//! what the closed ones left behind. The server registers connections, monitoring reads.
 
 pub mod closed;
+mod memory_limit;
 mod moved_totals;
-mod room;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -22,8 +21,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 pub use crate::broker::registry::{
+    memory_limit::Cut,
     moved_totals::MovedConnection,
-    room::Cut,
     totals::{
         AccountTotals, FailureCounts, KindSnapshot, KindTotals, LiveConnection, RegistrySnapshot,
         Totals,
@@ -41,7 +40,7 @@ use crate::{
 /// Readers noted between two ticks of the recorder.
 const NOTICED_MAX: usize = 64;
 
-/// Closed connections that are asked for somebody's name, the latest first.
+/// Closed connections that are searched for a client's name, the latest first.
 const LATELY_CLOSED_MAX: usize = 256;
 
 /// All connections, by the kind of their peers.
@@ -52,12 +51,12 @@ pub struct Registry {
     stalls: AtomicU64,
     max_closed: AtomicUsize,
     /// Held while the budget is enforced.
-    making_room: Mutex<()>,
+    cutting: Mutex<()>,
     /// Connections that moved something since totals were last added up.
     moved: Arc<MovedList>,
-    /// Readers that publishers found behind, until the recorder takes them.
+    /// Readers that publishers found behind, until the recorder inspects them.
     noticed: Mutex<Vec<Arc<Connection>>>,
-    /// What all outbound queues may hold together.
+    /// The memory limit of all outbound queues together.
     pub budget: Arc<Budget>,
 }
 
@@ -65,10 +64,10 @@ pub struct Registry {
 struct Inner {
     of: ByKind<OfKind>,
     closed: Closed,
-    /// What closed connections left behind, by the name of their account as `Identity`
+    /// Totals of closed connections, by the name of their account as `Identity`
     /// has it.
     gone_by_account: HashMap<String, ClosedTotals>,
-    /// What all connections moved, as far as it is added up.
+    /// Traffic of all connections, as far as it is added up.
     moved: MovedTotals,
 }
 
@@ -76,14 +75,14 @@ struct Inner {
 #[derive(Default)]
 struct OfKind {
     open: HashMap<u64, Arc<Connection>>,
-    /// What the closed ones left behind.
+    /// Totals of the closed ones.
     gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
 }
 
 impl Inner {
-    /// Takes a connection out, and keeps what it leaves behind; returns what it moved.
+    /// Removes a connection, and keeps its record; returns its traffic.
     fn leave(&mut self, connection: &Connection, account: &str, end: CloseReason) -> Traffic {
         let of = &mut self.of[connection.kind];
         of.open.remove(&connection.cid);
@@ -117,7 +116,7 @@ impl Registry {
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
-            making_room: Mutex::default(),
+            cutting: Mutex::default(),
             moved: Arc::default(),
             noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),
@@ -163,8 +162,7 @@ impl Registry {
         self.inner.lock().of[kind].open.len()
     }
 
-    /// Takes out a connection that has ended, and is not remembered among the closed
-    /// ones.
+    /// Removes a connection that has ended, without a record among the closed ones.
     pub fn remove(&self, connection: &Connection, reason: CloseReason) {
         self.inner.lock().end(connection, "", reason);
     }
@@ -213,7 +211,7 @@ impl Registry {
         drop(freed);
     }
 
-    /// Drops a connection that nobody will ask for.
+    /// Drops a connection that needs no record.
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
         inner.leave(connection, "", CloseReason::ClientClosed);
@@ -230,7 +228,7 @@ impl Registry {
         self.inner.lock().of[kind].gone.troubles
     }
 
-    /// Notes readers that are behind, for the recorder to look at.
+    /// Notes readers that are behind, for the recorder to inspect.
     pub fn notice<'a>(&self, readers: impl Iterator<Item = &'a Arc<Connection>>) {
         let mut noticed = self.noticed.lock();
         for reader in readers {
@@ -253,7 +251,7 @@ impl Registry {
         self.inner.lock().find(cid).cloned()
     }
 
-    /// Who a connection is or was, in one word; `None` if it is long gone.
+    /// The name of an open or closed connection, in one word; `None` if its record is gone.
     pub fn who(&self, cid: u64) -> Option<String> {
         if let Some(connection) = self.find(cid) {
             return Some(connection.who());
@@ -266,8 +264,8 @@ impl Registry {
         Some(found.identity.who(found.peer))
     }
 
-    /// The same for many, by their ids; those that are long gone are left out. What
-    /// is closed is gone through once and not once for each.
+    /// The same for many, by their ids; those without a record are left out. The closed
+    /// connections are searched once and not once for each id.
     pub fn names(&self, cids: impl IntoIterator<Item = u64>) -> HashMap<u64, String> {
         let mut names: HashMap<u64, String> =
             cids.into_iter().map(|cid| (cid, String::new())).collect();
@@ -321,7 +319,7 @@ impl Registry {
             .collect()
     }
 
-    /// The closed connections that are remembered, those first that ended first.
+    /// The recorded closed connections, in the order in which they ended.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         let closed = self.inner.lock().closed.iter().cloned().collect();
         // Without the lock.
@@ -333,7 +331,7 @@ impl Registry {
         self.inner.lock().closed.len()
     }
 
-    /// What all connections moved, at one moment.
+    /// Traffic of all connections at one moment.
     pub fn moment(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
         RegistrySnapshot {
@@ -377,7 +375,7 @@ impl Registry {
         }
     }
 
-    /// What each client moved since the last call, of those that moved something
+    /// The traffic of each client since the last call, for those that have any
     /// and are open.
     pub fn take_moved(&self) -> Vec<MovedConnection> {
         let mut inner = self.inner.lock();

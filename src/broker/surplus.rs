@@ -1,6 +1,5 @@
-//! Clients that are connected and for which there is no place any more: by the limits
-//! that a reload has put in force, or because of those at other members of the
-//! cluster.
+//! Connected clients that exceed a limit: one that a reload has put in force, or one
+//! that counts clients at other members of the cluster.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +15,8 @@ use crate::{
     protocol::error::{ClientError, error_line},
 };
 
-/// Cuts the clients for which there is no place any more: of an account those
-/// that came first, as nats-server does, of all those that came last.
+/// Cuts the clients that exceed the limits: of an account those that connected first, as
+/// nats-server does, of all clients those that connected last.
 pub fn keep_limits(broker: &Broker) {
     let mut open = broker.registry.open(Kind::Client);
     open.retain(|connection| !connection.is_closing());
@@ -48,8 +47,8 @@ pub fn keep_limits(broker: &Broker) {
     }
 }
 
-/// Cuts those of each account's clients that came last, if with those at other members
-/// of the cluster there are too many.
+/// Cuts the latest clients of each account that, together with those at other members of
+/// the cluster, has too many.
 pub fn keep_account_limits(broker: &Broker, accounts: &BTreeMap<String, Arc<Account>>) {
     let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
     for connection in broker.registry.open(Kind::Client) {
@@ -97,7 +96,7 @@ pub fn cut_plain(connections: &[Arc<Connection>]) {
     }
 }
 
-/// Closes a client and tells it why. Returns whether it was open.
+/// Closes a client and sends it the reason. Returns whether it was open.
 fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseReason) -> bool {
     if connection.is_closing() {
         return false;

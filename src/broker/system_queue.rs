@@ -30,7 +30,7 @@ pub const NOTICES_MAX: usize = 4096;
 /// Bytes of a request's body that are looked at; options are short.
 const BODY_MAX: usize = 64 * 1024;
 
-/// What happened, or is asked for.
+/// An event or a request.
 pub enum Notice {
     /// A client logged in.
     Connected(Arc<Connection>),
@@ -48,12 +48,12 @@ pub enum Notice {
 
 /// A request to the broker.
 pub struct Request {
-    /// The account of who asks.
+    /// The account of the requester.
     pub account: Arc<Account>,
     /// Where the answer goes; empty if the values are to be published, or if it
     /// is an answer itself.
     pub reply: Box<[u8]>,
-    /// What is asked.
+    /// The request.
     pub ask: Query,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
@@ -61,7 +61,7 @@ pub struct Request {
     _held: Held,
 }
 
-/// What a request that waits holds of its account's share; given back with it.
+/// The part of its account's share that a waiting request uses; released with it.
 struct Held {
     account: Arc<Account>,
     bytes: usize,
@@ -73,15 +73,15 @@ impl Drop for Held {
     }
 }
 
-/// What is asked.
+/// The request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Query {
     /// Such as `VARZ`.
     pub topic: String,
     /// The account that is asked about; of the broker without.
     pub account: Option<String>,
-    /// Whether every broker that hears it answers, so that one that the body
-    /// does not mean keeps silent.
+    /// Whether every broker that receives it answers; one that the body does not select
+    /// stays silent.
     pub is_ping: bool,
 }
 
@@ -113,8 +113,8 @@ const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
 /// The same, asked by a member of the cluster that was asked.
 pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
 
-/// What a topic of `$SYS.REQ.SERVER.<id>.` begins with that takes a member's
-/// answer to it; the number of the question follows.
+/// Prefix of the topics of `$SYS.REQ.SERVER.<id>.` for a member's answer to a count
+/// request; the number of the request follows.
 pub const COUNTED: &str = "NSUBS-";
 
 /// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
@@ -233,7 +233,8 @@ impl SystemQueue {
             is_first
         };
         if is_first {
-            // A full queue has something in it that makes its reader look here as well.
+            // If the queue is full, its reader has a notice to handle and checks this set
+            // as well.
             self.send(notices, Notice::Counted);
         }
     }
@@ -267,18 +268,18 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// The next one, waited for at most so long.
+    /// The next one, waited for at most this long.
     ///
     /// # Errors
     ///
-    /// None came, or none can come any more.
+    /// None arrived, or none can arrive any more.
     pub fn wait(&self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
         let notice = self.notices.recv_timeout(timeout)?;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Ok(notice)
     }
 
-    /// Those that are there by now.
+    /// The ones in the queue by now.
     pub fn ready(&self) -> impl Iterator<Item = Notice> {
         self.notices.try_iter().inspect(|_| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -286,8 +287,8 @@ impl Notices {
     }
 }
 
-/// Puts a batch into the queue if it asks the broker for something; whether it does
-/// and will be answered. `account` is that of who asks, here or on a peer.
+/// Puts a batch into the queue if it is a request to the broker; returns whether it is and
+/// will be answered. `account` is that of the requester, here or on a peer.
 pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
     let ask = {
         let info = broker.info.read();
@@ -299,7 +300,7 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
     let mut taken = true;
     for message in batch.messages {
         let reply = match batch.reply(message) {
-            // Without one they go to all who follow them.
+            // Without a reply subject they are published to all subscribers.
             None if ask.topic == "STATSZ" => Some(&b""[..]),
             None if ask.topic.starts_with(COUNTED) => Some(&b""[..]),
             reply => reply,
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_what() {
+    fn requests_and_their_topics() {
         let mut system = Account::new("$SYS");
         system.is_system = true;
         let asked = |subject: &str, account: &Account| {

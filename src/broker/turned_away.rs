@@ -1,6 +1,6 @@
-//! Reports of peers that were not let in: the same log lines, events and counters
-//! whatever the listener. Events name the host that a peer came from, so that many
-//! tries from one host are seen as such; its port is another one each time.
+//! Reports of peers that were not let in: the same log lines, events and counters for every
+//! listener. Events name the host of a peer, so that many attempts from one host are
+//! recognized; its port differs each time.
 
 use std::net::IpAddr;
 
@@ -23,15 +23,14 @@ pub fn note_login(telemetry: &Telemetry, cid: u64, source: IpAddr, text: &str) {
     );
 }
 
-/// Records an event about the host that a peer came from.
+/// Records an event about the host of a peer.
 pub fn note(telemetry: &Telemetry, kind: EventKind, cid: u64, source: IpAddr, text: &str) {
     let source = source.to_canonical().to_string();
     telemetry.events.record(kind, cid, &source, text);
 }
 
-/// Reports a handshake that failed, unless that was a probe or there are many of
-/// them, and closes the connection. `prefix` is how the log names it, `what` says
-/// which handshakes these are.
+/// Reports a failed handshake, unless it was a probe or there are many of them, and closes
+/// the connection. `prefix` names it in the log, `what` says which handshakes these are.
 pub fn close_after_handshake(
     telemetry: &Telemetry,
     connection: &Connection,
@@ -48,7 +47,7 @@ pub fn close_after_handshake(
         Cause::Timeout => failure.text.clone(),
         _ => format!("{what} error: {failure}"),
     };
-    if let Some(text) = tls.tell(text) {
+    if let Some(text) = tls.throttled(text) {
         error!("{prefix} - {text}");
         let source = connection.peer.ip();
         note(

@@ -1,11 +1,10 @@
-//! Back-pressure: a publisher that outruns readers who do read is paused.
+//! Back-pressure: a publisher that is faster than its active readers is paused.
 //!
-//! A publisher never waits for a reader that takes nothing: such a queue fills
-//! up to its limit and its connection is cut. A reader is given time in
-//! proportion to how long it has been reading since it fell behind. When most
-//! of what the publisher touches is behind, it pauses early; a slow reader
-//! among healthy ones does not set their pace until it is half way to its
-//! limit.
+//! A publisher never waits for a reader that has stopped reading: such a queue fills up to
+//! its limit and its connection is closed. A reader is given time in proportion to how long
+//! it has been reading since it fell behind. When most of the publisher's targets are
+//! behind, it pauses early; one slow reader among healthy ones slows the publisher only
+//! when its queue is half full.
 
 use std::{
     sync::Arc,
@@ -32,18 +31,18 @@ const PATIENCE_MAX: Duration = Duration::from_millis(500);
 const PATIENCE_MIN_HALF_FULL: Duration = Duration::from_millis(25);
 
 /// How often the queues are looked at; the timer's own grain.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const CHECK_EVERY: Duration = Duration::from_millis(1);
 
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// How long one batch is held for peers in all. Who has not taken what it makes by
-/// then has its queue filled, and is cut when that is full: one slow peer does not set
-/// the pace of publishers and of their subscribers here for ever.
+/// Longest time that one batch is held for all peers together. The queue of a peer that has
+/// not read the batch's output by then fills up and the peer is cut: one slow peer must not
+/// limit publishers and their local subscribers indefinitely.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(10);
 
-/// Bytes that a batch makes until it is looked at whether it is to be held: less
-/// than a peer takes by far, as many publishers may go on at the same moment.
+/// Bytes that a batch may produce before back-pressure is checked: far less than the queue
+/// of a peer holds, as many publishers may continue at the same moment.
 pub(super) const PRODUCED_MAX: usize = 256 * 1024;
 
 /// Whether the rest of a batch is to wait: a peer of the cluster is behind. What one
@@ -59,15 +58,15 @@ pub(super) fn must_hold(buffers: &mut ThreadBuffers) -> bool {
     is_behind(buffers)
 }
 
-/// Pauses the session's reading while it should after `turn`, until a reload wants
-/// it to look; returns whether it paused. A batch that is held goes on when the peers
-/// it was held for have taken what it made, or after a while when they have room for
-/// more all the same: others may feed them all the time; after [`HOLD_MAX`] in any
-/// case. A peer that takes nothing is cut by its own task soon.
+/// Pauses reading of the session as needed after `turn`, until a reload notifies it;
+/// returns whether it paused. A held batch continues when its peers have read its output.
+/// As others may keep their queues filled, it also continues after a while if they have
+/// space for more, and in any case after [`HOLD_MAX`]. A peer that has stopped reading is
+/// cut by its own task soon.
 pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
-    let mut told: Option<Instant> = None;
+    let mut logged: Option<Instant> = None;
     while (waited < PAUSE_MAX || active.is_held_for_peers())
         && !active.base.connection.is_closing()
         && !active.base.is_out_of_date()
@@ -78,13 +77,13 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         let is_slow = |reader: &&Arc<Connection>| {
             pauses && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
-        let is_without_room = |peer: &&Arc<Connection>| match is_long {
+        let is_without_space = |peer: &&Arc<Connection>| match is_long {
             false => is_behind(peer),
             true => is_half_full(peer),
         };
         let mut peers = turn.congested.peers().iter();
         let reader = match active.is_held_for_peers() {
-            true => peers.find(is_without_room),
+            true => peers.find(is_without_space),
             false => None,
         };
         let Some(reader) = reader.or_else(|| turn.congested.iter().find(is_slow)) else {
@@ -92,13 +91,13 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         };
         let first = waited.is_zero();
         let begin = Instant::now();
-        // A long pause is told of again and again.
-        if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
+        // A long pause is reported repeatedly.
+        if logged.is_none_or(|logged| begin - logged >= PAUSE_MAX) {
             active.base.broker.registry.stall(reader);
-            told = Some(begin);
+            logged = Some(begin);
         }
-        sleep(LOOK_EVERY).await;
-        waited += LOOK_EVERY;
+        sleep(CHECK_EVERY).await;
+        waited += CHECK_EVERY;
         if active.base.link.held == Held::ForPeers {
             active.held_for += begin.elapsed();
         }
@@ -116,8 +115,8 @@ fn is_behind(peer: &Arc<Connection>) -> bool {
     !backlog.closed && backlog.pending > CONGESTED_BYTES
 }
 
-/// Whether so much waits for a peer of the cluster that there is no room for what
-/// a crowd of publishers may make until they look again.
+/// Whether a peer of the cluster has so much pending that its queue has no space for what
+/// many publishers may produce before their next check.
 fn is_half_full(peer: &Arc<Connection>) -> bool {
     let backlog = peer.outbound().backlog();
     !backlog.closed && backlog.pending > backlog.max_pending / 2

@@ -24,23 +24,23 @@ use crate::{
     telemetry::{MonotonicMillis, log_throttle::LogThrottle, metrics},
 };
 
-/// What every state of a client's session has.
+/// Data of every state of a client's session.
 pub(super) struct Base {
     pub(super) broker: Arc<Broker>,
     pub(super) listener: Arc<ClientListener>,
     pub(super) connection: Arc<Connection>,
     /// The limits in force for it.
     pub(super) limits: Arc<Limits>,
-    /// For whom what the client sends is logged.
+    /// Which traffic of the client is logged.
     pub(super) trace: Trace,
-    /// What the client was given to sign; empty if nobody signs.
+    /// The nonce to sign; empty if nkeys are not in use.
     pub(super) nonce: Box<str>,
     pub(super) link: Link,
 }
 
 impl Base {
-    /// Who the client is that said this and has proved so much before; see
-    /// [`LoginAttempt::proved`].
+    /// Determines the client's identity from its CONNECT and from what it has proved
+    /// before; see [`LoginAttempt::proved`].
     pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
         self.listener.authentication.read().identify(&LoginAttempt {
             credentials: &options.credentials,
@@ -61,7 +61,8 @@ impl Base {
         account.ok_or_else(|| refused(credentials, &Refusal::UnknownAccount))
     }
 
-    /// The client is who this login says, and has said this of itself.
+    /// Records the identity that the login established, and the name and library that
+    /// CONNECT states.
     pub(super) fn note_identity(&self, login: Login, options: Option<&ConnectOptions>) {
         let series = metrics::series_number(Kind::Client, &login.account);
         let text = |of: fn(&ConnectOptions) -> &String| {
@@ -116,8 +117,8 @@ impl Base {
     }
 }
 
-/// Logs why a connection ends; of clients that have not logged in only now and then,
-/// as `throttle` allows. `tried` is who a client says to be that has not proved it.
+/// Logs why a connection ends; for clients that have not logged in only as often as
+/// `throttle` allows. `tried` is the claimed identity, which is not proved.
 pub(super) fn log_end(
     broker: &Broker,
     connection: &Connection,
@@ -169,8 +170,8 @@ pub(super) fn refused_late(limits: &Limits) -> End {
         .for_login(&Refusal::Timeout)
 }
 
-/// Counts a client out whose connection has ended before it was let in, or that
-/// never said anything.
+/// Closes a connection that ended before the login or never sent CONNECT, and removes it
+/// from the counts.
 pub(super) fn close_before_login(
     broker: &Broker,
     connection: &Arc<Connection>,
@@ -205,8 +206,9 @@ pub(super) fn close(
         broker.registry.close_bare(connection, reason);
     } else {
         broker.registry.close(connection, subscriptions, reason);
-        // Behind it: whoever counts because of it counts it no more.
-        connection_events::tell_closed(broker, connection, subscriptions.len(), reason);
+        // After the removal from the counts, so that a receiver of the event no longer
+        // counts it.
+        connection_events::report_closed(broker, connection, subscriptions.len(), reason);
     }
     debug!(
         "{} - Client connection closed: {reason}",

@@ -9,7 +9,7 @@ use crate::{
     connection::{
         CloseReason,
         buffers::ThreadBuffers,
-        payload::{NoRoom, Origin},
+        payload::{Origin, OutOfMemory},
         reading::{Input, Large},
     },
     peer::{
@@ -115,8 +115,8 @@ impl Active {
         }
     }
 
-    /// Takes a publish into the subject batch. `false`: its payload is not complete; if
-    /// it is large, everything there is has been consumed all the same.
+    /// Adds a publish to the subject batch. `false`: its payload is incomplete; if it is
+    /// large, all available bytes have been consumed nevertheless.
     #[inline]
     fn handle_publish(
         &mut self,
@@ -141,7 +141,7 @@ impl Active {
                 .link
                 .input
                 .begin_large(rest, publish.line_len, whole_len, origin);
-            if begun.map_err(|NoRoom| no_room(publish))? {
+            if begun.map_err(|OutOfMemory| out_of_memory(publish))? {
                 gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
@@ -185,10 +185,10 @@ impl Active {
     }
 }
 
-/// The client is told nothing, as one that is cut for a full queue: what it does not
-/// know may keep it from coming back.
+/// The client gets no `-ERR`, like one that is cut for a full queue: an unknown error may
+/// keep a client from reconnecting.
 #[cold]
-fn no_room(publish: &Publish<'_>) -> End {
+fn out_of_memory(publish: &Publish<'_>) -> End {
     let detail = format!(
         "a payload of {} bytes for {}: all payloads that are being read take as much memory as \
          they may",

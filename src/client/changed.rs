@@ -1,11 +1,10 @@
-//! A reload has put other settings in force: what that means for a client that
-//! is connected.
+//! What new settings from a reload mean for a connected client.
 //!
-//! Each session is asked once whether it would be let in now, as whom, and into
-//! which account. A client that would be stays connected, whatever else of its
-//! user or account is otherwise; of its subscriptions go those that would be
-//! refused. `server::reload` has all sessions look ([`notify_all`]) and afterwards
-//! cuts those for which there is no place any more (`broker::excess`).
+//! Each session checks once whether its client would be let in under the new settings, with
+//! which identity, and into which account. If so, the client stays connected, whatever else
+//! of its user or account has changed; only the subscriptions that would be refused are
+//! ended. `server::reload` notifies all sessions ([`notify_all`]) and afterwards cuts the
+//! clients that exceed the limits (`broker::surplus`).
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -38,15 +37,15 @@ use crate::{
     telemetry::{event::EventKind, metrics},
 };
 
-/// How long a reload waits until all sessions have looked. Later ones look before
-/// they do anything else.
+/// How long a reload waits for all sessions to check. Later ones check before they handle
+/// anything else.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Between two looks whether they have.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Interval at which their completion is polled.
+const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// Subscriptions that one client lost and that are logged one by one.
-const REMOVED_TOLD: usize = 10;
+const REMOVED_LOGGED: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
 pub fn notify_all(broker: &Broker) {
@@ -56,7 +55,7 @@ pub fn notify_all(broker: &Broker) {
         .iter()
         .for_each(|connection| connection.notify_changed());
     let deadline = Instant::now() + PATIENCE;
-    // Who is not in yet has nothing to lose, and may take its time.
+    // A client that has not logged in has no access to lose, so nothing waits for it.
     let is_behind = |connection: &Arc<Connection>| {
         connection.settings.load(Ordering::Acquire) < generation
             && !connection.is_closing()
@@ -67,7 +66,7 @@ pub fn notify_all(broker: &Broker) {
         if waiting.is_empty() || Instant::now() >= deadline {
             return;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_EVERY);
     }
 }
 
@@ -85,7 +84,7 @@ impl Active {
             self.end(buffers, end);
         }
         buffers.flush_touched();
-        // Whoever waits for it finds the rest done.
+        // The last step: a reload that waits for this session finds all else done.
         self.base
             .connection
             .settings
@@ -97,7 +96,7 @@ impl Active {
         narrowed(self.base.broker.limits.current(), &self.account.limits())
     }
 
-    /// Asks again who the client is.
+    /// Authenticates the client again.
     fn judge_again(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         if self.base.connection.is_closing() {
             return Ok(());
@@ -105,13 +104,12 @@ impl Active {
         let is_required = self.base.listener.authentication.read().is_required();
         if let Standing::Silent { spoke, .. } = self.standing {
             if !is_required {
-                // As before, it need not say who it is.
+                // Login is still not required.
                 return self.keep_subscriptions(buffers);
             }
             let says_who = !spoke || self.base.link.input.begins_connect();
             if says_who && self.base.connection.subscriptions.lock().is_empty() {
-                // It has not said anything, or is about to say who it is, and has to
-                // from now on.
+                // It has not sent CONNECT, or is about to, and now has to log in.
                 self.standing = Standing::MustLogIn { spoke };
                 return Ok(());
             }
@@ -146,7 +144,7 @@ impl Active {
         }
     }
 
-    /// How the connection of a client ends that would not be let in any more.
+    /// The end of a client that would no longer be let in.
     fn refused_now(&self, refusal: &Refusal) -> End {
         let end = refused(&self.options.credentials, refusal);
         let detail = format!("{}, after a reload", end.detail);
@@ -158,7 +156,7 @@ impl Active {
         }
     }
 
-    /// The client stays as who it is now.
+    /// The client keeps its connection under its present identity.
     fn stay_as(&mut self, buffers: &mut ThreadBuffers, login: Login) -> Result<(), End> {
         let Some(account) = self.base.broker.accounts.find(&login.account) else {
             return Err(self.refused_now(&Refusal::UnknownAccount));
@@ -186,7 +184,7 @@ impl Active {
         Ok(())
     }
 
-    /// Takes the client to another account, its subscriptions too.
+    /// Moves the client and its subscriptions to another account.
     fn move_to(&mut self, buffers: &mut ThreadBuffers, account: Arc<Account>) -> Result<(), End> {
         info!(
             "{} - Moved from account {:?} to {:?}",
@@ -211,7 +209,7 @@ impl Active {
         Ok(())
     }
 
-    /// Puts what the user may do in force.
+    /// Puts the permissions of the user in force.
     pub(super) fn permit(&mut self, permissions: Option<Arc<Permissions>>) {
         let before = self.permission_cache.take();
         self.permission_cache = match (before, permissions) {
@@ -225,7 +223,7 @@ impl Active {
         *self.base.connection.guard.lock() = guard;
     }
 
-    /// Ends the subscriptions that would be refused now, and tells the client.
+    /// Ends the subscriptions that are no longer permitted, and notifies the client.
     fn keep_subscriptions(&self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         let mut all: Vec<Arc<Subscription>> = {
             let subscriptions = self.base.connection.subscriptions.lock();
@@ -258,7 +256,7 @@ impl Active {
                 _ => true,
             }
         });
-        // In the order in which they came, as far as the client counts up.
+        // In the order in which they were made, if the client counts its sids upwards.
         all.sort_by(|one, other| {
             let key = |it: &Arc<Subscription>| (it.sid().len(), it.sid().to_vec());
             key(one).cmp(&key(other))
@@ -276,7 +274,7 @@ impl Active {
                 sid: quoted(subscription.sid()),
             };
             self.base.connection.send(buffers, &error_line(&error));
-            if index < REMOVED_TOLD {
+            if index < REMOVED_LOGGED {
                 warn!(
                     "{} - {error}, after a reload",
                     self.base.connection.log_prefix()

@@ -1,4 +1,5 @@
-//! Tells of clients that come and go: as events, or as part of a crowd.
+//! Reports clients that connect and disconnect: as single events, or summed up when there
+//! are many.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// A client logged in.
-pub(super) fn tell_connected(broker: &Broker, connection: &Arc<Connection>) {
+pub(super) fn report_connected(broker: &Broker, connection: &Arc<Connection>) {
     broker.system.leave(Notice::Connected(connection.clone()));
     let telemetry = &broker.telemetry;
     let source = connection.peer.ip();
@@ -42,8 +43,8 @@ pub(super) fn tell_connected(broker: &Broker, connection: &Arc<Connection>) {
     );
 }
 
-/// A client that said something left, with its `subscriptions`.
-pub(super) fn tell_closed(
+/// Reports that a client which had sent CONNECT is gone, with its `subscriptions`.
+pub(super) fn report_closed(
     broker: &Broker,
     connection: &Arc<Connection>,
     subscriptions: usize,

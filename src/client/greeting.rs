@@ -53,14 +53,14 @@ impl Greeting {
         }
     }
 
-    /// Registers the client within `max_connections`. Clients that have not logged in
-    /// make way: none of them keeps one out that would. Another newcomer may take what
-    /// came free, so that more than one may have to.
+    /// Registers the client within `max_connections`. Clients that have not logged in are
+    /// closed to make space: they never keep out another client. A concurrent newcomer may
+    /// use the freed slot, so more than one may have to be closed.
     pub(super) fn admit(&self) -> bool {
         let broker = &self.broker;
         let max = || broker.limits.current().max_connections;
         while !broker.registry.insert(&self.connection, max()) {
-            if !broker.admission.clients.make_room() {
+            if !broker.admission.clients.cut_one() {
                 return false;
             }
         }
@@ -72,7 +72,7 @@ impl Greeting {
         self.listener.authentication.read().is_required()
     }
 
-    /// Takes a place among those that have not logged in, for a handshake of at most
+    /// Reserves a place among the connections before login, for a handshake of at most
     /// `handshake` and the login.
     pub(super) fn take_place(&self, handshake: Duration) -> Place {
         take_place(&self.broker, &self.connection, &self.limits, handshake)
@@ -120,7 +120,7 @@ impl Greeting {
         self.connection.close(end.reason);
     }
 
-    /// What the states behind this one need.
+    /// Data for the following states.
     pub(super) fn done(self, nonce: Box<str>) -> Base {
         let keepalive = Keepalive::new(self.limits.ping_interval, self.limits.ping_max);
         Base {
@@ -170,7 +170,7 @@ fn nonce(listener: &ClientListener) -> Box<str> {
     let mut bytes = [0; 11];
     match rand::fill(&mut bytes) {
         Ok(()) => BASE64URL_NOPAD.encode(&bytes).into(),
-        // Without one nobody can sign.
+        // Without a nonce no client can sign.
         Err(_) => {
             error!("The system gives no random bytes for a nonce");
             Box::default()

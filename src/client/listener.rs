@@ -1,7 +1,6 @@
-//! What the listener for clients is set to: who is let in, and whether by TLS.
+//! Settings of the client listener: authentication and TLS.
 //!
-//! Sessions look here while a client logs in; a reload puts other settings in force
-//! (`server::reload`).
+//! Sessions read them while a client logs in; a reload replaces them (`server::reload`).
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::{
 
 /// The settings of the listener for clients, and the logins that wait there.
 pub struct ClientListener {
-    /// Who is let in.
+    /// How clients are authenticated.
     pub authentication: RwLock<Arc<Authentication>>,
     /// Logins whose passwords take long to compare.
     pub passwords: PasswordQueue,

@@ -1,6 +1,6 @@
-//! The state of a client that has to log in and has not: what it says goes to
-//! [`BeforeLogin`], and nothing counts but its CONNECT. Once that is decided the client
-//! is in ([`Active`]), or its connection ends.
+//! The state of a client that has to log in and has not: its input goes to [`BeforeLogin`],
+//! and only its CONNECT has an effect. Once the login is decided the client becomes
+//! [`Active`], or its connection ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,10 +38,11 @@ use crate::{
 pub(super) struct LoggingIn {
     base: Base,
     said: BeforeLogin,
-    /// The place that it takes among those like it.
+    /// Its place among the connections before login.
     place: Place,
-    /// Who it says to be, once it did: for the log, and for the records of closed
-    /// connections. Until it is in, nobody is shown as the user it only names.
+    /// The claimed identity, once CONNECT was received: for the log and for the records of
+    /// closed connections. Until the login succeeds, no client is shown under a user that
+    /// it merely claims.
     tried: Box<Identity>,
     /// Something was read.
     spoke: bool,
@@ -51,7 +52,7 @@ pub(super) struct LoggingIn {
 enum Stage {
     /// Its CONNECT has not come.
     Waiting,
-    /// It came, and the answer has to wait; nothing is read meanwhile.
+    /// CONNECT was received and its decision has to wait; nothing is read meanwhile.
     Pending(Box<Pending>),
     /// It is let in.
     Decided(Decided),
@@ -59,7 +60,7 @@ enum Stage {
 
 /// How a client is let in.
 enum Decided {
-    /// Nobody has to log in any more, since a reload.
+    /// A reload has removed the need to log in.
     NotRequired,
     /// It has logged in.
     LoggedIn(Box<LoggedIn>),
@@ -102,8 +103,8 @@ impl LoggingIn {
         })
     }
 
-    /// A client that did not have to log in until a reload, and has said no more than
-    /// the beginning of a CONNECT.
+    /// A client that did not have to log in until a reload, and has sent at most the
+    /// beginning of a CONNECT.
     fn again(mut base: Base, place: Place, spoke: bool) -> Box<Self> {
         let said = base.link.input.take_kept();
         let mut session = Self::new(base, place);
@@ -143,18 +144,18 @@ impl LoggingIn {
     /// Handles what the client sent: its first operation must be CONNECT. What it sent
     /// behind that is kept for when it is in.
     fn hear(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) -> Result<(), End> {
-        self.place.heard();
+        self.place.mark_active();
         let said = &mut self.said;
         said.buffer().extend_from_slice(bytes);
         let connect = match said.step(std::time::Instant::now()) {
             Ok(Step::Connect(json)) => Some(json),
-            // A client that needs no credentials need not say CONNECT.
+            // A client that needs no credentials need not send CONNECT.
             Err(BeforeLoginError::Unexpected) => None,
             Err(BeforeLoginError::Parse(error)) => {
                 return Err(End::from(error).quoting(said.buffer(), false));
             }
             Err(BeforeLoginError::Timeout) => return Err(refused_late(&self.base.limits)),
-            // What else there is comes from brokers only.
+            // All other operations are those of routes.
             Ok(_) | Err(_) => return Ok(()),
         };
         let rest = said.take_rest();
@@ -173,7 +174,7 @@ impl LoggingIn {
         }
     }
 
-    /// Lets a client in that did not say CONNECT, where that is enough.
+    /// Accepts a client without CONNECT, where none is required.
     fn connect_silently(&mut self) -> Result<(), End> {
         let authentication = self.base.listener.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
@@ -188,13 +189,14 @@ impl LoggingIn {
         }
     }
 
-    /// Lets the client in as the user of this login.
+    /// Accepts the client as the user of this login.
     fn let_in(&mut self, options: Option<ConnectOptions>, mut login: Login) -> Result<(), End> {
         let base = &mut self.base;
         let nobody = Credentials::default();
         let credentials = options.as_ref().map_or(&nobody, |it| &it.credentials);
         let account = base.account_of(&login, credentials)?;
-        // A client that finds its account full is remembered as who it has proved to be.
+        // A client refused because its account is full is recorded under the identity it
+        // has proved.
         self.tried.user.clone_from(&login.user);
         self.tried.account.clone_from(&login.account);
         let membership = base.join(&account)?;
@@ -259,7 +261,7 @@ impl LogsIn for LoggingIn {
         true
     }
 
-    /// What was read behind CONNECT waits until the client is in.
+    /// Input after CONNECT waits until the client is logged in.
     fn read_on(&mut self, _: &mut ThreadBuffers) {}
 
     fn log_end(&self, end: &End) {
@@ -384,7 +386,8 @@ impl Ends for LoggingIn {
     }
 
     fn ended(left: Self, reason: CloseReason, _: Option<&Incident>) {
-        // Before it is counted out: whoever sees that it has gone finds its place free.
+        // Release the place before the connection counts as closed, so that an observer of
+        // that count finds it free.
         drop(left.stage);
         let (broker, connection) = (&left.base.broker, &left.base.connection);
         close_before_login(broker, connection, *left.tried, left.spoke, reason);

@@ -1,7 +1,7 @@
-//! Logging in: what CONNECT says and who the client is. A client that is in may say
-//! CONNECT again, and one that need not log in may say it at any time, so both states
-//! ([`super::logging_in`], [`super::active`]) implement [`LogsIn`]; what happens in
-//! between is the same.
+//! Login: the contents of CONNECT and the identity of the client. A logged-in client may
+//! send CONNECT again, and one that need not log in may send it at any time, so both states
+//! ([`super::logging_in`], [`super::active`]) implement [`LogsIn`]; the steps in between
+//! are the same.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const WRITE_EVERY: Duration = Duration::from_millis(20);
 
 /// A login whose answer has to wait.
 pub(super) enum Pending {
-    /// It depends on a password whose comparison takes long.
+    /// It depends on a slow password comparison.
     Check(Box<(ConnectOptions, PasswordCheck)>),
     /// So many from there were refused that it is decided only after a while.
     Held(Box<ConnectOptions>, Duration),
@@ -40,14 +40,14 @@ pub(super) enum Pending {
     Refused(End, Duration),
 }
 
-/// What came of a login that had to wait.
+/// The outcome of a login that had to wait.
 pub(super) enum Decision {
-    /// It is to be decided now, or once more: a reload has put other settings in
+    /// It has to be decided now, or again: a reload has put other settings in
     /// force.
     Anew,
     /// The password was compared.
     Made(Result<Login, Refusal>),
-    /// The time to log in was over before its turn came.
+    /// The login timeout expired before the comparison could start.
     TooLate,
     /// It was aborted by a defect.
     Aborted,
@@ -60,13 +60,13 @@ pub(super) trait LogsIn: Peer + Sync {
     /// Has the answer to a login wait.
     fn wait_for(&mut self, pending: Pending);
 
-    /// What the client has said in a CONNECT before.
+    /// The options of the client's previous CONNECT.
     fn said_before(&self) -> ConnectOptions;
 
-    /// Notes who the client says to be.
+    /// Records the claimed identity.
     fn note_tried(&mut self, tried: Identity);
 
-    /// The client is who it says to be: its CONNECT is in force from now on.
+    /// The identity is proved: the options of the CONNECT are in force from now on.
     fn accept(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -112,7 +112,7 @@ pub(super) trait LogsIn: Peer + Sync {
         self.judge(buffers, options)
     }
 
-    /// Decides a login, unless that takes long.
+    /// Decides a login unless that needs a slow comparison.
     fn judge(&mut self, buffers: &mut ThreadBuffers, options: ConnectOptions) -> Result<(), End> {
         match self.base().identify(&options, 0) {
             Verdict::Accept(login) => self.accept_own(buffers, options, login),
@@ -124,7 +124,7 @@ pub(super) trait LogsIn: Peer + Sync {
         }
     }
 
-    /// Accepts a login that asks for no account: only the operator gives those.
+    /// Accepts a login that selects no account: only the operator assigns accounts.
     fn accept_own(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -137,8 +137,8 @@ pub(super) trait LogsIn: Peer + Sync {
         self.accept(buffers, options, login)
     }
 
-    /// Acts on what came of a login that had to wait. What was found by settings that
-    /// are no longer in force does not count.
+    /// Acts on the outcome of a login that had to wait. An outcome determined by settings
+    /// that are no longer in force is discarded.
     fn conclude(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -163,7 +163,7 @@ pub(super) trait LogsIn: Peer + Sync {
         }
     }
 
-    /// Continues after a login had to wait, with what was read behind it.
+    /// Continues after a login had to wait, with the input after it.
     fn go_on(&mut self, buffers: &mut ThreadBuffers, result: Result<(), End>) {
         match result {
             Ok(()) if self.awaits_decision() || self.connection().is_closing() => {}
@@ -173,8 +173,8 @@ pub(super) trait LogsIn: Peer + Sync {
         buffers.flush_touched();
     }
 
-    /// Ends the connection and tells the client why. A client whose login is refused
-    /// waits for the answer, the longer the more logins of its source were refused.
+    /// Ends the connection and sends the client the reason. The `-ERR` to a refused login
+    /// is delayed, the longer the more logins from its source were refused.
     fn end_login(&mut self, buffers: &mut ThreadBuffers, end: End) {
         self.log_end(&end);
         let delay = end.login.map_or(Duration::ZERO, |reason| {
@@ -192,7 +192,7 @@ pub(super) trait LogsIn: Peer + Sync {
 /// How long a login waits before it is decided. Keys cannot be guessed.
 fn hold(base: &Base, credentials: &Credentials) -> Duration {
     let authentication = base.listener.authentication.read().clone();
-    // Where nobody has a key, one that is shown is not checked.
+    // Where no user has an nkey, a presented one is not checked.
     let is_key = authentication.needs_nonce() && !credentials.nkey.is_empty();
     if is_key || !authentication.is_required() {
         return Duration::ZERO;
@@ -201,7 +201,7 @@ fn hold(base: &Base, credentials: &Credentials) -> Duration {
     logins.check_delay(base.connection.peer.ip(), MonotonicMillis::now())
 }
 
-/// Waits until a login is decided and continues with what was read behind it. Meanwhile
+/// Waits until a login is decided and continues with the input after it. Meanwhile
 /// nothing is read, but what others deliver is written. Returns what the last turn left
 /// behind.
 pub(super) async fn settle<S: LogsIn>(session: &mut S, pending: Pending) -> Turn {
@@ -235,8 +235,8 @@ pub(super) async fn settle<S: LogsIn>(session: &mut S, pending: Pending) -> Turn
     })
 }
 
-/// Runs a check where it keeps nobody waiting. Where logins fail, none is heard after
-/// its time to log in, so that many guesses leave room for others.
+/// Runs a comparison where it blocks no other work. Where logins fail, none is decided
+/// after its login timeout, so that many guesses leave capacity for others.
 pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Decision {
     let base = session.base();
     let source = session.connection().peer.ip();
@@ -248,7 +248,7 @@ pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Deci
         return Decision::Aborted;
     };
     let logins = &base.broker.telemetry.logins;
-    // Checked when its turn has come: those before it may have failed since.
+    // Checked when its turn starts: earlier logins may have failed meanwhile.
     if logins.standing(source, MonotonicMillis::now()) == Standing::Failing
         && session.is_late(Instant::now())
     {
@@ -274,8 +274,8 @@ pub(super) async fn while_open<S: LogsIn, T>(
         tokio::select! {
             outcome = &mut what => return Some(outcome),
             () = connection.closing() => return None,
-            // Nobody delivers to a client that is not in yet: many of those cost
-            // nothing while they wait.
+            // Nothing is delivered to a client before its login, so many waiting ones cost
+            // nothing.
             () = sleep(WRITE_EVERY), if session.is_in() => {
                 if connection.is_blocked() {
                     with_buffers(|buffers| connection.flush_blocked(buffers));

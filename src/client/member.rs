@@ -12,7 +12,7 @@ use crate::{
     protocol::error::ClientError,
 };
 
-/// A client's place in its account; given back when it is dropped.
+/// A client's place in its account; released when it is dropped.
 pub(super) struct Membership {
     broker: Arc<Broker>,
     place: Option<AccountMember>,
@@ -30,7 +30,7 @@ impl Drop for Membership {
 }
 
 impl Base {
-    /// Takes a place in `account`, whose limits are in force from now on.
+    /// Reserves a place in `account`, whose limits are in force from now on.
     pub(super) fn join(&mut self, account: &Arc<Account>) -> Result<Membership, End> {
         let Some(place) = account.admit() else {
             let (reason, error) = (

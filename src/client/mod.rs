@@ -1,4 +1,4 @@
-//! Clients: what a client may say and what it does.
+//! Clients: their connections, login and operations.
 //!
 //! The server spawns one task per client ([`serve`]). The states of a session are
 //! types: [`greeting`] sends INFO and does the TLS handshake, [`logging_in`] waits for
@@ -79,7 +79,8 @@ async fn greet(
 ) -> Option<Box<Active>> {
     let greeting = Greeting::new(broker, listener, connection.clone());
     let (admitted, tls) = {
-        // Under one lock: a reload that switches TLS on cuts those who are in by then.
+        // Register under the same lock: a reload that enables TLS cuts all clients
+        // registered by then.
         let tls = greeting.listener.tls.read();
         let admitted = greeting.admit();
         (admitted, tls.clone().filter(|_| admitted))
@@ -88,7 +89,7 @@ async fn greet(
         Some(tls) => {
             let place = greeting.take_place(tls.store.current().options.timeout);
             let nonce = tls_upgrade::begin(&greeting, &stream, &tls).await;
-            place.heard();
+            place.mark_active();
             (nonce, greeting.must_log_in().then_some(place))
         }
         None => {
@@ -126,8 +127,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// What a client at rest takes in its task: ten thousand of them are connected to
-    /// one broker.
+    /// Memory of an idle client's task: ten thousand clients may be connected to one
+    /// broker.
     #[test]
     fn a_clients_task_is_small() {
         let size = future_size(serve) + size_of::<active::Active>();

@@ -1,4 +1,4 @@
-//! What a session's user may do: verdicts on its publishes and subscriptions,
+//! Permissions of a session's user: verdicts on its publishes and subscriptions,
 //! kept so that a subject is judged once.
 
 use std::sync::Arc;
@@ -63,12 +63,12 @@ impl PermissionCache {
         }
     }
 
-    /// What it judges by.
+    /// The permissions it applies.
     pub(super) fn permissions(&self) -> &Permissions {
         &self.guard.permissions
     }
 
-    /// What judges deliveries.
+    /// The filter for deliveries.
     pub(super) fn guard(&self) -> &Arc<DeliveryFilter> {
         &self.guard
     }

@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// Takes one of the places of those that have not logged in. It is held for what the
-/// handshake and the login may take, and for the broker's own queues.
+/// Reserves one of the places for connections before login. It is held for the maximum
+/// duration of the handshake and the login, including the broker's own queues.
 pub(super) fn take_place(
     broker: &Arc<Broker>,
     connection: &Arc<Connection>,
@@ -27,9 +27,9 @@ pub(super) fn take_place(
         if why == Lost::Late {
             connection.close(CloseReason::AuthenticationTimeout);
         } else if connection.close(CloseReason::TooManyBeforeLogin) {
-            // At once, so that its room is there for who needs it. It is counted
-            // with the places: many of these do not push clients out of the records.
-            // Who logged in at this moment is remembered.
+            // Removed from the registry immediately to free its slot. It is counted with
+            // the places: many of these do not push clients out of the records of closed
+            // connections. A client that logged in at this moment is recorded.
             if connection.identity.lock().account.is_empty() {
                 known.registry.forget(&connection);
             }

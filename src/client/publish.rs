@@ -42,9 +42,8 @@ enum Payload<'a> {
 }
 
 impl Active {
-    /// Takes a complete publish to the subject of the subject batch, if there is one,
-    /// which begins at `at` in the batch, into the subject batch, or delivers it by
-    /// itself where it does not fit one.
+    /// Adds a complete publish to the current subject batch, which begins at `at` in the
+    /// batch; delivers it by itself if it does not fit or there is none.
     #[inline]
     pub(super) fn gather(
         &mut self,
@@ -203,7 +202,7 @@ impl Active {
         self.complain(buffers, ClientError::PublishViolation { subject });
     }
 
-    /// Delivers one message outside of a subject batch: its tail has to be put together,
+    /// Delivers one message outside of a subject batch: its tail has to be composed,
     /// or its payload is worth sharing.
     fn publish_alone(
         &mut self,
@@ -287,7 +286,7 @@ fn may_reply_to(reply: Option<&[u8]>) -> bool {
     }
 }
 
-/// Where a part of `whole` stands in it.
+/// Offset of `part` within `whole`.
 fn offset_of(part: &[u8], whole: &[u8]) -> usize {
     part.as_ptr() as usize - whole.as_ptr() as usize
 }

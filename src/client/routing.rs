@@ -1,4 +1,4 @@
-//! Routing: a subject batch of messages is taken to everybody who wants it.
+//! Routing: delivers a subject batch to all interested subscribers and peers.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Active {
-    /// Takes a subject batch to everybody who wants it.
+    /// Delivers a subject batch to all interested subscribers and peers.
     pub(super) fn route(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -50,7 +50,8 @@ impl Active {
         }
     }
 
-    /// Answers those messages of a subject batch, if they are requests: they reached nobody.
+    /// Sends no-responders statuses for the messages of a subject batch that are requests:
+    /// they had no receivers.
     fn answer_no_interest(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -64,7 +65,7 @@ impl Active {
                 left.extend_from_slice(reply);
                 left.push(b' ');
             } else {
-                self.tell_no_responders(buffers, batch.subject, reply);
+                self.send_no_responders(buffers, batch.subject, reply);
             }
         }
         if !left.is_empty() {
@@ -75,15 +76,15 @@ impl Active {
         }
     }
 
-    /// Goes on with the answers that the turns before had no time for.
-    pub(super) fn tell_rest(&mut self, buffers: &mut ThreadBuffers) {
+    /// Sends the statuses for which earlier turns had no time.
+    pub(super) fn send_rest(&mut self, buffers: &mut ThreadBuffers) {
         for mut some in std::mem::take(&mut self.unanswered) {
             let mut at = 0;
             while !buffers.is_spent()
                 && let Some(len) = memchr(b' ', &some.replies[at..])
             {
                 let reply = &some.replies[at..at + len];
-                self.tell_no_responders(buffers, &some.subject, reply);
+                self.send_no_responders(buffers, &some.subject, reply);
                 at += len + 1;
             }
             some.replies.drain(..at);
@@ -96,7 +97,7 @@ impl Active {
         }
     }
 
-    /// Counts a subject batch for those who watch, and what of it reached nobody.
+    /// Updates the telemetry of a subject batch, and of messages in it without receivers.
     fn note_batch(
         &self,
         buffers: &mut ThreadBuffers,
@@ -141,7 +142,7 @@ impl Active {
         );
     }
 
-    /// Takes a subject batch where its subject is mapped to.
+    /// Routes a subject batch to the destination of its subject mapping.
     fn route_mapped(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -160,9 +161,9 @@ impl Active {
         }
     }
 
-    /// What a responder in another account is told of this client: its account
-    /// and round trip time, and all else with `share`. `via` is the account
-    /// that passed the request on.
+    /// What a responder in another account learns about this client: its account and round
+    /// trip time, and all else with `share`. `via` is the account that forwarded the
+    /// request.
     fn describe(&self, share: bool, via: Option<&str>) -> String {
         let mut info = self.base.connection.client_info();
         if share {
@@ -183,14 +184,14 @@ impl Active {
         serde_json::to_string(&info).unwrap_or_default()
     }
 
-    /// Answers a request to `subject` that reached nobody, if the client still
-    /// listens to the reply.
-    fn tell_no_responders(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], reply: &[u8]) {
+    /// Sends the no-responders status for a request to `subject`, if the client is still
+    /// subscribed to the reply subject.
+    fn send_no_responders(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], reply: &[u8]) {
         let destinations = self.cache.find(reply, &self.account);
         let looked_up;
         let listeners = match destinations.mapped() {
             None => &destinations.matches.plain,
-            // What is published there goes elsewhere; the answer does not.
+            // Messages to that subject are mapped elsewhere; the answer is not.
             Some(_) => {
                 looked_up = self.account.sublist.lookup(reply);
                 &looked_up.plain

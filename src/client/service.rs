@@ -15,7 +15,8 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// "Who am I": asked by client libraries and the nats command.
+/// The request for the client's own user and permissions: sent by client libraries and the
+/// nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 impl Active {
@@ -44,7 +45,7 @@ impl Active {
             "account_name": account,
         });
         if let Some(permission_cache) = &self.permission_cache {
-            data["permissions"] = told(permission_cache.permissions());
+            data["permissions"] = permissions_json(permission_cache.permissions());
         }
         let mut answer = json!({
             "server": {
@@ -78,21 +79,21 @@ impl Active {
 }
 
 /// Permissions as nats-server writes them. What is not limited is -1 there.
-fn told(permissions: &Permissions) -> Value {
-    let mut told = json!({
-        "publish": told_subjects(permissions.publish()),
-        "subscribe": told_subjects(permissions.subscribe()),
+fn permissions_json(permissions: &Permissions) -> Value {
+    let mut value = json!({
+        "publish": subjects_json(permissions.publish()),
+        "subscribe": subjects_json(permissions.subscribe()),
     });
     if let Some(responses) = permissions.responses() {
         let max = responses.max.map_or(-1, i64::from);
         let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let ttl = responses.expires.map_or(-1, nanoseconds);
-        told["responses"] = json!({ "max": max, "ttl": ttl });
+        value["responses"] = json!({ "max": max, "ttl": ttl });
     }
-    told
+    value
 }
 
-fn told_subjects(rules: &SubjectRules) -> Value {
+fn subjects_json(rules: &SubjectRules) -> Value {
     let texts = |patterns: &[Pattern]| -> Vec<String> {
         let text = |pattern: &Pattern| match &pattern.queue {
             Some(queue) => format!("{} {queue}", pattern.subject),

@@ -1,5 +1,5 @@
-//! The beginning of a client's connection where there is TLS: INFO and the
-//! handshake, in the order that the `tls` block says.
+//! The beginning of a client connection with TLS: INFO and the handshake, in the order that
+//! the `tls` block configures.
 
 use std::{sync::Arc, time::Duration};
 
@@ -61,8 +61,8 @@ async fn introduce_and_secure(
     match tls.accept(stream).await {
         Ok(secured) => {
             secure(connection, secured, is_first);
-            // Other files may have come since the handshake checked them; from here
-            // on, whoever brings them checks this connection.
+            // The certificate files may have been replaced since the handshake checked this
+            // connection; from here on, a reload of them checks it.
             close_if_untrusted(&greeting.broker, tls, connection);
             nonce.or_else(|| Some(introduce(greeting)))
         }

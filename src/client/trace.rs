@@ -13,20 +13,20 @@ use crate::{
 /// Payload bytes shown where one client is traced.
 const PAYLOAD_LEN_MAX: usize = 1024;
 
-/// For whom a trace is written.
+/// Why a trace is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Trace {
-    /// For nobody.
+    /// No trace is written.
     #[default]
     Off,
-    /// For everybody, as the configuration has it.
+    /// The configuration traces all clients.
     All,
-    /// For one who asked for this client, as long as the order lasts.
+    /// An operator requested a trace of this client, for a limited time.
     Ordered,
 }
 
 impl Trace {
-    /// What is in force for a connection; `all` is the configuration's.
+    /// The mode in force for a connection; `all` is the configuration's.
     pub(super) fn of(connection: &Connection, all: bool) -> Self {
         match all {
             true => Self::All,
@@ -36,12 +36,12 @@ impl Trace {
     }
 
     /// Has what is delivered to the client traced as well, if everything is.
-    pub(super) fn tell_deliverers(self, connection: &Connection, limits: &Limits) {
+    pub(super) fn set_delivery_trace(self, connection: &Connection, limits: &Limits) {
         let is_all = self == Self::All;
         connection.traced.set(is_all.then(|| self.shown(limits)));
     }
 
-    /// What is shown of what a message carries.
+    /// The parts of a message that are logged.
     fn shown(self, limits: &Limits) -> Shown {
         let len_max = Some(limits.max_traced_msg_len).filter(|len| *len > 0);
         match self {

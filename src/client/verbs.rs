@@ -1,4 +1,4 @@
-//! What a client that is in may say, and what it does.
+//! The operations of a logged-in client.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -34,8 +34,8 @@ const SUB_TOKENS_MAX: usize = 2048;
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
 
-/// Violations of one connection that are told of one by one.
-const VIOLATIONS_TOLD: u64 = 10;
+/// Violations of one connection that are reported individually.
+const VIOLATIONS_REPORTED: u64 = 10;
 
 /// The pause between two tellings afterwards.
 const VIOLATION_PAUSE: Duration = Duration::from_secs(10);
@@ -195,7 +195,7 @@ impl Active {
         self.note_takes_info();
     }
 
-    /// INFO may come at any time to a client that wants it and has had its
+    /// INFO may be sent at any time to a client that supports it and has had its
     /// first PONG.
     pub(super) fn note_takes_info(&self) {
         let pinged = matches!(self.standing, Standing::Member { pinged: true, .. });
@@ -226,7 +226,7 @@ impl Active {
         }
     }
 
-    /// Tells the client of an error that its connection survives.
+    /// Sends the client an error that does not end its connection.
     pub(super) fn complain(&self, buffers: &mut ThreadBuffers, error: ClientError) {
         match error.is_permission_violation() {
             true => self.note_violation(&error),
@@ -238,13 +238,13 @@ impl Active {
         self.base.connection.send(buffers, &error_line(&error));
     }
 
-    /// Tells those who watch of a violation: the first ones one by one, later
-    /// ones together, once in a while.
+    /// Reports a violation to the event log: the first ones individually, later ones summed
+    /// up at intervals.
     fn note_violation(&self, error: &ClientError) {
         let now = MonotonicMillis::now();
         let count = self.violations.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let told = MonotonicMillis(self.violations.logged.load(Ordering::Relaxed));
-        if count > VIOLATIONS_TOLD && told.until(now) < VIOLATION_PAUSE {
+        let logged = MonotonicMillis(self.violations.logged.load(Ordering::Relaxed));
+        if count > VIOLATIONS_REPORTED && logged.until(now) < VIOLATION_PAUSE {
             return;
         }
         self.violations.logged.store(now.0, Ordering::Relaxed);

@@ -2,13 +2,13 @@
 //! [`Options`] that both end in.
 //!
 //! `main` calls [`parse`] once and, for a reload, again with the same
-//! arguments; the server sees nothing but [`Options`]. This module knows
-//! nothing of a running server.
+//! arguments; the server sees only [`Options`]. This module does not
+//! depend on a running server.
 //!
 //! * [`syntax`] reads the nats-server configuration language into values that
 //!   know where they were written;
 //! * [`options`] holds the table of keys and turns values into [`Options`];
-//! * [`accounts`] reads what the file says of accounts;
+//! * [`accounts`] reads the accounts of the file;
 //! * [`flags`] holds the table of flags and lays them over the file.
 
 pub mod accounts;

@@ -1,8 +1,8 @@
-//! What all accept loops share: waiting after a failed accept, and keeping file
-//! descriptors for those who need them most.
+//! What all accept loops share: waiting after a failed accept, and file descriptors
+//! reserved by priority.
 //!
-//! When descriptors run out, clients are refused first, then routes, then
-//! monitoring, so that an operator can still look and members still get in.
+//! When descriptors run out, clients are refused first, then routes, then monitoring, so
+//! that an operator still has monitoring and members can still connect.
 
 use std::{
     io,
@@ -24,12 +24,12 @@ use crate::telemetry::process::open_files_max;
 /// Waits after a failed accept: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Between two lines about accepts that go on failing.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between two log lines about accepts that keep failing.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often, and after which time each, it is looked whether a descriptor came free.
-const ROOM_TRIES: u32 = 20;
-const ROOM_WAIT: Duration = Duration::from_millis(1);
+/// Number of checks for a freed descriptor, and the time before each.
+const DESCRIPTOR_TRIES: u32 = 20;
+const DESCRIPTOR_WAIT: Duration = Duration::from_millis(1);
 
 /// Whose connections are accepted: how many descriptors they leave to others.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +51,9 @@ impl Port {
         }
     }
 
-    /// Whether `accepted` may be served. If it took one of the descriptors that are kept
-    /// for others, somebody who has not logged in is cut, and what was theirs is waited
-    /// for: so a burst does not run ahead of those that are to be closed for it.
+    /// Whether `accepted` may be served. If it uses one of the reserved descriptors, a
+    /// connection that has not logged in is cut, and its descriptor is waited for: so a
+    /// burst does not exceed what is being closed for it.
     pub async fn has_free_descriptor(
         self,
         accepted: &impl AsRawFd,
@@ -65,9 +65,9 @@ impl Port {
         }
         let closed = CLOSED_SOCKETS.load(Ordering::Relaxed);
         let mut is_cut = false;
-        for _ in 0..ROOM_TRIES {
-            is_cut = is_cut || places.make_room();
-            sleep(ROOM_WAIT).await;
+        for _ in 0..DESCRIPTOR_TRIES {
+            is_cut = is_cut || places.cut_one();
+            sleep(DESCRIPTOR_WAIT).await;
             if is_cut && CLOSED_SOCKETS.load(Ordering::Relaxed) > closed {
                 return true;
             }
@@ -79,8 +79,8 @@ impl Port {
         let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
         let others = *BESIDE_SOCKETS.get_or_init(|| number);
         let taken = others.saturating_add(OPEN_SOCKETS.load(Ordering::Relaxed));
-        // The system gives the lowest free number: all below are taken. Where some
-        // below are free, the count tells how many are taken in all.
+        // The system assigns the lowest free number: all below are in use. Where some below
+        // are free, the count is the number in use.
         open_files_max().is_some_and(|max| self.is_beyond(number.max(taken), max))
     }
 
@@ -101,7 +101,7 @@ static CLOSED_SOCKETS: AtomicU64 = AtomicU64::new(0);
 /// the like.
 static BESIDE_SOCKETS: OnceLock<u64> = OnceLock::new();
 
-/// Counts a socket among those that are open, until it is dropped with the socket.
+/// Counts an open socket, until it is dropped with the socket.
 pub struct OpenSocket(());
 
 impl OpenSocket {
@@ -120,7 +120,7 @@ impl Drop for OpenSocket {
     }
 }
 
-/// A peer's address as people know it: a socket that serves both families gives
+/// A peer's address as it is usually written: a socket that serves both families gives
 /// those of version 4 as mapped ones.
 pub fn as_shown(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {
@@ -133,8 +133,8 @@ pub fn as_shown(peer: SocketAddr) -> SocketAddr {
 pub struct AcceptFailures {
     what: &'static str,
     wait: Duration,
-    told: Option<Instant>,
-    untold: u64,
+    logged: Option<Instant>,
+    suppressed: u64,
 }
 
 impl AcceptFailures {
@@ -143,8 +143,8 @@ impl AcceptFailures {
         Self {
             what,
             wait: RETRY.0,
-            told: None,
-            untold: 0,
+            logged: None,
+            suppressed: 0,
         }
     }
 
@@ -153,16 +153,19 @@ impl AcceptFailures {
         self.wait = RETRY.0;
     }
 
-    /// Tells of a failed accept now and then, and waits. Most likely the
-    /// descriptors are used up: some come free meanwhile.
+    /// Logs a failed accept at intervals, and waits. Most likely the descriptors are used
+    /// up, and some are freed meanwhile.
     pub async fn pause(&mut self, failure: &io::Error) {
         let now = Instant::now();
-        if self.told.is_none_or(|told| now - told >= TELL_INTERVAL) {
-            let (what, untold) = (self.what, std::mem::take(&mut self.untold));
-            error!("Accept error on {what}: {failure} ({untold} more since the last line)");
-            self.told = Some(now);
+        if self
+            .logged
+            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
+        {
+            let (what, suppressed) = (self.what, std::mem::take(&mut self.suppressed));
+            error!("Accept error on {what}: {failure} ({suppressed} more since the last line)");
+            self.logged = Some(now);
         } else {
-            self.untold += 1;
+            self.suppressed += 1;
         }
         sleep(self.wait).await;
         self.wait = (self.wait * 2).min(RETRY.1);

@@ -16,24 +16,24 @@ use std::sync::{
 pub const BOOKED_STEP: usize = 16 * 1024;
 
 /// Bytes that queues may have however much all else holds.
-const ROOM_MIN: usize = 8 * 1024 * 1024;
+const AVAILABLE_MIN: usize = 8 * 1024 * 1024;
 
 /// Bytes that wait in queues, and how many may.
 pub struct Budget {
     used: AtomicUsize,
     limit: AtomicUsize,
-    /// What the process has left for queues besides all else that it holds.
-    room: AtomicUsize,
+    /// Memory that the process has left for queues after all other uses.
+    available: AtomicUsize,
 }
 
-/// Where the limit of a budget comes from.
+/// Origin of a budget's limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LimitedBy {
     /// The setting.
     MaxMemory,
-    /// What the process has left, which is less.
-    Room {
-        /// What the setting would allow.
+    /// The memory that the process has left, which is less.
+    Process {
+        /// The configured limit.
         max_memory: usize,
     },
 }
@@ -44,7 +44,7 @@ impl Budget {
         Self {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
-            room: AtomicUsize::new(usize::MAX),
+            available: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -53,10 +53,10 @@ impl Budget {
         Arc::new(Self::new(usize::MAX))
     }
 
-    /// Says how many bytes the process has left for queues: what all else holds
-    /// counts too.
-    pub fn set_room(&self, room: usize) {
-        self.room.store(room.max(ROOM_MIN), Ordering::Relaxed);
+    /// Sets how many bytes of the process's memory remain for queues, after all other uses.
+    pub fn set_available(&self, available: usize) {
+        self.available
+            .store(available.max(AVAILABLE_MIN), Ordering::Relaxed);
     }
 
     /// Replaces a holder's booking.
@@ -75,14 +75,14 @@ impl Budget {
     /// Bytes that may be booked.
     pub fn limit(&self) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
-        limit.min(self.room.load(Ordering::Relaxed))
+        limit.min(self.available.load(Ordering::Relaxed))
     }
 
-    /// Where the limit comes from.
+    /// The origin of the limit.
     pub fn limited_by(&self) -> LimitedBy {
         let max_memory = self.limit.load(Ordering::Relaxed);
-        match self.room.load(Ordering::Relaxed) < max_memory {
-            true => LimitedBy::Room { max_memory },
+        match self.available.load(Ordering::Relaxed) < max_memory {
+            true => LimitedBy::Process { max_memory },
             false => LimitedBy::MaxMemory,
         }
     }
@@ -92,7 +92,7 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether somebody has to go.
+    /// Whether a connection has to be cut.
     pub fn is_overdrawn(&self) -> bool {
         self.used() > self.limit()
     }
@@ -106,14 +106,14 @@ mod tests {
     fn what_all_else_holds_counts_too() {
         let budget = Budget::new(100 << 20);
         assert_eq!(budget.limit(), 100 << 20);
-        budget.set_room(50 << 20);
+        budget.set_available(50 << 20);
         budget.book(0, 60 << 20);
         assert!(budget.is_overdrawn());
-        budget.set_room(0);
-        assert_eq!(budget.limit(), ROOM_MIN);
+        budget.set_available(0);
+        assert_eq!(budget.limit(), AVAILABLE_MIN);
         let max_memory = 100 << 20;
-        assert_eq!(budget.limited_by(), LimitedBy::Room { max_memory });
-        budget.set_room(usize::MAX);
+        assert_eq!(budget.limited_by(), LimitedBy::Process { max_memory });
+        budget.set_available(usize::MAX);
         assert_eq!(budget.limited_by(), LimitedBy::MaxMemory);
         assert!(!budget.is_overdrawn());
     }

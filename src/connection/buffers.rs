@@ -1,11 +1,10 @@
-//! What a worker thread owns while it handles one connection's bytes.
+//! Buffers of a worker thread, used while it handles one connection's bytes.
 //!
-//! A connection at rest owns no buffer: when its bytes arrive, its task takes
-//! the thread's [`ThreadBuffers`] for the length of one synchronous piece of work and
-//! gives it back. Nothing of it is held over an await, with one exception: the
-//! targets of small batches stay noted for a while, so that what several
-//! connections send to one target leaves in one write. They are flushed before
-//! the thread goes idle ([`flush_deferred`], which the runtime must call then),
+//! An idle connection owns no buffer: when its bytes arrive, its task borrows the thread's
+//! [`ThreadBuffers`] for one synchronous piece of work. Nothing of it is held over an
+//! await, with one exception: the targets of small batches stay noted for a while, so that
+//! what several connections send to one target is sent in one write. They are flushed
+//! before the thread goes idle ([`flush_deferred`], which the runtime must call then),
 //! after [`DEFERRED_MAX`] batches, or with the next large batch.
 
 use std::{
@@ -27,17 +26,16 @@ use crate::{
     },
 };
 
-/// Bytes read from a socket at once; larger reads won nothing and smaller ones
-/// cost system calls.
+/// Bytes of one read from a socket; larger reads had no benefit and smaller ones cost
+/// system calls.
 pub const READ_BUFFER_LEN: usize = 64 * 1024;
 
 /// Bytes in one piece of an outbound queue. A read batch with its longer
 /// delivery headers fits.
 pub const CHUNK_LEN: usize = 128 * 1024;
 
-/// Bytes of a batch up to which the flush of its targets may wait for other
-/// connections' batches: a fleet's answers of a few KiB each leave for the one
-/// who asked in few writes.
+/// Bytes of a batch up to which the flush of its targets may wait for other connections'
+/// batches: many responders' answers of a few KiB each reach the requester in few writes.
 pub const SMALL_BATCH_LEN: usize = 8 * 1024;
 
 /// Small batches after which their targets are flushed at the latest.
@@ -49,35 +47,35 @@ pub const DEFERRED_MAX: usize = 32;
 const BATCHES_ALL: usize = 32;
 const BATCHES_SAMPLED: usize = 8;
 
-/// Bytes of a buffer above which it is given back after its batch.
+/// Bytes of a buffer above which it is freed after its batch.
 const BUFFER_MAX: usize = 1024 * 1024;
 
-/// What a turn may cost, in deliveries of a small message: some milliseconds. Whoever
-/// has more to do goes on in its next turn.
+/// What a turn may cost, in deliveries of a small message: some milliseconds. A session
+/// with more to do continues in its next turn.
 pub const TURN_COST_MAX: usize = 256 * 1024;
 
-/// Batches between two times that a busy thread tells what its buffers take.
-const TELL_EVERY: u64 = 1024;
+/// Number of batches after which a busy thread reports the memory of its buffers.
+const REPORT_EVERY: u64 = 1024;
 
 /// Bytes of the least of them: smaller ones are not kept for reuse.
 const CHUNK_LEAST: usize = 4 * 1024;
 
-/// Pieces a thread keeps for reuse; more are given back to the allocator.
+/// Pieces a thread keeps for reuse; more are returned to the allocator.
 const CHUNKS_KEPT: usize = 16;
 
 /// Buffers and lists, reused from one batch to the next.
 pub struct ThreadBuffers {
     /// Where sockets are read into.
     pub read_buffer: Vec<u8>,
-    /// Space for text that is put together while a batch is handled.
+    /// Space for text that is composed while a batch is handled.
     pub scratch: Vec<u8>,
     /// The head of a delivery.
     pub prefix: Vec<u8>,
     /// The messages of the subject batch that is being gathered.
     pub messages: Vec<Message>,
-    /// When the batch was read; no time if nobody has said.
+    /// When the batch was read; `NONE` if not set.
     pub read_at: MonotonicMicros,
-    /// Who sent it; 0 if nobody has said.
+    /// Connection id of the sender; 0 if not set.
     pub publisher: u64,
     /// Connections that got something in this batch and are not flushed yet.
     pub touched: Vec<Arc<Connection>>,
@@ -91,8 +89,8 @@ pub struct ThreadBuffers {
     deferred: usize,
     /// Batches so far.
     batches: u64,
-    /// Requests to other accounts that were refused since somebody asked: too many
-    /// replies are waited for.
+    /// Requests to other accounts that were refused since this was last read: too many
+    /// replies are awaited.
     pub refused: usize,
     /// Subscriptions that have had their last message.
     pub expired: Vec<Arc<Subscription>>,
@@ -100,9 +98,9 @@ pub struct ThreadBuffers {
     pub appended: usize,
     /// Identifies what is touched until the next flush; no two are the same.
     pub read_batch: u64,
-    /// What connections with TLS need.
+    /// Buffers for connections with TLS.
     pub tls: TlsBuffers,
-    /// What this thread measures.
+    /// Metrics of this thread.
     pub metrics: Arc<ThreadMetrics>,
     batch_log: BatchLog,
     chunks: Vec<Vec<u8>>,
@@ -125,18 +123,18 @@ struct LoggedBatch {
     publisher: u64,
     msgs: u64,
     bytes: u64,
-    /// Whether it reached somebody.
+    /// Whether it had a receiver.
     delivered: bool,
 }
 
-/// Buffers between a socket with TLS and what its peer says.
+/// Buffers between a TLS socket and the plaintext of its peer.
 #[derive(Default)]
 pub struct TlsBuffers {
-    /// What the socket brought.
+    /// Bytes read from the socket.
     pub incoming: Vec<u8>,
-    /// What it says.
+    /// Its plaintext.
     pub plain: Vec<u8>,
-    /// What goes to the socket.
+    /// Bytes for the socket.
     pub sealed: Vec<u8>,
     /// Short pieces on their way into one record.
     pub gathered: Vec<u8>,
@@ -156,7 +154,7 @@ pub fn with_buffers<R>(work: impl FnOnce(&mut ThreadBuffers) -> R) -> R {
         .unwrap_or_else(|| Box::new(ThreadBuffers::new()));
     buffers.reached = 0;
     buffers.cost = 0;
-    // Who left some behind was not to be paused; it is nobody else's business.
+    // A session that left some behind was not to be paused; they concern no other one.
     buffers.congested.clear();
     buffers.read_at = MonotonicMicros::NONE;
     buffers.publisher = 0;
@@ -167,8 +165,8 @@ pub fn with_buffers<R>(work: impl FnOnce(&mut ThreadBuffers) -> R) -> R {
     result
 }
 
-/// A turn within a turn has left a second set of thread buffers behind. That is a mistake in the
-/// broker; what its targets wait for is written all the same.
+/// A nested turn has left a second set of thread buffers. That is a bug in the broker; the
+/// pending bytes of its targets are written nevertheless.
 #[cold]
 fn give_up_inner(mut inner: Box<ThreadBuffers>) {
     inner.flush_touched();
@@ -180,9 +178,9 @@ fn give_up_inner(mut inner: Box<ThreadBuffers>) {
 pub fn flush_deferred() {
     if let Some(mut buffers) = BUFFERS.take() {
         buffers.flush_touched();
-        // Nobody is at hand to be paused.
+        // No session is active that could be paused.
         buffers.congested.clear();
-        buffers.tell_buffers();
+        buffers.report_buffers();
         BUFFERS.set(Some(buffers));
     }
 }
@@ -218,7 +216,7 @@ impl ThreadBuffers {
             batch_log: BatchLog::default(),
             chunks: Vec::new(),
         };
-        buffers.tell_buffers();
+        buffers.report_buffers();
         buffers
     }
 
@@ -230,9 +228,9 @@ impl ThreadBuffers {
         }
     }
 
-    /// Whether the turn has cost so much that others are to have theirs. What costs is
-    /// counted by subject batch: the subscriptions that each message was taken to, also where
-    /// nobody took it, and what was looked up for it.
+    /// Whether the turn has cost so much that other sessions are to run. The cost is
+    /// counted by subject batch: the subscriptions that each message was offered to, also
+    /// where none accepted it, and its look-ups.
     #[inline]
     pub fn is_spent(&self) -> bool {
         self.cost > TURN_COST_MAX
@@ -330,8 +328,8 @@ impl ThreadBuffers {
             self.give_buffers_back();
         }
         self.batches += 1;
-        if self.batches.is_multiple_of(TELL_EVERY) {
-            self.tell_buffers();
+        if self.batches.is_multiple_of(REPORT_EVERY) {
+            self.report_buffers();
         }
         self.deferred += 1;
         if len > SMALL_BATCH_LEN || self.deferred > DEFERRED_MAX {
@@ -346,8 +344,8 @@ impl ThreadBuffers {
         self.messages = Vec::new();
     }
 
-    /// Tells those who watch what the buffers take.
-    fn tell_buffers(&self) {
+    /// Reports the memory of the buffers to telemetry.
+    fn report_buffers(&self) {
         let buffers = [&self.read_buffer, &self.scratch, &self.prefix];
         let tls = &self.tls;
         let of_tls = [&tls.incoming, &tls.plain, &tls.sealed, &tls.gathered];
@@ -375,7 +373,7 @@ impl ThreadBuffers {
             connection.flush(self);
         }
         self.touched = touched;
-        // Who is touched from now on has to be flushed again.
+        // A connection touched from now on has to be flushed again.
         self.read_batch = BATCHES.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -21,13 +21,13 @@ pub enum CloseReason {
     DuplicateRoute,
     /// A route to a broker with our own name.
     DuplicateServerName,
-    /// Somebody else than a broker at the routes' port.
+    /// A peer on the routes' port that is not a broker.
     IncorrectPort,
     /// More connections than the account may have.
     MaxAccountConnections,
     /// An operator closed it.
     Kicked,
-    /// Some of what the peer of a route wants exceeded the memory for it and was dropped: the peer is
+    /// Some of the interest of a route's peer exceeded the memory for it and was dropped: the peer is
     /// to announce all of it anew.
     InterestForgotten,
     /// A control line longer than allowed.
@@ -61,10 +61,10 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
-    /// No TLS came about.
+    /// The TLS handshake failed.
     TlsHandshakeFailure,
-    /// It said nothing for longest of all that had not logged in, and there were
-    /// too many of them.
+    /// It had been silent for longest of all connections before login, and there were too
+    /// many of them.
     TooManyBeforeLogin,
     /// The socket failed while writing.
     WriteError,

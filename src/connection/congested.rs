@@ -1,9 +1,9 @@
 //! The connections whose queues were long when something was appended to them.
 //!
-//! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch; the session
-//! that read the batch looks at them afterwards and pauses (`client::back_pressure`),
-//! peers of the cluster also in its midst. Each is noted once, however often the
-//! batch reaches it.
+//! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch;
+//! the session that read the batch checks them afterwards and pauses
+//! (`client::back_pressure`), for peers of the cluster also in the middle of the batch.
+//! Each is noted once, however often the batch reaches it.
 
 use std::sync::{
     Arc,
@@ -80,7 +80,7 @@ impl Congested {
         &self.peers
     }
 
-    /// Forgets them: nobody is at hand to be paused.
+    /// Clears them: no session is active that could be paused.
     #[inline]
     pub fn clear(&mut self) {
         if !self.is_empty() {

@@ -1,13 +1,13 @@
-//! Who a peer is, and what it is called: in findings, events, answers and the log by
-//! the certname of its certificate where it showed one, since clients of a fleet may
-//! all give themselves the same name.
+//! The identity of a peer, and its name: findings, events, answers and the log use the
+//! certname of its certificate where it presented one, since many clients may give
+//! themselves the same name.
 
 use std::net::SocketAddr;
 
 use super::{Connection, Kind};
 use crate::telemetry::pool::{allocated, shorten};
 
-/// What a peer tells of itself in CONNECT.
+/// What a peer states about itself in CONNECT.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// The client's own name.
@@ -65,8 +65,7 @@ impl Identity {
         }
     }
 
-    /// Who it is, in a few words: its certname and its name, else its user, else its
-    /// address.
+    /// Its name in a few words: its certname and its name, else its user, else its address.
     pub fn who(&self, peer: SocketAddr) -> String {
         match (self.label(), &*self.user) {
             (label, _) if !label.is_empty() => label,
@@ -83,19 +82,19 @@ impl Connection {
         certificate.map_or("", |certificate| &certificate.common_name)
     }
 
-    /// How log lines name a peer: address, id, and of a client what it says of itself,
-    /// what its certificate does, and who it has logged in as, `ACCOUNT/user:NAME`.
+    /// The prefix of log lines about a peer: address, id, and of a client the name and
+    /// library that it states, its certname, and its login, `ACCOUNT/user:NAME`.
     pub fn log_prefix(&self) -> String {
         self.log_prefix_as(&self.identity.lock())
     }
 
-    /// The same of one that says to be so, and is not believed or not yet.
+    /// The same for a claimed identity that is not accepted or not yet.
     pub fn log_prefix_as(&self, identity: &Identity) -> String {
         use std::fmt::Write;
         // Writing to a string does not fail.
         let mut prefix = match self.kind {
             Kind::Client => format!("{} - cid:{}", self.peer, self.cid),
-            // Its lines name the broker behind it themselves.
+            // Its lines name its broker themselves.
             Kind::Router => return format!("{} - rid:{}", self.peer, self.cid),
         };
         if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {

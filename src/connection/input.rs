@@ -1,12 +1,12 @@
-//! What of a connection's input is not handled yet: an unfinished operation, or a
-//! large payload on its way into memory of its own. `reading` fills it, sessions
-//! give back here what they could not handle.
+//! Input of a connection that is not handled yet: an unfinished operation, or a large
+//! payload that is being read into memory of its own. `reading` fills it; sessions return
+//! here what they could not handle.
 
 use memchr::memchr;
 
 use super::{
     buffers::READ_BUFFER_LEN,
-    payload::{NoRoom, Origin, Payload, READ},
+    payload::{Origin, OutOfMemory, Payload, READ},
 };
 use crate::telemetry::pool::Share;
 
@@ -24,11 +24,11 @@ const LARGE_LEN: usize = 16 * 1024;
 /// are being read.
 const BOOKED_MIN: usize = 4096;
 
-/// What of the input is not handled yet.
+/// Input that is not handled yet.
 pub struct Input {
     /// The unfinished end of the last batch.
     pub(super) carry: Vec<u8>,
-    /// What it takes, if that is much.
+    /// The memory it uses, if that is much.
     booked: Share,
     /// Bytes of it when it was last looked at.
     looked_at: usize,
@@ -44,7 +44,7 @@ pub struct Input {
 pub struct Large {
     /// The control line with its CRLF.
     pub line: Box<[u8]>,
-    /// What has come so far: payload, then CRLF.
+    /// The bytes received so far: payload, then CRLF.
     pub payload: Payload,
     /// Bytes of payload and CRLF.
     whole: usize,
@@ -55,12 +55,12 @@ impl Large {
         self.whole - self.payload.len()
     }
 
-    /// How many bytes may be read of those that are missing.
-    pub(super) fn room(&mut self) -> Result<usize, NoRoom> {
-        self.payload.room(self.whole)
+    /// How many of the missing bytes may be read.
+    pub(super) fn next_len(&mut self) -> Result<usize, OutOfMemory> {
+        self.payload.next_len(self.whole)
     }
 
-    pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
         self.payload.extend(bytes, self.whole)
     }
 }
@@ -91,7 +91,7 @@ impl Input {
         self.book();
     }
 
-    /// Books what the unfinished operation takes by now.
+    /// Books the memory of the unfinished operation.
     pub(super) fn book(&self) {
         let (held, booked) = (self.carry.capacity(), self.booked.bytes());
         let held = if held < BOOKED_MIN { 0 } else { held };
@@ -107,10 +107,10 @@ impl Input {
         self.carry.len() > CARRY_COPIED_MAX
     }
 
-    /// Whether `bytes`, a long operation to which those from `begin` on were just
-    /// added, are worth a look: a line has ended, or it is time to see whether it
-    /// is too long.
-    pub(super) fn is_worth_a_look(&self, bytes: &[u8], begin: usize) -> bool {
+    /// Whether `bytes`, a long operation to which those from `begin` on were just added,
+    /// should be parsed again: a line has ended, or its length has doubled and must be
+    /// checked.
+    pub(super) fn is_worth_parsing(&self, bytes: &[u8], begin: usize) -> bool {
         bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
     }
 
@@ -126,25 +126,25 @@ impl Input {
         !self.carry.is_empty()
     }
 
-    /// Takes back what was kept.
+    /// Takes the kept bytes.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.carry)
     }
 
-    /// A message of `whole` bytes whose control line has `line_len` is not
-    /// complete in `bytes`, which is the end of the batch. Large ones are put
-    /// aside with all of `bytes`; returns whether this one is.
+    /// A message of `whole` bytes whose control line has `line_len` is incomplete in
+    /// `bytes`, which is the end of the batch. Large ones are put aside with all of
+    /// `bytes`; returns whether this one is.
     ///
     /// # Errors
     ///
-    /// There is no room for it.
+    /// There is no memory for it.
     pub fn begin_large(
         &mut self,
         bytes: &[u8],
         line_len: usize,
         whole: usize,
         origin: Origin,
-    ) -> Result<bool, NoRoom> {
+    ) -> Result<bool, OutOfMemory> {
         if !Self::is_large(whole) {
             return Ok(false);
         }
@@ -164,7 +164,7 @@ impl Input {
         whole > LARGE_LEN
     }
 
-    /// A message that was not put aside has come.
+    /// A message that was not put aside has been received.
     #[inline]
     pub fn expect_small(&mut self) {
         self.expect_large = false;

@@ -1,17 +1,16 @@
-//! A connection: one socket's life, whatever its peer is.
+//! A connection: one socket, whatever kind its peer is.
 //!
-//! [`Connection`] is the part that others see. Its socket is read by [`reading`] and
-//! written from a bounded queue ([`outbound`]), with TLS between them if there is any
-//! ([`handshake`], [`transport`], [`tls_listener`]). A thread has its buffers once, for
-//! all connections ([`buffers`]). Its own task sleeps until there is something to do
-//! ([`Wake`]) and learns from the queue why it ends ([`CloseReason`]). Before the login
-//! it holds one of a port's places ([`admission`], [`accepting`]).
+//! [`Connection`] is the shared part. Its socket is read by [`reading`] and written from a
+//! bounded queue ([`outbound`]), with TLS between them if configured ([`handshake`],
+//! [`transport`], [`tls_listener`]). Each thread has one set of buffers for all connections
+//! ([`buffers`]). The connection's own task sleeps until there is something to do
+//! ([`Wake`]) and gets from the queue why it ends ([`CloseReason`]). Before the login it
+//! holds one of a port's places ([`admission`], [`accepting`]).
 //!
 //! A connection has a table of its peer's subscriptions and each subscription its
-//! connection ([`subscription`]): who delivers goes from one to the other without a step
-//! between. What operations mean is known above: [`client`](crate::client) and
-//! [`route`](crate::route) handle what is read, [`delivery`](crate::delivery) puts
-//! messages into queues.
+//! connection ([`subscription`]): delivery goes directly from one to the other. Operations
+//! are handled above: [`client`](crate::client) and [`route`](crate::route) handle what is
+//! read, [`delivery`](crate::delivery) puts messages into queues.
 
 pub mod accepting;
 pub mod admission;
@@ -77,7 +76,7 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.
 pub struct Connection {
-    /// What is at the other end.
+    /// The kind of the peer.
     pub kind: Kind,
     /// Connection id, unique in this run of the broker.
     pub cid: u64,
@@ -89,7 +88,7 @@ pub struct Connection {
     pub in_msgs: Counter,
     /// Bytes received; written by the own task.
     pub in_bytes: Counter,
-    /// Messages of it that reached nobody; written by the own task.
+    /// Its messages without receivers; written by the own task.
     pub no_interest_msgs: Counter,
     /// Their headers and payloads; written by the own task.
     pub no_interest_bytes: Counter,
@@ -104,17 +103,17 @@ pub struct Connection {
     pub headers: AtomicBool,
     /// Whether what is delivered to it is traced.
     pub traced: OutTrace,
-    /// Whether INFO may be sent at any time: the peer said so and has had the
-    /// one that answers its first ping.
+    /// Whether INFO may be sent at any time: the peer has announced support and has
+    /// received the one that answers its first ping.
     pub takes_info: AtomicBool,
-    /// Bytes of the longest control line that the peer of a route takes.
+    /// Bytes of the longest control line that the peer of a route accepts.
     line_max: AtomicUsize,
     /// Whether all local interest was announced to the peer of a route, so that
     /// messages may go to it.
-    is_told: AtomicBool,
+    is_announced: AtomicBool,
     /// Whether what the peer sends is logged, for a while.
     pub trace: TraceRequest,
-    /// Who the peer says it is.
+    /// The identity that the peer states.
     pub identity: Mutex<Identity>,
     /// The certificate that the peer has proved to be its own; set when the
     /// handshake is done.
@@ -130,7 +129,7 @@ pub struct Connection {
     /// Number of the series that its metrics belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
-    /// What of its traffic is in the totals.
+    /// The part of its traffic that is in the totals.
     moved: Moved,
     /// The generation of the settings that its own task goes by; written by it.
     pub settings: AtomicU64,
@@ -168,7 +167,7 @@ impl Connection {
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
-            is_told: AtomicBool::new(false),
+            is_announced: AtomicBool::new(false),
             trace: TraceRequest::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
@@ -197,10 +196,10 @@ impl Connection {
         self.transport.get()
     }
 
-    /// Puts TLS between the socket and the queue, which must be empty. A second
+    /// Inserts TLS between the socket and the queue, which must be empty. A second
     /// call changes nothing.
     pub fn set_tls(&self, tls: Arc<Tls>) {
-        // Whoever is second lost nothing: a connection shakes hands once.
+        // Cannot fail: a connection has one handshake.
         let _ = self.transport.set(tls);
     }
 
@@ -246,12 +245,12 @@ impl Connection {
         self.rtt.store(nanos.max(1), Ordering::Relaxed);
     }
 
-    /// Who it is, in one word: its name, else its user, else its address.
+    /// Its name, in one word: its name, else its user, else its address.
     pub fn who(&self) -> String {
         self.identity.lock().who(self.peer)
     }
 
-    /// What went through in both directions, and what was lost.
+    /// Traffic in both directions, and losses.
     pub fn traffic(&self) -> Traffic {
         let mut traffic = Traffic {
             in_msgs: self.in_msgs.value(),
@@ -277,25 +276,25 @@ impl Connection {
         }
     }
 
-    /// Bytes of the longest control line that the peer of a route takes.
+    /// Bytes of the longest control line that the peer of a route accepts.
     pub fn line_max(&self) -> usize {
         self.line_max.load(Ordering::Relaxed)
     }
 
-    /// Notes the longest control line that the peer of a route takes.
+    /// Sets the longest control line that the peer of a route accepts.
     pub fn set_line_max(&self, bytes: usize) {
         self.line_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether messages may go to the peer of a route.
-    pub fn is_told(&self) -> bool {
-        self.is_told.load(Ordering::Acquire)
+    pub fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Acquire)
     }
 
     /// Notes that all local interest was announced to the peer of a route; whether
     /// that is new.
     pub fn set_announced(&self) -> bool {
-        !self.is_told.swap(true, Ordering::AcqRel)
+        !self.is_announced.swap(true, Ordering::AcqRel)
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.
@@ -305,7 +304,7 @@ impl Connection {
                 if stream.writable().await.is_err() {
                     break;
                 }
-                // Somebody else may be at it: let the others work meanwhile.
+                // Another task may be writing: let it run meanwhile.
                 tokio::task::yield_now().await;
             }
         };

@@ -21,7 +21,7 @@ use crate::telemetry::{Traffic, loss::Loss};
 pub struct MovedList(Mutex<Vec<u64>>);
 
 impl MovedList {
-    /// Takes the ids out.
+    /// Takes the ids.
     pub fn take(&self) -> Vec<u64> {
         std::mem::take(&mut *self.0.lock())
     }
@@ -36,7 +36,7 @@ pub(super) struct Moved {
     added_up: Mutex<AddedUp>,
 }
 
-/// What of a connection's traffic is in the totals.
+/// The part of a connection's traffic that is in the totals.
 #[derive(Default)]
 struct AddedUp {
     in_msgs: u64,
@@ -50,7 +50,7 @@ struct AddedUp {
 }
 
 impl Connection {
-    /// Notes that something was counted. To be called behind it.
+    /// Notes that something was counted. To be called afterwards.
     #[inline]
     pub fn note_moved(&self) {
         if !self.moved.is_noted.load(Ordering::Relaxed) {
@@ -70,8 +70,8 @@ impl Connection {
         self.moved.is_noted.store(false, Ordering::Release);
     }
 
-    /// What it moved so far, and what of that is new since the last call. Accounts
-    /// are not told apart in what is new.
+    /// Its traffic so far, and the part that is new since the last call. The new part is
+    /// not divided by account.
     pub fn take_moved(&self) -> (Traffic, Traffic) {
         let mut added_up = self.moved.added_up.lock();
         let traffic = self.traffic();
@@ -91,7 +91,7 @@ impl Moved {
 }
 
 impl AddedUp {
-    /// Takes over what there is now; returns what is new.
+    /// Stores the present values; returns the difference.
     fn add(&mut self, now: &Traffic) -> Traffic {
         let new = |now: u64, before: &mut u64| now.saturating_sub(std::mem::replace(before, now));
         Traffic {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a trace shows of what a message carries.
+/// The parts of a message that a trace shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Shown {
     /// Its headers and nothing of its payload.
@@ -55,7 +55,7 @@ impl OutTrace {
         }
     }
 
-    /// What is to be shown, if anything.
+    /// The parts to show, if any.
     #[inline]
     pub fn shown(&self) -> Option<Shown> {
         let number = self.0.load(Ordering::Relaxed);

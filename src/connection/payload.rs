@@ -1,10 +1,10 @@
-//! A large payload: memory of its own, shared by all queues that it waits in, and
-//! counted once.
+//! A large payload: memory of its own, shared by all queues that contain it, and counted
+//! once.
 //!
-//! Memory for all of it is reserved when it begins, as long as little is reserved
-//! for others. Otherwise what is reserved grows with what comes, so that those who
-//! announce much and send nothing do not take the room of those who send. Peers of
-//! the cluster find room for longer than clients.
+//! Memory for all of it is reserved when it begins, as long as little is reserved for
+//! others. Otherwise the reservation grows with the received bytes, so that peers that
+//! announce much and send nothing do not use up the memory of those that send. Peers of the
+//! cluster can use a larger part of the limit than clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,40 +21,40 @@ pub static RESERVED: Pool = Pool::new(usize::MAX);
 /// Bytes of those that queues share.
 pub static SHARED: Pool = Pool::new(usize::MAX);
 
-/// The part of the limit up to which a payload's whole length is reserved at once,
-/// one in so many.
+/// The part of the limit, as a divisor, up to which a payload's whole length is reserved
+/// immediately.
 const AT_ONCE_PART: usize = 2;
 
-/// What peers may reserve in all, in limits of clients.
+/// The reservation limit of peers, in multiples of that of clients.
 const PEERS_TIMES: usize = 2;
 
 /// Bytes that are reserved at least where it grows.
 const RESERVED_MIN: usize = 16 * 1024;
 
-/// Payloads of the largest size for which there is room however little memory the
-/// process may use.
+/// Payloads of the largest size for which there is memory however little the process may
+/// use.
 const LARGEST_MIN: usize = 4;
 
 /// Bytes that may be reserved by what the process may use.
 static MEMORY_PART: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Says how much memory all payloads that are being read may take. To be called
-/// before [`admit_up_to`].
+/// Sets how much memory all payloads that are being read may use. To be called before
+/// [`admit_up_to`].
 pub fn set_memory_part(bytes: usize) {
     MEMORY_PART.store(bytes, Ordering::Relaxed);
 }
 
-/// Says how long one may be.
+/// Sets the largest size of a payload.
 pub fn admit_up_to(max_payload: usize) {
     let part = MEMORY_PART.load(Ordering::Relaxed);
     RESERVED.set_limit(part.max(max_payload.saturating_mul(LARGEST_MIN)));
 }
 
-/// There is no room for more of a payload.
+/// There is no memory for more of a payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NoRoom;
+pub struct OutOfMemory;
 
-/// Whether there must be room for a payload.
+/// Whether there must be memory for a payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
     /// A client: it is refused if there is none.
@@ -68,7 +68,7 @@ pub enum Origin {
 pub struct Payload {
     bytes: Vec<u8>,
     share: Share,
-    /// What is reserved, as far as it is still being read.
+    /// The reservation of payloads that are still being read.
     reserved: Share,
     origin: Origin,
 }
@@ -90,12 +90,12 @@ impl Payload {
         }
     }
 
-    /// Takes the bytes that have come so far of `whole`.
+    /// Starts a payload of length `whole` with the bytes received so far.
     ///
     /// # Errors
     ///
-    /// There is no room for them.
-    pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, NoRoom> {
+    /// There is no memory for them.
+    pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, OutOfMemory> {
         let mut payload = Self::within(&READ, Vec::new());
         payload.origin = origin;
         let much = RESERVED.limit() / AT_ONCE_PART;
@@ -119,12 +119,12 @@ impl Payload {
         Bytes::from_owner(Self::within(&SHARED, self.bytes))
     }
 
-    /// Appends bytes to those that have come of `whole`.
+    /// Appends bytes to a payload of length `whole`.
     ///
     /// # Errors
     ///
-    /// There is no room for them.
-    pub fn extend(&mut self, bytes: &[u8], whole: usize) -> Result<(), NoRoom> {
+    /// There is no memory for them.
+    pub fn extend(&mut self, bytes: &[u8], whole: usize) -> Result<(), OutOfMemory> {
         while self.bytes.capacity() - self.bytes.len() < bytes.len() {
             self.grow(whole)?;
         }
@@ -132,19 +132,19 @@ impl Payload {
         Ok(())
     }
 
-    /// How many bytes may be read next of those that are missing of `whole`.
+    /// How many of the missing bytes of `whole` may be read next.
     ///
     /// # Errors
     ///
-    /// There is no room for any.
-    pub fn room(&mut self, whole: usize) -> Result<usize, NoRoom> {
+    /// There is no memory for any.
+    pub fn next_len(&mut self, whole: usize) -> Result<usize, OutOfMemory> {
         if self.bytes.len() == self.bytes.capacity() {
             self.grow(whole)?;
         }
         Ok(self.bytes.capacity().min(whole) - self.bytes.len())
     }
 
-    /// Reads more bytes behind those that have come.
+    /// Reads more bytes after those received.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Payload {
     }
 
     /// Reserves twice as much, and not more than `whole`.
-    fn grow(&mut self, whole: usize) -> Result<(), NoRoom> {
+    fn grow(&mut self, whole: usize) -> Result<(), OutOfMemory> {
         let capacity = self.bytes.capacity();
         let more = capacity.max(RESERVED_MIN).min(whole - capacity.min(whole));
         self.reserve(more)?;
@@ -174,14 +174,14 @@ impl Payload {
     }
 
     /// Reserves so many bytes more.
-    fn reserve(&self, bytes: usize) -> Result<(), NoRoom> {
+    fn reserve(&self, bytes: usize) -> Result<(), OutOfMemory> {
         if self.reserved.reserve(bytes) {
             return Ok(());
         }
         let peers_limit = RESERVED.limit().saturating_mul(PEERS_TIMES);
         let all = RESERVED.used().saturating_add(bytes);
         if self.origin != Origin::Peer || all > peers_limit {
-            return Err(NoRoom);
+            return Err(OutOfMemory);
         }
         self.reserved.reserve_unlimited(bytes);
         Ok(())

@@ -25,17 +25,16 @@ use super::{
 /// Batches read from one socket before other connections get their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Bytes of a short read: enough for the next control line, little to copy if
-/// that is the head of another large payload, little to keep for who is not
-/// logged in.
+/// Bytes of a short read: enough for the next control line, little to copy if that is the
+/// head of another large payload, little to keep for a client before login.
 const READ_SHORT: usize = 2048;
 
-/// Who handles what a connection's peer says.
+/// Handles the input of a connection.
 pub trait Reader {
     /// The connection.
     fn connection(&self) -> &Arc<Connection>;
 
-    /// What is not handled yet.
+    /// Input that is not handled yet.
     fn input(&mut self) -> &mut Input;
 
     /// Handles the operations in `bytes`; their unfinished end goes back by
@@ -50,7 +49,7 @@ pub trait Reader {
     fn must_pause(&self, buffers: &ThreadBuffers) -> bool;
 }
 
-/// What one read brought.
+/// The result of one read.
 struct Batch {
     /// Bytes handled.
     len: usize,
@@ -130,7 +129,7 @@ fn read(
     result
 }
 
-/// The same for a long operation that is unfinished: what comes is added to it.
+/// The same for a long unfinished operation: the input is appended to it.
 fn read_long(
     reader: &mut impl Reader,
     buffers: &mut ThreadBuffers,
@@ -143,7 +142,7 @@ fn read_long(
     let input = reader.input();
     let begin = input.carry.len();
     input.carry.extend_from_slice(&buffers.read_buffer[..read]);
-    if input.is_worth_a_look(&input.carry, begin) {
+    if input.is_worth_parsing(&input.carry, begin) {
         let bytes = input.take_kept();
         reader.handle_batch(buffers, &bytes);
     } else {
@@ -155,9 +154,9 @@ fn read_long(
     })
 }
 
-/// Reads like `try_read`, and takes a short read for the sign that the socket is
-/// drained, as epoll's edge triggering allows: the next wait then waits for new
-/// bytes instead of asking the kernel once more for nothing.
+/// Reads like `try_read`, and interprets a short read as a drained socket, as epoll's edge
+/// triggering allows: the next wait then waits for new bytes instead of making another
+/// system call for nothing.
 fn read_drained(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut short = None;
     let result = stream.try_io(Interest::READABLE, || {
@@ -182,7 +181,7 @@ fn read_large(
     let Some(large) = &mut reader.input().large else {
         return Err(io::ErrorKind::WouldBlock.into());
     };
-    let Ok(room) = large.room() else {
+    let Ok(space) = large.next_len() else {
         reader.connection().close(CloseReason::NoRoomForPayload);
         return Ok(Batch {
             len: 0,
@@ -191,7 +190,7 @@ fn read_large(
     };
     let len = large
         .payload
-        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(room)))?;
+        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(space)))?;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -211,9 +210,9 @@ fn finish_large(reader: &mut impl Reader, buffers: &mut ThreadBuffers) {
     buffers.flush_touched();
 }
 
-/// Reads some bytes of what the peer says behind `plain`, for whoever handles
-/// them without a session. Others have their turn afterwards, and so has a timeout
-/// around this, however much the socket has to be read.
+/// Reads some plaintext of the peer to the end of `plain`, for callers without a session.
+/// Other tasks run afterwards, and a timeout around this is checked, however much the
+/// socket has to be read.
 ///
 /// # Errors
 ///
@@ -252,14 +251,22 @@ fn try_read_some(
         },
         Some(tls) => with_buffers(|buffers| {
             let mut incoming = std::mem::take(&mut buffers.tls.incoming);
-            let room = READ_SHORT;
-            let opened = open_into(connection, buffers, stream, tls, room, &mut incoming, plain);
+            let space = READ_SHORT;
+            let opened = open_into(
+                connection,
+                buffers,
+                stream,
+                tls,
+                space,
+                &mut incoming,
+                plain,
+            );
             buffers.tls.incoming = incoming;
             buffers.flush_touched();
             opened.map(|_| ())
         }),
     };
-    // An error that came behind it comes again.
+    // An error after it is reported again by the next read.
     match plain.len() > held {
         true => Ok(()),
         false => result,
@@ -284,7 +291,7 @@ fn read_tls(
         plain.clear();
         plain.append(&mut input.carry);
     }
-    let room = match input.little {
+    let space = match input.little {
         true => READ_SHORT,
         false => READ_BUFFER_LEN,
     };
@@ -295,7 +302,7 @@ fn read_tls(
         buffers,
         stream,
         tls,
-        room,
+        space,
         &mut incoming,
         &mut plain,
     );
@@ -303,7 +310,7 @@ fn read_tls(
     if incoming.len() <= 2 * READ_BUFFER_LEN {
         buffers.tls.incoming = incoming;
     }
-    if is_long && !reader.input().is_worth_a_look(&plain, held) {
+    if is_long && !reader.input().is_worth_parsing(&plain, held) {
         let input = reader.input();
         input.carry = plain;
         input.book();
@@ -321,18 +328,18 @@ fn read_tls(
     Ok(Batch { len, more: result? })
 }
 
-/// Reads at most `room` bytes and opens them. Returns whether the socket has more.
+/// Reads at most `space` bytes and decrypts them. Returns whether the socket has more.
 fn open_into(
     connection: &Arc<Connection>,
     buffers: &mut ThreadBuffers,
     stream: &TcpStream,
     tls: &Tls,
-    room: usize,
+    space: usize,
     incoming: &mut Vec<u8>,
     plain: &mut Vec<u8>,
 ) -> io::Result<bool> {
-    let tail = tls.copy_tail(incoming, room, plain);
-    let end = tail + room;
+    let tail = tls.copy_tail(incoming, space, plain);
+    let end = tail + space;
     let read = read_drained(stream, &mut incoming[tail..end]);
     let len = tail + *read.as_ref().unwrap_or(&0);
     let opened = tls.open(&mut incoming[..len], plain)?;

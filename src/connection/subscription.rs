@@ -27,7 +27,7 @@ pub static SUBSCRIPTIONS: Pool = Pool::new(usize::MAX);
 
 /// One SUB of one connection.
 pub struct Subscription {
-    /// Who subscribed.
+    /// The subscriber.
     pub connection: Arc<Connection>,
     /// Messages delivered; written under the lock of the outbound queue.
     pub delivered: Counter,
@@ -48,22 +48,22 @@ pub struct Subscription {
     shadow: Option<Box<Shadow>>,
 }
 
-/// What a shadow stands for: a subscription of another account, which takes
-/// messages under subjects of its own.
+/// The original of a shadow: a subscription of another account, which receives messages
+/// under subjects of its own.
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
     exported_traffic: Arc<MessageTotals>,
 }
 
-/// Bytes of what a shadow stands for, and of its place among its origin's shadows.
+/// Memory of a shadow's data, and of its place among its origin's shadows.
 const SHADOW_LEN: usize = allocated(size_of::<Shadow>()) + 4 * allocated(4 * size_of::<usize>());
 
-/// Bytes of subscriptions that have left their sublist and are still held: by
-/// publishers who remember them, or by those who take them out.
+/// Bytes of subscriptions that have left their sublist and are still held: by publishers'
+/// look-up caches, or by the code that removes them.
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of subscriptions that nobody can find any more and that are still held.
+/// Bytes of subscriptions that are in no table any more and are still held.
 pub fn lingering() -> usize {
     LINGERING.load(Ordering::Relaxed)
 }
@@ -103,7 +103,7 @@ impl Subscription {
         }
     }
 
-    /// Bytes that a subscription takes by itself.
+    /// Bytes that a subscription uses by itself.
     pub fn memory_of(subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
         let text = subject.len() + queue.map_or(0, <[u8]>::len) + sid.len();
         // With the two counts of an Arc.
@@ -115,9 +115,9 @@ impl Subscription {
         Self::memory_of(subject, queue, sid) + SHADOW_LEN
     }
 
-    /// The shadow of a subscription in an account whose messages its own
-    /// account imports: it takes `subject` there, and delivers to `origin`
-    /// under the subject that `subjects` makes of it. `exported_traffic` counts what it delivers.
+    /// The shadow of a subscription in an account whose messages its own account imports:
+    /// it receives `subject` there, and delivers to `origin` under the subject that
+    /// `subjects` maps it to. `exported_traffic` counts what it delivers.
     pub fn shadow(
         origin: &Arc<Self>,
         subject: &[u8],
@@ -139,7 +139,7 @@ impl Subscription {
         }
     }
 
-    /// Bytes that cannot be given back while it is held.
+    /// Bytes that cannot be freed while it is held.
     pub fn pinned(self: &Arc<Self>) -> usize {
         match self.is_shadow() {
             true => self.memory() + self.origin().memory(),
@@ -147,7 +147,7 @@ impl Subscription {
         }
     }
 
-    /// Whether it stands for a subscription of another account.
+    /// Whether it represents a subscription of another account.
     pub fn is_shadow(&self) -> bool {
         self.shadow.is_some()
     }
@@ -196,7 +196,7 @@ impl Subscription {
         self.judged.store(judged, Ordering::Relaxed);
     }
 
-    /// Who judges deliveries to it.
+    /// The filter for deliveries to it.
     pub fn guard(self: &Arc<Self>) -> Option<Arc<DeliveryFilter>> {
         match self.origin().judged.load(Ordering::Relaxed) {
             true => self.connection.guard.lock().clone(),
@@ -219,13 +219,13 @@ impl Subscription {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Whether nothing may be delivered any more.
+    /// Whether nothing may be delivered to it any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Whether it takes no more, and its end is announced to the peers of the cluster
-    /// or will be in a moment.
+    /// Whether it accepts no more messages, and its end is announced to the peers of the
+    /// cluster or is about to be.
     pub fn has_left(self: &Arc<Self>) -> bool {
         self.origin().is_closed() || self.connection.is_closing()
     }
@@ -303,7 +303,7 @@ impl SubscriptionTable {
             .insert_unique(hash, subscription, |known| HASHER.hash_one(known.sid()));
     }
 
-    /// Takes out this very subscription; `false` if it was not there.
+    /// Removes this very subscription; `false` if it was not there.
     pub fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
         let hash = HASHER.hash_one(subscription.sid());
         match self
@@ -318,12 +318,12 @@ impl SubscriptionTable {
         }
     }
 
-    /// Bytes that the table takes.
+    /// Bytes that the table uses.
     pub fn memory(&self) -> usize {
         self.0.allocation_size()
     }
 
-    /// Takes all out.
+    /// Removes all.
     pub fn drain(&mut self) -> Vec<Arc<Subscription>> {
         std::mem::take(&mut self.0).into_iter().collect()
     }

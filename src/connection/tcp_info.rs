@@ -1,4 +1,4 @@
-//! What the kernel knows of a socket: TCP_INFO.
+//! The kernel's statistics of a socket: TCP_INFO.
 
 use std::{mem::size_of_val, os::fd::AsRawFd};
 
@@ -46,9 +46,9 @@ pub(super) fn read(stream: &TcpStream) -> Option<SocketStats> {
 mod tests {
     use super::*;
 
-    /// A peer that does not read closes its window, and the system says so.
+    /// A peer that does not read closes its window, and the system reports it.
     #[tokio::test]
-    async fn a_closed_window_is_told() {
+    async fn a_closed_window_is_reported() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap())
             .await

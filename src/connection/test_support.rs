@@ -36,7 +36,7 @@ pub(crate) fn connection_of(
     (Arc::new(connection), peer)
 }
 
-/// Sends until much more waits than the socket takes, and is booked.
+/// Sends until much more is pending than the socket accepts, and is booked.
 pub(crate) fn fall_behind(connection: &Arc<Connection>) {
     with_buffers(|buffers| {
         while connection.outbound().booked() < 2 * LIMIT {

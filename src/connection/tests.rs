@@ -1,4 +1,4 @@
-//! What several connections do to each other through a thread's buffers and the budget.
+//! Effects of several connections on each other through a thread's buffers and the budget.
 
 use std::{io::Read, panic, sync::Arc, time::Duration};
 
@@ -24,9 +24,9 @@ fn a_turn_within_a_turn_is_found_and_loses_nothing() {
     assert_eq!(nested.is_err(), cfg!(debug_assertions));
     peer.set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a bound");
-    let mut told = [0; 6];
-    peer.read_exact(&mut told).expect("it was flushed");
-    assert_eq!(&told, b"PING\r\n");
+    let mut received = [0; 6];
+    peer.read_exact(&mut received).expect("it was flushed");
+    assert_eq!(&received, b"PING\r\n");
 }
 
 /// Appends much without a flush, in pieces, and notes the long queue.
@@ -43,7 +43,7 @@ fn feed(buffers: &mut ThreadBuffers, connection: &Arc<Connection>) {
 /// A long queue is noted once in a turn, and what a turn leaves behind is not taken
 /// for the next one's.
 #[test]
-fn who_is_behind_is_noted_once_and_in_its_own_turn() {
+fn a_reader_behind_is_noted_once_and_in_its_own_turn() {
     let runtime = runtime();
     let (reader, _peer) = connection(&runtime, 1, Budget::own());
     let (route, _peer) = connection_of(Kind::Router, &runtime, 2, Budget::own());
@@ -65,8 +65,8 @@ fn who_is_behind_is_noted_once_and_in_its_own_turn() {
     });
 }
 
-/// What waits for a stuck reader takes about as many bytes as there are, whatever the
-/// pieces were that it was put into, and all of it is booked.
+/// The pending bytes of a stuck reader use about as much memory as there are bytes, however
+/// they were split into pieces, and all of it is booked.
 #[test]
 fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
     const HEADS: usize = 500;
@@ -95,7 +95,7 @@ fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
         assert!(after.held - before.held < waiting * 5 / 4, "{after:?}");
         assert!(budget.used().abs_diff(after.held) <= BOOKED_STEP);
     });
-    // So it is with a small line behind them.
+    // The same holds for a short line after them.
     let before = stuck.outbound().backlog();
     with_buffers(|buffers| {
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What the connections of one listener with a `tls` block share: files,
+//! State shared by the connections of one listener with a `tls` block: files,
 //! threads, metrics, and a bound on what is logged.
 
 use std::{
@@ -38,7 +38,7 @@ pub struct TlsListener {
     pub handshakers: Arc<Handshakers>,
     /// How handshakes went.
     pub metrics: HandshakeMetrics,
-    told: LogThrottle,
+    log_throttle: LogThrottle,
     begun: Mutex<(Instant, u32)>,
 }
 
@@ -48,7 +48,7 @@ pub struct HandshakeMetrics {
     full: AtomicU64,
     resumed: AtomicU64,
     failed: [AtomicU64; Cause::ALL.len()],
-    /// One lock for each handshake, which takes milliseconds anyway.
+    /// One lock per handshake, which takes milliseconds anyway.
     times: Mutex<Distribution>,
     slowest: AtomicU64,
 }
@@ -58,19 +58,19 @@ pub struct HandshakeMetrics {
 pub struct HandshakeView {
     /// Handshakes that were finished and began a session.
     pub full: u64,
-    /// Those that went on from an earlier session.
+    /// Handshakes that resumed an earlier session.
     pub resumed: u64,
     /// Handshakes that failed, by cause; causes without any are left out.
     pub failed: Vec<(Cause, u64)>,
     /// Handshakes under way.
     pub unfinished: usize,
-    /// What the finished ones took, waiting for the peer included.
+    /// Durations of the finished ones, waiting for the peer included.
     pub times: Distribution,
-    /// What the longest of them took.
+    /// Duration of the longest of them.
     pub slowest: Duration,
 }
 
-/// Why a peer that was let in would not be any more.
+/// Why a peer that was accepted would no longer be.
 pub struct Untrusted {
     /// As the connection ends.
     pub reason: CloseReason,
@@ -83,7 +83,7 @@ pub struct Untrusted {
 }
 
 impl Untrusted {
-    /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
+    /// Label under which revoked certificates are counted: `who`, or that and the CA.
     pub fn counted_as(&self, who: String) -> String {
         match &self.revoked_authority {
             None => who,
@@ -92,9 +92,9 @@ impl Untrusted {
     }
 }
 
-/// A connection that has shaken hands.
+/// A connection whose handshake is complete.
 pub struct Secured {
-    /// TLS, to be put under the connection.
+    /// TLS, for the connection's transport.
     pub tls: Tls,
     /// The peer's certificate, if it showed one.
     pub certificate: Option<PeerCertificate>,
@@ -107,7 +107,7 @@ impl TlsListener {
             store,
             handshakers,
             metrics: HandshakeMetrics::default(),
-            told: LogThrottle::default(),
+            log_throttle: LogThrottle::default(),
             begun: Mutex::new((Instant::now(), 0)),
         }
     }
@@ -146,7 +146,7 @@ impl TlsListener {
         {
             result = Err(failure);
         }
-        let result = result.and_then(|tls| self.look_at_peer(tls));
+        let result = result.and_then(|tls| self.check_peer(tls));
         self.metrics.count(&result, start.elapsed());
         result
     }
@@ -167,7 +167,7 @@ impl TlsListener {
         let config = material.client.clone();
         drop(material);
         let connect = self.handshakers.connect(stream, config, name, patience);
-        let result = connect.await.and_then(|tls| self.look_at_peer(tls));
+        let result = connect.await.and_then(|tls| self.check_peer(tls));
         self.metrics.count(&result, start.elapsed());
         result
     }
@@ -216,8 +216,8 @@ impl TlsListener {
         (!material.trusts_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 
-    /// Looks at the certificate of a peer whose session goes on, which TLS did
-    /// when the session began, by the files in force now.
+    /// Checks the certificate of a peer that resumes a session by the files in force now;
+    /// TLS checked it when the session began.
     async fn check_resumed(&self, tls: &Tls) -> Result<(), Failure> {
         let (material, chain) = (self.store.current(), tls.peer_certificates());
         let check = move || material.check_resumed(&chain);
@@ -225,7 +225,7 @@ impl TlsListener {
     }
 
     /// Checks the peer that TLS let in.
-    fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
+    fn check_peer(&self, tls: Tls) -> Result<Secured, Failure> {
         let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
             Failure::new(Cause::BadCertificate, error.to_string())
         };
@@ -259,9 +259,9 @@ impl TlsListener {
         })
     }
 
-    /// What to log of a failure, if anything: many of them do not flood the log.
-    pub fn tell(&self, text: String) -> Option<String> {
-        self.told
+    /// The log line of a failure, if any: many of them do not flood the log.
+    pub fn throttled(&self, text: String) -> Option<String> {
+        self.log_throttle
             .throttle(MonotonicMillis::now(), text, "failed handshakes")
     }
 

@@ -13,7 +13,7 @@ pub struct TraceRequest {
     until: AtomicU64,
 }
 
-/// What became of a line that was to be traced.
+/// The result for a line that was to be traced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TraceLine {
     /// There is no request, or it has ended.
@@ -36,7 +36,7 @@ impl TraceRequest {
         self.lines.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes a line of the request. Called by the connection's own task.
+    /// Uses up one line of the request. Called by the connection's own task.
     pub fn take(&self) -> TraceLine {
         let lines = self.lines.load(Ordering::Acquire);
         if lines == 0 {
@@ -46,7 +46,7 @@ impl TraceRequest {
             self.lines.store(0, Ordering::Relaxed);
             return TraceLine::Unwanted;
         }
-        // A new request that comes between the two is at worst one line longer.
+        // A concurrent new request gets at worst one line more.
         self.lines.fetch_sub(1, Ordering::Relaxed);
         match lines {
             1 => TraceLine::Last,

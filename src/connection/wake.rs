@@ -1,5 +1,5 @@
-//! What a connection's own task is woken for: its socket, its timer, and what others
-//! want of it.
+//! Reasons to wake a connection's own task: its socket, its timer, and requests of
+//! other tasks.
 
 use std::{
     future::poll_fn,
@@ -12,41 +12,39 @@ use tokio::{net::TcpStream, time::Sleep};
 
 use super::Connection;
 
-/// Something waits in the outbound queue and the socket took no more: the
-/// connection's own task writes on when it can.
+/// Bytes are pending in the outbound queue and the socket was full: the connection's own
+/// task continues when it is writable.
 pub(super) const BLOCKED: u8 = 1;
 
-/// The connection is to end; the outbound queue knows why.
+/// The connection is to end; the outbound queue has the reason.
 pub(super) const CLOSING: u8 = 2;
 
-/// Other settings are in force: the connection's own task takes them over.
+/// Other settings are in force: the connection's own task adopts them.
 pub(super) const CHANGED: u8 = 4;
 
-/// The peer of a route is owed news of what is wanted here.
-pub(super) const OWING: u8 = 8;
+/// Changes of local interest have to be announced to the peer of a route.
+pub(super) const INTEREST_PENDING: u8 = 8;
 
-/// The socket took no more just now: the connection's own task counts the time
-/// from here on.
+/// The socket has just become full: the connection's own task starts the write deadline.
 pub(super) const STUCK: u8 = 16;
 
-/// Why a connection's own task goes on.
+/// Why a connection's own task continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wake {
     /// The connection is to end.
     Closing,
     /// A reload has put other settings in force.
     Changed,
-    /// The peer of a route is owed news of what is wanted here, and nothing
-    /// blocks the way.
-    Owing,
+    /// Changes of local interest have to be announced to the peer of a route, and the
+    /// socket is not blocked.
+    InterestPending,
     /// There may be bytes to read.
     Readable,
-    /// The socket takes no more, since just now: what is due by the clock comes
-    /// sooner.
+    /// The socket has just become full: the timer has to be set earlier.
     Stuck,
     /// The timer ran out.
     Timer,
-    /// The socket takes bytes again.
+    /// The socket is writable again.
     Writable,
 }
 
@@ -66,24 +64,24 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
     }
 
-    /// Changes of local interest wait to be announced as the queue is long: the route's
-    /// own task does it.
-    pub fn owe_interest(&self) {
-        self.raise(OWING);
+    /// Notes that changes of local interest are pending because the queue is long: the
+    /// route's own task announces them.
+    pub fn note_pending_interest(&self) {
+        self.raise(INTEREST_PENDING);
     }
 
     /// Whether changes of local interest wait to be announced.
-    pub fn owes_interest(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & OWING != 0
+    pub fn has_pending_interest(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & INTEREST_PENDING != 0
     }
 
-    /// The own task is about to tell what is owed.
-    pub fn begin_telling(&self) {
-        self.lower(OWING);
+    /// The own task is about to announce the pending changes.
+    pub fn begin_announcing(&self) {
+        self.lower(INTEREST_PENDING);
     }
 
-    /// Waits until a reload has put other settings in force; for the own task.
-    /// Told once.
+    /// Waits until a reload has put other settings in force; for the own task. Each change
+    /// is reported once.
     pub async fn changed(&self) {
         poll_fn(|context| {
             self.waker.register(context.waker());
@@ -110,11 +108,10 @@ impl Connection {
         .await;
     }
 
-    /// Waits for what the own task is to do next. `timer` must be the task's
-    /// own and have been reset once, so that it runs whether it is waited for or
-    /// not: what is due comes before what can be read, since a peer may always
-    /// have something to be read. With `unread` there is something to read that
-    /// the socket does not report; that wakes once.
+    /// Waits for the next thing that the own task has to do. `timer` must be the task's own
+    /// and have been reset once, so that it runs whether it is waited for or not: timers
+    /// precede readable bytes, since a peer may always have sent more. With `unread` there
+    /// are bytes to read that the socket does not report; that wakes once.
     pub async fn wake(
         &self,
         stream: &TcpStream,
@@ -136,8 +133,8 @@ impl Connection {
         timer: Pin<&mut Sleep>,
         context: &mut Context<'_>,
     ) -> Poll<Wake> {
-        // Registered before the flags are looked at: a flag raised after the
-        // look wakes this task.
+        // Registered before the flags are checked: a flag raised after the check wakes this
+        // task.
         self.waker.register(context.waker());
         let flags = self.flags.load(Ordering::Acquire);
         if flags & CLOSING != 0 {
@@ -157,8 +154,8 @@ impl Connection {
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if flags & (OWING | BLOCKED) == OWING {
-            return Poll::Ready(Wake::Owing);
+        if flags & (INTEREST_PENDING | BLOCKED) == INTEREST_PENDING {
+            return Poll::Ready(Wake::InterestPending);
         }
         if stream.poll_read_ready(context).is_ready() {
             return Poll::Ready(Wake::Readable);

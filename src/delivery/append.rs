@@ -16,7 +16,7 @@ use crate::{
 const APPENDED_MAX: usize = 16 * 1024 * 1024;
 
 /// Ends what a batch appends to one queue: notes the connection for the flush of all
-/// if `must_flush`, and what its incident has to know.
+/// if `must_flush`, and the data for its incident.
 #[inline]
 pub(super) fn end_append(
     connection: &Arc<Connection>,
@@ -31,7 +31,8 @@ pub(super) fn end_append(
     buffers.congested.note(connection, appender);
 }
 
-/// Counts a connection that got something, and writes to its socket at once if `flush`.
+/// Counts a connection that received something, and writes to its socket immediately if
+/// `flush`.
 #[inline]
 pub(super) fn end_delivery(
     connection: &Arc<Connection>,
@@ -48,9 +49,9 @@ pub(super) fn end_delivery(
     }
 }
 
-/// Appends a message as it came but for its head: `prefix`, then `tail`, which
-/// is the message's own or a part of it. Returns the bytes of headers and
-/// payload; `None` if the connection is now ending.
+/// Appends a message unchanged except for its head: `prefix`, then `tail`, which is the
+/// message's own or a part of it. Returns the bytes of headers and payload; `None` if the
+/// connection is now ending.
 #[inline]
 pub(super) fn append_as_it_came(
     appender: &mut Appender<'_>,

@@ -1,10 +1,10 @@
-//! What a publisher sent to one subject in one batch, one message behind the other.
+//! Consecutive messages of a publisher to one subject in one batch.
 
 use bytes::Bytes;
 
 use crate::protocol::{CRLF, encode::SIZES_LEN, message::Message};
 
-/// Bytes that are copied in about the time that a delivery takes by itself.
+/// Bytes whose copying costs about as much as one delivery without them.
 pub(super) const BYTES_PER_COST: usize = 256;
 
 /// Messages to one subject.
@@ -12,7 +12,7 @@ pub(super) const BYTES_PER_COST: usize = 256;
 pub struct SubjectBatch<'a> {
     /// The subject.
     pub subject: &'a [u8],
-    /// The bytes that the messages stand in.
+    /// The bytes that contain the messages.
     pub source: &'a [u8],
     /// The messages.
     pub messages: &'a [Message],
@@ -58,7 +58,7 @@ impl SubjectBatch<'_> {
         u64::from(first) * self.messages.len() as u64
     }
 
-    /// What it costs to take the subject batch to one target; see [`is_spent`](crate::connection::buffers::ThreadBuffers::is_spent).
+    /// The cost of delivering the subject batch to one target; see [`is_spent`](crate::connection::buffers::ThreadBuffers::is_spent).
     pub fn cost(&self) -> usize {
         let copied = match self.shared {
             Some(_) => 0,
@@ -67,7 +67,7 @@ impl SubjectBatch<'_> {
         self.messages.len() + copied / BYTES_PER_COST
     }
 
-    /// Headers, payload and the CRLF behind them.
+    /// Headers, payload and the CRLF after them.
     pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
             Some(shared) => shared,
@@ -89,7 +89,7 @@ impl SubjectBatch<'_> {
     }
 }
 
-/// A message that is put together, and not taken out of what was read.
+/// A message that is composed, and not part of what was read.
 pub struct ComposedMessage {
     source: Vec<u8>,
     messages: [Message; 1],

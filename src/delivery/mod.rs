@@ -1,15 +1,15 @@
-//! Delivery: from a batch of messages to one subject to the outbound queues of those
-//! who take it.
+//! Delivery: from a batch of messages to one subject to the outbound queues of its
+//! receivers.
 //!
-//! A *subject batch* ([`SubjectBatch`]) is what a publisher sent to one subject in one
-//! read batch. Taking it to one target at a time, instead of a message to all targets,
-//! locks each queue once per batch and keeps its end in the cache. The messages stay
-//! where they were read: a delivery differs from a publish only in its head
-//! (`MSG subject sid `), all that follows is copied in one piece.
+//! A *subject batch* ([`SubjectBatch`]) is what a publisher sent to one subject in one read
+//! batch. Delivering it to one target at a time, instead of one message to all targets,
+//! locks each queue once per batch and keeps its end in the cache. The messages stay where
+//! they were read: a delivery differs from a publish only in its head (`MSG subject sid `),
+//! the rest is copied in one piece.
 //!
-//! The targets are subscriptions (`subscriber`), members of queue groups
-//! ([`queue_group`]) and peers of the cluster ([`remotes`], which takes to each what
-//! `route` appends). [`account`](crate::account) decides who they are.
+//! The targets are subscriptions (`subscriber`), members of queue groups ([`queue_group`])
+//! and peers of the cluster ([`remotes`], which appends with `route`).
+//! [`account`](crate::account) determines them.
 
 mod append;
 mod batch;

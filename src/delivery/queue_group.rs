@@ -53,8 +53,8 @@ pub fn deliver_to_queue_group(
     undelivered
 }
 
-/// Delivers messages of a batch one by one, each to one of the members that takes it;
-/// those that no member takes are left.
+/// Delivers messages of a batch one by one, each to one member that accepts it; those that
+/// no member accepts are left.
 pub fn deliver_rest(
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,
@@ -78,7 +78,7 @@ pub fn deliver_rest(
                 turn = at + 1;
                 return false;
             }
-            // Who did not take one takes no later one either.
+            // A member that did not accept one message accepts no later one either.
             able.swap_remove(at);
         }
         true

@@ -1,4 +1,4 @@
-//! Remote interest: what a peer of the cluster wants, an entry of the sublist that an
+//! Remote interest: the interest of a peer of the cluster, an entry of the sublist that an
 //! account keeps apart from its subscribers.
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
+/// Bytes of the interest of the cluster's peers, in all accounts; the limit is set at
 /// the start.
 pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
 
-/// One subject, or one queue group on one subject, that a peer wants.
+/// One subject, or one queue group on one subject, in which a peer has interest.
 pub struct RemoteInterest {
     /// The route to the peer.
     pub connection: Arc<Connection>,
@@ -25,19 +25,19 @@ pub struct RemoteInterest {
     text: Box<[u8]>,
     subject_len: u32,
     slot: Slot,
-    /// Whether a queue group's name is behind the subject.
+    /// Whether a queue group's name follows the subject.
     has_queue: bool,
 }
 
 impl RemoteInterest {
-    /// Bytes that one takes by itself.
+    /// Bytes that one entry uses by itself.
     pub fn memory_of(subject: &[u8], queue: Option<&[u8]>) -> usize {
         let text = subject.len() + queue.map_or(0, <[u8]>::len);
         // With the two counts of an Arc.
         allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
     }
 
-    /// What the peer behind `connection` announced. The texts come from one
+    /// The entry announced by the peer of `connection`. The texts come from one
     /// control line, so their lengths fit 32 bits.
     pub fn new(connection: Arc<Connection>, subject: &[u8], queue: Option<(&[u8], u32)>) -> Self {
         let name = queue.map(|(name, _)| name);
@@ -71,11 +71,11 @@ impl Entry for RemoteInterest {
     }
 }
 
-/// What an account moved over routes.
+/// The traffic of an account over routes.
 #[derive(Default)]
 pub struct OverRoutes {
-    /// What came from peers.
+    /// Messages received from peers.
     pub received: MessageTotals,
-    /// What went to peers.
+    /// Messages sent to peers.
     pub sent: MessageTotals,
 }

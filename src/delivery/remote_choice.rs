@@ -14,10 +14,10 @@ pub(super) struct Choice {
     pub(super) queue: usize,
 }
 
-/// A peer that wants the subject.
+/// A peer with interest in the subject.
 pub(super) struct Peer {
     pub(super) connection: Arc<Connection>,
-    /// Whether it wants every message.
+    /// Whether it has interest in every message.
     pub(super) plain: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct RemoteQueue {
 pub enum Share {
     /// All: no member is here.
     All,
-    /// Those that no member here took.
+    /// The ones that no local member accepted.
     Some(Vec<usize>),
 }
 

@@ -1,10 +1,10 @@
-//! The peers of the cluster that want one subject, and taking messages to them.
+//! The peers of the cluster with interest in one subject, and delivery to them.
 //!
-//! Each account keeps what its peers want in a sublist of its own, apart from its
-//! subscribers: a message that came from a peer is looked up among those alone, so it
-//! never goes on to another peer. However many entries of a peer match
-//! a message, the peer gets it once, with the list of queue groups of which it
-//! is to serve one member each.
+//! Each account keeps the interest of its peers in a sublist of its own, apart from its
+//! subscribers: a message from a peer is looked up among the subscribers alone, so it is
+//! never forwarded to another peer. However many entries of a peer match a message, the
+//! peer gets it once, with the list of queue groups of which it is to serve one member
+//! each.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
 /// More members of a queue group at the peers count as so many.
 const WEIGHT_MAX: u64 = 1 << 30;
 
-/// The peers that want one subject.
+/// The peers with interest in one subject.
 #[derive(Default)]
 pub struct Remotes {
     peers: Vec<Peer>,
@@ -47,35 +47,35 @@ pub struct Left<'a> {
 pub enum Reached {
     /// Every one.
     All,
-    /// Those with these indexes, in order.
+    /// The ones with these indexes, in order.
     Some(Vec<usize>),
 }
 
-/// What came of handing a subject batch over to peers.
+/// The result of handing a subject batch over to peers.
 struct Handed {
-    /// Somebody took every message.
+    /// Each message was accepted by at least one peer.
     all: bool,
-    /// Those that some queue group's member has got.
+    /// The ones that a queue group's member has received.
     reached: Vec<usize>,
-    /// What a peer did not take, and whether it was too long for it.
+    /// Messages that a peer did not accept, and whether they were too long for it.
     refused: Vec<(Choice, bool)>,
 }
 
 impl Remotes {
-    /// Gathers what a look-up found. A peer to which local interest is still
-    /// being announced gets nothing yet; when all is announced, look-ups are out of date.
+    /// Gathers the results of a look-up. A peer to which local interest is still being
+    /// announced is left out; once all is announced, earlier look-ups are invalidated.
     pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
-        let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
+        let is_announced = |entry: &&Arc<RemoteInterest>| entry.connection.is_announced();
         let mut remotes = Self {
             prefers_local,
             ..Self::default()
         };
-        for entry in matches.plain.iter().filter(is_told) {
+        for entry in matches.plain.iter().filter(is_announced) {
             let peer = remotes.peer(&entry.connection);
             remotes.peers[peer].plain = true;
         }
         for members in &matches.queues {
-            let mut members = members.iter().filter(is_told).peekable();
+            let mut members = members.iter().filter(is_announced).peekable();
             let Some(name) = members.peek().and_then(|first| first.queue()) else {
                 continue;
             };
@@ -94,7 +94,7 @@ impl Remotes {
         remotes
     }
 
-    /// Bytes that it takes besides itself.
+    /// Bytes that it uses besides itself.
     pub fn memory(&self) -> usize {
         let members = |queue: &RemoteQueue| {
             allocated(queue.name.len())
@@ -105,7 +105,7 @@ impl Remotes {
             + self.queues.iter().map(members).sum::<usize>()
     }
 
-    /// Whether no peer wants the subject.
+    /// Whether no peer has interest in the subject.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
@@ -132,7 +132,7 @@ impl Remotes {
                 }
                 before = *sum;
             }
-            // Whatever the peers say, it can be added to what is here.
+            // Whatever numbers the peers report, the sum cannot overflow.
             weight.min(WEIGHT_MAX) as usize
         };
         let weights = queues.iter().map(|queue| (&*queue.name, weight(queue)));
@@ -144,10 +144,10 @@ impl Remotes {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a subject batch of an account, counted there, to the peers: to those that want every
-    /// message, and of each queue group's share to one peer per message, drawn by
-    /// weight. What that peer does not take is `dealt` to the group's members here,
-    /// which leaves what nobody takes.
+    /// Delivers a subject batch of an account, counted there, to the peers: to those that
+    /// want every message, and each queue group's share to one peer per message, drawn by
+    /// weight. Messages that such a peer does not accept are `dealt` to the group's local
+    /// members, which leaves those that no member accepts.
     #[expect(clippy::too_many_arguments, reason = "each is another one's")]
     pub fn deliver(
         &self,
@@ -173,10 +173,9 @@ impl Remotes {
         }
     }
 
-    /// Takes messages from one peer whose members here have left to members at
-    /// others, drawn by weight; to `except` nothing goes. Who wants the subject
-    /// outside of queue groups too, and may get a message a second time so, is
-    /// the last resort.
+    /// Forwards messages from one peer, whose members here have left, to members at other
+    /// peers, drawn by weight; never to `except`. A peer that also has interest outside of
+    /// queue groups, and may get a message a second time that way, is the last resort.
     pub fn pass_on(
         &self,
         buffers: &mut ThreadBuffers,
@@ -215,8 +214,8 @@ impl Remotes {
         }
     }
 
-    /// Takes to each peer what was chosen for it, and all to those that want
-    /// every message if `plain`.
+    /// Delivers to each peer its chosen messages, and all messages to those that want every
+    /// one if `plain`.
     fn hand_over(
         &self,
         buffers: &mut ThreadBuffers,
@@ -279,8 +278,8 @@ impl Remotes {
         }
     }
 
-    /// Delivers here what peers did not take, with whether it was too long: that is booked
-    /// at the peer if no member here takes it.
+    /// Delivers messages here that peers did not accept, each with whether it was too long:
+    /// that is booked at the peer if no local member accepts it.
     #[cold]
     fn deliver_refused(
         &self,

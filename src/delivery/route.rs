@@ -18,7 +18,7 @@ pub enum Routed<'a> {
     Plain,
     /// Some messages for queue groups too.
     Queues {
-        /// Whether the peer wants every message; else only those that a queue
+        /// Whether the peer has interest in every message; else only those that a queue
         /// group is to serve.
         plain: bool,
         /// Appends the names of the queue groups that are to serve the message
@@ -28,7 +28,7 @@ pub enum Routed<'a> {
 }
 
 impl Routed<'_> {
-    /// Whether the peer wants every message.
+    /// Whether the peer has interest in every message.
     fn is_plain(&self) -> bool {
         match self {
             Self::Plain => true,
@@ -94,13 +94,13 @@ impl Connection {
     }
 }
 
-/// What is needed to append a subject batch to the queue of a route.
+/// The data for appending a subject batch to the queue of a route.
 struct Routing<'a, 'b, 'c> {
     appender: &'a mut Appender<'b>,
     buffers: &'a mut ThreadBuffers,
     batch: &'a SubjectBatch<'c>,
     takes_headers: bool,
-    /// Bytes of the longest control line that the peer takes.
+    /// Bytes of the longest control line that the peer accepts.
     line_max: usize,
     appended: Appended,
     too_long: Vec<TooLong>,
@@ -115,7 +115,7 @@ pub struct TooLong {
     pub place: usize,
 }
 
-/// What of a subject batch was appended to the queue of a route.
+/// The part of a subject batch that was appended to the queue of a route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Appended {
     /// Messages.
@@ -135,11 +135,11 @@ impl Routing<'_, '_, '_> {
                 let before_names = head.bytes_so_far();
                 names(index, head.names());
                 if head.bytes_so_far() > before_names {
-                    let found_room = match head.fits(0, self.line_max) {
+                    let accepted = match head.fits(0, self.line_max) {
                         true => self.append_one(message, head, true),
                         false => self.append_in_parts(index, head, before_names, routed),
                     };
-                    if !found_room {
+                    if !accepted {
                         return false;
                     }
                     continue;
@@ -200,8 +200,8 @@ impl Routing<'_, '_, '_> {
         true
     }
 
-    /// Appends a message behind `head`, in which its reply stands already if
-    /// there are `queues`. Returns whether the queue took it.
+    /// Appends a message after `head`, which already contains its reply if there are
+    /// `queues`. Returns whether the queue accepted it.
     fn append_one(&mut self, message: &Message, head: &mut RouteHead<'_>, queues: bool) -> bool {
         let batch = self.batch;
         let body_len = match message.header_len {

@@ -16,7 +16,7 @@ use crate::{
 
 /// How a subject batch goes to one subscription.
 struct Terms<'a> {
-    /// What stands before each message.
+    /// The head that precedes each message.
     head: &'a ClientHead<'a>,
     takes_headers: bool,
     /// Notes requests, so that their replies are permitted.
@@ -24,9 +24,9 @@ struct Terms<'a> {
 }
 
 impl Subscription {
-    /// Delivers the picked messages, until the subscription has had its last
-    /// one. Returns how many of them it took: fewer than picked also when its
-    /// connection is ending. `flush` writes them to the socket at once.
+    /// Delivers the picked messages, until the subscription has had its last one. Returns
+    /// how many it accepted: fewer than picked also when its connection is ending. `flush`
+    /// writes them to the socket immediately.
     pub fn deliver(
         self: &Arc<Self>,
         buffers: &mut ThreadBuffers,
@@ -101,7 +101,7 @@ impl Subscription {
         let messages = batch.messages[pick.first..].iter().step_by(pick.step);
         for message in messages.take(left) {
             let body_len = match message.header_len {
-                // The common case: the tail goes on as it came.
+                // The common case: the tail is copied unchanged.
                 None => {
                     let tail = batch.tail(message);
                     append_as_it_came(appender, buffers, batch, message, head.plain(), tail)

@@ -46,7 +46,7 @@ impl Connection {
     }
 }
 
-/// How a trace tells that a subscription is over.
+/// The trace line for the end of a subscription.
 pub fn delsub(subscription: &Subscription) -> String {
     format!("[DELSUB {}]", String::from_utf8_lossy(subscription.sid()))
 }

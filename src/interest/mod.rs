@@ -1,5 +1,5 @@
-//! Local interest: what the subscribers of this broker want, as it is announced to the
-//! peers of the cluster.
+//! Local interest: the subscriptions of this broker, as announced to the peers of the
+//! cluster.
 //!
 //! A subject is announced to a peer once, however many subscribe to it here; of a queue
 //! group also the number of its members. The account counts its subscriptions
@@ -8,13 +8,13 @@
 //! lines are put into the routes' queues. It is the only lock that may be held
 //! when a queue's is taken.
 //!
-//! However much there is to announce, little of it waits in a queue. A new peer gets all
-//! of it part by part, and changes beyond what a long queue may take are noted by their
+//! However much there is to announce, little of it is pending in a queue. A new peer gets
+//! all of it in parts, and changes that exceed the space of a long queue are noted by their
 //! keys; the route's own task announces them while its socket drains
-//! ([`LocalInterest::announce_more`]). A part says how things are then, so what changed
-//! meanwhile is announced once. What was subscribed before the first route is counted in
-//! parts, too, before anything is announced: the lock is never held longer than a part
-//! takes.
+//! ([`LocalInterest::announce_more`]). A part announces the present state, so several
+//! changes of a key are announced once. Subscriptions made before the first route are
+//! counted in parts, too, before anything is announced: the lock is never held for longer
+//! than one part.
 
 mod peer;
 mod state;
@@ -28,7 +28,7 @@ use std::sync::{
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-pub use peer::ROOM;
+pub use peer::QUEUE_SPACE;
 use peer::{Peer, owe};
 use state::{State, key, may_be_announced};
 use wants::{Key, Wanted};
@@ -42,14 +42,14 @@ use crate::{
 };
 
 /// Keys that are looked at for a peer in one hold of the lock, announced or not.
-const LOOKED_AT_ONCE: usize = 16 * 1024;
+const EXAMINED_MAX: usize = 16 * 1024;
 
-/// Texts that are looked at to tell what all of them take.
+/// Number of texts sampled to estimate the memory of all.
 const SAMPLE: usize = 256;
 
-/// What the subscribers of one account want.
+/// The local interest in one account.
 pub struct LocalInterest {
-    /// The account's name, as it stands in the lines.
+    /// The account's name, as written in the protocol lines.
     account: Box<[u8]>,
     /// Whether subscriptions are counted: there is or was a route.
     counting: AtomicBool,
@@ -57,7 +57,7 @@ pub struct LocalInterest {
 }
 
 impl LocalInterest {
-    /// Nothing is wanted yet.
+    /// An account without interest.
     pub fn new(account: &str) -> Self {
         Self {
             account: account.as_bytes().into(),
@@ -70,20 +70,20 @@ impl LocalInterest {
     /// on. A peer that is attached already is passed over.
     pub fn attach(&self, route: &Arc<Connection>, sublist: &Sublist<Subscription>) {
         let mut state = self.state.lock();
-        // Looked at under the lock: a route's end comes after its mark, and takes it
-        // out of here.
+        // Checked under the lock: a closing route is first marked and then removed from
+        // here.
         if route.is_closing() || state.peers.iter().any(|it| Arc::ptr_eq(&it.route, route)) {
             return;
         }
         self.counting.store(true, Ordering::SeqCst);
         if !state.is_counted && state.uncounted.is_empty() {
-            // Who subscribes from now on counts itself; the mark at each
-            // subscription keeps it from being counted twice.
+            // Later subscribers count themselves; the mark at each subscription keeps it
+            // from being counted twice.
             sublist.for_each(|it| state.uncounted.push(it.clone()));
             state.is_counted = state.uncounted.is_empty();
         }
         if !state.wanted.is_empty() || !state.is_counted {
-            route.owe_interest();
+            route.note_pending_interest();
         }
         state.peers.push(Peer {
             route: route.clone(),
@@ -105,7 +105,7 @@ impl LocalInterest {
             false => Vec::new(),
         };
         drop(state);
-        // Memory is given back without the lock.
+        // Memory is freed without the lock.
         drop((left, uncounted));
     }
 
@@ -116,7 +116,7 @@ impl LocalInterest {
         let mut peers = state.peers.iter_mut();
         if let Some(peer) = peers.find(|it| Arc::ptr_eq(&it.route, route)) {
             peer.unannounced = usize::MAX;
-            route.owe_interest();
+            route.note_pending_interest();
         }
     }
 
@@ -128,8 +128,8 @@ impl LocalInterest {
             && state.peers.iter().all(|peer| peer.waiting.is_empty())
     }
 
-    /// Announces to a peer the next part of what waits for it, of at most about `budget`
-    /// bytes, which it takes off. Returns whether more is left.
+    /// Announces the next part of the pending changes to a peer, of at most about `budget`
+    /// bytes, which it subtracts. Returns whether more is pending.
     pub fn announce_more(
         &self,
         buffers: &mut ThreadBuffers,
@@ -158,26 +158,26 @@ impl LocalInterest {
             }
         };
         peer.unannounced = peer.unannounced.min(wanted.len());
-        let mut may_look_at = LOOKED_AT_ONCE;
+        let mut may_examine = EXAMINED_MAX;
         while lines.len() < *budget
-            && may_look_at > 0
+            && may_examine > 0
             && let Some(next) = peer.unannounced.checked_sub(1)
         {
             peer.unannounced = next;
-            may_look_at -= 1;
+            may_examine -= 1;
             if let Some((key, wanted)) =
                 wanted.at(next).filter(|it| may_be_announced(limits, &it.0))
             {
                 push(&mut lines, key, Some(wanted));
             }
         }
-        let mut owed = peer.waiting.extract_if(|_| true);
+        let mut waiting = peer.waiting.extract_if(|_| true);
         while lines.len() < *budget
-            && let Some(key) = owed.next()
+            && let Some(key) = waiting.next()
         {
             push(&mut lines, &key, wanted.get(&key));
         }
-        drop(owed);
+        drop(waiting);
         if peer.waiting.is_empty() {
             peer.waiting = HashSet::new();
         }
@@ -225,7 +225,7 @@ impl LocalInterest {
         }
     }
 
-    /// Wants a subject for good, without a subscription, if there is or was a
+    /// Adds permanent interest in a subject, without a subscription, if there is or was a
     /// route.
     pub fn want(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         if self.counting.load(Ordering::SeqCst) {
@@ -233,7 +233,7 @@ impl LocalInterest {
         }
     }
 
-    /// Wants a subject for good, without a subscription; it is announced to routes that
+    /// Adds permanent interest in a subject, without a subscription; it is announced to routes that
     /// come later as well.
     pub fn want_always(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
@@ -248,15 +248,15 @@ impl LocalInterest {
         }
     }
 
-    /// No longer wants for good what was.
+    /// Ends permanent interest.
     pub fn unwant(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
         let key = state.wanted.find(subject);
         self.withdraw(&mut state, buffers, key);
     }
 
-    /// The account is defined no more: nothing is wanted for good in it, also if who
-    /// does not know that yet asks for it.
+    /// The account is no longer defined: it has no permanent interest any more. A peer that
+    /// does not know that yet may still ask for it.
     pub fn leave(&self, buffers: &mut ThreadBuffers) {
         let mut state = self.state.lock();
         state.has_left = true;
@@ -270,7 +270,7 @@ impl LocalInterest {
         self.state.lock().has_left = false;
     }
 
-    /// Takes back that keys are wanted for good, and announces it.
+    /// Ends the permanent interest in keys, and announces that.
     fn withdraw(
         &self,
         state: &mut State,
@@ -285,8 +285,8 @@ impl LocalInterest {
         }
     }
 
-    /// Counts subscriptions out that have left the sublist. Of a queue group that
-    /// many leave at once only what is left of it is announced.
+    /// Subtracts subscriptions that have been removed from the sublist. Of a queue group
+    /// that loses many members together only the remaining number is announced.
     pub fn remove(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         if !self.counting.load(Ordering::SeqCst) {
             return;
@@ -303,9 +303,9 @@ impl LocalInterest {
                 changed.push(key);
             }
         }
-        let mut told = HashSet::new();
+        let mut announced = HashSet::new();
         for key in &changed {
-            if changed.len() == 1 || told.insert(key) {
+            if changed.len() == 1 || announced.insert(key) {
                 self.announce(&mut state, buffers, key);
             }
         }
@@ -330,8 +330,8 @@ impl LocalInterest {
         }
     }
 
-    /// Announces to all peers how a key stands: at once where the queue is short, else
-    /// soon.
+    /// Announces the state of a key to all peers: immediately where the queue is short,
+    /// else soon.
     fn announce_to_all(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
         if state.peers.is_empty() {
             return;
@@ -345,7 +345,7 @@ impl LocalInterest {
         buffers.scratch = line;
     }
 
-    /// The line that announces how a key stands.
+    /// The line that announces the state of a key.
     fn push_line(
         &self,
         lines: &mut Vec<u8>,
@@ -362,18 +362,18 @@ impl LocalInterest {
 }
 
 impl LocalInterest {
-    /// Bytes that counting takes: the table as it is, its texts by a sample of them.
+    /// Bytes used for counting: the table exactly, its texts estimated from a sample.
     pub fn memory(&self) -> usize {
         let state = self.state.lock();
         let sample = state.wanted.keys().take(SAMPLE);
         let texts: usize = sample.map(|key| allocated(key.len())).sum();
         let sampled = state.wanted.len().clamp(1, SAMPLE);
-        let owed = state
+        let pending = state
             .peers
             .iter()
             .map(|peer| peer.waiting.allocation_size());
         let uncounted = state.uncounted.capacity() * size_of::<Arc<Subscription>>();
         let tables = state.wanted.allocation_size() + state.long.allocation_size() + uncounted;
-        tables + owed.sum::<usize>() + texts * state.wanted.len() / sampled
+        tables + pending.sum::<usize>() + texts * state.wanted.len() / sampled
     }
 }

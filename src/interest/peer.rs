@@ -8,11 +8,11 @@ use super::wants::Key;
 use crate::connection::{Connection, buffers::ThreadBuffers};
 
 /// Bytes waiting for a peer up to which more is announced to it.
-pub const ROOM: usize = 256 * 1024;
+pub const QUEUE_SPACE: usize = 256 * 1024;
 
-/// Bytes of changes that are announced at once while more than [`ROOM`] waits: interest
-/// in a subject should be known before a message that names it as its reply. Beyond it
-/// there is a mass of changes, which waits until the queue is shorter.
+/// Bytes of changes that are announced immediately while more than [`QUEUE_SPACE`] is pending:
+/// interest in a subject should be known before a message that names it as its reply.
+/// Changes beyond this wait until the queue is shorter.
 const AHEAD_MAX: usize = 4 * 1024 * 1024;
 
 /// A peer to which local interest is announced.
@@ -20,9 +20,9 @@ pub(super) struct Peer {
     pub(super) route: Arc<Connection>,
     /// The first so many keys are still to be announced, if there are so many.
     pub(super) unannounced: usize,
-    /// What is to be announced when the queue is shorter.
+    /// Keys to announce when the queue is shorter.
     pub(super) waiting: HashSet<Key>,
-    /// Bytes announced at once since more than [`ROOM`] waits.
+    /// Bytes announced immediately since more than [`QUEUE_SPACE`] is pending.
     pub(super) ahead: usize,
 }
 
@@ -35,13 +35,13 @@ impl Peer {
         let Some(mut appender) = self.route.append() else {
             return;
         };
-        let has_room = appender.pending() <= ROOM;
-        if has_room {
+        let has_space = appender.pending() <= QUEUE_SPACE;
+        if has_space {
             self.ahead = 0;
         } else if self.ahead + line.len() > AHEAD_MAX {
             drop(appender);
             self.waiting.insert(key.clone());
-            self.route.owe_interest();
+            self.route.note_pending_interest();
             return;
         } else {
             self.ahead += line.len();
@@ -62,7 +62,7 @@ pub(super) fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterat
     if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
         peer.waiting.extend(keys);
         if !peer.waiting.is_empty() {
-            route.owe_interest();
+            route.note_pending_interest();
         }
     }
 }

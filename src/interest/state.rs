@@ -1,4 +1,4 @@
-//! What an account counts of its local interest, under the lock.
+//! The counted local interest of an account, under the lock.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ pub(super) struct State {
     pub(super) is_counted: bool,
     /// The keys of `wanted` that are longer than [`LONG_KEY`].
     pub(super) long: HashSet<Key>,
-    /// To whom it is announced.
+    /// The peers it is announced to.
     pub(super) peers: Vec<Peer>,
-    /// What may be announced: what can be published to. `None` is everything.
+    /// Permissions for announcing: subjects that can be published to. `None` allows all.
     pub(super) limits: Option<Arc<Permissions>>,
-    /// The account is defined no more: the broker itself wants nothing in it.
+    /// The account is defined no more: the broker itself has no interest in it.
     pub(super) has_left: bool,
 }
 
 impl State {
-    /// Who wants a key, to be changed; a new key is not wanted.
+    /// The mutable entry of a key; a new key has no interest.
     pub(super) fn wanted_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
         let (key, wanted) = self.wanted.get_mut(key);
         if key.len() > LONG_KEY && wanted.is_nothing() {
@@ -43,7 +43,7 @@ impl State {
         (key, wanted)
     }
 
-    /// Counts some of those that are still to be counted, if there are. Returns
+    /// Counts some of the uncounted subscriptions, if there are any. Returns
     /// whether there were.
     pub(super) fn count_more(&mut self) -> bool {
         if self.is_counted {
@@ -51,7 +51,8 @@ impl State {
         }
         let from = self.uncounted.len().saturating_sub(COUNTED_AT_ONCE);
         for subscription in self.uncounted.split_off(from) {
-            // Who ends is marked before it is counted out, which waits for the lock.
+            // A subscription that ends is first marked and then subtracted, which waits for
+            // the lock.
             if !subscription.is_closed() && !subscription.set_counted(true) {
                 self.wanted_mut(&key(&subscription)).1.subscriptions += 1;
             }
@@ -63,7 +64,7 @@ impl State {
         true
     }
 
-    /// Forgets a key that nobody wants any more; whether that is so.
+    /// Removes a key without interest; returns whether it did.
     pub(super) fn drop_unwanted(&mut self, key: &Key) -> bool {
         let is_unwanted = self.wanted.get(key).is_some_and(|it| it.is_nothing());
         if is_unwanted {

@@ -16,12 +16,12 @@ const KEYS_MIN: usize = 1024;
 
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
-/// Who wants a key.
+/// The interest in a key, by its origin.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Wanted {
     /// Subscriptions here.
     pub(super) subscriptions: u32,
-    /// The broker itself wants it, whatever subscriptions come and go.
+    /// Permanent interest of the broker itself, independent of subscriptions.
     pub(super) for_good: bool,
 }
 
@@ -31,9 +31,9 @@ impl Wanted {
     }
 }
 
-/// What is wanted. A new key stands at the end; the last one takes the place of one
-/// that is removed. So who goes from the end to the beginning misses none but those
-/// that came since.
+/// All keys with their interest. A new key is appended at the end; the last one is moved to
+/// the place of one that is removed. So iteration from the end to the beginning misses only
+/// keys that were added meanwhile.
 #[derive(Default)]
 pub(super) struct Wants {
     list: Vec<(Key, Wanted)>,
@@ -63,7 +63,7 @@ impl Wants {
         self.list.get(self.place(key)?).map(|(key, _)| key.clone())
     }
 
-    /// What stands at a place.
+    /// The entry at a place.
     pub(super) fn at(&self, place: usize) -> Option<&(Key, Wanted)> {
         self.list.get(place)
     }
@@ -72,7 +72,7 @@ impl Wants {
         self.list.get(self.place(key)?).map(|(_, wanted)| wanted)
     }
 
-    /// Who wants a key, to be changed; a new key is not wanted.
+    /// The mutable entry of a key; a new key has no interest.
     pub(super) fn get_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
         let place = self.place(key).unwrap_or_else(|| {
             let place = self.list.len();
@@ -102,7 +102,7 @@ impl Wants {
         {
             *known = place;
         }
-        // Memory of keys that have left is given back.
+        // Memory of removed keys is freed.
         if list.capacity() > KEYS_MIN && len < list.capacity() / 8 {
             list.shrink_to(len * 2);
             self.places
@@ -129,8 +129,8 @@ fn hash(key: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Whoever goes from the end to the beginning sees every key that was there all
-    /// the time, whatever comes and goes meanwhile.
+    /// Iteration from the end to the beginning visits every key that exists all the time,
+    /// whatever is added and removed meanwhile.
     #[test]
     fn going_through_in_parts_misses_nothing_that_stays() {
         let mut random = fastrand::Rng::with_seed(1);

@@ -32,7 +32,7 @@ impl CpuMeter {
         }))
     }
 
-    /// Takes a sample; due once each [`SAMPLE_INTERVAL`].
+    /// Takes a sample; to be called once per [`SAMPLE_INTERVAL`].
     pub(super) fn sample(&self) {
         let mut samples = self.0.lock();
         samples.older = samples.newer;

@@ -1,24 +1,22 @@
 //! Port 8222: the broker's state over HTTP, for people, tools and tests.
 //!
-//! `main` makes a [`Monitor`] and calls [`serve`] once the sockets are open.
-//! Monitoring has a thread and a runtime of its own, so that a request never takes
-//! the time of a thread that serves clients, and a second thread for answers that
-//! may take long, so that `/healthz` is answered meanwhile. It reads counters and
-//! registries and holds their locks briefly.
+//! `main` makes a [`Monitor`] and calls [`serve`] once the sockets are open. Monitoring has
+//! a thread and a runtime of its own, so that a request never uses the time of a thread
+//! that serves clients, and a second thread for long answers, so that `/healthz` is
+//! answered meanwhile. It reads counters and registries and holds their locks briefly.
 //!
-//! [`endpoints`] makes the values that are answered, one file per endpoint, with the
-//! types of the crate `monitor-client`; [`http`] serves them and decides who may
-//! ask; [`metrics`] and [`dashboard`] are forms of the same values. The module
-//! `system` answers requests of the system account with them. A Unix socket serves
-//! the same, and only there `endpoints::control` takes requests that change
-//! something.
+//! [`endpoints`] computes the answers, one file per endpoint, with the types of the crate
+//! `monitor-client`; [`http`] serves them and decides which requests are permitted;
+//! [`metrics`] and [`dashboard`] are other forms of the same values. The module `system`
+//! answers requests of the system account with them. A Unix socket serves the same, and
+//! only there `endpoints::control` accepts requests that change something.
 //!
 //! Paths, parameters, names and error texts are those of nats-server, with
 //! these differences, which are deliberate:
 //!
 //! * No `Access-Control-Allow-Origin: *`: it would let any page on the web
 //!   read the port through an operator's browser.
-//! * Only GET and HEAD are answered, apart from [`control`]; nats-server takes
+//! * Only GET and HEAD are answered, apart from `endpoints::control`; nats-server accepts
 //!   any method.
 //! * A page of `/connz` or `/subsz` has an upper limit, and `limit` in the
 //!   answer is the one used; subscriptions listed in one answer have one too.
@@ -78,7 +76,7 @@ struct Settings {
     cores: usize,
 }
 
-/// What the endpoints make their answers from.
+/// The data for the endpoints' answers.
 pub struct Monitor {
     server: Arc<Server>,
     diagnosis: Arc<Diagnosis>,

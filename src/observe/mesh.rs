@@ -20,7 +20,7 @@ use crate::{
 const STALE_AFTER: u32 = 4;
 
 /// Most brokers that are reported because members see them and this one does not.
-const STRANGERS_MAX: usize = 64;
+const UNKNOWN_MAX: usize = 64;
 
 /// Most pairs of members that are reported because one does not see the other.
 const GAPS_MAX: usize = 256;
@@ -40,19 +40,19 @@ pub(in crate::observe) struct Mesh {
 
 /// One route.
 pub(in crate::observe) struct RouteNow {
-    /// Id of the member behind it.
+    /// Id of its member.
     pub(in crate::observe) id: String,
     pub(in crate::observe) cid: u64,
     pub(in crate::observe) rtt: Option<Duration>,
     pub(in crate::observe) backlog: Backlog,
-    /// What it wants in accounts that this broker has not.
+    /// Its interest in accounts that this broker does not have.
     pub(in crate::observe) unknown: UnknownInterest,
-    /// Times that something it wants was not kept because its table was full.
+    /// Times that part of its interest was not kept because its table was full.
     pub(in crate::observe) dropped_for_memory: usize,
-    /// Bytes of the longest control line that it takes.
+    /// Bytes of the longest control line that it accepts.
     pub(in crate::observe) line_max: usize,
     /// Subjects and queue groups that were not announced to it, as they are too long.
-    pub(in crate::observe) untold: usize,
+    pub(in crate::observe) unannounced: usize,
     /// Messages that it did not get, as they had too long control lines.
     pub(in crate::observe) too_long: u64,
 }
@@ -71,7 +71,7 @@ impl Mesh {
     pub(in crate::observe) fn of(cluster: &Cluster) -> Self {
         let routes = cluster.routes();
         let accounts = cluster.broker.accounts.all();
-        let untold = |route: &Route| {
+        let unannounced = |route: &Route| {
             let interests = accounts.iter().map(|account| &account.interest);
             interests
                 .map(|interest| interest.too_long_for(&route.connection))
@@ -92,7 +92,7 @@ impl Mesh {
                     unknown: route.interest.in_unknown_accounts(),
                     dropped_for_memory: route.interest.dropped_for_memory(),
                     line_max: route.connection.line_max(),
-                    untold: untold(route),
+                    unannounced: unannounced(route),
                     too_long: {
                         let loss = route.connection.traffic().loss;
                         loss.of(LossReason::TooLong).msgs
@@ -147,7 +147,7 @@ impl Mesh {
                 member.view.as_ref().is_some_and(fresh)
             })
             .collect();
-        // Each member's list is gone through once, however many pairs there are.
+        // Each member's list is read once, however many pairs there are.
         let seen: HashMap<&str, HashSet<&str>> = judged
             .iter()
             .map(|member| (&*member.id, seen_ids(member)))
@@ -189,12 +189,12 @@ impl Mesh {
 
     /// Names of brokers that members have routes to, and this one knows nothing
     /// of, each with a member that does.
-    pub(in crate::observe) fn strangers(&self) -> Vec<(&str, &str)> {
+    pub(in crate::observe) fn unknown_members(&self) -> Vec<(&str, &str)> {
         let known = &self.snapshot.members;
         let ids: HashSet<&str> = known.iter().map(|known| &*known.id).collect();
         let names: HashSet<&str> = known.iter().map(|known| &*known.name).collect();
         let mut found = HashSet::new();
-        let mut strangers: Vec<(&str, &str)> = Vec::new();
+        let mut unknown: Vec<(&str, &str)> = Vec::new();
         for member in self.present() {
             let sights = member.view.iter().flat_map(|view| &view.routes);
             for sight in sights {
@@ -205,12 +205,12 @@ impl Mesh {
                 let is_known = sight.id == self.id
                     || ids.contains(&*sight.id)
                     || (!sight.name.is_empty() && names.contains(&*sight.name));
-                if !is_known && strangers.len() < STRANGERS_MAX && found.insert(name) {
-                    strangers.push((name, &member.name));
+                if !is_known && unknown.len() < UNKNOWN_MAX && found.insert(name) {
+                    unknown.push((name, &member.name));
                 }
             }
         }
-        strangers
+        unknown
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
 
     const EVERY: Duration = Duration::from_secs(5);
 
-    fn member(id: &str, told_at: u64, sees: &[&str]) -> Member {
+    fn member(id: &str, reported_at: u64, sees: &[&str]) -> Member {
         let sees = sees.iter().map(|id| PeerRoute {
             id: (*id).into(),
             name: String::new(),
@@ -257,7 +257,7 @@ mod tests {
             leaving: false,
             requested_at: None,
             view: Some(PeerView {
-                at: MonotonicMillis(told_at),
+                at: MonotonicMillis(reported_at),
                 took: Duration::ZERO,
                 routes: sees.collect(),
             }),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_see_whom_is_found_once() {
+    fn each_missing_route_is_found_once() {
         let healthy = mesh(vec![
             member("B", 0, &["A", "C"]),
             member("C", 0, &["A", "B"]),
@@ -328,12 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_who_only_others_see() {
+    fn unknown_members_are_seen_by_others_only() {
         let mesh = mesh(vec![
             member("B", 0, &["A", "C", "D"]),
             member("C", 0, &["A", "B", "D"]),
         ]);
-        assert_eq!(mesh.strangers(), [("D", "b")]);
+        assert_eq!(mesh.unknown_members(), [("D", "b")]);
         assert_eq!(mesh.seen_by("D", "").len(), 2);
     }
 }

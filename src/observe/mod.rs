@@ -1,10 +1,10 @@
-//! The observer: one thread that takes one sample of the whole broker about once a
-//! second, so that nothing has to be recorded on the way of a message.
+//! The observer: one thread that samples the whole broker about once a second, so that
+//! nothing has to be recorded per message.
 //!
 //! `main` calls [`start`] once. A [`sample`] holds plain values of one moment. The
-//! [`recorder`] (who is slow, who carries the load) and the [`diagnosis`] (what is
-//! wrong) are functions of samples and of what they remember of earlier ones; what
-//! has to be *done* regularly is not here but in `server::housekeeping`.
+//! [`recorder`] (slow readers, largest loads) and the [`diagnosis`] (what is wrong) are
+//! functions of samples and of what they keep of earlier ones; regular *work* is not here
+//! but in `server::housekeeping`.
 //!
 //! Two things are finer than a sample, and both are cheap: readers that are behind
 //! are watched every [`TICK`], since a queue can fill up and be cut within a second,
@@ -78,7 +78,7 @@ struct Observer {
     probes: Every,
     copies: Every,
     samples: Every,
-    /// When the recorder takes a sample: not each one, if they are more frequent.
+    /// When the recorder evaluates a sample: not each one, if they are more frequent.
     records: Every,
     /// When the diagnosis judges one: not each, if it is to be less frequent.
     judgements: Every,

@@ -1,5 +1,5 @@
-//! The flight recorder: incidents of readers that fall behind, and who carries the
-//! load. What is found goes to `telemetry`.
+//! The flight recorder: incidents of readers that fall behind, and the largest loads. Its
+//! results are stored in `telemetry`.
 
 use std::sync::{Arc, Weak};
 
@@ -10,7 +10,7 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// Readers that are watched with every tick; those beyond with every sample.
+/// Readers that are watched with every tick; further ones with every sample.
 const WATCHED_MAX: usize = 1024;
 
 pub(super) struct Recorder {
@@ -57,7 +57,7 @@ impl Recorder {
         ongoing.sort_unstable();
         self.watched.clear();
         for reader in readers {
-            incident::look_at(telemetry, registry, &reader, now);
+            incident::inspect(telemetry, registry, &reader, now);
             let goes_on = ongoing.binary_search(&reader.cid).is_ok();
             if (goes_on || incident::is_behind(&reader)) && self.watched.len() < WATCHED_MAX {
                 self.watched.push(Arc::downgrade(&reader));

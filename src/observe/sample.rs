@@ -34,11 +34,11 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) connections: usize,
     /// Bytes in all outbound queues.
     pub(in crate::observe) pending: usize,
-    /// What these queues take.
+    /// Memory of these queues.
     pub(in crate::observe) queued: usize,
-    /// What of them other queues may hold too.
+    /// The part of it that other queues may share.
     pub(in crate::observe) shared: usize,
-    /// Bytes of what the connections' peers said of themselves.
+    /// Bytes of the texts that the connections' peers stated about themselves.
     pub(in crate::observe) texts: usize,
     /// Bytes of the connections' tables of subscriptions.
     pub(in crate::observe) subscription_tables: usize,
@@ -58,18 +58,18 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) waited_for: Vec<Holder>,
     /// Connections whose sockets took no more.
     pub(in crate::observe) blocked: Vec<Arc<Connection>>,
-    /// What connections moved since the sample before.
+    /// Traffic of connections since the previous sample.
     pub(in crate::observe) moved: Vec<MovedConnection>,
     /// How late a task last got to run.
     pub(in crate::observe) scheduling_delay: Duration,
     pub(in crate::observe) troubles: FailureCounts,
-    /// The other brokers; nobody without a cluster.
+    /// The other brokers; empty without a cluster.
     pub(in crate::observe) mesh: Mesh,
-    /// The memory of the process; `None` if the system does not say.
+    /// The memory of the process; `None` if the system does not report it.
     pub(in crate::observe) process: Option<process::Memory>,
-    /// What the allocator said last of its part.
+    /// The allocator's last report of its share.
     pub(in crate::observe) allocated: Allocated,
-    /// Open file descriptors; `None` if the system does not say.
+    /// Open file descriptors; `None` if the system does not report it.
     pub(in crate::observe) files: Option<u64>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Bytes of a payload above which several targets share it instead of copying.
 pub const SHARED_LEN: usize = 4 * 1024;
 
-/// What the log says of a payload without its CRLF.
+/// The log text for a payload without its CRLF.
 pub const UNENDED: &str = "a payload does not end where its size says";
 
 /// Messages of a subject batch from which on it is checked how much each of them
@@ -24,7 +24,7 @@ const CHECKED_LEN: usize = 2;
 
 /// A peer that sends messages.
 pub trait Messages: Peer {
-    /// Where in the batch stands what the messages of a subject batch have in common.
+    /// Where the common part of a subject batch's messages is in the batch.
     type Target: Copy;
 
     /// Whether a peer that sends messages needs no pings.
@@ -46,12 +46,12 @@ pub trait Messages: Peer {
         at: &mut usize,
     ) -> Result<bool, End>;
 
-    /// How many messages to a target one turn has time for; `None` if nobody gets
-    /// them. `bytes` is the batch.
+    /// How many messages to a target one turn has time for; `None` if they have no
+    /// receivers. `bytes` is the batch.
     fn len_max(&mut self, target: Self::Target, bytes: &[u8]) -> Option<usize>;
 
-    /// Delivers the messages gathered in the thread's buffers; with `flush` each
-    /// connection that gets some is written to at once.
+    /// Delivers the messages gathered in the thread's buffers; with `flush` each connection
+    /// that receives some is written to immediately.
     fn deliver_gathered(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -171,8 +171,8 @@ pub fn handle_batch<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, byte
         }
     }
     let held = peer.link().held;
-    // What came before an error is still delivered. Of a large batch each target is
-    // written to at once, while its bytes are still in the cache.
+    // Messages before an error are still delivered. Targets of a large batch are written to
+    // immediately, while its bytes are still in the cache.
     if let Some(target) = gathered.target.take() {
         peer.deliver_gathered(buffers, target, bytes, bytes.len() > SMALL_BATCH_LEN);
     }
@@ -191,7 +191,7 @@ pub fn handle_large<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, larg
     buffers.read_at = MonotonicMicros::now();
     peer.begin_batch(buffers);
     let result = peer.deliver_large(buffers, large);
-    // It may have reached nobody, which is counted behind it.
+    // After the delivery, which also counts messages without receivers.
     peer.connection().note_moved();
     // Nothing of it is left; whether more is read is up to the thread's buffers.
     peer.set_held(Held::No);

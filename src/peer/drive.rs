@@ -1,5 +1,5 @@
-//! The loop that drives a connection: its own task waits, reads, writes, and keeps
-//! time until the connection is to end or another state of the session takes over.
+//! The loop that drives a connection: its own task waits, reads, writes, and handles timers
+//! until the connection ends or another state of the session takes over.
 
 use tokio::net::TcpStream;
 use tracing::warn;
@@ -24,7 +24,7 @@ pub enum Driven {
     Over,
 }
 
-/// What one turn of reading left behind.
+/// The result of one turn of reading.
 #[derive(Default)]
 pub struct Turn {
     /// Connections with long queues.
@@ -42,7 +42,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
     let timer = tokio::time::sleep_until(deadline);
     tokio::pin!(timer);
     timer.as_mut().reset(deadline);
-    // What came with the end of a handshake is not announced by the socket.
+    // Bytes received together with the end of a handshake are not reported by the socket.
     let mut unread = connection.tls().is_some() || peer.link().is_held();
     if peer.awaits_decision() {
         Box::pin(finish_turns(peer, Turn::default())).await;
@@ -73,12 +73,12 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
             Wake::Writable => with_buffers(|buffers| {
                 connection.flush_blocked(buffers);
                 // A socket that is always full must not keep interest back.
-                if connection.owes_interest() {
-                    peer.write_owed(buffers);
+                if connection.has_pending_interest() {
+                    peer.write_pending(buffers);
                 }
             }),
-            Wake::Owing => {
-                with_buffers(|buffers| peer.write_owed(buffers));
+            Wake::InterestPending => {
+                with_buffers(|buffers| peer.write_pending(buffers));
                 give_way().await;
             }
             Wake::Readable => {
@@ -99,7 +99,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
                 peer.act_on_news();
             }
         }
-        // What is held for the turns of others continues as if it were read then.
+        // Input held back for other sessions' turns continues as if it were read then.
         unread |= peer.link().is_held();
         let deadline = next_deadline(peer);
         if timer.deadline() != deadline {
@@ -130,7 +130,7 @@ async fn finish_turns<P: Peer>(peer: &mut P, mut turn: Turn) {
             return;
         }
         if peer.is_out_of_date(Wake::Readable) {
-            // Nothing continues by settings that are no longer in force.
+            // Nothing continues with settings that are no longer in force.
             with_buffers(|buffers| peer.keep_up_to_date(buffers));
         } else {
             turn = take_turn(peer, resume_turn);

@@ -1,4 +1,4 @@
-//! Why a connection ends, what its peer is told, and what the log says.
+//! Why a connection ends: the error sent to the peer, and the text in the log.
 
 use crate::{
     connection::CloseReason,
@@ -15,7 +15,7 @@ const QUOTED_MAX: usize = 32;
 /// Letters of what may be a verb, of this protocol or another one.
 const VERB_MAX: usize = 16;
 
-/// What a TLS handshake begins with: a record, and its version.
+/// The first bytes of a TLS handshake: a record, and its version.
 const TLS_BEGIN: [u8; 2] = [22, 3];
 
 /// Why a connection must end.
@@ -23,7 +23,7 @@ const TLS_BEGIN: [u8; 2] = [22, 3];
 pub struct End {
     /// The reason that monitoring shows.
     pub reason: CloseReason,
-    /// What the peer is told by `-ERR`; `None` closes without a word.
+    /// The text of the `-ERR` sent to the peer; `None` closes without one.
     pub error: Option<String>,
     /// For the log.
     pub detail: String,
@@ -34,7 +34,7 @@ pub struct End {
 }
 
 impl End {
-    /// The peer is told nothing.
+    /// The peer gets no `-ERR`.
     pub fn without_error(reason: CloseReason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -45,7 +45,7 @@ impl End {
         }
     }
 
-    /// The peer is told this, and the log says the same.
+    /// The `-ERR` to the peer and the log have the same text.
     pub fn with_error(reason: CloseReason, error: impl ToString) -> Self {
         let error = error.to_string();
         Self {
@@ -54,12 +54,12 @@ impl End {
         }
     }
 
-    /// What came breaks the protocol's rules; the peer is told nothing.
+    /// The input violates the protocol; the peer gets no `-ERR`.
     pub fn violation(detail: impl Into<String>) -> Self {
         Self::without_error(CloseReason::ProtocolViolation, detail)
     }
 
-    /// What came is not the protocol, and the peer is told.
+    /// The input is not the protocol, and the peer gets an `-ERR`.
     pub fn unknown_operation(detail: impl Into<String>) -> Self {
         let (reason, error) = (
             CloseReason::ProtocolViolation,
@@ -93,7 +93,7 @@ impl End {
         }
     }
 
-    /// The `-ERR` line, if the peer is told anything.
+    /// The `-ERR` line, if one is sent.
     pub fn error_line(&self) -> Option<Vec<u8>> {
         let error = self.error.as_ref()?;
         Some(error_line(error))
@@ -131,7 +131,7 @@ impl End {
     }
 }
 
-/// Whether a word says nothing but what its sender wants.
+/// Whether a word is arbitrary text of its sender and not an operation.
 fn can_be_verb(word: &[u8]) -> bool {
     let is_short = word.len() <= VERB_MAX;
     is_short && word.iter().all(u8::is_ascii_alphabetic) || matches!(word, b"+OK" | b"-ERR")

@@ -15,16 +15,16 @@ use crate::{
 
 /// A state of a session in which its connection can end.
 pub trait Ends: Sized {
-    /// What is left of the session when nobody finds its connection any more.
+    /// The part of the session that remains after its connection is out of all registries.
     type Left: Send;
 
-    /// What all peers share.
+    /// Data shared by all peers.
     fn broker(&self) -> &Arc<Broker>;
 
     /// How long the socket may accept nothing while something waits for it.
     fn write_deadline(&self) -> Duration;
 
-    /// Takes the connection out of all that others find it by.
+    /// Removes the connection from everything through which others find it.
     fn leave(self) -> impl Future<Output = Self::Left> + Send;
 
     /// The connection has ended, and what is counted of it is final: it no longer
@@ -54,7 +54,8 @@ pub async fn finish<E: Ends>(
         }
         telemetry.loads.forget(connection.cid);
     }
-    // Before it counts as closed: whoever sees that finds the reason in the log.
+    // Log before the connection counts as closed, so that an observer of that count finds
+    // the reason in the log.
     if reason.is_slow_consumer() {
         log_slow_consumer(connection, reason, write_deadline, incident.as_deref());
     }
@@ -62,7 +63,7 @@ pub async fn finish<E: Ends>(
     reason
 }
 
-/// Logs that a slow consumer was cut and why, in the words that log watchers know.
+/// Logs that a slow consumer was cut and why, in the words that log watchers match.
 fn log_slow_consumer(
     connection: &Connection,
     reason: CloseReason,
@@ -76,7 +77,7 @@ fn log_slow_consumer(
              {} total bytes.",
             connection.outbound().traffic().loss.dropped().bytes
         ),
-        // Logged by whoever made room.
+        // Logged by the code that freed the memory.
         CloseReason::SlowConsumerMemory => {}
         _ => info!(
             "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",

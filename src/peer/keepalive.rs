@@ -19,11 +19,11 @@ pub struct Keepalive {
     unanswered: u32,
     ping_sent: Option<Instant>,
     measured: Option<Instant>,
-    /// Whether the peer said something since the last look.
+    /// Whether the peer sent something since the last check.
     busy: bool,
 }
 
-/// What is to be done when the time has come.
+/// The action when the timer expires.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Due {
     /// Nothing yet.
@@ -60,9 +60,8 @@ impl Keepalive {
         self.ping_max
     }
 
-    /// The peer is logged in: the first ping comes at the latest after
-    /// `first_max`. Jitter keeps many that came together from answering
-    /// together.
+    /// Starts pinging after the login: the first ping is sent after at most `first_max`.
+    /// Jitter keeps many clients that connected together from answering together.
     pub fn connected(&mut self, first_max: Duration) {
         let delay = self.interval.min(first_max);
         self.next = Instant::now() + delay + delay.mul_f64(fastrand::f64() * 0.2);
@@ -82,12 +81,12 @@ impl Keepalive {
         Some(now - sent)
     }
 
-    /// When to look again.
+    /// When to check again.
     pub fn next(&self) -> Instant {
         self.next
     }
 
-    /// What is due at `now`.
+    /// The action due at `now`.
     pub fn due(&mut self, now: Instant) -> Due {
         if now < self.next {
             return Due::Nothing;

@@ -4,12 +4,12 @@
 //! happens then ([`finish`]), and closing peers whose certificate is no longer
 //! accepted ([`certificates`]).
 //!
-//! `client` and `route` use it. Each state of their sessions implements [`Peer`]: what
-//! this kind says and does in this state. A state whose peer sends messages implements
-//! [`batch::Messages`] as well. Everything is generic and statically dispatched.
-//! A new kind of peer brings a variant of `Kind`, its states with these traits, and a
-//! place that accepts or dials its connections. A new transport is not seen here: it
-//! lies below `connection::reading` and the outbound queue.
+//! `client` and `route` use it. Each state of their sessions implements [`Peer`]: the
+//! behaviour of this kind of peer in this state. A state whose peer sends messages
+//! implements [`batch::Messages`] as well. Everything is generic and statically dispatched.
+//! A new kind of peer needs a variant of `Kind`, its states with these traits, and code
+//! that accepts or dials its connections. A new transport is invisible here: it is below
+//! `connection::reading` and the outbound queue.
 
 pub mod batch;
 pub mod certificates;
@@ -34,11 +34,11 @@ use crate::{
     peer::keepalive::Keepalive,
 };
 
-/// What the session of every kind of peer has.
+/// Data of the session of every kind of peer.
 pub struct Link {
     /// Its pings.
     pub keepalive: Keepalive,
-    /// What was read and is not handled yet.
+    /// Input that is not handled yet.
     pub input: Input,
     /// Whether the rest of the last batch waits.
     pub held: Held,
@@ -74,7 +74,7 @@ pub enum Held {
 
 /// One state of one kind of peer, driven by [`drive`].
 pub trait Peer: Reader + Ends + Send {
-    /// What all sessions have.
+    /// Data of all sessions.
     fn link(&self) -> &Link;
 
     /// The same, to be changed.
@@ -96,8 +96,8 @@ pub trait Peer: Reader + Ends + Send {
     fn act_on_news(&mut self) {}
 
     /// Writes interest that the peer was not sent yet. Only routes have any.
-    fn write_owed(&mut self, _: &mut ThreadBuffers) {
-        self.connection().begin_telling();
+    fn write_pending(&mut self, _: &mut ThreadBuffers) {
+        self.connection().begin_announcing();
     }
 
     /// Whether a decision is awaited before anything else is read.
@@ -145,6 +145,6 @@ pub trait Peer: Reader + Ends + Send {
     /// A ping is about to be sent.
     fn before_ping(&mut self) {}
 
-    /// Ends the connection and tells the peer why.
+    /// Ends the connection and sends the peer the reason.
     fn end(&mut self, buffers: &mut ThreadBuffers, end: End);
 }

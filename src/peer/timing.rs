@@ -1,4 +1,4 @@
-//! What a connection does by the clock: it pings, ends a peer that answers no pings,
+//! Timers of a connection: it pings, ends a peer that answers no pings,
 //! and cuts one whose socket accepts nothing until the write deadline.
 
 use std::time::Duration;

@@ -99,7 +99,7 @@ async fn introduce(
     if !cluster.secure_accepted(connection, stream).await {
         return None;
     }
-    place.heard();
+    place.mark_active();
     let handshake = Handshake::new(cluster, connection, stream).with_place(place);
     Some(handshake.accept().await)
 }

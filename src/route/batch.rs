@@ -1,10 +1,10 @@
-//! Reading a route: a batch of bytes becomes operations; messages to one
-//! subject, one behind the other, are delivered as one subject batch.
+//! Reading a route: a batch of bytes becomes operations; consecutive messages to one
+//! subject are delivered as one subject batch.
 //!
-//! What came from a peer goes to the subscribers here: of queue groups to one
-//! member of each that the peer named. Where such a group has no member here any
-//! more, which the peer could not know yet, it goes to a member elsewhere; nothing
-//! else goes on.
+//! Messages from a peer are delivered to local subscribers: of each queue group that the
+//! peer named, to one member. Where such a group has no local member any more, which the
+//! peer could not know yet, its messages are forwarded to a member elsewhere; nothing else
+//! is forwarded.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::{
     connection::{
         CloseReason,
         buffers::{TURN_COST_MAX, ThreadBuffers},
-        payload::{NoRoom, Origin, Payload},
+        payload::{Origin, OutOfMemory, Payload},
         reading::Large,
     },
     delivery::SubjectBatch,
@@ -41,7 +41,7 @@ const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// to be shown with; the message itself goes to the consumer's inbox.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
-/// Where in the batch stands what all messages of a subject batch have in common.
+/// Where the common part of a subject batch's messages is in the batch.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
     account: (usize, usize),
@@ -137,7 +137,7 @@ impl Messages for Session {
 }
 
 impl Session {
-    /// Takes a message into the subject batch, or delivers it by itself.
+    /// Adds a message to the subject batch, or delivers it by itself.
     fn handle_message(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -158,11 +158,11 @@ impl Session {
                 self.link
                     .input
                     .begin_large(rest, message.line_len, whole_len, Origin::Peer);
-            let no_room = |NoRoom| {
+            let out_of_memory = |OutOfMemory| {
                 let detail = format!("no room for {whole_len} bytes");
                 End::without_error(CloseReason::NoRoomForPayload, detail)
             };
-            if begun.map_err(no_room)? {
+            if begun.map_err(out_of_memory)? {
                 gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
@@ -256,7 +256,7 @@ impl Session {
         if reply == message.reply || queues.is_empty() {
             self.deliver(buffers, account, wanted, queues, (&batch, &batch), false);
         } else {
-            // What is to be shown with it is shown where it is delivered.
+            // Its other details are shown where it is delivered.
             let mut source = Vec::new();
             let reply = message.reply;
             let one = [Message::compose_as_it_came(
@@ -283,8 +283,8 @@ impl Session {
         buffers.scratch = source;
     }
 
-    /// Takes a subject batch to the subscribers of `wanted` in an account. What is left for
-    /// others goes on as it came.
+    /// Delivers a subject batch to the subscribers of `wanted` in an account. What is left
+    /// for others is forwarded unchanged.
     fn deliver(
         &mut self,
         buffers: &mut ThreadBuffers,
@@ -303,7 +303,7 @@ impl Session {
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         let received = &space.account.over_routes.received;
         received.add(batch.messages.len() as u64, bytes.sum());
-        // Who asks on a peer asks this broker too.
+        // A request received by a peer is also a request to this broker.
         if space.account.is_system && batch.subject.starts_with(b"$SYS.REQ.") {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
@@ -331,7 +331,7 @@ impl Session {
             queues,
             flush,
         );
-        // First the peers are told who has left.
+        // Announce first to the peers which subscriptions have ended.
         self.cluster.broker.accounts.drop_expired(buffers);
         if !left.is_empty() {
             let except = (!self.accepts_own_messages).then_some(&self.route.connection);
@@ -369,8 +369,8 @@ impl Session {
     }
 }
 
-/// Takes a message that differs from the subject batch's first one in its payload alone,
-/// and the bytes it takes; `None`: it is to be parsed.
+/// Accepts a message that differs from the subject batch's first one in its payload alone,
+/// and returns its length; `None`: it has to be parsed.
 #[inline]
 fn take_repeated(
     gathered: &mut Gathered<Target>,
@@ -420,7 +420,7 @@ fn shown_subject<'a>(message: &RouteMessage<'a>) -> Option<(&'a [u8], &'a [u8])>
     (!subject.is_empty()).then_some((subject, reply))
 }
 
-/// Where a part of `whole` stands in it.
+/// Position of `part` within `whole`.
 fn place_of(part: &[u8], whole: &[u8]) -> (usize, usize) {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     (start, start + part.len())

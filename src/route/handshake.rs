@@ -355,7 +355,7 @@ impl<'a> Handshake<'a> {
         })?;
         self.has_received = true;
         if let Some(place) = &self.place {
-            place.heard();
+            place.mark_active();
         }
         Ok(())
     }

@@ -1,23 +1,22 @@
 //! Routes: the connections to the other brokers of the cluster, a full mesh of
 //! midges and nats-servers.
 //!
-//! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
-//! brokers be dialled ([`dial`]). On a new connection both sides introduce
-//! themselves ([`handshake`]), and of two that were made at the same moment one is
-//! chosen ([`tie_break`]) and [`register`]ed; then a [`session`] reads what the other wants
-//! ([`interest`]) and delivers its messages to the subscribers here, and to another
-//! route only what a member of a queue group should have had that is here no more.
-//! What ends a route again and again in the same way is kept in
-//! [`failing`]; one whose peer is to tell everything again is ended by
-//! [`incomplete_interest`]. News of other brokers spread by [`gossip`], and those that were
-//! only heard of are dialled by [`discovered`]; the addresses for clients are put
-//! together in [`client_urls`]. How many connections an account has at the others
-//! is known by [`connection_counts`]. Who ought to be there and what each member sees is on
-//! the [`membership`], for the diagnosis.
+//! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured brokers be
+//! dialled ([`dial`]). On a new connection both sides introduce themselves ([`handshake`]),
+//! and of two that were made at the same moment one is chosen ([`tie_break`]) and
+//! [`register`]ed; then a [`session`] reads the peer's interest ([`interest`]) and delivers
+//! its messages to local subscribers; it forwards to another route only messages for a
+//! queue group whose last local member has left. Recurring reasons for the end of a route
+//! are kept in [`failing`]; a route whose peer has to announce its interest again is ended
+//! by [`incomplete_interest`]. News of other brokers spread by [`gossip`], and brokers
+//! known only from it are dialled by [`discovered`]; the addresses for clients are
+//! collected in [`client_urls`]. The number of an account's connections at the other
+//! members is in [`connection_counts`]. The expected members and what each member sees are
+//! in the [`membership`], for the diagnosis.
 //!
-//! What goes the other way needs no task here: the accounts tell the routes of
-//! their subscriptions (`interest`), and publishers put messages
-//! into the routes' queues (`delivery::remote`).
+//! The other direction needs no task here: the accounts announce their subscriptions to the
+//! routes (`interest`), and publishers put messages into the routes' queues
+//! (`delivery::remote`).
 
 mod accept;
 mod batch;
@@ -73,7 +72,7 @@ use session::Session;
 
 /// How a connection between brokers ended.
 pub(super) enum Ended {
-    /// The route stood and was lost.
+    /// The route was established and then lost.
     Lost {
         /// Why.
         reason: CloseReason,
@@ -84,17 +83,17 @@ pub(super) enum Ended {
     Duplicate(String),
     /// The other side is this very broker.
     Ourselves,
-    /// It never came to a route, and why; the reason, if anybody was there.
+    /// It never became a route, and why; the reason, if a peer was connected.
     Failed(Option<CloseReason>, String),
 }
 
-/// Bytes that may wait for a broker that is not let in: CONNECT, INFO and some
+/// Bytes that may be pending for a broker before its login: CONNECT, INFO and some
 /// PONG.
 const PENDING_BEFORE_LOGIN: usize = 256 * 1024;
 
 impl Cluster {
-    /// The shared part of a new connection between brokers. Until it is a route,
-    /// what waits for it is its own matter.
+    /// The shared part of a new connection between brokers. Until it is a route, its
+    /// pending bytes are in no shared budget.
     fn connection(&self, stream: &Arc<TcpStream>, peer: std::net::SocketAddr) -> Arc<Connection> {
         if let Err(error) = stream.set_nodelay(true) {
             debug!("{peer} - TCP_NODELAY could not be set: {error}");
@@ -179,8 +178,8 @@ async fn serve(
     session.handle_news();
     gossip::announce(cluster, &route);
     client_urls::refresh(cluster);
-    // Other files may have come since the handshake looked at them; from here on,
-    // who brings them looks at this route.
+    // The certificate files may have been replaced since the handshake checked them; from
+    // here on, a reload of them checks this route.
     if let Some(tls) = cluster.tls() {
         close_if_untrusted(&cluster.broker, &tls, connection);
     }
@@ -192,9 +191,9 @@ async fn serve(
     }
 }
 
-/// What the broker behind a connection is called: the name that it gives itself, else
-/// the certname of its certificate if no other member shows that, else where it takes
-/// routes. Those stay when it is started anew; its id does not.
+/// The name of the broker behind a connection: the one it gives itself, else the certname
+/// of its certificate if no other member has that, else the address of its route port.
+/// Those survive a restart; its id does not.
 fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address: &str) -> String {
     if let Some(name) = info.configured_name() {
         return name.to_owned();

@@ -1,4 +1,4 @@
-//! A standing route: what the other broker says and what is done about it.
+//! An established route: operations of the other broker and how they are handled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
         buffers::ThreadBuffers,
         reading::{Input, Large, Reader},
     },
-    interest::ROOM,
+    interest::QUEUE_SPACE,
     peer::{End, Ends, Link, Peer, batch, keepalive::Keepalive},
     protocol::{
         PONG,
@@ -36,30 +36,30 @@ use crate::{
     telemetry::{MonotonicMillis, log_throttle::LogThrottle, slow::Incident},
 };
 
-/// The first ping comes at the latest after this.
+/// Longest delay of the first ping.
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// What a nats-server says that takes no line of this length.
+/// Part of the error that a nats-server sends when a line is too long for it.
 const LINE_TOO_LONG: &[u8] = b"maximum control line";
 
 /// Tokens of a remote subject, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
 
-/// Bytes of the longest name of an account that a peer may want something in.
+/// Bytes of the longest account name in a peer's interest.
 const ACCOUNT_NAME_MAX: usize = 4096;
 
-/// How long a peer may be owed news because its queue is long: a route that is busy
-/// all the time tells them all the same.
+/// Longest delay of interest changes because the queue is long: after it they are announced
+/// even on a route that is busy all the time.
 const OWED_MAX: Duration = Duration::from_millis(100);
 
-/// Brokers that a peer may tell of in one turn.
+/// News of brokers accepted from a peer in one turn.
 const NEWS_MAX: usize = 64;
 
-/// How often it is acted on that a peer exports other subjects: all that is wanted
-/// here is told anew then.
+/// Interval at which changes of a peer's exports are handled: all local interest is
+/// announced again then.
 const EXPORTS_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a peer told of brokers in one turn.
+/// News of brokers from a peer in one turn.
 #[derive(Default)]
 struct News {
     /// Of itself: the last one counts.
@@ -72,26 +72,25 @@ pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
     pub(super) link: Link,
-    /// Whether the peer takes messages back that it sent.
+    /// Whether the peer accepts messages back that it sent.
     pub(super) accepts_own_messages: bool,
-    /// The subject spaces that messages came for.
+    /// The subject spaces in which messages were received.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// A space remembers something that is to be forgotten at the end of the turn.
     pub(super) remembers_long: bool,
     /// INFO lines to be acted on when the batch is done.
     news: News,
-    /// Since when the peer is owed news for which there is no room.
-    owed_since: Option<MonotonicMillis>,
-    /// When the peer is to be told once more what is wanted here, as it exports other
-    /// subjects now.
-    tell_again_at: Option<Instant>,
-    /// When it was told so last.
+    /// Since when interest changes are pending for which the queue has no space.
+    pending_since: Option<MonotonicMillis>,
+    /// When to announce local interest again, as the peer now exports other subjects.
+    announce_again_at: Option<Instant>,
+    /// When that was last done.
     exports_handled: Option<Instant>,
-    /// Of what the peer does wrong.
+    /// Limits the log lines about errors of the peer.
     throttle: LogThrottle,
     /// Accounts that have too many connections in all of the cluster.
     pub(super) over_limit: OverLimit,
-    /// What of the peer's words, or the want of them, ends the route.
+    /// Which input of the peer, or the lack of it, ends the route.
     pub(super) fault: Option<String>,
 }
 
@@ -117,8 +116,8 @@ impl Session {
             spaces: HashMap::new(),
             remembers_long: false,
             news: News::default(),
-            owed_since: None,
-            tell_again_at: None,
+            pending_since: None,
+            announce_again_at: None,
             exports_handled: None,
             throttle: LogThrottle::default(),
             over_limit: OverLimit::new(),
@@ -126,14 +125,14 @@ impl Session {
         }
     }
 
-    /// Begins to tell the peer what is wanted here, and takes what it has said
-    /// since its introduction.
+    /// Begins to announce local interest to the peer, and handles what it has sent since
+    /// its introduction.
     pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
         for account in self.cluster.broker.accounts.all() {
             let interest = &account.interest;
             interest.attach(&self.route.connection, &account.sublist);
         }
-        self.tell_owed(buffers);
+        self.announce_pending(buffers);
         self.cluster.subscribe_answers(buffers);
         self.cluster.request_line_max(buffers, &self.route);
         self.cluster.begin_counting(buffers, &self.route);
@@ -141,29 +140,29 @@ impl Session {
         self.end_turn();
     }
 
-    /// Tells the peer the next part of what it is owed, if there is room. Once
-    /// it was told everything, messages may go to it: the subjects that they
-    /// name for answers are known there.
-    pub(super) fn tell_owed(&mut self, buffers: &mut ThreadBuffers) {
+    /// Announces the next part of the pending interest to the peer, if its queue has space.
+    /// Once all is announced, messages may be sent to it: it knows the subjects that they
+    /// name for replies.
+    pub(super) fn announce_pending(&mut self, buffers: &mut ThreadBuffers) {
         let connection = self.connection().clone();
-        connection.begin_telling();
-        if connection.outbound().backlog().pending > ROOM {
+        connection.begin_announcing();
+        if connection.outbound().backlog().pending > QUEUE_SPACE {
             connection.flush(buffers);
         }
         let backlog = connection.outbound().backlog();
-        let since = *self.owed_since.get_or_insert_with(MonotonicMillis::now);
+        let since = *self.pending_since.get_or_insert_with(MonotonicMillis::now);
         let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
-        if backlog.pending > ROOM && !is_due {
-            // Who writes now lets go soon, or the socket is full.
-            return connection.owe_interest();
+        if backlog.pending > QUEUE_SPACE && !is_due {
+            // The current writer finishes soon, or the socket is full.
+            return connection.note_pending_interest();
         }
-        self.owed_since = None;
+        self.pending_since = None;
         let accounts = self.cluster.broker.accounts.all_announced();
-        let mut budget = ROOM;
+        let mut budget = QUEUE_SPACE;
         for account in &accounts {
             let interest = &account.interest;
             if interest.announce_more(buffers, &connection, &mut budget) || budget == 0 {
-                connection.owe_interest();
+                connection.note_pending_interest();
                 return buffers.flush_touched();
             }
         }
@@ -186,7 +185,7 @@ impl Session {
                 subject,
                 queue,
             } => {
-                // What is no text is no account's name.
+                // A name that is not UTF-8 is not that of an account.
                 if let Ok(account) = std::str::from_utf8(account) {
                     self.route.interest.remove(account, subject, queue);
                 }
@@ -214,8 +213,8 @@ impl Session {
         Ok(())
     }
 
-    /// Notes that the peer takes control lines of at most `bytes`: a broker that
-    /// did not tell has said that one was too long. The next route asks it.
+    /// Notes that the peer accepts control lines of at most `bytes`: a broker that did not
+    /// announce its limit has reported that a line was too long. The next route uses it.
     fn learn_line_max(&self, bytes: usize) {
         let learned = self
             .cluster
@@ -224,7 +223,7 @@ impl Session {
         self.connection().set_line_max(learned);
     }
 
-    /// What the peer told of other brokers, and of connections that count here. Not to
+    /// Handles the peer's news of other brokers and of connections that count here. Not to
     /// be called while the thread's buffers are in use: it writes to other routes.
     pub(super) fn handle_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
@@ -235,7 +234,7 @@ impl Session {
             && gossip::update_info(&self.cluster, &self.route, info)
         {
             let soonest = self.exports_handled.map(|at| at + EXPORTS_CHANGE_INTERVAL);
-            self.tell_again_at =
+            self.announce_again_at =
                 Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
         }
         self.resend_interest();
@@ -269,13 +268,13 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the peer once more what is wanted here, if it is time: a nats-server has
-    /// forgotten what it did not export before.
+    /// Announces local interest to the peer again, if it is time: a nats-server has
+    /// forgotten interest in subjects that it did not export before.
     fn resend_interest(&mut self) {
-        if self.tell_again_at.is_none_or(|at| at > Instant::now()) {
+        if self.announce_again_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
-        self.tell_again_at = None;
+        self.announce_again_at = None;
         self.exports_handled = Some(Instant::now());
         self.cluster.resend_interest(&self.route);
     }
@@ -298,7 +297,7 @@ impl Session {
         queue: Option<(&[u8], u32)>,
     ) {
         self.connection().active(MonotonicMillis::now());
-        // What is no text is no account's name.
+        // A name that is not UTF-8 is not that of an account.
         let Ok(account) = std::str::from_utf8(account) else {
             debug!(
                 "{} - Account {} of a remote subject is not UTF-8",
@@ -374,7 +373,7 @@ impl Peer for Session {
         outbound.set_max_pending(cluster.max_pending());
     }
 
-    /// What is too much to be remembered is forgotten.
+    /// Drops cached entries beyond their limit.
     fn end_turn(&mut self) {
         if std::mem::take(&mut self.remembers_long) {
             let spaces = self.spaces.values_mut();
@@ -386,12 +385,12 @@ impl Peer for Session {
         self.handle_news();
     }
 
-    fn write_owed(&mut self, buffers: &mut ThreadBuffers) {
-        self.tell_owed(buffers);
+    fn write_pending(&mut self, buffers: &mut ThreadBuffers) {
+        self.announce_pending(buffers);
     }
 
     fn own_deadline(&self) -> Option<Instant> {
-        self.tell_again_at
+        self.announce_again_at
     }
 
     fn before_ping(&mut self) {

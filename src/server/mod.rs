@@ -252,8 +252,8 @@ impl Server {
     /// Logins that wait for their password to be compared, on all ports.
     pub fn password_queue_state(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
-        let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.look());
-        self.client_listener.passwords.look().with(routes)
+        let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.state());
+        self.client_listener.passwords.state().with(routes)
     }
 }
 

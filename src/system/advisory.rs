@@ -26,7 +26,7 @@ use crate::{
 /// them up is to read every connection.
 const TOTALS_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// What each account moved, and when that was looked at.
+/// The traffic of each account, and when it was read.
 pub(super) struct Totals {
     at: Instant,
     by_account: HashMap<String, AccountTotals>,
@@ -41,9 +41,9 @@ struct Data {
 
 impl System {
     /// A client logged in.
-    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) {
+    pub(super) fn publish_connected(&self, connection: &Arc<Connection>) {
         let client = ClientInfo {
-            // Nobody has measured it yet.
+            // Not measured yet.
             rtt: 0,
             ..who(connection)
         };
@@ -55,7 +55,7 @@ impl System {
     }
 
     /// A client's connection ended. What the client sent is `sent`.
-    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
+    pub(super) fn publish_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let client = ClientInfo {
             stop: now(),
             ..who(connection)
@@ -90,7 +90,7 @@ impl System {
 
     /// How many connections an account has now; none if it is defined no more.
     pub(super) fn publish_conns(&self, account: &str) {
-        // As nats-server has it, nobody counts the global account.
+        // As with nats-server, the global account is not counted.
         if account == GLOBAL_ACCOUNT {
             return;
         }
@@ -99,7 +99,7 @@ impl System {
         }
     }
 
-    /// The event that says so.
+    /// The event with that count.
     pub(super) fn conns_of(&self, account: &str) -> String {
         let stat = match self.server.broker.accounts.find(account) {
             Some(account) => self.stat(&account),
@@ -132,7 +132,7 @@ impl System {
         }
     }
 
-    /// The statistics, to those who subscribed to them.
+    /// Publishes the statistics, for subscribers to them.
     pub(super) fn publish_statsz(&self) {
         self.publish(&self.subject("STATSZ"), || self.statsz());
     }
@@ -204,7 +204,7 @@ impl Statsz {
             stale_connection_stats: varz.stale_connection_stats.unwrap_or_default(),
             stalled_clients: varz.stalled_clients.unwrap_or(0),
             routes: Vec::new(),
-            // Those that a route leads to, and this one.
+            // The members with a route, and this one.
             active_servers: varz.remotes + 1,
             gomaxprocs: varz.gomaxprocs,
         }
@@ -247,7 +247,7 @@ fn conns_subjects(account: &str) -> [String; 2] {
     ]
 }
 
-/// The client; who is in no account yet shows in the global one.
+/// The client; one without an account is shown in the global one.
 fn who(connection: &Connection) -> ClientInfo {
     let mut client = connection.client_info();
     if client.account.is_empty() {

@@ -1,5 +1,5 @@
-//! What every message of the system account has around it: who says so, when,
-//! and its number.
+//! The common part of every message of the system account: sender, time, and sequence
+//! number.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,7 +43,7 @@ impl Envelope {
         }
     }
 
-    /// Who says so, as JSON. Each call is a new message.
+    /// The sender, as JSON. Each call is a new message.
     pub(super) fn server(&self) -> String {
         let host = self.server.broker.info.read().host.clone();
         let cluster = self.cluster();

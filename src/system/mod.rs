@@ -1,13 +1,12 @@
-//! The system account: the broker publishes there what happens to it, and
-//! answers requests, with nats-server's subjects and names.
+//! The system account: the broker publishes its events there, and answers requests, with
+//! nats-server's subjects and names.
 //!
-//! `main` calls [`serve`] once. A thread of its own takes what sessions leave
-//! in the queue (`broker::system_queue`), so that no broker worker's time goes into
-//! answers. The answers are the values of the
-//! monitoring port (`monitor::endpoints`) in an
-//! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. What
-//! other members of the cluster have to add is asked of them: [`subscribers`]
-//! adds their answers up, all else they answer by themselves.
+//! `main` calls [`serve`] once. A separate thread handles the notices that sessions put
+//! into the queue (`broker::system_queue`), so that no broker worker's time is spent on
+//! answers. The answers are the values of the monitoring port (`monitor::endpoints`) in an
+//! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. Counts of
+//! subscribers are asked of the other members of the cluster, and [`subscribers`] adds
+//! their answers up; all other requests are answered by each member itself.
 
 mod advisory;
 mod envelope;
@@ -84,7 +83,7 @@ pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
     Ok(())
 }
 
-/// What events and answers are made from.
+/// The data for events and answers.
 struct System {
     server: Arc<Server>,
     account: Arc<Account>,
@@ -92,12 +91,12 @@ struct System {
     envelope: Envelope,
     /// Questions to the members of the cluster that wait for answers.
     counting: RefCell<Counting>,
-    /// What each account moved, as of not long ago.
+    /// The traffic of each account, as of a recent time.
     totals: RefCell<Option<Totals>>,
 }
 
 impl System {
-    /// Takes notices and keeps time until the queue is gone.
+    /// Handles notices and timers until the queue is closed.
     fn run(&self, notices: &Notices) {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
@@ -113,7 +112,7 @@ impl System {
                     for notice in notices.ready().take(NOTICES_MAX) {
                         self.take(notice);
                     }
-                    // Many at once are counted once, when all have come.
+                    // Many accounts are counted once each, after all their notices.
                     for account in self.server.broker.system.take_counted() {
                         self.publish_conns(&account);
                     }
@@ -121,7 +120,7 @@ impl System {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.tell_late_counts();
+            self.send_late_counts();
             if statsz_at <= Instant::now() {
                 self.publish_statsz();
                 self.warn_of_dropped(&mut dropped);
@@ -135,7 +134,7 @@ impl System {
         }
     }
 
-    /// Tells of notices that did not fit since it was called last.
+    /// Warns of notices that did not fit since the last call.
     fn warn_of_dropped(&self, before: &mut u64) {
         let now = self.server.broker.system.dropped();
         if now > *before {
@@ -151,16 +150,16 @@ impl System {
     /// Acts on a notice.
     fn take(&self, notice: Notice) {
         match notice {
-            Notice::Connected(connection) => self.tell_connected(&connection),
-            Notice::Closed(connection, reason) => self.tell_closed(&connection, reason),
-            // Told when all notices have been taken.
+            Notice::Connected(connection) => self.publish_connected(&connection),
+            Notice::Closed(connection, reason) => self.publish_closed(&connection, reason),
+            // Published when all notices have been handled.
             Notice::Counted => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
-            Notice::Stopping(told) => {
+            Notice::Stopping(sender) => {
                 self.publish(&self.subject("SHUTDOWN"), || self.envelope.server());
-                // Nobody waits for it who was in a hurry.
-                let _ = told.send(());
+                // Fails if the requester no longer waits for it.
+                let _ = sender.send(());
             }
         }
     }
@@ -220,15 +219,14 @@ impl System {
         cluster.map_or(0, |cluster| cluster.routes().len())
     }
 
-    /// Whether somebody takes an event, here or at another member of the cluster.
+    /// Whether an event has subscribers, here or at another member of the cluster.
     fn is_wanted(&self, subject: &str) -> bool {
         let account = &self.account;
         let subject = subject.as_bytes();
         !account.sublist.lookup(subject).is_empty() || !account.remotes(subject).is_empty()
     }
 
-    /// Publishes an event in the system account. It is made only if somebody
-    /// takes it.
+    /// Publishes an event in the system account. It is made only if it has subscribers.
     fn publish(&self, subject: &str, make: impl FnOnce() -> String) {
         if self.is_wanted(subject) {
             deliver(&self.account, subject.as_bytes(), None, make().as_bytes());
@@ -241,8 +239,8 @@ impl System {
     }
 }
 
-/// Takes a message of the broker's own to the subscribers of `subject`, those of
-/// the other members of the cluster included.
+/// Delivers a message of the broker itself to the subscribers of `subject`, including those
+/// at the other members of the cluster.
 fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
     let message = ComposedMessage::new(reply, None, payload);
     let batch = message.batch(subject);
@@ -257,7 +255,7 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         let destinations = Destinations::of_subscribers(account, subject);
         sender.fan_out(buffers, account, &batch, &destinations, false);
         buffers.flush_touched();
-        // Nobody is at hand to be paused.
+        // No session is active that could be paused.
         buffers.congested.clear();
         let expired = std::mem::take(&mut buffers.expired);
         for subscription in &expired {

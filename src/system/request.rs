@@ -28,7 +28,7 @@ const NOTHING: &str = "";
 /// How long an answer waits for a reload; other requests wait as long.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is said in place of a profile.
+/// The error in place of a profile.
 const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: use perf on its \
                            process, or /latencyz of the monitoring port";
 
@@ -37,7 +37,7 @@ const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: u
 struct ServiceError {
     /// 400 for options that cannot be read, 500 for all else, as nats-server has it.
     code: u16,
-    /// What is wrong, for people.
+    /// The error text.
     description: String,
 }
 
@@ -74,7 +74,7 @@ impl System {
             // Neither queues of a Go program nor groups of streams are here.
             ("IPQUEUESZ" | "RAFTZ", _) => Ok("{}".into()),
             ("PROFILEZ", _) => Ok(json!({ "profile": null, "error": NO_PROFILES }).to_string()),
-            ("EXPVARZ", _) => Err(no_go_figures()),
+            ("EXPVARZ", _) => Err(no_go_metrics()),
             ("KICK", _) => self.kick(&options),
             ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
@@ -90,7 +90,7 @@ impl System {
         Some(answer.into())
     }
 
-    /// Whether the filters of a request that all brokers hear fit this one.
+    /// Whether the filters of a request to all brokers match this one.
     fn is_meant(&self, options: &Map<String, Value>) -> bool {
         let text = |name: &str| {
             options
@@ -115,7 +115,7 @@ impl System {
         fits(text("server_name"), &self.server.name)
             && fits(text("host"), &info.host)
             && fits(text("cluster"), &self.envelope.cluster())
-            // No domain: nobody who asks for one means us.
+            // No domain: a request for a specific one is not for this broker.
             && text("domain").is_empty()
             && tags.all(has_tag)
     }
@@ -216,7 +216,7 @@ impl System {
         }
     }
 
-    /// Tells a client to connect to another broker.
+    /// Sends a client to another broker.
     fn send_away(&self, options: &Map<String, Value>) -> Answered {
         let description = match self.chosen(options) {
             None => "no such client id",
@@ -302,7 +302,7 @@ fn does_something(topic: &str) -> bool {
 }
 
 /// nats-server would show its arguments there, passwords included.
-fn no_go_figures() -> ServiceError {
+fn no_go_metrics() -> ServiceError {
     ServiceError {
         code: 501,
         description: "midge is not a Go program and has no expvars: use VARZ, or /memz and \

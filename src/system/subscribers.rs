@@ -1,6 +1,6 @@
-//! How many subscribers a subject has, over all members of the cluster: those here
-//! are counted, the other members asked as nats-servers ask each other
-//! (`server/events.go`), and what comes within [`PATIENCE`] is added.
+//! The number of subscribers of a subject over all members of the cluster: local ones are
+//! counted, the other members asked as nats-servers ask each other (`server/events.go`),
+//! and answers received within [`PATIENCE`] are added.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// come.
 const WAITING_MAX: usize = 64;
 
-/// What one member asks another.
+/// The request of one member to another.
 #[derive(Deserialize, Serialize)]
 struct Question {
     acc: String,
@@ -37,7 +37,7 @@ struct Question {
     queue: Option<String>,
 }
 
-/// A question that was put to the other members.
+/// A question that was sent to the other members.
 struct Count {
     number: u64,
     deadline: Instant,
@@ -49,7 +49,7 @@ struct Count {
 }
 
 impl Count {
-    fn tell(&self) {
+    fn send(&self) {
         let sum = self.sum.to_string();
         deliver(&self.account, &self.reply, None, sum.as_bytes());
     }
@@ -89,12 +89,12 @@ impl System {
             reply: request.reply.clone(),
         };
         if count.missing == 0 {
-            return count.tell();
+            return count.send();
         }
         if counting.waiting.len() >= WAITING_MAX
             && let Some(oldest) = counting.waiting.pop_front()
         {
-            oldest.tell();
+            oldest.send();
         }
         let reply = format!(
             "$SYS.REQ.SERVER.{}.{COUNTED}{}",
@@ -133,23 +133,23 @@ impl System {
         if count.missing == 0
             && let Some(count) = counting.waiting.remove(at)
         {
-            count.tell();
+            count.send();
         }
     }
 
-    /// Tells what has come to those who have waited long enough.
-    pub(super) fn tell_late_counts(&self) {
+    /// Sends the counts whose waiting time is over.
+    pub(super) fn send_late_counts(&self) {
         let mut counting = self.counting.borrow_mut();
         let now = Instant::now();
         while counting.deadline().is_some_and(|deadline| deadline <= now)
             && let Some(count) = counting.waiting.pop_front()
         {
-            count.tell();
+            count.send();
         }
     }
 
-    /// The answer to another member's question: how many are here. As
-    /// nats-server has it, who has no client in the account keeps silent.
+    /// The answer to another member's request: the local number. As with nats-server, a
+    /// member without a client in the account does not answer.
     pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<Vec<u8>> {
         let question: Question = serde_json::from_slice(body).ok()?;
         let account = self.server.broker.accounts.find(&question.acc)?;
@@ -171,11 +171,11 @@ impl System {
 fn subscribers(account: &Account, subject: &[u8], group: Option<&[u8]>) -> usize {
     let mut count = 0;
     account.sublist.for_each(|known| {
-        let hears = match subject::is_wildcard(subject) {
+        let receives = match subject::is_wildcard(subject) {
             true => subject::is_subset(known.subject(), subject),
             false => subject::matches(known.subject(), subject),
         };
-        count += usize::from(hears && (group.is_none() || group == known.queue()));
+        count += usize::from(receives && (group.is_none() || group == known.queue()));
     });
     count
 }

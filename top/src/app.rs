@@ -118,7 +118,7 @@ impl App {
         }
     }
 
-    /// What the current view needs.
+    /// The endpoints that the current view needs.
     pub(crate) fn wanted(&self) -> Wanted {
         // A nats-server has no findings: its overview shows connections instead.
         let connections = matches!(self.view, View::Connections | View::Overview);

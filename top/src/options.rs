@@ -23,7 +23,7 @@ use crate::{
     view::View,
 };
 
-/// What the command line requests.
+/// The action requested by the command line.
 pub(crate) enum Request {
     /// Show a broker.
     Show(Box<Options>),

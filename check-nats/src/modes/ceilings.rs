@@ -1,5 +1,6 @@
-//! Mode `ceilings`: how full what has an end is, and when it is full at its present
-//! growth. Only midge tells. Certificates, which end as well, are for mode `cert`.
+//! Mode `ceilings`: how full each limited resource is, and when it is exhausted at its
+//! present growth. Only midge reports this. Certificates, which expire as well, are in mode
+//! `cert`.
 
 use monitor_client::{Ceiling, Kind, Memz};
 
@@ -13,7 +14,7 @@ use crate::{
     text::{bytes, decimal, duration, quoted},
 };
 
-/// What is not full sooner is as good as never full.
+/// A resource that is exhausted later than this counts as never exhausted.
 const TIME_MAX: f64 = 365.0 * 86_400.0;
 
 pub(super) static NEEDS: &[Need] = &[of_midge(
@@ -24,7 +25,7 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
         must("server_id", Kind::Text),
         must("ceilings", Kind::List),
         must("ceilings.*.name", Kind::Text),
-        // Of a validity that is not there it can be less than nothing.
+        // For a missing validity period it can be negative.
         must("ceilings.*.used", Kind::Number),
         must("ceilings.*.limit", Kind::Number),
         must("ceilings.*.unit", Kind::Text),

@@ -18,7 +18,7 @@ use crate::{
     text::quoted,
 };
 
-/// Gaps in the files of one listener that are told.
+/// Gaps in the files of one listener that are reported.
 const GAPS_MAX: usize = 8;
 
 pub(super) static NEEDS: &[Need] = &[of(
@@ -31,13 +31,13 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
     let route_end = varz.cluster["tls_cert_not_after"].as_str();
     let of_routes: Option<TlsVarz> = varz.cluster.get("tls").map(|block| {
-        // What is no such block tells nothing.
+        // Other blocks contain no certificates.
         serde_json::from_value(block.clone()).unwrap_or_default()
     });
     let tls = varz.tls.clone().unwrap_or_default();
-    let told = varz.tls_cert_not_after.as_deref();
-    let told = told.and_then(|end| End::told(tls.cert_name.as_deref(), end, &varz.now));
-    match told {
+    let reported = varz.tls_cert_not_after.as_deref();
+    let reported = reported.and_then(|end| End::reported(tls.cert_name.as_deref(), end, &varz.now));
+    match reported {
         Some(own) => own.state(check, "certificate", CERT_DAYS.label),
         // Only routes have TLS: then there is nothing to be seen at the client port.
         None if route_end.is_some() && !varz.tls_required => {
@@ -51,7 +51,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     say_files(check, &tls, "");
     let routes = of_routes.unwrap_or_default();
     let port = " of the route port";
-    let end = route_end.and_then(|end| End::told(routes.cert_name.as_deref(), end, &varz.now));
+    let end = route_end.and_then(|end| End::reported(routes.cert_name.as_deref(), end, &varz.now));
     let label = ROUTE_CERT_DAYS.label;
     match end {
         Some(end) => end.state(check, &format!("certificate{port}"), label),
@@ -78,7 +78,7 @@ fn state_authorities(
         ("CRL", crl, &tls.crl_name, &tls.crl_next_update),
     ] {
         let end = end.as_deref();
-        match end.and_then(|end| End::told(name.as_deref(), end, &varz.now)) {
+        match end.and_then(|end| End::reported(name.as_deref(), end, &varz.now)) {
             Some(end) => end.state(check, &format!("{what}{port}"), label),
             None => check
                 .report
@@ -87,7 +87,7 @@ fn state_authorities(
     }
 }
 
-/// What is wrong with the files of a listener.
+/// Problems of the files of a listener.
 fn say_files(check: &mut Check, tls: &TlsVarz, port: &str) {
     if let Some(why) = &tls.refused_files {
         let text = format!("changed files{port} cannot be used: {}", why);
@@ -115,8 +115,8 @@ struct End {
 }
 
 impl End {
-    /// From what the broker says, by its own clock.
-    fn told(name: Option<&str>, at: &str, now: &str) -> Option<Self> {
+    /// From what the broker reports, by its own clock.
+    fn reported(name: Option<&str>, at: &str, now: &str) -> Option<Self> {
         Some(Self {
             name: name.unwrap_or_default().to_owned(),
             at: at.to_owned(),
@@ -142,7 +142,7 @@ impl End {
 /// The certificate that the client port shows.
 fn served(check: &mut Check) -> Result<End, Failure> {
     let session = check.open_session().map_err(OpenError::into_failure)?;
-    let (name, at) = served_certificate::look(session, &check.options.host)?;
+    let (name, at) = served_certificate::read(session, &check.options.host)?;
     let now: DateTime<Utc> = Utc::now();
     Ok(End {
         name,

@@ -78,7 +78,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
             problem.text,
             problem.age
         );
-        // What is missing was said in short.
+        // The missing ones were already listed in short.
         match problem.code == "route-missing" || status == Status::Ok {
             true => check.report.detail(1, &text),
             false => check.report.say(status, &text),
@@ -87,7 +87,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A nats-server has no `/clusterz`: it tells its own routes.
+/// A nats-server has no `/clusterz`: it reports only its own routes.
 fn by_routes(check: &mut Check) -> Result<(), Failure> {
     let routez: Routez = check.ask("/routez")?;
     let mut ids: Vec<&str> = routez

@@ -1,4 +1,4 @@
-//! Mode `explain`: what the broker itself says is wrong. Only midge says it.
+//! Mode `explain`: the findings of the broker itself. Only midge has them.
 
 use monitor_client::{Explainz, Finding, Kind};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Findings on the first line; `-v` has the rest.
-const TOLD_MAX: usize = 3;
+const SHOWN_MAX: usize = 3;
 
 pub(super) static NEEDS: &[Need] = &[of_midge(
     "/explainz",
@@ -58,16 +58,16 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         check.report.say(Status::Ok, "nothing is wrong");
     }
     for (number, finding) in bad.iter().enumerate() {
-        match number < TOLD_MAX {
+        match number < SHOWN_MAX {
             true => check.report.say(status(finding), &sentence(finding)),
             false => check.report.detail(1, &sentence(finding)),
         }
         check.report.detail(1, &format!("why: {}", finding.cause));
         check.report.detail(1, &format!("do: {}", finding.remedy));
     }
-    if bad.len() > TOLD_MAX {
-        let text = format!("{} more findings", bad.len() - TOLD_MAX);
-        let worst = bad[TOLD_MAX..].iter().map(|finding| status(finding)).max();
+    if bad.len() > SHOWN_MAX {
+        let text = format!("{} more findings", bad.len() - SHOWN_MAX);
+        let worst = bad[SHOWN_MAX..].iter().map(|finding| status(finding)).max();
         check.report.say(worst.unwrap_or(Status::Ok), &text);
     }
     for finding in worth_knowing {

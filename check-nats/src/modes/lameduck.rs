@@ -1,7 +1,7 @@
 //! Mode `lameduck`: whether the broker is about to end in an orderly way.
 //!
-//! A broker in lame duck mode takes no new clients, but its monitoring port
-//! still answers. That tells it from one that has ended.
+//! A broker in lame duck mode accepts no new clients, but its monitoring port still
+//! answers. That distinguishes it from one that has ended.
 
 use monitor_client::Kind;
 

@@ -38,7 +38,7 @@ pub struct Mode {
     pub name: &'static str,
     /// What it checks, in a sentence.
     pub help: &'static str,
-    /// What it measures; the first is the main figure, which `-w` and `-c` mean.
+    /// Its metrics; the first is the main metric, to which `-w` and `-c` apply.
     pub metrics: &'static [&'static Metric],
     /// What it needs of which answers of the monitoring port; nothing if it asks
     /// the client port alone.
@@ -235,16 +235,16 @@ impl Mode {
     }
 }
 
-/// Two looks at the same run of a broker.
+/// Two samples of the same run of a broker.
 struct Compared {
     then: Snapshot,
     now: Snapshot,
-    /// Time between the looks by the broker's uptime; more than nothing.
+    /// Time between the samples by the broker's uptime; more than 0.
     seconds: f64,
 }
 
-/// Looks at `/varz` and compares it with the run before, or with a second look
-/// after `--sample`. `None`: there is nothing to compare with, and it was said why.
+/// Reads `/varz` and compares it with the run before, or with a second sample after
+/// `--sample`. `None`: there is nothing to compare with, which has been reported.
 fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
     let mut varz = check.varz()?;
     let mut now = snapshot(&varz);

@@ -11,11 +11,11 @@ use crate::{deadline::Step, metric::Metric};
 pub struct Need {
     /// Without a query.
     pub path: &'static str,
-    /// What the run is at while it asks.
+    /// The step of the run while it requests.
     pub step: Step,
     /// Why other brokers than midge do not have the path; empty if they do.
     pub midge_only: &'static str,
-    /// What the mode reads.
+    /// The fields that the mode reads.
     pub fields: &'static [Needed],
 }
 
@@ -24,8 +24,7 @@ pub struct Need {
 pub struct Needed {
     /// Where, and what fits there.
     pub field: Field<'static>,
-    /// Without it there is no verdict, if this is `None`; else this figure alone
-    /// stays unknown.
+    /// Without it there is no result, if this is `None`; else only this metric is unknown.
     pub metric: Option<&'static Metric>,
 }
 
@@ -63,7 +62,7 @@ pub(super) const fn must(name: &'static str, kind: Kind) -> Needed {
     }
 }
 
-/// A field that only a figure rests on.
+/// A field that only one metric needs.
 pub(super) const fn may(name: &'static str, kind: Kind, metric: &'static Metric) -> Needed {
     let field = Field { name, kind };
     Needed {

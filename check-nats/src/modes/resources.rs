@@ -1,4 +1,4 @@
-//! Mode `resources`: what the broker takes from its machine.
+//! Mode `resources`: the broker's use of its machine.
 
 use monitor_client::Kind;
 

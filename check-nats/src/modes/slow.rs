@@ -83,7 +83,8 @@ fn set_totals(check: &mut Check, varz: &Varz) {
     report.total(SLOW_LEAFS.label, kinds.map(|kinds| kinds.leafs as f64));
 }
 
-/// Who was cut off, as far as the broker still knows: `: "app-7" 10.0.0.7`.
+/// The connections that were cut, as far as the broker still has their records: `: "app-7"
+/// 10.0.0.7`.
 fn names(check: &mut Check, compared: &Compared) -> String {
     let closed = match check.ask::<Page>(CLOSED) {
         Ok(page) => page.connections,

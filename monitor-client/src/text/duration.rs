@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// Units and their nanoseconds; days and years stand in uptimes only.
+/// Units and their nanoseconds; days and years are used in uptimes only.
 const UNITS: [(&str, i128); 10] = [
     ("ns", 1),
     ("us", 1_000),
@@ -32,7 +32,7 @@ pub enum NotADuration {
     Malformed,
     /// It has a minus sign.
     Negative,
-    /// It is longer than 64 bits of nanoseconds, which is all that Go takes.
+    /// It exceeds 64 bits of nanoseconds, the maximum in Go.
     TooLong,
 }
 

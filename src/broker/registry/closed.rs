@@ -15,7 +15,7 @@ const RECORDS_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the subscriptions of one record.
 pub(super) const LISTED_MAX: usize = 64 * 1024;
 
-/// Records of those that left without a word: a flood of probes pushes out only
+/// Records of connections without CONNECT: a flood of probes pushes out only
 /// each other.
 const BARE_MAX: usize = 256;
 
@@ -25,9 +25,9 @@ pub static POOL: Pool = Pool::new(usize::MAX);
 /// The records, the oldest first.
 pub(super) struct Closed {
     records: VecDeque<Arc<ClosedConnection>>,
-    /// Those that left without a word, apart.
+    /// The ones without CONNECT, separately.
     bare: VecDeque<Arc<ClosedConnection>>,
-    /// How many of the oldest have no subscriptions any more.
+    /// How many of the oldest no longer have subscriptions.
     stripped: usize,
     share: Share,
 }
@@ -64,8 +64,8 @@ impl Closed {
         freed
     }
 
-    /// Adds a record of somebody who left without a word; what is given away is
-    /// returned.
+    /// Adds a record of a connection that sent no CONNECT; returns the records that are
+    /// dropped for it.
     pub(super) fn push_bare(
         &mut self,
         record: ClosedConnection,
@@ -79,8 +79,8 @@ impl Closed {
         freed
     }
 
-    /// Keeps the last `max`, rather those that said something; what is given away
-    /// is returned.
+    /// Keeps the last `max` records, preferring those of connections that sent CONNECT;
+    /// returns the dropped ones.
     pub(super) fn keep(&mut self, max: usize) -> Vec<Arc<ClosedConnection>> {
         let mut freed = Vec::new();
         while self.len() > max {
@@ -102,7 +102,7 @@ impl Closed {
         Some(oldest)
     }
 
-    /// Takes the subscriptions of the oldest record away that has not given them.
+    /// Takes the subscriptions of the oldest record that still has them.
     fn strip_next(&mut self) -> Arc<ClosedConnection> {
         let record = &mut self.records[self.stripped];
         self.stripped += 1;
@@ -120,7 +120,7 @@ impl Closed {
         self.bare.len() + self.records.len()
     }
 
-    /// All of them; those that said something come last.
+    /// All records; those of connections that sent CONNECT come last.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<ClosedConnection>> {
         self.bare.iter().chain(&self.records)
     }
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Whoever looks for the latest finds them at the end, whether they said anything.
+    /// The latest records are at the end, with or without CONNECT.
     #[test]
     fn records_are_in_the_order_of_their_ends() {
         let mut closed = Closed::default();

@@ -1,5 +1,5 @@
-//! Totals that are kept: what is new is added when somebody asks, from the connections
-//! that noted themselves ([`crate::connection::moved`]).
+//! Cached totals: on each query the new traffic is added, from the connections that noted
+//! themselves ([`crate::connection::moved`]).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What all connections moved, those that are closed included, and what of that the
+/// The traffic of all connections, closed ones included, and what of that the
 /// observer has not taken yet.
 #[derive(Default)]
 pub(super) struct MovedTotals {
@@ -24,16 +24,16 @@ pub(super) struct MovedTotals {
     /// visible here just after its connection was read, while the note that belongs
     /// to it was still there from before: they are read once more.
     again: Vec<u64>,
-    /// What clients that are open moved since the observer last asked, by id.
+    /// Traffic of open clients since the observer's last query, by id.
     untaken: HashMap<u64, TrafficDelta>,
 }
 
 /// A client and what it moved since the observer last asked.
 pub struct MovedConnection {
     connection: Arc<Connection>,
-    /// What it had moved then.
+    /// Its traffic then.
     before: TrafficDelta,
-    /// What it moved since.
+    /// Its traffic since.
     new: TrafficDelta,
 }
 
@@ -52,7 +52,7 @@ impl Inner {
         self.moved.again = new;
     }
 
-    /// Takes out what clients moved since the last call.
+    /// Takes the clients' new traffic since the last call.
     pub(super) fn take_moved(&mut self) -> Vec<MovedConnection> {
         let Self { of, moved, .. } = self;
         let find = |cid: u64| of.values().find_map(|of| of.open.get(&cid));
@@ -85,7 +85,7 @@ impl MovedTotals {
         traffic
     }
 
-    /// Takes out what a client moved since that was last done; `None` for nothing.
+    /// Takes a client's new traffic since the last time; `None` for nothing.
     pub(super) fn take_of(&mut self, connection: &Arc<Connection>) -> Option<MovedConnection> {
         self.add(connection);
         let new = self.untaken.remove(&connection.cid)?;

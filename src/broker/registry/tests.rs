@@ -1,4 +1,5 @@
-//! Who is cut for the memory of all queues, pages of connections, and kept totals.
+//! Which connections are cut for the memory of all queues, pages of connections, and cached
+//! totals.
 
 use super::*;
 use crate::connection::{
@@ -7,7 +8,7 @@ use crate::connection::{
 };
 
 #[test]
-fn who_is_not_let_in_is_nobody_elses_matter() {
+fn a_refused_connection_does_not_affect_others() {
     let runtime = runtime();
     let registry = Registry::new(0, LIMIT);
     let (known, _peer) = connection(&runtime, 1, registry.budget.clone());
@@ -35,7 +36,7 @@ fn who_is_not_let_in_is_nobody_elses_matter() {
 }
 
 #[test]
-fn who_keeps_up_is_not_cut_for_what_others_hold() {
+fn a_reader_that_keeps_up_is_not_cut_for_other_queues() {
     let runtime = runtime();
     let registry = Registry::new(0, LIMIT);
     let (behind, _peer) = connection(&runtime, 1, registry.budget.clone());

@@ -1,4 +1,4 @@
-//! Sums over connections: of those that are open, and what the closed ones left behind.
+//! Sums over connections: the open ones, and the totals that the closed ones left.
 
 use std::{ops::AddAssign, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     telemetry::{ByKind, Kind, Traffic},
 };
 
-/// What closed connections left behind.
+/// Totals of closed connections.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ClosedTotals {
     pub(super) traffic: Traffic,
@@ -64,7 +64,7 @@ pub struct Totals {
 pub struct KindTotals {
     /// Open connections.
     pub connections: usize,
-    /// What went through, those that are closed included.
+    /// Traffic, closed connections included.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: FailureCounts,
@@ -76,7 +76,7 @@ impl Totals {
         self.of.values().map(|of| of.connections).sum()
     }
 
-    /// What went through the connections of all kinds.
+    /// Traffic of the connections of all kinds.
     pub fn traffic(&self) -> Traffic {
         let mut all = Traffic::default();
         self.of.values().for_each(|of| all += of.traffic);
@@ -94,7 +94,7 @@ impl Totals {
 pub struct AccountTotals {
     /// Open connections.
     pub connections: usize,
-    /// What went through.
+    /// The traffic.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: FailureCounts,
@@ -110,7 +110,7 @@ impl AddAssign for AccountTotals {
     }
 }
 
-/// What all connections moved, each read once, so that sums over parts of it
+/// The traffic of all connections, each read once, so that sums over parts of it
 /// fit to each other.
 pub struct RegistrySnapshot {
     /// Of each kind of peer.
@@ -122,7 +122,7 @@ pub struct RegistrySnapshot {
 
 /// The connections of one kind in a [`RegistrySnapshot`].
 pub struct KindSnapshot {
-    /// Those that are open, in no order.
+    /// The open ones, in no order.
     pub open: Vec<LiveConnection>,
     /// How many ended so far, by reason.
     pub ended: HashMap<CloseReason, u64>,
@@ -133,7 +133,7 @@ pub struct KindSnapshot {
 pub struct LiveConnection {
     /// The connection.
     pub connection: Arc<Connection>,
-    /// What it moved.
+    /// Its traffic.
     pub traffic: Traffic,
 }
 

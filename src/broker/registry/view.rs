@@ -1,4 +1,4 @@
-//! Connections and subscriptions at one moment, as plain values for those who show them.
+//! Snapshots of connections and subscriptions as plain values, for display.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -10,10 +10,10 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis, Traffic, WallClock, pool::shorten_bytes},
 };
 
-/// What is remembered of a closed connection.
+/// The record of a closed connection.
 #[derive(Clone, Debug)]
 pub struct ClosedConnection {
-    /// What it was at its end.
+    /// Its state at its end.
     pub last: ConnectionView,
     /// Its subscriptions at its end; of many the first ones, and none if they took
     /// too much memory since.
@@ -39,15 +39,15 @@ pub struct ConnectionView {
     pub rtt: Option<std::time::Duration>,
     /// Bytes waiting in the outbound queue.
     pub pending: usize,
-    /// What went through.
+    /// Its traffic.
     pub traffic: Traffic,
     /// Times publishers waited for it.
     pub stalls: u64,
     /// Number of subscriptions.
     pub subscriptions: usize,
-    /// Who the peer says it is.
+    /// The identity that the peer states.
     pub identity: Identity,
-    /// Version and cipher suite of TLS, and whether it came before INFO.
+    /// Version and cipher suite of TLS, and whether the handshake preceded INFO.
     pub tls: Option<(&'static str, &'static str, bool)>,
 }
 
@@ -76,7 +76,7 @@ impl ConnectionView {
         clock.at_millis(self.last_activity).max(start)
     }
 
-    /// Who it is, in one word; see [`Connection::who`].
+    /// Its name, in one word; see [`Connection::who`].
     pub fn who(&self) -> String {
         self.identity.who(self.peer)
     }

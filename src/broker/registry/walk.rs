@@ -1,10 +1,9 @@
-//! Going through all connections without waiting for the memory of each.
+//! Iteration over all connections without a cache miss at a time.
 //!
-//! Every connection lies in memory of its own. When there are ten thousand of them
-//! no cache holds it, and a sum over them that takes one after the other is little
-//! but waiting: most of a page's time went there. Reads that do not depend on each
-//! other wait together, so the memory of a few connections is touched before they
-//! are visited.
+//! Every connection has memory of its own. With ten thousand of them no cache holds it, and
+//! a sum over them that reads one after the other spends its time waiting for memory: most
+//! of the time for a page was that. Independent reads wait together, so the memory of a few
+//! connections is touched before they are visited.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -26,7 +25,7 @@ pub(super) fn walk<'a>(
         if near.is_empty() {
             return;
         }
-        // What comes of it does not matter, only that it is read.
+        // The result is irrelevant; only the reads matter.
         black_box(near.iter().fold(0, |sum, known| sum ^ touch(known)));
         near.drain(..).for_each(&mut visit);
     }

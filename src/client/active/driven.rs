@@ -42,7 +42,8 @@ impl Peer for Active {
     fn begin_turn(&mut self) {
         let base = &mut self.base;
         base.trace = Trace::of(&base.connection, base.limits.trace);
-        base.trace.tell_deliverers(&base.connection, &base.limits);
+        base.trace
+            .set_delivery_trace(&base.connection, &base.limits);
     }
 
     fn end_turn(&mut self) {
@@ -69,7 +70,7 @@ impl Peer for Active {
     }
 
     fn continue_held(&mut self, buffers: &mut ThreadBuffers) {
-        self.tell_rest(buffers);
+        self.send_rest(buffers);
     }
 
     /// Answers that wait hold the rest of the batch in any case.
@@ -165,8 +166,8 @@ impl Ends for Active {
                 spoke
             }
             Standing::MustLogIn { spoke } => spoke,
-            // Before it is counted out: whoever sees that it has gone finds its place
-            // free.
+            // Leave before the connection counts as closed, so that an observer of that
+            // count finds the place free.
             Standing::Member { membership, .. } => {
                 drop(membership);
                 true

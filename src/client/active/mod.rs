@@ -36,7 +36,7 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// The first ping after CONNECT comes at the latest after this.
+/// Longest delay of the first ping after CONNECT.
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// Subscriptions of a client that leaves that end before others have their turn.
@@ -50,33 +50,33 @@ pub(super) struct Active {
     pub(super) standing: Standing,
     pub(super) options: ConnectOptions,
     pub(super) cache: LookupCache,
-    /// What the user may do; `None` is everything.
+    /// The user's permissions; `None` allows everything.
     pub(super) permission_cache: Option<Box<PermissionCache>>,
-    /// A decision on who it is; nothing is read meanwhile.
+    /// The login decision that is awaited; nothing is read meanwhile.
     awaited: Option<Box<Awaited>>,
     /// How long the rest of the last batch has waited for peers of the cluster.
     pub(super) held_for: Duration,
-    /// Requests of the last batch that reached nobody and are not answered yet.
+    /// Requests of the last batch that had no responders and are not answered yet.
     pub(super) unanswered: Vec<Unanswered>,
     pub(super) violations: Violations,
 }
 
-/// What a login makes of a client.
+/// The result of a login.
 pub(super) struct LoggedIn {
-    /// What it said in CONNECT; `None` if it needed none.
+    /// Options of its CONNECT; `None` if it needed none.
     pub(super) options: Option<ConnectOptions>,
     pub(super) account: Arc<Account>,
     pub(super) membership: Membership,
     pub(super) permissions: Option<Arc<Permissions>>,
 }
 
-/// How a client came in.
+/// How far the login of a client is.
 pub(super) enum Standing {
-    /// Nobody has to log in, and it has not said CONNECT.
+    /// No login is required, and it has not sent CONNECT.
     Silent {
         /// Something was read.
         spoke: bool,
-        /// Who it says to be, while its CONNECT is being decided.
+        /// The identity that its CONNECT claims, while that is being decided.
         tried: Option<Box<Identity>>,
     },
     /// It is a member of an account.
@@ -86,23 +86,23 @@ pub(super) enum Standing {
         /// The first ping after CONNECT was answered.
         pinged: bool,
     },
-    /// Since a reload it has to log in, and it has said nothing that counts.
+    /// A reload made login required, and it has sent nothing that counts as one.
     MustLogIn {
         /// Something was read.
         spoke: bool,
     },
 }
 
-/// What a client that is in waits for.
+/// What a logged-in client waits for.
 enum Awaited {
     /// The answer to a CONNECT.
     Login(Pending),
-    /// Since a reload it has to prove again who it is.
+    /// After a reload its password has to be checked again.
     Again(PasswordCheck),
 }
 
-/// Requests to one subject that reached nobody, until the client is told: what a
-/// batch of them looks up may be more than one turn has time for.
+/// Requests to one subject without responders, until the client is notified: the look-ups
+/// for a large batch of them may exceed one turn.
 pub(super) struct Unanswered {
     pub(super) subject: Box<[u8]>,
     /// Where the answers go, a blank behind each.
@@ -119,7 +119,7 @@ pub(super) struct Violations {
 }
 
 impl Active {
-    /// A client that need not log in, and has said nothing yet.
+    /// A client that need not log in and has not sent CONNECT.
     pub(super) fn silent(base: Base) -> Self {
         let account = base.broker.accounts.global().clone();
         let standing = Standing::Silent {
@@ -129,7 +129,7 @@ impl Active {
         Self::new(base, account, standing)
     }
 
-    /// A client that need not log in any more, with what it has said so far.
+    /// A client that no longer needs to log in, with the options it has sent so far.
     pub(super) fn not_required(base: Base, spoke: bool) -> Box<Self> {
         let mut active = Box::new(Self::silent(base));
         active.standing = Standing::Silent { spoke, tried: None };
@@ -170,7 +170,7 @@ impl Active {
         }
     }
 
-    /// What was read behind the login is handled in the next turn.
+    /// Input after the login is handled in the next turn.
     fn hold_kept(&mut self) {
         if self.base.link.input.has_kept() {
             self.base.link.held = Held::ForOthers;
@@ -213,7 +213,7 @@ impl Active {
         Ok(())
     }
 
-    /// What the client said in CONNECT is in force from now on; `is_first` is its first.
+    /// Puts the options of a CONNECT in force; `is_first` marks the client's first one.
     fn begin(&mut self, buffers: &mut ThreadBuffers, mut options: ConnectOptions, is_first: bool) {
         options.headers &= self.base.limits.headers;
         self.options = options;
@@ -228,14 +228,14 @@ impl Active {
             connection.set_rtt(Duration::from_micros(since));
             self.base.link.keepalive.connected(FIRST_PING_DELAY_MAX);
             let broker = &self.base.broker;
-            connection_events::tell_connected(broker, connection);
+            connection_events::report_connected(broker, connection);
             broker.telemetry.loads.connect(&connection.holder());
         }
         self.confirm(buffers);
     }
 
-    /// Ends all subscriptions. Nothing comes by them from now on; many are taken out of
-    /// the account beside the client's own way.
+    /// Ends all subscriptions, so that nothing is delivered to them any more. Large numbers
+    /// are removed from the account in the background.
     fn leave_account(&mut self, buffers: &mut ThreadBuffers) {
         let subscriptions = self.base.connection.subscriptions.lock().drain();
         if subscriptions.len() <= LEAVING_AT_ONCE {
@@ -246,7 +246,7 @@ impl Active {
         tokio::spawn(async move { leave(&account, &subscriptions).await });
     }
 
-    /// Has the client prove again who it is.
+    /// Checks the client's password again.
     pub(super) fn check_again(&mut self, check: PasswordCheck) {
         self.awaited = Some(Box::new(Awaited::Again(check)));
     }
@@ -314,8 +314,8 @@ impl LogsIn for Active {
             tried: Some(tried), ..
         } = &mut self.standing
         {
-            // A client that finds its account full is remembered as who it has proved
-            // to be.
+            // A client refused because its account is full is recorded under the identity
+            // it has proved.
             tried.user.clone_from(&login.user);
             tried.account.clone_from(&login.account);
         }

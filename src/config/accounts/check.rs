@@ -1,5 +1,5 @@
-//! Definitions held against each other: accounts that are named exist, nobody
-//! imports what is not exported to him, and nothing is imported in a circle.
+//! Checks between definitions: named accounts exist, imports have a matching export, and
+//! there is no circle of imports.
 
 use super::{AccountConfig, Export, ExportKind, Import, ImportKind};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     subject::{intersect, is_subset},
 };
 
-/// Tells what is wrong with these accounts together.
+/// Reports what is wrong with these accounts together.
 pub fn check(accounts: &[AccountConfig], problems: &mut Problems) {
     let before = problems.errors.len();
     let find = |name: &str| accounts.iter().find(|account| account.name == name);
@@ -86,7 +86,7 @@ fn is_open_to(export: &Export, account: &str, subject: &str) -> bool {
     }
 }
 
-/// Imports that stand twice in one account.
+/// Duplicate imports of one account.
 fn duplicates(account: &AccountConfig) -> impl Iterator<Item = &Import> {
     let is_same = |one: &Import, other: &Import| {
         one.account == other.account
@@ -118,9 +118,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Whether what this import brings goes on through the other one: as it comes,
-    /// or as a mapping of the account in between makes it. Mappings are for requests
-    /// alone.
+    /// Whether what this import provides is passed on by the other one: unchanged, or as
+    /// mapped by the account in between. Mappings apply to requests only.
     fn leads_to(&self, other: &Step<'_>) -> bool {
         let is_service = |import: &Import| matches!(import.kind, ImportKind::Service { .. });
         let export_subject = self.import.export_subject.as_bytes();
@@ -134,7 +133,7 @@ impl Step<'_> {
     }
 }
 
-/// What the mappings of an account make of subjects that match a pattern.
+/// The results of an account's mappings for subjects that match a pattern.
 fn mapped<'a>(account: &'a AccountConfig, pattern: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
     account.mappings.iter().flat_map(move |mapping| {
         let source = intersect(pattern, mapping.subject.as_bytes());
@@ -169,10 +168,10 @@ fn find_cycle(accounts: &[AccountConfig]) -> Option<(&Import, String)> {
     None
 }
 
-/// Goes on from `start` through all imports it leads to, without recursion: a
-/// configuration may be deep. Returns a circle if there is one.
+/// Follows all imports from `start`, without recursion: a configuration may be deep.
+/// Returns a circle if there is one.
 fn follow(steps: &[Step<'_>], start: usize, done: &mut [bool]) -> Option<Vec<usize>> {
-    // Each step with the next one to look at from there.
+    // Each step with the index of the next one to visit from there.
     let mut way = vec![(start, 0)];
     while let Some((at, next)) = way.last_mut() {
         let (at, candidate) = (*at, *next);

@@ -108,7 +108,7 @@ impl Mapping {
     }
 }
 
-/// What is missing from a hundred stays where it was published.
+/// The rest to 100 percent keeps the published subject.
 fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
     let sum: u8 = ways.iter().map(|way| way.weight).sum();
     if sum == ALL {

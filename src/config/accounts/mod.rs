@@ -1,10 +1,9 @@
 //! Accounts as the configuration defines them: `accounts`, `mappings` and
 //! `system_account`.
 //!
-//! [`read`] makes typed definitions of a block and [`check`] holds them against
-//! each other: who imports what nobody exports to him, or in a circle, is told
-//! so with the place of his line. The room `account` builds from definitions
-//! that passed.
+//! [`read`] makes typed definitions of a block and [`check`] compares them with each other:
+//! an import without an export, or a circle of imports, is reported with its line. The
+//! module `account` builds the accounts from definitions that passed.
 
 mod check;
 mod mapping;
@@ -34,7 +33,7 @@ pub use crate::security::users::GLOBAL_ACCOUNT;
 /// The system account unless the configuration names another.
 pub const DEFAULT_SYSTEM_ACCOUNT: &str = "$SYS";
 
-/// How long a reply to an imported service may take, unless its export says so.
+/// Default for how long a reply to an imported service may take.
 pub const RESPONSE_THRESHOLD: Duration = Duration::from_secs(2 * 60);
 
 /// Messages cannot be traced on their way.
@@ -45,8 +44,8 @@ const TRACE: NoEffect = NoEffect {
     reason: "messages are not traced on their way",
 };
 
-/// What a reload compares of accounts: their definitions and their users, wherever
-/// they stand in the file.
+/// What a reload compares of accounts: their definitions and their users, regardless of
+/// their position in the file.
 pub const ACCOUNTS_HELD: Held<Options> = Held {
     same: |one, other| {
         let users = |it: &Options| {
@@ -107,13 +106,13 @@ impl Mapping {
 pub struct AccountConfig {
     /// Its name.
     pub name: String,
-    /// What its connections may use.
+    /// Limits of its connections.
     pub limits: AccountLimits,
-    /// What it offers to other accounts.
+    /// Its exports to other accounts.
     pub exports: Vec<Export>,
-    /// What it takes from other accounts.
+    /// Its imports from other accounts.
     pub imports: Vec<Import>,
-    /// What becomes of subjects that its clients publish to.
+    /// Mappings of subjects that its clients publish to.
     pub mappings: Vec<Mapping>,
 }
 
@@ -128,7 +127,7 @@ pub struct AccountLimits {
     pub max_payload: Option<usize>,
 }
 
-/// What an account offers to others.
+/// An export of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// Where it was written.
@@ -137,7 +136,7 @@ pub struct Export {
     pub subject: String,
     /// Messages or answers.
     pub kind: ExportKind,
-    /// Who may import it; empty for everybody.
+    /// The accounts that may import it; empty for all.
     pub accounts: Vec<String>,
     /// Token of the subject, counted from 1, that must be the importer's name;
     /// 0 for none.
@@ -168,14 +167,14 @@ pub enum ResponseKind {
     Stream,
 }
 
-/// What an account takes from another.
+/// An import from another account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Where it was written.
     pub position: Position,
     /// Messages or answers.
     pub kind: ImportKind,
-    /// Who offers it.
+    /// The exporting account.
     pub account: String,
     /// The subject there, wildcards included.
     pub export_subject: String,
@@ -190,7 +189,7 @@ pub enum ImportKind {
     Service {
         /// From the subject here to the one there.
         request: Transform,
-        /// Whether the responder is told all about who asks.
+        /// Whether the responder gets all details of the requester.
         share: bool,
     },
     /// Messages that clients of this account subscribe to.
@@ -210,7 +209,7 @@ impl ImportKind {
     }
 }
 
-/// What becomes of a published subject.
+/// The mapping of a published subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// Where it was written.
@@ -229,7 +228,7 @@ pub struct Mapping {
 pub struct Destination {
     /// The subject as it was written.
     pub subject: String,
-    /// What becomes of the subject.
+    /// The destinations of the subject.
     pub transform: Transform,
     /// Messages of a hundred.
     pub weight: u8,

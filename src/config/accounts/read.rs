@@ -298,7 +298,7 @@ fn named(name: &str) -> AccountConfig {
     }
 }
 
-/// Whether an account may have this name, which stands in the lines of routes and
+/// Whether an account may have this name, which is used in the protocol lines of routes and
 /// in subjects of the system account.
 fn is_usable(problems: &mut Problems, position: &Position, name: &str) -> bool {
     let why = if name == GLOBAL_ACCOUNT {

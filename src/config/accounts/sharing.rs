@@ -361,8 +361,8 @@ impl WrittenImport {
     }
 }
 
-/// How the subjects of both accounts become each other's, and the subject here
-/// with `*` for what stands for a wildcard there.
+/// The mapping between the subjects of both accounts, and the local subject with `*` for
+/// each part that replaces a wildcard.
 fn connect(
     export_subject: &str,
     local_subject: &str,

@@ -215,7 +215,7 @@ fn exports_are_checked() {
     }
 }
 
-/// The error names everybody on the way.
+/// The error names all accounts of the circle.
 #[test]
 fn nothing_is_imported_in_a_circle() {
     let account = |name: &str,
@@ -285,7 +285,7 @@ fn mappings_have_weights() {
         mapping("a: { destination: b, weight: 100 }"),
         (vec![100], 0)
     );
-    // Who names the subject itself wants the rest to be lost.
+    // A mapping to the subject itself drops the remaining share on purpose.
     assert_eq!(
         mapping("a: [ { destination: a, weight: 20 } ]"),
         (vec![20], 0)

@@ -3,7 +3,7 @@
 use super::Options;
 use crate::security::{secret::Secret, users::SoleLogin};
 
-/// What one of these flags sets.
+/// The setting of one of these flags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoginPart {
     Password,
@@ -11,7 +11,7 @@ pub(super) enum LoginPart {
     User,
 }
 
-/// What was typed.
+/// The given value.
 #[derive(Default)]
 pub(super) struct Login {
     user: Option<String>,
@@ -29,7 +29,7 @@ impl Login {
         *place = Some(value).filter(|value| !value.is_empty());
     }
 
-    /// Lays the flags over what the file says. The errors name no secret.
+    /// Applies the flags over the values of the file. The errors contain no secret.
     pub(super) fn apply(&self, options: &mut Options) -> Result<(), String> {
         if self.user.is_none() && self.password.is_none() && self.token.is_none() {
             return Ok(());

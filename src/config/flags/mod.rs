@@ -1,9 +1,9 @@
 //! The command line: flags by the rules of Go's flag package, as nats-server
-//! reads them, laid over the configuration file.
+//! reads them, applied over the configuration file.
 //!
-//! `-x` and `--x` are the same; a value follows as `-x v` or `-x=v`; a boolean
-//! stands alone or is written `-x=false`. The last of two equal flags counts.
-//! `main` calls [`parse`] and does what the [`Invocation`] says.
+//! `-x` and `--x` are the same; a value follows as `-x v` or `-x=v`; a boolean has no value
+//! or is written `-x=false`. The last of two equal flags counts. `main` calls [`parse`] and
+//! acts on the [`Invocation`].
 
 mod list;
 mod login;
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// What the command line asks for.
+/// The action requested by the command line.
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the broker.
@@ -50,7 +50,7 @@ pub enum Invocation {
     TestConfig(String),
     /// Send a signal to a running broker.
     Signal {
-        /// What to tell it.
+        /// The signal to send it.
         signal: Signal,
         /// Which one.
         target: Target,
@@ -64,7 +64,7 @@ pub struct Parsed {
     pub program: String,
     /// What to do.
     pub invocation: Invocation,
-    /// What the operator should know; the broker starts nevertheless.
+    /// A warning to the operator; the broker starts nevertheless.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -115,8 +115,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
     })
 }
 
-/// The text of `--version`. Under the name nats-server it is that broker's, for
-/// scripts that look at it.
+/// The text of `--version`. Under the name nats-server it is that broker's, for scripts
+/// that parse it.
 pub fn version_text(program: &str) -> String {
     if program == "nats-server" {
         return format!("{program}: v{COMPATIBLE_VERSION}\n");
@@ -164,7 +164,7 @@ impl SetCluster {
     }
 }
 
-/// What was typed.
+/// The given value.
 #[derive(Default)]
 struct CommandLine {
     config: Option<String>,

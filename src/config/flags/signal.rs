@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What `--signal` asks of a running broker.
+/// The request of `--signal` to a running broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `ldm`: let the clients go one by one, then stop.
@@ -14,7 +14,7 @@ pub enum Signal {
     Reload,
     /// `reopen`: open the log file again.
     Reopen,
-    /// `stop`: end at once, without cleaning up.
+    /// `stop`: end immediately, without cleaning up.
     Stop,
     /// `term`: stop, unless lame duck mode is on already.
     Term,
@@ -49,8 +49,7 @@ pub enum Target {
     Pids(String),
     /// The broker whose id is in this file.
     PidFile(PathBuf),
-    /// Those whose ids are in the files of this name, in which `*` stands for any
-    /// characters.
+    /// Those whose ids are in the files of this name, in which `*` matches any characters.
     PidFiles(PathBuf),
 }
 

@@ -1,20 +1,20 @@
-//! What a row of the table of flags is; parsing and `--help` are made from the table,
-//! which is in [`super::list`]. What a flag for a key does is told by the key's row.
+//! A row of the table of flags; parsing and `--help` are generated from the table, which is
+//! in [`super::list`]. The text of a flag for a key is that of the key's row.
 
 use super::{list::FLAGS, login::LoginPart, tls::TlsFlag};
 use crate::config::options::{Options, cluster::CLUSTER, keys::TOP};
 
 /// A flag of the command line.
 pub(super) struct Flag {
-    /// Its names without dashes. One or two dashes may stand before each.
+    /// Its names without dashes. One or two dashes may precede each.
     pub(super) names: &'static [&'static str],
     /// What it does.
     pub(super) action: Action,
     /// How its value is called in the help; empty for a boolean.
     pub(super) value: &'static str,
-    /// The heading it stands under in the help.
+    /// Its heading in the help.
     pub(super) group: Group,
-    /// What it does, in a few words; empty for what its key says.
+    /// What it does, in a few words; empty for the text of its key.
     pub(super) doc: &'static str,
 }
 
@@ -66,12 +66,12 @@ impl Group {
 }
 
 impl Flag {
-    /// Whether the flag stands alone or is followed by `=true` or `=false`.
+    /// Whether the flag has no value or is followed by `=true` or `=false`.
     pub(super) fn is_boolean(&self) -> bool {
         self.value.is_empty()
     }
 
-    /// What it does; of a flag for one key what the table says of the key.
+    /// What it does; for a flag of one key the text of the key's row.
     fn doc(&self) -> String {
         let (doc, usual) = match self.action {
             Action::Set([name]) if self.doc.is_empty() => match TOP.find(name) {

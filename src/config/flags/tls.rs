@@ -5,7 +5,7 @@ use crate::{
     security::options::{CertificateFiles, TlsOptions},
 };
 
-/// What a flag sets.
+/// The setting of a flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TlsFlag {
     /// TLS at all.

@@ -1,7 +1,7 @@
 //! `client_advertise` and `cluster_advertise`: `HOST` or `HOST:PORT`.
 
-/// The host, without brackets, and the port; `None` is the port that is listened
-/// at, which 0 and -1 stand for as well.
+/// The host, without brackets, and the port; `None` is the port of the listener, which 0
+/// and -1 mean as well.
 ///
 /// # Errors
 ///

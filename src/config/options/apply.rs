@@ -19,12 +19,12 @@ use crate::{
 /// A larger `max_payload` is worth a warning.
 const LARGE_PAYLOAD: usize = 8 * 1024 * 1024;
 
-/// Something to tell the operator about the configuration.
+/// A message to the operator about the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Where it was written; `None` for the command line.
     pub position: Option<Position>,
-    /// What is to be said.
+    /// The message.
     pub text: String,
 }
 
@@ -234,7 +234,7 @@ impl Reading {
         }
     }
 
-    /// A user without a password would let nobody in.
+    /// A user without a password could not log in.
     fn check_monitor_login(&mut self) {
         if self.options.monitor_login.is_half() {
             let position = self.file.clone();

@@ -1,4 +1,4 @@
-//! The block `authorization`: who may log in.
+//! The block `authorization`: users and passwords of clients.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ fn read_users(written: &mut Written, entry: &Entry, problems: &mut Problems) {
     written.users = Some(users);
 }
 
-/// What the block says.
+/// The values of the block.
 #[derive(Default)]
 pub(super) struct Written {
     user: Option<String>,

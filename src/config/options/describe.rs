@@ -1,5 +1,5 @@
-//! `server_tags` and `server_metadata`: what an operator writes to tell brokers
-//! apart. They change nothing.
+//! `server_tags` and `server_metadata`: descriptions by which an operator distinguishes
+//! brokers. They have no effect.
 
 use super::{Options, problems::Problems};
 use crate::config::syntax::Entry;

@@ -1,4 +1,4 @@
-//! Durations in the configuration, and what is said of a text that is none.
+//! Durations in the configuration, and the errors for invalid ones.
 
 use std::time::Duration;
 

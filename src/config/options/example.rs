@@ -24,14 +24,14 @@ const BEGINNING: &str = "\
 # `midge -t -c FILE`; midge.conf(5) has the keys of all blocks.
 ";
 
-/// What the file sets, so that a broker that begins with it opens nothing.
+/// Keys that the file sets, so that a broker started with it listens on loopback only.
 const SET: (&str, &str) = (
     "host",
     "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",
 );
 
-/// Blocks whose keys stand in the file with their defaults. Those of the others need
-/// more words: cluster.conf and midge.conf(5) have them.
+/// Blocks whose keys are in the file with their defaults. The keys of the others need more
+/// explanation, which is in cluster.conf and midge.conf(5).
 const IN_FULL: [&str; 2] = ["monitor", "diagnosis"];
 
 /// Columns of a line.
@@ -48,7 +48,7 @@ fn example() -> String {
         }
         let in_full = IN_FULL.contains(&row.names[0]);
         text.push('\n');
-        let mut doc = told(row);
+        let mut doc = doc_with_names(row);
         if in_full {
             doc += " The defaults of the block:";
         }
@@ -62,7 +62,7 @@ fn example() -> String {
             let inner = tables.iter().find(|table| table.name == row.names[0]);
             for row in inner.into_iter().flat_map(|table| &table.rows) {
                 text += "#\n";
-                text += &wrapped(&told(row), "#    ");
+                text += &wrapped(&doc_with_names(row), "#    ");
                 let _ = writeln!(text, "#    {}", line(row));
             }
         }
@@ -70,7 +70,7 @@ fn example() -> String {
     text
 }
 
-fn told(row: &Row) -> String {
+fn doc_with_names(row: &Row) -> String {
     match &row.names[1..] {
         [] => row.doc.into(),
         others => format!("{} Also: {}.", row.doc, others.join(", ")),
@@ -138,7 +138,7 @@ fn the_example_file_is_valid_and_opens_nothing() {
     assert_eq!(load(&example()), expected);
 }
 
-/// What is commented out can be taken in as it stands.
+/// Each commented-out line is valid when its comment mark is removed.
 #[test]
 fn each_line_of_the_example_file_is_valid() {
     let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase());
@@ -177,7 +177,7 @@ fn the_example_of_a_cluster_has_every_key() {
                     rest.is_some_and(|rest| rest.starts_with([':', ' ']))
                 })
             };
-            // `listen` stands for both.
+            // `listen` sets both.
             let parts = ["host", "port"].contains(&row.names[0]);
             let is_shown = parts || row.names.iter().any(|name| is_there(name));
             assert!(is_shown, "{name} {}", row.names[0]);

@@ -86,7 +86,7 @@ fn write_row(page: &mut String, row: &Row) {
     let names: Vec<String> = row.names.iter().map(|name| escape(name)).collect();
     let _ = writeln!(page, ".TP\n.BR {}", names.join(" \", \" "));
     if !row.is_served {
-        let _ = writeln!(page, "{}", escape(&told(row)));
+        let _ = writeln!(page, "{}", escape(&unserved_text(row)));
         return;
     }
     let usual = match row.usual {
@@ -106,8 +106,8 @@ fn write_row(page: &mut String, row: &Row) {
     );
 }
 
-/// What is said of a key that is not served.
-fn told(row: &Row) -> String {
+/// The text for a key that is not served.
+fn unserved_text(row: &Row) -> String {
     match row.form {
         "" => format!("A key of nats-server that is refused: it {}.", row.doc),
         _ => format!(
@@ -144,7 +144,7 @@ fn the_manual_page_is_the_one_of_the_tables() {
     );
 }
 
-/// Each served key of each block stands in the page with all its names.
+/// The page contains each served key of each block with all its names.
 #[test]
 fn the_page_has_every_key() {
     let page = page();

@@ -1,11 +1,11 @@
-//! What the operator may set: the typed [`Options`] and the way from a file to
+//! The settings: the typed [`Options`] and the way from a file to
 //! them.
 //!
-//! [`load`] reads a file; `config::flags` lays the command line over it. [`table`] says
-//! what a row of a table of keys is, [`keys`] has the table of the top of the file, those
-//! of inner blocks stand in the modules of their names. [`reading`] stores values by the
-//! tables, [`plan`] says what a reload changes. The server and the log read [`Options`]
-//! and nothing else here.
+//! [`load`] reads a file; `config::flags` applies the command line over it. [`table`]
+//! defines the row of a table of keys, [`keys`] has the table of the top of the file; those
+//! of inner blocks are in the modules of their names. [`reading`] stores values by the
+//! tables, [`plan`] determines what a reload changes. The server and the log use only
+//! [`Options`] of this module.
 
 pub mod advertise;
 mod apply;
@@ -38,7 +38,7 @@ pub use syslog::RemoteSyslog;
 
 use crate::security::{options::TlsOptions, users::Authorization};
 
-/// Time to log in if nobody set one.
+/// Default of the login timeout.
 const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Port of the client listener.
@@ -54,7 +54,7 @@ pub const LOOPBACK_HOST: &str = "127.0.0.1";
 /// The port of the monitoring listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HttpPort {
-    /// Nobody wrote one: [`DEFAULT_HTTP_PORT`].
+    /// Not configured: [`DEFAULT_HTTP_PORT`].
     #[default]
     Default,
     /// `http_port: 0`: no monitoring.
@@ -70,13 +70,12 @@ pub enum HttpPort {
 pub struct Options {
     /// Host the client listener binds to.
     pub host: String,
-    /// Whether `host` is the loopback address only because there is neither a
-    /// configuration file nor a host, and clients need not tell who they are;
-    /// worth a line in the log.
+    /// Whether `host` is the loopback address only because there is neither a configuration
+    /// file nor a host, and clients need not log in; worth a line in the log.
     pub host_is_safe_default: bool,
     /// Port of the client listener; 0 is any free one.
     pub port: u16,
-    /// `HOST` or `HOST:PORT` told to clients instead of the listener's own.
+    /// `HOST` or `HOST:PORT` announced to clients instead of the listener's own.
     pub client_advertise: Option<String>,
     /// Name shown to clients and operators; `None` is the server's id.
     pub server_name: Option<String>,
@@ -92,7 +91,7 @@ pub struct Options {
     pub http_base_path: String,
     /// The Unix socket of monitoring, and names of the machine.
     pub monitor: Monitor,
-    /// What requests to the monitoring port have to bring.
+    /// Credentials of requests to the monitoring port.
     pub monitor_login: MonitorLogin,
     /// Most client connections; 0 or less allows none.
     pub max_connections: i64,
@@ -122,9 +121,9 @@ pub struct Options {
     /// Time before lame duck mode closes the first connection; shorter than
     /// `lame_duck_duration`.
     pub lame_duck_grace_period: Duration,
-    /// Who may log in.
+    /// Users and passwords of clients.
     pub authorization: Authorization,
-    /// Time to log in; `None` if nobody set one.
+    /// Login timeout; `None` if not configured.
     pub auth_timeout: Option<Duration>,
     /// Whether headers are refused.
     pub no_header_support: bool,
@@ -162,7 +161,7 @@ pub struct Options {
     pub server_tags: Vec<String>,
     /// The same as pairs.
     pub server_metadata: BTreeMap<String, String>,
-    /// The other brokers; `None` without a word of them.
+    /// The other brokers; `None` if there is no block for them.
     pub cluster: Option<ClusterOptions>,
     /// The accounts that are defined; the global one is always there.
     pub accounts: Vec<AccountConfig>,
@@ -185,8 +184,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// How long a client may take to log in: as with nats-server longer by default
-    /// where a handshake comes before.
+    /// The login timeout of clients: as with nats-server longer by default if a TLS
+    /// handshake precedes the login.
     pub fn auth_timeout(&self) -> Duration {
         let tls = self.tls.as_ref();
         let usual = tls.map(|tls| tls.timeout + cluster::AUTH_TIMEOUT_BEYOND_TLS);
@@ -202,8 +201,8 @@ impl Options {
         name.unwrap_or_default()
     }
 
-    /// What follows from keys together, when all have been read: who asks for some
-    /// kind of traces asks for traces.
+    /// Settings that follow from keys together, after all have been read: a specific kind
+    /// of trace enables tracing.
     pub(super) fn settle(&mut self) {
         self.trace |= self.trace_verbose || self.trace_headers;
     }

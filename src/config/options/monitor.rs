@@ -1,4 +1,4 @@
-//! The block `monitor`: who may ask port 8222, and the Unix socket beside it.
+//! The block `monitor`: access to port 8222, and the additional Unix socket.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ impl Monitor {
     }
 }
 
-/// What a request over TCP must bring; nothing if all is empty. Requests through the Unix
+/// The credentials of a request over TCP; none if all is empty. Requests through the Unix
 /// socket need none of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitorLogin {

@@ -117,7 +117,7 @@ static RESPONSES: Block<Responses> = Block {
                 name: "max",
                 aliases: &["max_msgs", "max_messages", "max_responses"],
                 kind: Kind::Integer(i64::MIN..=i64::MAX, |it, max| {
-                    // What is negative is unlimited, and so is what nobody reaches.
+                    // Negative values are unlimited, and so are unreachable ones.
                     if max != 0 {
                         it.max = u32::try_from(max).ok();
                     }
@@ -148,7 +148,7 @@ pub(in crate::config) fn parse_permissions(node: &Node, problems: &mut Problems)
 /// Rules of subjects that are being read.
 struct Subjects {
     rules: SubjectRules,
-    /// Whether a queue group may stand behind a subject.
+    /// Whether a queue group may follow a subject.
     with_queue: bool,
 }
 

@@ -1,5 +1,6 @@
-//! The plan of a reload: what differs between two sets of options, and what of it a
-//! running broker can take over, as the table says. `server::reload` asks and acts.
+//! The plan of a reload: the differences between two sets of options, and which of them a
+//! running broker can adopt, according to the table. Called by `server::reload`, which acts
+//! on it.
 
 use super::{
     Options,
@@ -10,25 +11,25 @@ use super::{
 /// One setting that differs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
-    /// The key, behind that of its block.
+    /// The key, after that of its block.
     pub name: String,
     /// The old and the new value as they would be written in a file. Empty where the
     /// value may hold secrets or is too long for a line.
     pub values: Option<(String, String)>,
-    /// What it takes.
+    /// What the change needs to take effect.
     pub takes: ReloadKind,
 }
 
 /// Two sets of settings that are compared.
 pub struct Plan<'a, T> {
-    /// Those in force.
+    /// The options in force.
     pub old: &'a T,
-    /// Those that were read.
+    /// The options read from the file.
     pub new: &'a T,
     /// Those that are in force once all has been taken over that can be; begins as
     /// those that were read.
     pub merged: &'a mut T,
-    /// The block that the keys stand in, with a blank behind it.
+    /// The block of the keys, followed by a blank.
     prefix: String,
     changes: &'a mut Vec<Change>,
 }
@@ -86,7 +87,7 @@ impl<T> Plan<'_, T> {
                 Reload::Live(held) => self.setting(key.name, held, ReloadKind::Live),
                 Reload::Restart(why, held) => {
                     self.setting(key.name, held, ReloadKind::Restart(why));
-                    // What needs a restart stays as it is.
+                    // Settings that need a restart stay unchanged.
                     (held.copy)(self.merged, self.old);
                 }
                 Reload::PerKey(compare) => compare(self),

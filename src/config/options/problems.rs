@@ -7,9 +7,9 @@ use crate::config::syntax::{Entry, Map, Node, Position, Value};
 /// What is wrong with a configuration, in the order it was found.
 #[derive(Default)]
 pub struct Problems {
-    /// What keeps the broker from starting.
+    /// Errors that prevent the start of the broker.
     pub errors: Vec<Diagnostic>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -85,7 +85,7 @@ impl Problems {
         Some(texts)
     }
 
-    /// What `read` makes, unless it finds an error.
+    /// The result of `read`, unless it finds an error.
     pub fn unless_wrong<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let before = self.errors.len();
         let made = read(self);
@@ -93,7 +93,7 @@ impl Problems {
     }
 }
 
-/// What is said of a value that is of another kind than its key takes.
+/// The error for a value of another kind than its key accepts.
 pub(super) fn wrong_type(name: &str, expected: &str, found: &Value) -> String {
     format!("{name:?} must be {expected}, not {}", found.type_name())
 }

@@ -193,7 +193,7 @@ fn seconds(name: &str, value: &Value) -> Result<Duration, String> {
             ));
         }
     };
-    // What does not fit into nanoseconds, no clock can be set forward by.
+    // A duration beyond the range of nanoseconds cannot be added to a clock.
     let time = Duration::try_from_secs_f64(seconds).ok();
     let time = time.filter(|time| i64::try_from(time.as_nanos()).is_ok());
     time.ok_or_else(|| format!("{name:?} must be a time, not {seconds} seconds"))
@@ -220,7 +220,7 @@ pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     Ok((bare.unwrap_or(host).into(), port_in_range(number)?))
 }
 
-/// What of a wrong address may be shown: no login before an `@`, and nothing that
+/// The part of a wrong address that may be shown: no login before an `@`, and nothing that
 /// is no number where a port should be, because it may be a password to which
 /// the host is missing.
 pub(super) fn harmless(address: &str) -> String {
@@ -235,7 +235,7 @@ pub(super) fn harmless(address: &str) -> String {
 
 /// The known name that is most like this one, if one is near.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    // Nobody mistypes the first letter; short words would be near to anything.
+    // The first letter is rarely mistyped; short words would be near to anything.
     let (distance, nearest) = known
         .filter(|known| known.chars().next() == name.chars().next())
         .map(|known| (distance(name, known), known))

@@ -1,10 +1,10 @@
 //! What a key of the configuration is: one row of a table, the same in every block.
 //!
-//! A row says how the key is called, what its value must be and where it goes, its
-//! default, what it means, and what a reload does with it. The reader of files
-//! ([`super::reading`]), the plan of a reload ([`super::plan`]), the flags, the
-//! example file, the manual page and the docs are made from the rows, so a new key
-//! is one row and the field that it sets.
+//! A row defines a key's name, the type of its value and the field it sets, its default,
+//! its meaning, and what a reload does with it. The reader of files ([`super::reading`]),
+//! the plan of a reload ([`super::plan`]), the flags, the example file, the manual page and
+//! the docs are generated from the rows, so a new key is one row and the field that it
+//! sets.
 //!
 //! A table is generic over what its block is read into: [`super::Options`] at the
 //! top, [`super::cluster::ClusterOptions`] in `cluster`, a struct of the reader's
@@ -20,7 +20,7 @@ use crate::{
 
 /// The keys of one block.
 pub struct Block<T: 'static> {
-    /// What the tests call it.
+    /// Its name in the tests.
     pub name: &'static str,
     /// The heading over its keys in the docs.
     pub title: &'static str,
@@ -44,7 +44,7 @@ pub struct Key<T: 'static> {
     pub name: &'static str,
     /// Other names for it. Names are in lower case and match any case.
     pub aliases: &'static [&'static str],
-    /// What its value must be and where it goes.
+    /// The type of its value and the field that stores it.
     pub kind: Kind<T>,
     /// Its default, or an example, as it would be written.
     pub usual: Usual,
@@ -54,7 +54,7 @@ pub struct Key<T: 'static> {
     pub reload: Reload<T>,
 }
 
-/// What stands behind a key in the example file.
+/// The value of a key in the example file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Usual {
     /// The default.
@@ -73,10 +73,10 @@ impl Usual {
     }
 }
 
-/// Reads a value with rules of its own, and tells what is wrong.
+/// Reads a value with rules of its own, and reports what is wrong.
 pub type Read<T> = fn(&mut T, &Entry, &mut Problems);
 
-/// What the value of a key must be, and what stores it.
+/// The type of a key's value, and the field that stores it.
 pub enum Kind<T: 'static> {
     /// `port` or `host:port`; the host is empty if none was written before a colon.
     Address(fn(&mut T, Option<String>, i64)),
@@ -103,7 +103,7 @@ pub enum Kind<T: 'static> {
     Size(RangeInclusive<i64>, fn(&mut T, i64)),
     /// A value with a reader of its own.
     Structure {
-        /// What it must be, in words.
+        /// The expected value, in words.
         form: &'static str,
         /// Reads and stores it.
         read: Read<T>,
@@ -119,14 +119,14 @@ pub enum Kind<T: 'static> {
     Refused {
         /// Whether a value asks for nothing, so that nothing is missing.
         asks_for_nothing: fn(&Value) -> bool,
-        /// What is said of it behind its name: why, and what to do.
+        /// The text that follows its name: why, and what to do.
         why: &'static str,
     },
 }
 
 /// A key that is accepted and has no effect.
 pub struct NoEffect {
-    /// What its value must be, for the message if it is not.
+    /// The expected value, for the error message.
     pub expected: &'static str,
     /// Whether a value is of that kind.
     pub accepts: fn(&Value) -> bool,
@@ -149,9 +149,9 @@ pub enum ReloadKind {
 pub enum Reload<T: 'static> {
     /// It takes effect while the broker runs.
     Live(Held<T>),
-    /// It takes effect with the next start: why.
+    /// It takes effect with the next start; the text gives the reason.
     Restart(&'static str, Held<T>),
-    /// Each key of the block says so for itself; compares them.
+    /// Each key of the block has its own rule; compares them.
     PerKey(fn(&mut super::plan::Plan<'_, T>)),
     /// It sets what the key of this name sets as well.
     As(&'static str),
@@ -225,7 +225,7 @@ impl<T> Key<T> {
 }
 
 impl<T> Kind<T> {
-    /// What a value must be, in words.
+    /// The expected value, in words.
     pub fn form(&self) -> &'static str {
         match self {
             Self::Address(_) => "port or host:port",
@@ -251,7 +251,7 @@ pub trait Described: Sync {
 
 /// A table of keys as the docs show it.
 pub struct Table {
-    /// What the tests call it.
+    /// Its name in the tests.
     pub name: &'static str,
     /// The heading over its keys.
     pub title: &'static str,
@@ -261,18 +261,18 @@ pub struct Table {
 
 /// A key as the docs show it.
 pub struct Row {
-    /// The heading it stands under.
+    /// Its heading.
     pub section: &'static str,
     /// Its names, the first one first.
     pub names: Vec<&'static str>,
-    /// What its value must be.
+    /// The expected value.
     pub form: &'static str,
     /// Its default, or an example.
     pub usual: Usual,
     /// What it sets, or why it is not served.
     pub doc: &'static str,
-    /// What a reload does with it; `None` where the keys in its value say so, or the
-    /// block that it stands in.
+    /// What a reload does with it; `None` where the keys in its value define it, or the
+    /// enclosing block.
     pub reload: Option<ReloadKind>,
     /// Whether the key does something.
     pub is_served: bool,
@@ -323,7 +323,7 @@ fn row<T>(block: &Block<T>, section: &'static str, key: &Key<T>) -> Row {
     }
 }
 
-/// Every table once, those of inner blocks behind the one they stand in.
+/// Every table once, those of inner blocks after the enclosing one.
 pub fn all_tables(top: &dyn Described) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     let mut waiting = vec![top.table()];

@@ -1,11 +1,10 @@
-//! What several tables need to tell which values of keys that are not served ask for
-//! nothing, and what is said of them.
+//! Shared by several tables: which values of keys that are not served have no effect, and
+//! the texts about them.
 
 use super::table::{Key, Kind, NoEffect, Reload, Usual};
 use crate::config::syntax::Value;
 
-/// What is said of a key that is refused, behind its name: what is lacking, and what to
-/// do.
+/// The text for a refused key, following its name: what is lacking, and what to do.
 macro_rules! unsupported {
     ($advice:literal) => {
         concat!("is not supported by this version of midge: ", $advice)
@@ -54,7 +53,7 @@ const fn unserved<T>(
 /// Why keys of streams have no effect.
 pub(in crate::config) const NO_STREAMS: &str = "streams are not served";
 
-/// How a write that takes too long ends.
+/// How a write that times out ends.
 pub(in crate::config) const WRITE_TIMEOUT: NoEffect = NoEffect {
     expected: "\"default\", \"close\" or \"retry\"",
     accepts: is_write_timeout,
@@ -70,7 +69,7 @@ pub(in crate::config) const JETSTREAM: NoEffect = NoEffect {
     reason: NO_STREAMS,
 };
 
-/// What is asked of a write that takes too long.
+/// The configured action for a write that times out.
 pub(in crate::config) fn is_write_timeout(value: &Value) -> bool {
     matches!(value, Value::String(text)
         if ["default", "close", "retry"].contains(&&*text.to_ascii_lowercase()))
@@ -130,7 +129,7 @@ pub(in crate::config) fn never(_: &Value) -> bool {
     false
 }
 
-/// Whether it can stand for streams, which are not served.
+/// Whether the value may configure streams, which are not served.
 pub(in crate::config) fn is_jetstream(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Map(_) => true,

@@ -1,11 +1,11 @@
-//! Values as they would be written in a file: what a reload says of a setting can be
+//! Values in the syntax of the configuration file: a setting reported by a reload can be
 //! copied into one.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{cluster::QueuePolicy, syslog::RemoteSyslog};
 
-/// What a setting can be.
+/// The value of a setting.
 pub(super) trait Written {
     /// The value as it would be written; `unset` for what is not.
     fn written(&self) -> String;
@@ -100,7 +100,7 @@ impl Written for BTreeMap<String, String> {
     }
 }
 
-/// What is shown of a setting that is not written.
+/// Shown for a setting that is not in the file.
 pub(super) const UNSET: &str = "unset";
 
 /// A number of bytes.

@@ -1,11 +1,11 @@
-//! A place in a text: looks ahead, steps on, and knows line and column.
+//! A position in a text: peeks, advances, and tracks line and column.
 
 use std::sync::Arc;
 
 use super::{Position, SyntaxError};
 
 /// Reads `text` from front to back. `at` never exceeds the length of the text
-/// and always lies on the border of a character.
+/// and is always at the border of a character.
 pub(super) struct Cursor<'a> {
     file: Arc<str>,
     text: &'a str,
@@ -25,7 +25,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// What has not been read yet.
+    /// The unread rest.
     pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Steps over everything that says nothing: blanks, line ends, comments.
+    /// Skips what has no meaning: blanks, line ends, comments.
     pub(super) fn skip_filler(&mut self) {
         loop {
             self.skip_blanks(true);

@@ -1,8 +1,8 @@
 //! The configuration language of nats-server: text in, values out.
 //!
-//! [`parse_file`] is what `config::options` calls. Every key and value keeps the
-//! file, line and column it was written at, so that whoever judges it later can
-//! say where. Nothing here knows which keys exist.
+//! [`parse_file`] is called by `config::options`. Every key and value keeps the file, line
+//! and column it was written at, for later error messages. This module has no knowledge of
+//! the keys.
 //!
 //! The language: pairs `key value`, `key: value` or `key = value`, one a line or
 //! divided by `,` or `;`; maps `{ }`, arrays `[ ]`, `#` and `//` comments,

@@ -27,8 +27,8 @@ pub fn parse_file(path: &Path, environment: Environment) -> Result<Map, SyntaxEr
     Parser::new(environment).file(path, &position)
 }
 
-/// Reads a text. `name` stands for the file in messages; includes are looked
-/// for from the working directory.
+/// Reads a text. `name` is used as the file in messages; includes are searched from the
+/// working directory.
 pub fn parse_text(name: &str, text: &str, environment: Environment) -> Result<Map, SyntaxError> {
     Parser::new(environment).document(Cursor::new(name.into(), text))
 }
@@ -152,8 +152,8 @@ impl<'e> Parser<'e> {
         if is_separator(cursor.peek()) {
             cursor.take(1);
         }
-        // The value may stand on a line of its own only where it cannot be
-        // mistaken for the next pair.
+        // The value may be on a line of its own only where it cannot be mistaken for the
+        // next pair.
         cursor.skip_blanks(braced);
         if cursor.peek().is_none_or(is_line_end) {
             return Err(cursor.error(format!("{key:?} has no value")));

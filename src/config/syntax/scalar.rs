@@ -9,7 +9,7 @@ use super::{
 
 /// A value that has no parts.
 pub(super) enum Scalar {
-    /// A value as it stands.
+    /// A literal value.
     Value(Value),
     /// `$NAME`: the value of something else.
     Variable(String),

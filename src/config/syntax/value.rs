@@ -28,13 +28,13 @@ impl fmt::Display for Position {
 /// A value and its place. The value of a variable has the place of its use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What was written.
+    /// The value.
     pub value: Value,
     /// Where it begins.
     pub position: Position,
 }
 
-/// What can stand to the right of a key.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `[ … ]`

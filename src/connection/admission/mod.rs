@@ -1,14 +1,13 @@
-//! Places for those who have not proved who they are yet: how many each port
-//! has, who gets one, and who has to make way.
+//! Places for connections before login: how many each port has, which connection gets one,
+//! and which has to give one up.
 //!
-//! Every port takes a [`Place`] for a connection as soon as it is accepted and
-//! gives it back with the login (the client's and the route's accept), or at the
-//! end where nobody logs in (monitoring). A full port does not send the newcomer
-//! away: of the source that holds most places, the connection that has said
-//! nothing for longest is cut. So idle connections keep nobody out, and a source
-//! with many gives way to one with few. Members of the cluster have places that
-//! others cannot take. Nobody keeps a place for longer than `hold`, which covers
-//! waiting in the broker's own queues too.
+//! Every port reserves a [`Place`] for a connection as soon as it is accepted and releases
+//! it with the login (the client's and the route's accept), or at the end where there is no
+//! login (monitoring). A full port does not refuse the newcomer: of the source with most
+//! places, the connection that has been silent for longest is cut. So idle connections keep
+//! nobody out, and a source with many connections yields to one with few. Members of the
+//! cluster have places that others cannot use. No place is held for longer than `hold`,
+//! which includes waiting in the broker's own queues.
 
 mod places;
 mod ranking;
@@ -73,7 +72,7 @@ impl Admission {
     }
 }
 
-/// Where a connection comes from, as far as shares go.
+/// The source of a connection, for shares between sources.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Source {
     /// An address, or the IPv6 network around it.
@@ -92,7 +91,7 @@ impl Source {
 /// Why a place is taken away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lost {
-    /// The port was full, and it had said nothing for longest.
+    /// The port was full, and it had been silent for longest.
     Silent,
     /// It was held for too long.
     Late,

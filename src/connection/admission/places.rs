@@ -19,19 +19,19 @@ use super::{
     ranking::{Held, Party, State},
 };
 
-/// Between two looks for places that are held for too long.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between two searches for places that are held for too long.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The places of one port.
 pub struct Places {
     /// The port's name in answers: stable.
     pub name: &'static str,
-    /// Places for everybody.
+    /// Places for all sources.
     max: usize,
     /// Places beyond them for members' addresses.
     reserved: usize,
     pub(super) state: Mutex<State>,
-    /// Somebody came while nobody was there.
+    /// The first place was reserved.
     begun: Notify,
     silent: AtomicU64,
     late: AtomicU64,
@@ -43,9 +43,9 @@ pub struct Places {
 pub struct PlacesView {
     /// The port.
     pub name: &'static str,
-    /// Places that are taken.
+    /// Places in use.
     pub taken: usize,
-    /// Places that there are.
+    /// Number of places.
     pub max: usize,
     /// Connections cut because the port was full and they were silent.
     pub silent: u64,
@@ -56,35 +56,35 @@ pub struct PlacesView {
 }
 
 impl PlacesView {
-    /// Connections cut or refused so far for want of a place.
+    /// Connections cut or refused so far because there was no place.
     pub fn turned_away(&self) -> u64 {
         self.silent + self.refused
     }
 }
 
-/// One place, given back when dropped.
+/// One place, released when dropped.
 pub struct Place {
     places: Arc<Places>,
     id: u64,
 }
 
 impl Place {
-    /// Something came from who holds it.
-    pub fn heard(&self) {
-        self.places.state.lock().heard(self.id);
+    /// Notes that the holder's peer sent something.
+    pub fn mark_active(&self) {
+        self.places.state.lock().mark_active(self.id);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What it holds of the connection is dropped without the lock.
+        // Its references to the connection are dropped without the lock.
         let held = self.places.state.lock().remove(self.id);
         drop(held);
     }
 }
 
 impl Places {
-    /// `max` places for everybody, and `reserved` more for members.
+    /// `max` places for all sources, and `reserved` more for members.
     pub fn new(name: &'static str, max: usize, reserved: usize) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -98,8 +98,8 @@ impl Places {
         })
     }
 
-    /// Takes a place, if need be another one's, for at most `hold`. `cut` ends the
-    /// connection when the place is taken away; it is called without a lock.
+    /// Reserves a place, if necessary one of another connection, for at most `hold`. `cut`
+    /// ends the connection when its place is withdrawn; it is called without a lock.
     pub fn take(
         self: &Arc<Self>,
         source: Source,
@@ -130,9 +130,9 @@ impl Places {
         Place { places, id }
     }
 
-    /// Cuts the connection that is to make way, as if the port were full: where
-    /// something else than places runs out. Returns whether there was one.
-    pub fn make_room(&self) -> bool {
+    /// Cuts the next connection in the order, as if the port were full: for other
+    /// resources than places that run out. Returns whether there was one.
+    pub fn cut_one(&self) -> bool {
         let lost = {
             let mut state = self.state.lock();
             state.take_from(false).or_else(|| state.take_from(true))
@@ -149,17 +149,17 @@ impl Places {
         true
     }
 
-    /// Counts a connection that was refused for want of file descriptors.
+    /// Counts a connection that was refused for lack of file descriptors.
     pub fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes places away that are held for too long, for ever.
+    /// Withdraws places that are held for too long; never returns.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
             self.begun.notified().await;
             while self.view().taken > 0 {
-                sleep(LOOK_INTERVAL).await;
+                sleep(CHECK_INTERVAL).await;
                 self.expire(Instant::now());
             }
         }

@@ -1,4 +1,4 @@
-//! Who holds places of a port, in the order in which they make way.
+//! The holders of a port's places, in the order in which they are cut.
 
 use std::{
     cmp::Reverse,
@@ -9,23 +9,23 @@ use tokio::time::Instant;
 
 use super::{Lost, Source};
 
-/// Those who share places with each other: members' addresses apart.
+/// Sources that share their places: members' addresses separately.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Party {
     pub(super) is_member: bool,
     pub(super) source: Source,
 }
 
-/// Puts parties in order: who has most places is last, and of those with as many
-/// the one with the connection that has been silent for longest.
+/// Orders the parties: the one with most places is last, and of those with as many the one
+/// with the connection that has been silent for longest.
 type Rank = (usize, Reverse<u64>, Party);
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Counts everything that is heard; also numbers places.
+    /// Counts all activity; also numbers places.
     tick: u64,
     pub(super) held: HashMap<u64, Held>,
-    /// Places of each party, by when something was last heard.
+    /// Places of each party, by their last activity.
     pub(super) parties: HashMap<Party, BTreeMap<u64, u64>>,
     pub(super) non_members: BTreeSet<Rank>,
     pub(super) members: BTreeSet<Rank>,
@@ -37,7 +37,7 @@ pub(super) type Cut = Box<dyn FnOnce(Lost) + Send>;
 
 pub(super) struct Held {
     party: Party,
-    heard: u64,
+    last_active: u64,
     pub(super) until: Instant,
     pub(super) cut: Cut,
 }
@@ -52,7 +52,7 @@ impl State {
         let id = self.next_tick();
         let held = Held {
             party,
-            heard: id,
+            last_active: id,
             until,
             cut,
         };
@@ -64,12 +64,12 @@ impl State {
         id
     }
 
-    pub(super) fn heard(&mut self, id: u64) {
+    pub(super) fn mark_active(&mut self, id: u64) {
         let now = self.next_tick();
         let Some(held) = self.held.get_mut(&id) else {
             return;
         };
-        let (party, before) = (held.party, std::mem::replace(&mut held.heard, now));
+        let (party, before) = (held.party, std::mem::replace(&mut held.last_active, now));
         self.change(party, |places| {
             places.remove(&before);
             places.insert(now, id);
@@ -80,12 +80,12 @@ impl State {
         let held = self.held.remove(&id)?;
         self.non_members_len -= usize::from(!held.party.is_member);
         self.change(held.party, |places| {
-            places.remove(&held.heard);
+            places.remove(&held.last_active);
         });
         Some(held)
     }
 
-    /// Takes the place of who is to make way; `of_all`: members too.
+    /// Removes the place that is next to be cut; `of_all`: members too.
     pub(super) fn take_from(&mut self, of_all: bool) -> Option<Held> {
         let non_members = self.non_members.last();
         let members = self.members.last().filter(|_| of_all);
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-/// Where a party stands; `None` without places.
+/// The rank of a party; `None` without places.
 fn rank(party: Party, places: &BTreeMap<u64, u64>) -> Option<Rank> {
     let (oldest, _) = places.first_key_value()?;
     Some((places.len(), Reverse(*oldest), party))

@@ -1,4 +1,4 @@
-//! Who gets a place, and who makes way.
+//! Which connections get a place, and which are cut for it.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -7,7 +7,7 @@ use super::*;
 
 const HOLD: Duration = Duration::from_secs(60);
 
-/// Takes places and writes down who loses one.
+/// Reserves places and records which ones are lost.
 struct Port {
     places: Arc<Places>,
     lost: Arc<Mutex<Vec<(&'static str, Lost)>>>,
@@ -40,7 +40,7 @@ async fn of_the_source_with_most_places_the_longest_silent_makes_way() {
     let few = port.take("few", 1, false);
     let first = port.take("first", 2, false);
     let _second = port.take("second", 2, false);
-    first.heard();
+    first.mark_active();
     let _new = port.take("new", 3, false);
     assert_eq!(port.lost(), ["second"]);
     // All have one: the longest silent of all.
@@ -57,7 +57,7 @@ async fn of_the_source_with_most_places_the_longest_silent_makes_way() {
 #[tokio::test]
 async fn members_keep_places_of_their_own() {
     let port = Port::new(2, 2);
-    let strangers: Vec<Place> = (0..9).map(|_| port.take("stranger", 1, false)).collect();
+    let guests: Vec<Place> = (0..9).map(|_| port.take("stranger", 1, false)).collect();
     assert_eq!(port.lost().len(), 7);
     let members: Vec<Place> = (0..2).map(|_| port.take("member", 2, true)).collect();
     assert_eq!(port.lost(), [""; 0], "there is room for them");
@@ -66,16 +66,16 @@ async fn members_keep_places_of_their_own() {
     // Many at a member's address share with other sources.
     let _member = port.take("member", 2, true);
     assert_eq!(port.lost(), ["member"], "the member has most places");
-    drop((strangers, members, more));
+    drop((guests, members, more));
     assert_eq!(port.places.view().taken, 1);
     assert_eq!(port.places.state.lock().parties.len(), 1);
 }
 
 #[tokio::test]
-async fn nobody_keeps_a_place_for_ever() {
+async fn no_place_is_held_indefinitely() {
     let port = Port::new(2, 0);
     let place = port.take("late", 1, false);
-    place.heard();
+    place.mark_active();
     port.places.expire(Instant::now());
     assert_eq!(port.lost(), [""; 0]);
     port.places.expire(Instant::now() + HOLD);
@@ -83,22 +83,22 @@ async fn nobody_keeps_a_place_for_ever() {
     drop(place);
     let view = port.places.view();
     assert_eq!((view.taken, view.silent, view.late), (0, 0, 1));
-    assert!(!port.places.make_room());
+    assert!(!port.places.cut_one());
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_crowd() {
+async fn nothing_is_left_of_many_places() {
     let port = Port::new(64, 8);
     for round in 0..1000u32 {
         let source = u8::try_from(round % 200).expect("it fits");
         let place = port.take("crowd", source, round.is_multiple_of(7));
         if round.is_multiple_of(3) {
-            place.heard();
+            place.mark_active();
             std::mem::forget(place);
         }
         assert!(port.places.view().taken <= 72);
     }
-    while port.places.make_room() {}
+    while port.places.cut_one() {}
     let state = port.places.state.lock();
     assert!(state.held.is_empty() && state.parties.is_empty());
     assert!(state.non_members.is_empty() && state.members.is_empty());

@@ -37,14 +37,14 @@ use crate::security::failure::{Cause, Failure};
 const INCOMING_LEN_MAX: usize = 64 * 1024;
 
 /// Bytes that a peer may send in a whole handshake, and the pieces in which they
-/// may come: one that always has more to say never runs out of `patience`.
+/// may come: one that keeps sending never runs out of `patience`.
 const RECEIVED_MAX: usize = 2 * INCOMING_LEN_MAX;
 const STEPS_MAX: usize = 1024;
 
-/// Bytes read at once: a peer's flight with a chain of RSA certificates fits.
+/// Bytes of one read: a peer's flight with a chain of RSA certificates fits.
 const READ_LEN: usize = 8 * 1024;
 
-/// What a TLS record begins with that is part of a handshake.
+/// The first byte of a TLS record that is part of a handshake.
 const HANDSHAKE: u8 = 22;
 
 /// Handshakes under way at a time: more than there are places before the login.
@@ -61,7 +61,7 @@ const LONG_MAX: usize = 512;
 /// The longest that one of them may take; other bounds come first.
 const LONG_HOLD: Duration = Duration::from_secs(3600);
 
-/// The error for a peer that does not go on in time.
+/// The error for a peer that does not continue in time.
 const TIMEOUT: &str = "TLS handshake timeout";
 
 /// The same of one that never began.
@@ -80,7 +80,7 @@ pub struct Handshakers {
 #[derive(Default)]
 struct Unfinished {
     count: AtomicUsize,
-    /// What they hold beyond [`READ_LEN`] each.
+    /// Memory that they hold beyond [`READ_LEN`] each.
     long: AtomicUsize,
     /// The most that they have held since [`Handshakers::take_most_held`].
     most: AtomicUsize,
@@ -258,7 +258,7 @@ impl Handshakers {
                 place.hold(step.incoming.len());
                 match &long {
                     _ if step.incoming.len() <= READ_LEN => long = None,
-                    Some((place, _)) => place.heard(),
+                    Some((place, _)) => place.mark_active(),
                     None => long = self.take_long(stream),
                 }
             }
@@ -278,20 +278,21 @@ impl Handshakers {
         Err(Failure::new(Cause::NotTls, "an endless handshake"))
     }
 
-    /// Takes a place of the long handshakes. `None`: the peer has left.
+    /// Reserves a place of the long handshakes. `None`: the peer has left.
     fn take_long(&self, stream: &TcpStream) -> Option<LongPlace> {
         let source = Source::of(stream.peer_addr().ok()?.ip());
         let (cut, lost) = oneshot::channel();
         // The peer's own patience, and the place before the login, bound the time.
         let place = self.long.take(source, false, LONG_HOLD, move |_| {
-            // Whoever has ended meanwhile is not there to hear it.
+            // Fails if the owner has ended meanwhile.
             let _ = cut.send(());
         });
         Some((place, lost))
     }
 
-    /// Has one step computed, unless the peer leaves meanwhile: to greet it then
-    /// is not worth the computation. Any other last words tell why it left.
+    /// Runs one step of the computation, unless the peer leaves meanwhile: a ServerHello
+    /// would be wasted then. An alert it sent before leaving is still read, as it explains
+    /// why.
     async fn advance(
         &self,
         stream: &TcpStream,
@@ -400,17 +401,17 @@ async fn is_cut(long: &mut Option<LongPlace>) {
     }
 }
 
-/// Waits until the peer has closed its side with nothing more to say.
+/// Waits until the peer has closed its side without sending more.
 async fn leaves(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
         std::future::pending().await
     }
 }
 
-/// One of [`UNFINISHED_MAX`] places, given back when dropped.
+/// One of [`UNFINISHED_MAX`] places, released when dropped.
 struct Place {
     of: Arc<Unfinished>,
-    /// What it holds beyond [`READ_LEN`].
+    /// Memory that it holds beyond [`READ_LEN`].
     long: usize,
 }
 

@@ -1,18 +1,17 @@
-//! The threads that compute handshakes, and whose turn it is; for
+//! The threads that compute handshakes, and their scheduling; for
 //! [`Handshakers`](super::Handshakers) only.
 //!
-//! The system runs them after those that deliver messages. They would hardly get
-//! anywhere beside other programs that want all processors: then others step in,
-//! as many again, that stand back less.
+//! The system runs them at a lower priority than those that deliver messages. Beside other
+//! programs that use all processors they would hardly run: then as many reserve threads,
+//! with a higher priority, help.
 //!
-//! Who is in the middle of a handshake comes before who begins: what was paid for
-//! should not run out of time. Of those who begin, the one that waits longest
-//! comes first as long as it does not wait long; beyond that the one that came
-//! last, but for every fourth turn. Clients give up after some seconds (most after
-//! two) and come again, so with more of them than can be served, the longest
-//! waiting one is about to leave: the work for it would be lost, and so on with the
-//! next. Those that are patient get the fourth turns: with newcomers without end
-//! they would wait for ever.
+//! A handshake in progress comes before a new one: the work already spent on it should not
+//! be lost to a timeout. Of the new ones, the one that waits longest comes first as long as
+//! it does not wait long; beyond that the one that came last, except for every fourth turn.
+//! Clients give up after some seconds (most after two) and try again, so with more of them
+//! than can be served, the longest waiting one is about to leave: the work for it would be
+//! lost, and so on with the next. Patient clients get the fourth turns: with a constant
+//! stream of newcomers they would wait indefinitely.
 
 use std::{
     collections::VecDeque,
@@ -40,23 +39,21 @@ const NICE: i32 = 17;
 /// The same of the threads that step in.
 const RESERVE_NICE: i32 = 10;
 
-/// Nanoseconds that a thread would like to run at a stretch; the longest that
-/// Linux takes. Whoever wants less interrupts it as soon as there is something
-/// to do, where otherwise it would wait for the end of a stretch of some
-/// milliseconds. Kernels before 6.12 do not look at it.
+/// Time slice in nanoseconds that a thread requests; the longest that Linux accepts. A
+/// thread with a shorter one preempts it as soon as it is runnable, where otherwise it
+/// would wait for the end of a slice of some milliseconds. Kernels before 6.12 ignore it.
 const STRETCH_NS: u64 = 100_000_000;
 
-/// When nothing is finished for so long while somebody waits, the reserve steps
-/// in. A handshake takes a tenth of it.
+/// When no job finishes for this long while others wait, the reserve helps. A handshake
+/// takes a tenth of it.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// Who has waited longer than this does not come first any more: most clients wait
-/// for two seconds, and the rest is for the remainder of the handshake. With less,
-/// a hundred clients that could all be served in time were served newest first.
+/// A job that has waited longer than this no longer comes first: most clients wait for two
+/// seconds, and the rest is for the remainder of the handshake. With less, a hundred
+/// clients that could all be served in time were served newest first.
 const EARLY: Duration = Duration::from_millis(1200);
 
-/// Where somebody has waited longer, one turn of so many is that of the longest
-/// waiting one.
+/// Where a job has waited longer, one turn of this many is for the longest waiting one.
 const PATIENT_EVERY: u32 = 4;
 
 /// The threads and what waits for them.
@@ -64,14 +61,14 @@ const PATIENT_EVERY: u32 = 4;
 pub(super) struct Threads {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    /// For the reserve: somebody waits, or the threads do not get on.
+    /// For the reserve: a job waits, or the threads make no progress.
     stuck: Condvar,
 }
 
 /// When it is a job's turn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::connection) enum Turn {
-    /// Before those who begin.
+    /// Before new handshakes.
     Next,
     /// A peer begins.
     Beginning,
@@ -86,10 +83,9 @@ type Job = Weak<Mutex<Option<Work>>>;
 struct Queue {
     next: VecDeque<Job>,
     beginning: VecDeque<(Instant, Job)>,
-    /// Turns taken while somebody waited for too long.
+    /// Turns granted while a job had waited too long.
     late_turns: u32,
-    /// When the threads last finished something, or somebody came with nobody
-    /// waiting.
+    /// When the threads last finished a job, or a job arrived at an empty queue.
     moved: Option<Instant>,
     /// A thread of the reserve watches.
     watched: bool,
@@ -125,7 +121,7 @@ impl Threads {
     ) -> Option<T> {
         let (sender, receiver) = oneshot::channel();
         let work: Work = Box::new(move || {
-            // Nobody waits any more: the connection was closed meanwhile.
+            // Fails if the connection was closed meanwhile.
             let _ = sender.send(job());
         });
         let owned = Arc::new(Mutex::new(Some(work)));
@@ -151,7 +147,7 @@ impl Threads {
         }
     }
 
-    /// What a thread does.
+    /// The main loop of a thread.
     fn work(&self) {
         come_last(NICE);
         let mut queue = self.queue.lock();
@@ -168,7 +164,7 @@ impl Threads {
         }
     }
 
-    /// What a thread of the reserve does.
+    /// The main loop of a reserve thread.
     fn step_in(&self) {
         come_last(RESERVE_NICE);
         let mut queue = self.queue.lock();
@@ -184,7 +180,7 @@ impl Threads {
                 self.stuck.wait_for(&mut queue, STUCK - still);
             } else if let Some(work) = queue.take(now) {
                 drop(queue);
-                // Somebody else watches meanwhile.
+                // Another thread watches meanwhile.
                 self.stuck.notify_one();
                 run(work);
                 queue = self.queue.lock();
@@ -199,14 +195,14 @@ impl Queue {
     }
 
     fn begin(&mut self, now: Instant, job: Job) {
-        // Those without an owner are no more than those with one.
+        // Jobs without an owner are at most as many as those with one.
         if self.beginning.len() >= 2 * UNFINISHED_MAX {
             self.beginning.retain(|(_, job)| job.strong_count() > 0);
         }
         self.beginning.push_back((now, job));
     }
 
-    /// Takes the work of the one whose turn it is.
+    /// Takes the work whose turn is next.
     fn take(&mut self, now: Instant) -> Option<Work> {
         while let Some(job) = self.take_job(now) {
             let work = job.upgrade().and_then(|owned| owned.lock().take());
@@ -221,7 +217,7 @@ impl Queue {
         if let Some(job) = self.next.pop_front() {
             return Some(job);
         }
-        // Whoever has left does not count as waiting.
+        // A job without an owner does not count as waiting.
         while self
             .beginning
             .front()
@@ -242,7 +238,7 @@ impl Queue {
     }
 }
 
-/// A job that panics fails its own handshake, not those to come.
+/// A job that panics fails its own handshake, not later ones.
 fn run(work: Work) {
     if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
         tracing::error!("A TLS handshake failed because of an error in the broker");
@@ -271,7 +267,7 @@ fn come_last(nice: i32) {
 mod tests {
     use super::*;
 
-    /// Jobs that write their names down, and who owns them.
+    /// Jobs that record their names, and their owners.
     #[derive(Default)]
     struct Harness {
         queue: Queue,
@@ -304,54 +300,54 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_longest_comes_first_behind_those_in_the_middle() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "first");
-        desk.begin(start, "second");
-        let middle = desk.job("middle");
-        desk.queue.next.push_back(middle);
-        assert_eq!(desk.finish(start + EARLY), ["middle", "first", "second"]);
+    fn the_longest_waiting_one_comes_first_after_those_in_progress() {
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "first");
+        harness.begin(start, "second");
+        let middle = harness.job("middle");
+        harness.queue.next.push_back(middle);
+        assert_eq!(harness.finish(start + EARLY), ["middle", "first", "second"]);
     }
 
     #[test]
     fn the_newest_come_first_where_others_wait_too_long() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "about to leave");
-        desk.begin(start + EARLY, "new");
-        desk.begin(start + EARLY, "newest");
-        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "about to leave");
+        harness.begin(start + EARLY, "new");
+        harness.begin(start + EARLY, "newest");
+        let order = harness.finish(start + EARLY + Duration::from_millis(1));
         assert_eq!(order, ["newest", "new", "about to leave"]);
     }
 
     #[test]
     fn the_patient_are_served_however_many_come() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "patient");
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "patient");
         for _ in 0..6 {
-            desk.begin(start + EARLY, "new");
+            harness.begin(start + EARLY, "new");
         }
-        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        let order = harness.finish(start + EARLY + Duration::from_millis(1));
         assert_eq!(order[..4], ["new", "new", "new", "patient"]);
     }
 
     #[test]
-    fn who_has_left_costs_nothing() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
+    fn a_job_without_owner_costs_nothing() {
+        let (mut harness, start) = (Harness::default(), Instant::now());
         for _ in 0..2 * UNFINISHED_MAX {
-            desk.begin(start, "left");
+            harness.begin(start, "left");
         }
-        desk.owned.clear();
-        desk.begin(start, "stays");
-        assert_eq!(desk.queue.beginning.len(), 1);
-        desk.begin(start, "leaves");
-        desk.owned[1] = None;
-        assert_eq!(desk.finish(start), ["stays"]);
+        harness.owned.clear();
+        harness.begin(start, "stays");
+        assert_eq!(harness.queue.beginning.len(), 1);
+        harness.begin(start, "leaves");
+        harness.owned[1] = None;
+        assert_eq!(harness.finish(start), ["stays"]);
     }
 
     #[tokio::test]
     async fn the_reserve_steps_in_when_the_threads_get_nothing_done() {
         let threads = Arc::new(Threads::default());
-        // Of the threads themselves there are none.
+        // This queue has no threads.
         threads.spawn("reserve".into(), Threads::step_in).unwrap();
         let start = Instant::now();
         let both = tokio::join!(

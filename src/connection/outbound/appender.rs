@@ -11,8 +11,7 @@ use crate::{
     telemetry::{MonotonicMicros, loss::LossReason},
 };
 
-/// Bytes waiting for a connection that make publishers look whether they should
-/// pause.
+/// Pending bytes of a connection from which on publishers check whether they should pause.
 pub const CONGESTED_BYTES: usize = 2 * 1024 * 1024;
 
 /// The locked queue of a connection that is open.
@@ -86,7 +85,7 @@ impl Appender<'_> {
         self.state.queue.push(buffers, first, second);
     }
 
-    /// Says that what was pushed ends a message.
+    /// Marks the end of a message.
     #[inline]
     pub fn end_message(&mut self) {
         self.state.queue.end_message();
@@ -98,12 +97,12 @@ impl Appender<'_> {
         self.state.queue.push_shared(piece);
     }
 
-    /// Says when the messages that are appended next were read.
+    /// Sets the read time of the messages that are appended next.
     pub fn begin(&mut self, read_at: MonotonicMicros) {
         self.state.queue.begin(read_at);
     }
 
-    /// Notes who filled the queue, if it is behind.
+    /// Notes which publisher filled the queue, if its reader is behind.
     pub fn note_producer(&mut self, cid: u64) {
         let state = &mut *self.state;
         if state.behind_since.is_some()
@@ -128,8 +127,8 @@ impl Appender<'_> {
         sent.borrowed_bytes.add(bytes);
     }
 
-    /// Books messages that are not appended, as their control lines are longer
-    /// than the peer takes.
+    /// Books messages that are not appended because their control lines are longer than the
+    /// peer accepts.
     pub fn refuse(&mut self, msgs: u64, bytes: u64) {
         self.state.loss.add(LossReason::TooLong, msgs, bytes);
         self.connection.outbound.sent.losses.add(1);
@@ -141,7 +140,7 @@ impl Appender<'_> {
         self.state.pending
     }
 
-    /// Whether publishers should look whether to pause.
+    /// Whether publishers should check whether to pause.
     pub fn is_congested(&self) -> bool {
         self.state.pending > CONGESTED_BYTES
     }

@@ -13,18 +13,17 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// Rounds of one flush: a publisher is not kept at it for ever while others append.
+/// Rounds of one flush: a publisher does not flush indefinitely while others append.
 const ROUNDS_MAX: usize = 8;
 
 impl Connection {
-    /// Writes what waits, as far as the socket takes it now.
+    /// Writes what is pending, as far as the socket accepts it now.
     pub fn flush(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         self.write_queue(buffers, false);
         self.note_moved();
     }
 
-    /// The same for the connection's own task when the socket takes bytes
-    /// again.
+    /// The same for the connection's own task when the socket is writable again.
     pub fn flush_blocked(&self, buffers: &mut ThreadBuffers) {
         {
             let mut state = self.outbound.state.lock();

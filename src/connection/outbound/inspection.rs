@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_to_a_broker_are_told_by_their_subjects_and_not_by_their_accounts() {
+    fn messages_to_a_broker_are_named_by_subject_and_not_by_account() {
         let piece = b"RS+ $G x q 1\r\nRMSG $G a 3\r\nabc\r\nHMSG $G b.c + r q1 q2 12 14\r\n\
                       NATS/1.0\r\n\r\nxx\r\nRMSG $G d | q 9000\r\n";
         let found: Vec<_> = messages(piece, Kind::Router).collect();

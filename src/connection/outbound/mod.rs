@@ -1,12 +1,11 @@
-//! The outbound queue of a connection: bounded, appended to by many, written
-//! by one at a time.
+//! The outbound queue of a connection: bounded, appended to by many, written by one at a
+//! time.
 //!
-//! A publisher locks the queue, appends ([`Appender`]) and unlocks; when its batch is
-//! done it flushes (`flush`). The flusher takes the bytes out, writes without the lock,
-//! and looks again before it lets go, so that bytes appended meanwhile are
-//! written by the one who is at it. When the socket is full the rest stays and
-//! the connection's own task goes on once the socket takes more. No system
-//! call happens under the lock.
+//! A publisher locks the queue, appends ([`Appender`]) and unlocks; when its batch is done
+//! it flushes (`flush`). The flusher takes the bytes, writes without the lock, and checks
+//! the queue again before it stops, so that it also writes the bytes appended meanwhile.
+//! When the socket is full the rest stays and the connection's own task continues once the
+//! socket is writable. No system call happens under the lock.
 
 mod appender;
 mod flush;
@@ -55,7 +54,7 @@ pub struct Backlog {
     pub behind_since: Option<MonotonicMillis>,
     /// Bytes of it that other queues may share.
     pub shared: usize,
-    /// Bytes that it takes: what waits, and the room that its pieces have beyond it.
+    /// Memory that it uses: the pending bytes, and the unused capacity of its pieces.
     pub held: usize,
     /// Whether the connection is ending.
     pub closed: bool,
@@ -125,7 +124,7 @@ impl Outbound {
         stream.local_addr().ok().map(|address| address.ip())
     }
 
-    /// Who fills the queue and who was paused for it, since its reader fell
+    /// Which publishers fill the queue and which were paused for it, since its reader fell
     /// behind.
     pub fn producers(&self) -> Producers {
         let state = self.state.lock();
@@ -160,8 +159,8 @@ impl Outbound {
         }
     }
 
-    /// What the system says of the socket, if it is still there.
-    pub fn socket_figures(&self) -> Option<SocketStats> {
+    /// The system's statistics of the socket, if it is still open.
+    pub fn socket_stats(&self) -> Option<SocketStats> {
         let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }
@@ -205,7 +204,7 @@ impl Outbound {
         state.discard(&self.sent);
         let discarded = state.discarded.take();
         drop(state);
-        // Memory is given back without the lock.
+        // Memory is freed without the lock.
         drop(discarded);
     }
 

@@ -1,8 +1,8 @@
-//! What waits in an outbound queue: pieces of bytes in their order, appended
-//! at one end, written to the socket or sealed into TLS records at the other.
+//! Contents of an outbound queue: pieces of bytes in their order, appended at one end,
+//! written to the socket or sealed into TLS records at the other.
 //!
-//! Only the files beside it use it: under the queue's lock, or taken out of it
-//! by the one who writes.
+//! Only the files beside it use it: under the queue's lock, or taken out of it by the
+//! flusher.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,8 +34,8 @@ const SLICES_MAX: usize = 64;
 /// Bytes that a piece which has to wait may have beyond twice what it needs.
 const SPARE_MAX: usize = 4 * 1024;
 
-/// Pieces of a queue, and messages of each, that are looked at to tell what
-/// waits: nobody may append meanwhile.
+/// Pieces of a queue, and messages of each, that an inspection of its contents visits:
+/// meanwhile no one can append.
 const WALKED_PIECES_MAX: usize = 64;
 const WALKED_MESSAGES_MAX: usize = 64;
 
@@ -54,7 +54,7 @@ pub(super) struct Queue {
     open_since: MonotonicMicros,
     /// When the messages that are being appended were read.
     appending: MonotonicMicros,
-    /// Messages of chunks that are written and gone.
+    /// Messages of chunks that are completely written.
     pub(super) gone_msgs: u64,
     /// Bytes of the shared chunks.
     shared_len: usize,
@@ -62,7 +62,7 @@ pub(super) struct Queue {
     owned: usize,
 }
 
-/// What came of writing.
+/// The result of writing.
 pub(super) struct Written {
     /// Bytes that wait no longer.
     pub(super) released: usize,
@@ -90,7 +90,7 @@ enum Data {
 }
 
 impl Queue {
-    /// Says when the messages were read that are appended from now on.
+    /// Sets the read time of the messages that are appended from now on.
     pub(super) fn begin(&mut self, read_at: MonotonicMicros) {
         self.appending = read_at;
         if self.open.is_empty() || self.open_since.is_none() {
@@ -103,13 +103,13 @@ impl Queue {
     pub(super) fn push(&mut self, buffers: &mut ThreadBuffers, first: &[u8], second: &[u8]) {
         let len = first.len() + second.len();
         if self.open.len() + len > self.open.capacity() {
-            self.make_room(buffers, len);
+            self.reserve(buffers, len);
         }
         self.open.extend_from_slice(first);
         self.open.extend_from_slice(second);
     }
 
-    /// Says that what was pushed ends a message.
+    /// Marks the end of a message.
     #[inline]
     pub(super) fn end_message(&mut self) {
         self.open_msgs += 1;
@@ -135,7 +135,7 @@ impl Queue {
         self.chunks.is_empty() && self.open.is_empty() && self.sealed.is_none()
     }
 
-    /// Whether all plaintext is gone.
+    /// Whether all plaintext is written.
     pub(super) fn is_written(&self) -> bool {
         self.chunks.is_empty() && self.offset == self.open.len()
     }
@@ -146,7 +146,7 @@ impl Queue {
         self.sealed_len() + chunks + self.open.len() - self.offset
     }
 
-    /// Bytes that it takes.
+    /// Memory that it uses.
     pub(super) fn memory(&self) -> usize {
         let sealed = self.sealed.as_ref();
         let sealed = sealed.map_or(0, |sealed| sealed.bytes.capacity());
@@ -184,7 +184,7 @@ impl Queue {
         written.min(msgs)
     }
 
-    /// What waits by subject.
+    /// The pending messages by subject.
     pub(super) fn subjects(&self, kind: Kind) -> Vec<SubjectShare> {
         let own = |chunk: &&Chunk| !chunk.is_shared();
         let pieces = self.chunks.iter().filter(own).count() + 1;
@@ -219,7 +219,7 @@ impl Queue {
             .map_or(self.open_since, |chunk| chunk.since)
     }
 
-    /// Closes the open piece, so that something may come behind it.
+    /// Closes the open piece, so that other data may follow it.
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let open = std::mem::take(&mut self.open);
@@ -245,7 +245,7 @@ impl Queue {
         });
     }
 
-    /// Gives back what the open piece does not need: nothing is written for a while.
+    /// Releases the unused capacity of the open piece: nothing is written for a while.
     pub(super) fn trim(&mut self, buffers: &mut ThreadBuffers) {
         if is_spacious(&self.open) {
             let copy = self.open.as_slice().into();
@@ -254,7 +254,7 @@ impl Queue {
     }
 
     #[cold]
-    fn make_room(&mut self, buffers: &mut ThreadBuffers, len: usize) {
+    fn reserve(&mut self, buffers: &mut ThreadBuffers, len: usize) {
         if self.open.len() + len > CHUNK_LEN {
             self.seal();
         }
@@ -264,11 +264,11 @@ impl Queue {
         self.open.reserve(len);
     }
 
-    /// Puts bytes that were taken out back in front.
+    /// Puts bytes that were taken out back at the front.
     pub(super) fn put_back(&mut self, mut taken: Self) {
         taken.seal();
-        // Whoever is behind stays so for a while: what its pieces do not need is
-        // given back.
+        // A reader that is behind stays so for a while: the unused capacity of its pieces
+        // is released.
         if let Some(Chunk {
             data: Data::Owned(bytes),
             ..
@@ -284,12 +284,12 @@ impl Queue {
         taken.chunks.append(&mut self.chunks);
         self.chunks = taken.chunks;
         self.offset = taken.offset;
-        // Only who writes seals, so there is nothing else sealed here.
+        // Only the flusher seals, so there is nothing else sealed here.
         self.sealed = taken.sealed;
     }
 
-    /// Writes until all is written or the socket fails. What is written is gone
-    /// from the queue but for the open piece of a complete write.
+    /// Writes until all is written or the socket fails. Written pieces are removed from the
+    /// queue, except the open piece of a complete write.
     pub(super) fn write_to(&mut self, stream: &TcpStream, buffers: &mut ThreadBuffers) -> Written {
         let mut total = 0;
         loop {

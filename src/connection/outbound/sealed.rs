@@ -1,5 +1,5 @@
 //! Writing a queue through TLS: its plaintext is sealed into full records, and what the
-//! socket does not take of those stays in front.
+//! socket does not accept of those stays in front.
 
 use std::io;
 
@@ -118,7 +118,7 @@ impl Queue {
         })))
     }
 
-    /// Takes the bytes of one record out of the queue.
+    /// Takes the bytes of one record from the queue.
     fn gather(&mut self, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
         record.clear();
         while record.len() < RECORD_LEN && !self.is_written() {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) struct State {
-    /// What is at the other end.
+    /// The kind of the peer.
     pub(super) kind: Kind,
     /// Gone once the connection has ended, so that the socket closes even if
     /// others still hold the connection.
@@ -35,7 +35,7 @@ pub(super) struct State {
     pub(super) blocked: bool,
     pub(super) closed: Option<CloseReason>,
     pub(super) budget: Arc<Budget>,
-    /// What the budget has booked for this queue.
+    /// The bytes that the budget has booked for this queue.
     pub(super) booked: usize,
     /// The batch that appended last; see [`Appender::touch`](super::Appender::touch).
     pub(super) touched_by: u64,
@@ -43,9 +43,9 @@ pub(super) struct State {
     pub(super) congested_in: u64,
     /// Counted in [`OutboundStats::losses`].
     pub(super) loss: Loss,
-    /// What the end threw away, until the incident has been concluded.
+    /// Bytes discarded at the end, until the incident has been concluded.
     pub(super) discarded: Option<Queue>,
-    /// Who fills it; since its reader was behind for the first time.
+    /// Which publishers fill it; since its reader was behind for the first time.
     pub(super) producers: Option<Box<Producers>>,
     /// How long messages stayed lately.
     pub(super) worst: Worst,
@@ -89,7 +89,7 @@ impl State {
         self.pending = self.pending.saturating_sub(bytes);
     }
 
-    /// The reader falls behind: from now on it is noted who fills the queue.
+    /// The reader falls behind: from now on the publishers that fill the queue are noted.
     pub(super) fn begin_noting_producers(&mut self) {
         let producers = self.producers.get_or_insert_default();
         if !producers.watched {
@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// Books what the queue takes, if it changed much.
+    /// Books the memory of the queue, if it changed much.
     pub(super) fn book(&mut self) {
         let waiting = match self.blocked && self.closed.is_none() {
             true => self.queue.memory(),

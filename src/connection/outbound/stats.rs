@@ -1,4 +1,4 @@
-//! What went out through a connection: counted under the lock of its outbound
+//! Outbound traffic of a connection: counted under the lock of its outbound
 //! queue, read without it.
 //!
 //! A sum over ten thousand connections would take as many locks, each of
@@ -10,10 +10,10 @@ use crate::telemetry::{Counter, Traffic, loss::Loss};
 /// The counts of one queue.
 #[derive(Default)]
 pub(super) struct OutboundStats {
-    /// What the connection's own account brought.
+    /// Messages of the connection's own account.
     pub(super) own_msgs: Counter,
     pub(super) own_bytes: Counter,
-    /// What imported streams brought.
+    /// Messages of imported streams.
     pub(super) borrowed_msgs: Counter,
     pub(super) borrowed_bytes: Counter,
     pub(super) written_msgs: Counter,
@@ -26,8 +26,8 @@ pub(super) struct OutboundStats {
 }
 
 impl OutboundStats {
-    /// What was delivered and what of it was written; `loss` tells what was lost,
-    /// and is asked only if there is something. The other direction is 0.
+    /// Delivered traffic and the written part of it; `loss` is called for the lost part
+    /// only if there is one. The other direction is 0.
     pub(super) fn traffic(&self, loss: impl FnOnce() -> Loss) -> Traffic {
         // In this order no more is written than was delivered.
         let (written_msgs, written_bytes) = (self.written_msgs.value(), self.written_bytes.value());

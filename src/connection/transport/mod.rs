@@ -1,10 +1,9 @@
-//! TLS under a connection: what the socket carries becomes what the peer says,
-//! and back.
+//! TLS of a connection: decrypts what the socket carries, and encrypts the other way.
 //!
-//! A plain connection has no transport and pays for one check. With TLS, the reader
-//! hands the socket's bytes to [`Tls::open`], and a flush of
-//! the outbound queue has its plaintext sealed ([`Tls::sealer`]) in full records.
-//! Both sides own the buffers, so that a connection at rest holds none.
+//! A plain connection has no transport and its only cost is one check. With TLS, the reader
+//! passes the socket's bytes to [`Tls::open`], and a flush of the outbound queue has its
+//! plaintext sealed ([`Tls::sealer`]) in full records. The callers own the buffers, so that
+//! an idle connection holds none.
 
 mod session;
 
@@ -34,9 +33,9 @@ pub struct Tls {
     pub version: &'static str,
     /// Name of the cipher suite.
     pub cipher_suite: &'static str,
-    /// Whether the session goes on from an earlier one.
+    /// Whether an earlier session is resumed.
     pub is_resumed: bool,
-    /// Whether TLS came before INFO.
+    /// Whether the handshake preceded INFO.
     pub is_first: bool,
     /// Whether we began: the peer's certificate is one of a server.
     pub is_dialled: bool,
@@ -49,24 +48,24 @@ struct State {
     tail: Vec<u8>,
     /// The session failed: it must not be asked again.
     broken: bool,
-    /// Payload that came with the end of the handshake.
+    /// Payload received with the end of the handshake.
     opened: Vec<u8>,
     /// Records of TLS' own that are to be sent before anything else is sealed.
     control: Vec<u8>,
 }
 
-/// What came of opening some bytes.
+/// The result of opening some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opened {
-    /// TLS wants to send something itself.
+    /// TLS itself has something to send.
     pub answers: bool,
-    /// The peer has said its last word.
+    /// The peer has closed the session.
     pub ended: bool,
 }
 
 impl Tls {
-    /// A session whose handshake is done, and what came behind the handshake:
-    /// bytes that are not opened, and payload.
+    /// A session whose handshake is complete, and the bytes after the handshake: encrypted
+    /// ones, and opened payload.
     pub fn new(session: Session, tail: Vec<u8>, opened: Vec<u8>) -> Self {
         let (version, suite) = session.negotiated();
         Self {
@@ -85,19 +84,19 @@ impl Tls {
         }
     }
 
-    /// Copies the beginning of an unfinished record to where the next bytes of
-    /// the socket are read behind it: `buffer` grows to hold it and `room` more.
-    /// Payload that came with the end of the handshake goes behind `plain`.
-    /// Returns the length of the beginning.
-    pub fn copy_tail(&self, buffer: &mut Vec<u8>, room: usize, plain: &mut Vec<u8>) -> usize {
+    /// Copies the beginning of an unfinished record in front of where the next bytes of the
+    /// socket are read: `buffer` grows to hold it and `space` more. Payload that came with
+    /// the end of the handshake is appended to `plain`. Returns the length of the
+    /// beginning.
+    pub fn copy_tail(&self, buffer: &mut Vec<u8>, space: usize, plain: &mut Vec<u8>) -> usize {
         let mut state = self.state.lock();
         if !state.opened.is_empty() {
             plain.append(&mut state.opened);
             state.opened = Vec::new();
         }
         let tail = &state.tail;
-        if buffer.len() < tail.len() + room {
-            buffer.resize(tail.len() + room, 0);
+        if buffer.len() < tail.len() + space {
+            buffer.resize(tail.len() + space, 0);
         }
         buffer[..tail.len()].copy_from_slice(tail);
         tail.len()
@@ -124,7 +123,7 @@ impl Tls {
         let (handled, result) = session.advance(incoming, plain, control);
         let rest = &incoming[handled..];
         *broken = result.is_err() || rest.len() > TAIL_LEN_MAX;
-        // In words: what a peer says to our certificate may come this late.
+        // As a readable text: the peer may refuse our certificate this late.
         let progress = result.map_err(|error| io::Error::other(Failure::of(&error)))?;
         if *broken {
             return Err(io::Error::other("an endless TLS record"));
@@ -139,8 +138,8 @@ impl Tls {
         })
     }
 
-    /// Begins to seal: the records that TLS itself wants to send go to `sealed`
-    /// at once.
+    /// Begins to seal: records that TLS itself has to send are appended to `sealed`
+    /// immediately.
     pub fn sealer<'a>(&'a self, sealed: &'a mut Vec<u8>) -> Sealer<'a> {
         let mut state = self.state.lock();
         if !state.control.is_empty() {
@@ -150,7 +149,7 @@ impl Tls {
         Sealer { state, sealed }
     }
 
-    /// The last record: that nothing comes behind it.
+    /// The closing alert, after which nothing follows.
     pub fn seal_end(&self) -> Vec<u8> {
         let state = &mut *self.state.lock();
         let mut sealed = std::mem::take(&mut state.control);

@@ -12,7 +12,7 @@ use rustls::{
 
 use super::RECORD_LEN;
 
-/// Bytes that a record takes beyond its plaintext, at most.
+/// Bytes of a record beyond its plaintext, at most.
 const RECORD_OVERHEAD: usize = 64;
 
 /// A TLS session before, during and after its handshake.
@@ -23,14 +23,14 @@ pub enum Session {
     Client(Box<UnbufferedClientConnection>),
 }
 
-/// What a session wants next.
+/// What a session needs next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
     /// The handshake needs more from the peer.
     Blocked,
     /// The handshake is done, and every complete record has been opened.
     Established,
-    /// The peer has said its last word.
+    /// The peer has closed the session.
     Ended,
 }
 
@@ -54,14 +54,14 @@ fn ends_with_alert(records: &[u8]) -> bool {
 const HANDSHAKE_FAILURE: u8 = 40;
 
 impl Session {
-    /// Works on `incoming` until more is needed: opened payload goes behind
-    /// `plain`, what must be sent behind `outgoing`. Returns how many bytes of
-    /// `incoming` are handled; they are no longer what they were.
+    /// Processes `incoming` until more is needed: opened payload is appended to `plain`,
+    /// what must be sent to `outgoing`. Returns how many bytes of `incoming` are handled;
+    /// they are overwritten.
     ///
     /// # Errors
     ///
-    /// The peer broke the rules, or is not believed. What is in `outgoing` then
-    /// tells it so.
+    /// The peer broke the protocol, or its certificate is not accepted. `outgoing` then
+    /// ends with the alert.
     pub fn advance(
         &mut self,
         incoming: &mut [u8],
@@ -83,9 +83,8 @@ impl Session {
         (at, result)
     }
 
-    /// After a failure: what was to be sent before it, and the alert that tells the
-    /// peer. Not a step behind that, for what is left of the input must not be looked
-    /// at again.
+    /// After a failure: output from before it, and the alert for the peer. Processing stops
+    /// there, as the rest of the input must not be read again.
     fn take_alert(&mut self, rest: &mut [u8], plain: &mut Vec<u8>, outgoing: &mut Vec<u8>) {
         for _ in 0..RECORDS_BEFORE_ALERT_MAX {
             let before = outgoing.len();
@@ -148,7 +147,7 @@ impl Session {
         certificates.unwrap_or_default()
     }
 
-    /// Whether the session goes on from an earlier one.
+    /// Whether an earlier session is resumed.
     pub fn is_resumed(&self) -> bool {
         let kind = match self {
             Self::Server(server) => server.handshake_kind(),
@@ -188,7 +187,7 @@ fn step<Data>(
             result
         }
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            append(outgoing, 0, |room| match data.encode(room) {
+            append(outgoing, 0, |space| match data.encode(space) {
                 Ok(len) => Ok(len),
                 Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncodeError::AlreadyEncoded) => Err(None),
@@ -217,8 +216,8 @@ fn encrypt<Data>(
     let UnbufferedStatus { discard, state } = status;
     let result = match state {
         Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let room = plain.len() + (plain.len() / RECORD_LEN + 1) * RECORD_OVERHEAD;
-            let done = append(sealed, room, |room| match traffic.encrypt(plain, room) {
+            let space = plain.len() + (plain.len() / RECORD_LEN + 1) * RECORD_OVERHEAD;
+            let done = append(sealed, space, |space| match traffic.encrypt(plain, space) {
                 Ok(len) => Ok(len),
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncryptError::EncryptExhausted) => Err(None),
@@ -229,7 +228,7 @@ fn encrypt<Data>(
             }
         }
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            append(sealed, 0, |room| match data.encode(room) {
+            append(sealed, 0, |space| match data.encode(space) {
                 Ok(len) => Ok(len),
                 Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncodeError::AlreadyEncoded) => Err(None),
@@ -246,23 +245,23 @@ fn encrypt<Data>(
     (discard, result)
 }
 
-/// Lets `write` write behind the end of `buffer`, where it finds `room` bytes; it
-/// returns what it wrote, or how much room it needs. `false`: it wrote nothing.
+/// Lets `write` write at the end of `buffer`, where it has `space` bytes; it returns how
+/// much it wrote, or how much space it needs. `false`: it wrote nothing.
 pub(super) fn append(
     buffer: &mut Vec<u8>,
-    mut room: usize,
+    mut space: usize,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
 ) -> bool {
     let start = buffer.len();
-    // The second try has the room that the first one asked for.
+    // The second attempt has the space that the first one requested.
     for _ in 0..2 {
-        buffer.resize(start + room, 0);
+        buffer.resize(start + space, 0);
         match write(&mut buffer[start..]) {
             Ok(written) => {
                 buffer.truncate(start + written);
                 return true;
             }
-            Err(Some(needed)) => room = needed,
+            Err(Some(needed)) => space = needed,
             Err(None) => break,
         }
     }
@@ -273,8 +272,8 @@ pub(super) fn append(
 pub(super) fn close_notify<Data>(status: UnbufferedStatus<'_, '_, Data>) -> Vec<u8> {
     let mut sealed = Vec::new();
     if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-        append(&mut sealed, RECORD_OVERHEAD, |room| {
-            match traffic.queue_close_notify(room) {
+        append(&mut sealed, RECORD_OVERHEAD, |space| {
+            match traffic.queue_close_notify(space) {
                 Ok(len) => Ok(len),
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
                 Err(EncryptError::EncryptExhausted) => Err(None),

@@ -1,10 +1,10 @@
 //! `/`: the dashboard, for people who open the port in a browser.
 //!
-//! The page comes with the most important numbers and the links to all endpoints, so that
-//! it is of use without JavaScript. Its script then shows the other endpoints'
-//! answers live; it asks only those that are linked. Nothing is fetched from
-//! elsewhere. All addresses are relative, so that the page works behind a base
-//! path and behind a proxy that adds one.
+//! The page contains the most important numbers and the links to all endpoints, so that it
+//! is useful without JavaScript. Its script then shows the other endpoints' answers live;
+//! it requests only those that are linked. Nothing is fetched from elsewhere. All addresses
+//! are relative, so that the page works behind a base path and behind a proxy that adds
+//! one.
 
 use std::fmt::Write;
 
@@ -69,7 +69,7 @@ pub(super) fn page(monitor: &Monitor) -> String {
     )
 }
 
-/// What leads from the page to the endpoints: the page of the base path `/a/b`
+/// The path from the page to the endpoints: the page of the base path `/a/b`
 /// is at `/a/b`, its endpoints are at `/a/b/…`.
 fn relative_base(base_path: &str) -> String {
     match base_path.rsplit('/').next().unwrap_or_default() {
@@ -96,18 +96,18 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 
 fn table_rows(metrics: &[(&str, String)]) -> String {
     let mut rows = String::new();
-    for (label, figure) in metrics {
-        let figure = escape(figure);
+    for (label, value) in metrics {
+        let value = escape(value);
         // Writing to a string does not fail.
         let _ = writeln!(
             rows,
-            "<tr><th scope=\"row\">{label}</th><td>{figure}</td></tr>"
+            "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>"
         );
     }
     rows
 }
 
-/// What is wrong, for the page without JavaScript.
+/// The findings, for the page without JavaScript.
 fn findings(found: &[Finding]) -> String {
     if found.is_empty() {
         return "<p class=\"all-well\">Nothing is wrong.</p>\n".into();
@@ -167,7 +167,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What a browser loads on a slow line.
+    /// Bytes that a browser loads on a slow line.
     const LEN_MAX: usize = 100 * 1024;
 
     #[test]

@@ -29,7 +29,7 @@ pub(in crate::monitor) fn build_of(
     mut totals: HashMap<String, AccountTotals>,
 ) -> Accstatz {
     let broker = &monitor.server.broker;
-    // Who has not said CONNECT yet is in no account, and is shown in the global one.
+    // A client that has not sent CONNECT is in no account, and is shown in the global one.
     if let Some(nobody) = totals.remove("") {
         *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
     }

@@ -16,7 +16,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// The answer. Takes no parameters.
+/// The answer. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
     let server = &monitor.server;
     let report = monitor.diagnosis.report();
@@ -58,7 +58,7 @@ fn disagreements(report: &Report) -> Vec<Disagreement> {
         .collect()
 }
 
-/// This broker, then the others, then those that were never there.
+/// This broker, then the others, then those that were never connected.
 fn members(cluster: &Cluster) -> Vec<ClusterMember> {
     let MembershipSnapshot { targets, members } = cluster.snapshot();
     let others: Vec<&Target> = targets.iter().filter(|t| !t.is_ourselves).collect();
@@ -126,7 +126,7 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
     all
 }
 
-/// One cell for every member but the seer.
+/// One cell for every member except the row's own.
 fn row(
     all: &[ClusterMember],
     seer: &ClusterMember,

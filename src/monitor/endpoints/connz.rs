@@ -260,7 +260,7 @@ impl Writer<'_> {
         info
     }
 
-    /// What open and closed connections show alike, as it is or was at `now`.
+    /// The fields common to open and closed connections, as of `now`.
     fn common(&self, view: ConnectionView, now: MonotonicMillis) -> ConnInfo {
         let last_active = view.last_active(self.wall_clock);
         let identity = view.identity;
@@ -353,7 +353,7 @@ fn peer_certificates(connection: &Connection) -> Vec<TlsPeerCert> {
         return Vec::new();
     };
     let chain = tls.peer_certificates();
-    // What the handshake believed can be read.
+    // A certificate that the handshake accepted can be parsed.
     let prints = chain
         .iter()
         .filter_map(|der| Fingerprint::from_der(der).ok());

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::telemetry::MonotonicMillis;
 
-/// What connections are ordered by. Equals are in the order of their ids.
+/// The sort key of connections. Equal ones are in the order of their ids.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::monitor) enum Order {
     BytesFrom,
@@ -72,14 +72,14 @@ impl Order {
             Self::Uptime => {
                 candidates.sort_by_cached_key(|candidate| (candidate.age_ms(now), candidate.cid()));
             }
-            // Figures move while they are compared, so each is read once.
+            // Values change while they are compared, so each is read once.
             _ => candidates.sort_by_cached_key(|candidate| {
-                (Reverse(self.figure(candidate, now)), candidate.cid())
+                (Reverse(self.value(candidate, now)), candidate.cid())
             }),
         }
     }
 
-    fn figure(self, candidate: &Candidate, now: MonotonicMillis) -> u64 {
+    fn value(self, candidate: &Candidate, now: MonotonicMillis) -> u64 {
         let traffic = || match candidate {
             Candidate::Closed(closed) => closed.last.traffic,
             Candidate::Open(connection) => connection.traffic(),
@@ -173,31 +173,31 @@ mod tests {
         telemetry::{MonotonicMicros, Traffic},
     };
 
-    /// A closed connection whose figures are all told by `cid` and `figure`.
-    fn closed(cid: u64, figure: u64, reason: CloseReason) -> Candidate {
+    /// A closed connection whose values all derive from `cid` and `value`.
+    fn closed(cid: u64, value: u64, reason: CloseReason) -> Candidate {
         let start = MonotonicMicros(1_000_000_000);
         Candidate::Closed(Arc::new(ClosedConnection {
             last: ConnectionView {
                 cid,
                 peer: SocketAddr::from(([127, 0, 0, 1], 1)),
                 start,
-                last_activity: MonotonicMillis(figure),
-                rtt: Some(Duration::from_nanos(figure)),
-                pending: figure as usize,
+                last_activity: MonotonicMillis(value),
+                rtt: Some(Duration::from_nanos(value)),
+                pending: value as usize,
                 traffic: Traffic {
-                    in_msgs: figure,
-                    in_bytes: figure,
-                    out_msgs: figure,
-                    out_bytes: figure,
+                    in_msgs: value,
+                    in_bytes: value,
+                    out_msgs: value,
+                    out_bytes: value,
                     ..Traffic::default()
                 },
                 stalls: 0,
-                subscriptions: figure as usize,
+                subscriptions: value as usize,
                 identity: Identity::default(),
                 tls: None,
             },
             subscriptions: Vec::new(),
-            stop: MonotonicMicros(start.0 + figure * 1_000_000),
+            stop: MonotonicMicros(start.0 + value * 1_000_000),
             reason,
         }))
     }

@@ -1,4 +1,4 @@
-//! What changes something: closing a client, tracing one, reading the
+//! Requests that change something: closing a client, tracing one, reading the
 //! configuration again, forgetting a member of the cluster. Only by POST on the Unix socket; see
 //! [`crate::monitor::http::service`], which asks for both.
 
@@ -17,8 +17,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// Seconds that a client is traced, unless the request says otherwise; and the
-/// most.
+/// Default and maximum of the seconds that a client is traced.
 const TRACE_SECONDS: (u64, u64) = (10, 600);
 
 /// Lines that are logged for it.
@@ -27,7 +26,7 @@ const TRACE_LINES: (u64, u64) = (1_000, 100_000);
 /// How long an answer waits for a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reload that goes on without holding up others.
+/// A reload that runs without blocking other requests.
 pub(in crate::monitor) type Reloading =
     Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send>>;
 
@@ -44,7 +43,10 @@ pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicke
         connection.close(CloseReason::Kicked);
     }
     Ok(Kicked {
-        kicked: chosen.iter().map(|connection| told(connection)).collect(),
+        kicked: chosen
+            .iter()
+            .map(|connection| chosen_client(connection))
+            .collect(),
     })
 }
 
@@ -72,7 +74,10 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
         connection.trace.give(lines, until);
     }
     Ok(Traced {
-        traced: chosen.iter().map(|connection| told(connection)).collect(),
+        traced: chosen
+            .iter()
+            .map(|connection| chosen_client(connection))
+            .collect(),
         seconds,
         lines,
     })
@@ -82,10 +87,10 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
 /// would change. Files may hang, and other requests do not wait for them.
 pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
     let dry_run = query.boolean("dry_run")?;
-    let (told, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     monitor.server.reload(dry_run, |outcome| {
         // The client may have gone.
-        let _ = told.send(outcome);
+        let _ = sender.send(outcome);
     });
     Ok(Box::pin(async move {
         let refused = |status, message: String| Err(Refusal { status, message });
@@ -194,7 +199,7 @@ fn bounded(query: &Query, name: &str, (default, max): (u64, u64)) -> Result<u64,
     }
 }
 
-fn told(connection: &Connection) -> Chosen {
+fn chosen_client(connection: &Connection) -> Chosen {
     let identity = connection.identity.lock();
     Chosen {
         cid: connection.cid,

@@ -8,14 +8,14 @@ use crate::telemetry::event::{Event, EventKind};
 
 /// Which events are asked for.
 pub(in crate::monitor) struct Selected {
-    /// Those behind the one with this number; without it the latest.
+    /// The ones after the one with this number; without it the latest.
     pub(in crate::monitor) since: Option<u64>,
     /// Of these kinds; of all if there is none.
     pub(in crate::monitor) kinds: Vec<EventKind>,
 }
 
 impl Selected {
-    /// What `since=ID` and `type=a,b` choose.
+    /// The events selected by `since=ID` and `type=a,b`.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ pub(in crate::monitor) fn info(event: &Event) -> EventInfo {
     }
 }
 
-/// Kinds by their names, separated by commas; none stands for all.
+/// Kinds by their names, separated by commas; empty means all.
 fn parse_kinds(names: &str) -> Result<Vec<EventKind>, Refusal> {
     names
         .split(',')

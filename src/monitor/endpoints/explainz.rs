@@ -1,4 +1,4 @@
-//! `/explainz`: what is wrong, who, since when, why, and what to do.
+//! `/explainz`: the findings: what is wrong, where, since when, why, and what to do.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::observe::diagnosis;
 /// Where the manual of the findings is, from the project's top.
 const MANUAL: &str = "docs/findings.md";
 
-/// The findings. Takes no parameters.
+/// The findings. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
     let report = monitor.diagnosis.report();
     Ok(Explainz {
@@ -97,7 +97,7 @@ fn who(finding: &diagnosis::Finding) -> String {
     }
 }
 
-/// The board escapes what peers wrote; this is for what it does not know.
+/// The board escapes what peers wrote; this is for all other texts.
 pub(in crate::monitor) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text)
 }
@@ -108,7 +108,7 @@ mod tests {
     use crate::{observe::diagnosis::Severity, telemetry::MonotonicMillis};
 
     #[test]
-    fn the_text_says_what_who_why_and_what_to_do() {
+    fn the_text_has_finding_subject_reason_and_advice() {
         let finding = diagnosis::Finding {
             code: "slow-consumer",
             severity: Severity::Critical,

@@ -1,9 +1,9 @@
 //! `/healthz`: whether the broker serves. `ok` goes with 200.
 //!
-//! Status, codes and parameters are nats-server's. The parameters ask about
-//! JetStream, which midge does not have: as with a nats-server without
-//! JetStream, they are read and change nothing. What midge adds, and how it
-//! follows from the findings, stands in `docs/findings.md`.
+//! Status, codes and parameters are nats-server's. The parameters concern JetStream, which
+//! midge does not have: as with a nats-server without JetStream, they are read and change
+//! nothing. What midge adds, and how it follows from the findings, is in
+//! `docs/findings.md`.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! `/jsz`: says that there is no JetStream.
+//! `/jsz`: reports that there is no JetStream.
 
 use monitor_client::Jsz;
 
@@ -15,7 +15,7 @@ const FLAGS: &[&str] = &[
     "stream-leader-only",
 ];
 
-/// What is said to those who ask the leader of the streams alone.
+/// The error for requests restricted to the leader of the streams.
 pub const NOT_LEADER: &str = "filtered response: not leader";
 
 /// The answer. The parameters select what is shown of JetStream.

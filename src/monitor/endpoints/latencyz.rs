@@ -18,7 +18,7 @@ use crate::{
 /// Connections listed as the worst.
 const WORST_MAX: usize = 20;
 
-/// The answer. Takes no parameters.
+/// The answer. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
     let broker = &monitor.server.broker;
     let measured = broker.telemetry.latency.measured();

@@ -10,7 +10,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Leafz, Refusal> {
     Ok(build(monitor))
 }
 
-/// What there is at this moment.
+/// The present values.
 pub(in crate::monitor) fn build(monitor: &Monitor) -> Leafz {
     Leafz {
         server_id: monitor.server.id.clone(),

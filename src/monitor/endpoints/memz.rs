@@ -4,7 +4,7 @@ use monitor_client::{Ceiling, MemoryCause, MemoryHolder, Memz};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 
-/// The answer, as of the last sample. Takes no parameters.
+/// The answer, as of the last sample. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Memz, Refusal> {
     let report = monitor.diagnosis.report();
     let memory = &report.memory;

@@ -2,7 +2,7 @@
 
 use super::{query::Query, refusal::Refusal};
 
-/// Entries of a page unless the request says otherwise.
+/// Default number of entries of a page.
 const DEFAULT_LIMIT: usize = 1024;
 
 /// Most entries of a page: an entry is about a kilobyte, and the answer is made
@@ -19,8 +19,8 @@ pub(in crate::monitor) struct Page {
 }
 
 impl Page {
-    /// The page that `offset` and `limit` ask for. Numbers that make no sense
-    /// stand for the beginning and for the usual length.
+    /// The page selected by `offset` and `limit`. Invalid numbers mean the beginning and
+    /// the default length.
     ///
     /// # Errors
     ///

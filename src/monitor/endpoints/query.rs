@@ -1,5 +1,5 @@
-//! The parameters of a request, read by the rules of the Go library that
-//! nats-server's users know, with its error texts.
+//! The parameters of a request, read by the rules of Go's library, as nats-server
+//! reads them, with its error texts.
 
 use std::{borrow::Cow, num::IntErrorKind};
 
@@ -114,7 +114,7 @@ impl Query {
         if text.is_empty() {
             return Ok(0);
         }
-        // Rust takes a plus sign here, Go does not.
+        // Rust accepts a plus sign here, Go does not.
         let digits = if text.starts_with('+') { "+" } else { &text };
         digits.parse().map_err(|error: std::num::ParseIntError| {
             number_error("uint64", "ParseUint", name, self.bytes(name), &error)

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 pub struct Refusal {
     /// The code that HTTP has for it.
     pub status: StatusCode,
-    /// What is wrong, for people.
+    /// The error text.
     pub message: String,
 }
 

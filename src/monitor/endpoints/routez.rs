@@ -27,7 +27,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Routez, Refusal> {
     Ok(list(monitor, query.listing("subs")?))
 }
 
-/// The routes at this moment, without what their peers want.
+/// The routes at this moment, without the interest of their peers.
 pub(in crate::monitor) fn build(monitor: &Monitor) -> Routez {
     list(monitor, Listing::Count)
 }
@@ -83,9 +83,9 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         ..RouteInfo::default()
     };
     {
-        let told = route.info.lock();
-        info.import = told.import.clone();
-        info.export = told.export.clone();
+        let announced = route.info.lock();
+        info.import = announced.import.clone();
+        info.export = announced.export.clone();
     }
     if subscriptions != Listing::Count {
         let listed = route.interest.list(*left);

@@ -1,9 +1,9 @@
 //! `/subsz`, `/subscriptionsz`: the subscription index.
 //!
-//! The index keeps no results of look-ups (publishers remember their own), so
-//! those of a cache are 0: size, hit rate, and the fan-outs, which
-//! nats-server takes from the cached results. `num_matches` are the look-ups
-//! that the publishers' memories did not answer.
+//! The index caches no results of look-ups (publishers have their own caches), so the
+//! fields of a cache are 0: size, hit rate, and the fan-outs, which nats-server computes
+//! from the cached results. `num_matches` are the look-ups that the publishers' caches did
+//! not answer.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use monitor_client::{SublistStats, Subsz};
 use super::{super::Monitor, connz::detail, page::Page, query::Query, refusal::Refusal};
 use crate::{account::Account, connection::Subscription, subject};
 
-/// What the parameters ask for.
+/// The evaluated parameters.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
         )));
     }
     let name = query.text("acc");
-    // An empty name stands for all.
+    // An empty name means all.
     let accounts = match &*name {
         "" => monitor.server.broker.accounts.all(),
         name => Vec::from_iter(monitor.server.broker.accounts.find(name)),
@@ -47,7 +47,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
         subsz.num_removes += stats.num_removes;
         subsz.num_matches += stats.num_matches;
         if list {
-            // What is left of the page behind the accounts before.
+            // The rest of the page after the previous accounts.
             let rest = Page {
                 offset: page.offset.saturating_sub(subsz.total),
                 limit: page.limit - subsz.subscriptions_list.len(),
@@ -69,8 +69,8 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     Ok(subsz)
 }
 
-/// The statistics of an account's index, what peers want included; of look-ups those
-/// for publishers.
+/// The statistics of an account's index, interest of peers included; of look-ups those for
+/// publishers.
 pub(in crate::monitor) fn stats(account: &Account) -> SublistStats {
     let (stats, remote) = (account.sublist.stats(), account.remote.stats());
     SublistStats {

@@ -1,4 +1,4 @@
-//! `/topz`: who and what carries the load.
+//! `/topz`: which connections, accounts, users and subjects carry the load.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -20,7 +20,7 @@ use crate::{
 const ENTRIES: usize = 20;
 const ENTRIES_MAX: usize = 1024;
 
-/// What a list is sorted by.
+/// The sort key of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sort {
     Bytes,
@@ -162,8 +162,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     }
 }
 
-/// A connection's load, and its user; its name comes later, for those that are
-/// shown.
+/// A connection's load, and its user; its name is added later, for those that are shown.
 fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load, String) {
     let moved = match window {
         Window::Start => TrafficDelta::from(connection.traffic()),
@@ -185,7 +184,7 @@ fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load
     (load, user)
 }
 
-/// What the open connections of a user or an account hold together.
+/// The totals of the open connections of a user or an account.
 #[derive(Default)]
 struct Held {
     pending_bytes: usize,
@@ -194,8 +193,8 @@ struct Held {
 }
 
 impl Held {
-    /// Counts a connection for its account and for its user: each connection is
-    /// looked at once, however many users there are.
+    /// Counts a connection for its account and for its user: each connection is visited
+    /// once, however many users there are.
     fn count(held: &mut HashMap<Name, Self>, load: &Load, user: String) {
         let account = load.account.clone();
         if !user.is_empty() {

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The answer. Takes no parameters.
+/// The answer. It has no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
     Ok(build(monitor))
 }
@@ -46,13 +46,13 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         _ => start.clone(),
     };
     varz.start = start;
-    // Shown as 0 where the system does not say.
+    // Shown as 0 where the system does not report it.
     varz.mem = signed(process::resident_bytes().unwrap_or(0));
     varz.cpu = monitor.cpu.percent();
     varz.cores = signed(monitor.settings.cores);
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.broker.accounts.all();
-    // As nats-server has it, what peers want counts as well.
+    // As with nats-server, the interest of peers counts as well.
     let subscriptions = accounts.iter().map(|account| account.subscriptions());
     varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
@@ -83,7 +83,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz
 }
 
-/// What does not change while the broker runs.
+/// Values that do not change while the broker runs.
 fn settings(monitor: &Monitor) -> Varz {
     let server = &monitor.server;
     let options = server.options();
@@ -102,7 +102,7 @@ fn settings(monitor: &Monitor) -> Varz {
         connect_urls: info.connect_urls.clone(),
         auth_timeout: server.broker.limits.current().auth_timeout.as_secs_f64(),
         max_connections: match options.max_connections {
-            // Nobody may connect, as nats-server writes it.
+            // No clients may connect, as nats-server writes it.
             0 => -1,
             max => max,
         },
@@ -240,9 +240,9 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.out_client_bytes = signed(clients.out_bytes);
     varz.written_msgs = Some(all.written_msgs);
     varz.written_bytes = Some(all.written_bytes);
-    let by_reason = |figure: fn(Lost) -> u64| {
+    let by_reason = |count: fn(Lost) -> u64| {
         let reasons = LossReason::ALL.into_iter();
-        let named = reasons.map(|reason| (reason.name().into(), figure(all.loss.of(reason))));
+        let named = reasons.map(|reason| (reason.name().into(), count(all.loss.of(reason))));
         Some(named.collect())
     };
     varz.dropped_msgs = by_reason(|lost| lost.msgs);
@@ -268,7 +268,7 @@ fn nanoseconds(duration: Duration) -> i64 {
     signed(duration.as_nanos())
 }
 
-/// The number as the signed one that the answer's type wants.
+/// The number as the signed one of the answer's type.
 pub(in crate::monitor) fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

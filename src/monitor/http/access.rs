@@ -1,4 +1,4 @@
-//! Where a request comes in, and what it has to bring there.
+//! The listener of a request, and the credentials that it requires.
 
 use std::{
     fmt,
@@ -18,19 +18,20 @@ use crate::{
 };
 
 /// Refused logins become events, but not more often than this.
-const TOLD_INTERVAL: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a request came in.
+/// The listener of a request.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::monitor) enum MonitorListener {
     /// The monitoring port: the addresses of both ends.
     Tcp { local: SocketAddr, peer: SocketAddr },
-    /// The Unix socket, and the user who opened it. Who can open it may do everything.
+    /// The Unix socket, and the user id of its peer. Any user who can open it may do
+    /// everything.
     Unix(u32),
 }
 
 impl MonitorListener {
-    /// Where the request comes from, as far as shares go.
+    /// The source of the request, for shares between sources.
     pub(in crate::monitor) fn source(self) -> Source {
         match self {
             Self::Tcp { peer, .. } => Source::of(peer.ip()),
@@ -88,7 +89,7 @@ fn refusal(what: &str) -> Refusal {
     }
 }
 
-/// Whether the value of an Authorization header is one of those wanted. With
+/// Whether the value of an Authorization header is one of the accepted ones. With
 /// basic authentication the token passes as the password of any user, because
 /// browsers know nothing else.
 fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {
@@ -125,7 +126,10 @@ fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {
 fn record_refusal(monitor: &Monitor, peer: SocketAddr) {
     let mut refused = monitor.refused_logins.0.lock();
     refused.0 += 1;
-    if refused.1.is_some_and(|told| told.elapsed() < TOLD_INTERVAL) {
+    if refused
+        .1
+        .is_some_and(|logged| logged.elapsed() < LOG_INTERVAL)
+    {
         return;
     }
     let count = std::mem::take(&mut refused.0);

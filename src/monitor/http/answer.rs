@@ -13,9 +13,9 @@ pub(super) struct Answer {
     pub(super) content: Content,
 }
 
-/// What an answer brings.
+/// The body of an answer.
 pub(super) enum Content {
-    /// All at once.
+    /// The whole body.
     Bytes(Vec<u8>),
     /// Events as they happen.
     Events(EventStream),
@@ -72,7 +72,7 @@ impl Answer {
         }
     }
 
-    /// Figures in the form of this media type.
+    /// Metrics in the format of this media type.
     pub(super) fn metrics(content_type: &'static str, text: String) -> Self {
         Self {
             status: StatusCode::OK,
@@ -81,7 +81,7 @@ impl Answer {
         }
     }
 
-    /// Text that is the same for everyone.
+    /// Text that is the same for every request.
     pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Self {
         Self {
             status: StatusCode::OK,

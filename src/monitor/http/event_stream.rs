@@ -1,7 +1,7 @@
-//! Server-sent events: the body of an answer that goes on.
+//! Server-sent events: a response body without an end.
 //!
-//! A stream polls the log of events: code that records an event knows nothing of
-//! readers, and a reader that does not read holds nothing but a number. Events that
+//! A stream polls the log of events: the code that records an event does not depend on
+//! readers, and a reader that does not read uses only the memory of one number. Events that
 //! the log has dropped by then are reported as a gap.
 
 use std::{
@@ -39,11 +39,11 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Polls without anything new until a comment shows that the stream lives: 10 s.
 const SILENT_POLLS_MAX: u32 = 50;
 
-/// Events written at once; with the limit of an event's texts this bounds what
-/// waits for one reader.
+/// Events per write; with the limit of an event's texts this bounds what is pending for one
+/// reader.
 const EVENTS_AT_ONCE: usize = 16;
 
-/// What a stream begins with: browsers come back two seconds after an end.
+/// The beginning of a stream: browsers reconnect two seconds after its end.
 const BEGINNING: &str = "retry: 2000\n\n";
 
 /// Events as they happen.
@@ -52,7 +52,7 @@ pub(super) struct EventStream {
     kinds: Vec<EventKind>,
     /// Number of the event up to which the reader has everything.
     position: u64,
-    /// What goes out first.
+    /// The bytes to send first.
     beginning: Option<String>,
     polls: Interval,
     /// Polls since the last bytes.
@@ -63,7 +63,7 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// A stream of events of these kinds (all if there is none) behind the one
+    /// A stream of events of these kinds (all if there is none) after the one
     /// numbered `since`, or from now on.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl EventStream {
         })
     }
 
-    /// What is new, as text; empty if nothing is.
+    /// The new events, as text; empty if there are none.
     fn poll_log(&mut self) -> String {
         let log = &self.server.broker.telemetry.events;
         let selection = log.select(Some(self.position), EVENTS_AT_ONCE, &self.kinds);
@@ -163,7 +163,7 @@ fn gap(missed: u64, reason: &str, id: u64) -> String {
     format!("id: {id}\nevent: gap\ndata: {data}\n\n")
 }
 
-/// JSON on one line, as the format wants its data.
+/// JSON on one line, as the format requires.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value)
         .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()))

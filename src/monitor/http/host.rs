@@ -1,7 +1,7 @@
-//! Who may ask: the rule over a request's Host and Sec-Fetch-Site headers.
+//! Access by Host and Sec-Fetch-Site headers.
 //!
 //! The monitoring port asks for no password by default, so a page on the web must not
-//! read it through the browser of somebody near the broker. Such a page can
+//! read it through the browser of a person near the broker. Such a page can
 //! make the browser send requests here; with a name of its own that it points
 //! at this address (DNS rebinding) it could even read the answers. So:
 //!
@@ -13,7 +13,7 @@
 //!   resolver's search domains, and the host that the configuration names.
 //! * Anything else is refused with 421; so is a host in the request line that
 //!   is not local, whatever the Host header says. HTTP/1.0 may leave the
-//!   header out, HTTP/1.1 may not (400), and nobody may send it twice (400).
+//!   header out, HTTP/1.1 may not (400), and it may not occur twice (400).
 //! * What a browser marks as sent by another site (`Sec-Fetch-Site:
 //!   cross-site`) is refused with 403, unless it is a person following a link
 //!   (`Sec-Fetch-Mode: navigate`): the other site cannot read the answer. So is
@@ -62,7 +62,7 @@ impl HostRule {
         Self { names }
     }
 
-    /// Whether a request that came in on `local` may be answered.
+    /// Whether a request received on `local` may be answered.
     ///
     /// # Errors
     ///

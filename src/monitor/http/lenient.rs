@@ -1,9 +1,8 @@
-//! What HTTP clients get wrong and nats-server takes: subjects that stand in a
-//! request's target as they are, such as `filter_subject=foo.>`. And the other way:
-//! a request that cannot be read is answered in words, where hyper says a number
-//! alone.
+//! Errors of HTTP clients that nats-server accepts: unencoded subjects in a request's
+//! target, such as `filter_subject=foo.>`. And the other way: a request that cannot be read
+//! is answered with a text, where hyper sends only a status.
 
-/// Methods whose requests have no body, with the blank behind them.
+/// Methods whose requests have no body, with the blank after them.
 const METHODS: [&[u8]; 2] = [b"GET ", HEAD];
 const HEAD: &[u8] = b"HEAD ";
 
@@ -11,7 +10,7 @@ const HEAD: &[u8] = b"HEAD ";
 #[derive(Default)]
 pub(super) struct RequestLines {
     state: State,
-    /// The last method of [`METHODS`] that came was HEAD.
+    /// The last method received of [`METHODS`] was HEAD.
     is_head: bool,
 }
 
@@ -47,7 +46,7 @@ impl RequestLines {
         escaped
     }
 
-    /// Whether the last request wants no body.
+    /// Whether the response to the last request has no body.
     pub(super) fn is_head(&self) -> bool {
         self.is_head
     }
@@ -80,9 +79,9 @@ fn is_unfit(byte: u8) -> bool {
     byte >= 0x80 || b"\"<>\\^`{|}".contains(&byte)
 }
 
-/// The whole answer instead of one that hyper makes by itself, which has a status
-/// and no body; `None` for every other. Every piece of every answer is asked about, so
-/// what tells most of them comes first.
+/// The response that replaces one made by hyper itself, which has a status and no body;
+/// `None` for every other. It is called for every piece of every response, so the check
+/// that excludes most of them comes first.
 pub(super) fn with_words(answer: &[u8]) -> Option<Vec<u8>> {
     const EMPTY: &str = "content-length: 0\r\n";
     if answer.len() > BARE_LEN_MAX || !answer.starts_with(b"HTTP/1.") {

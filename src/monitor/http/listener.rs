@@ -42,7 +42,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 /// does has bounds of its own.
 const HOLD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Accepts connections and measures the processor use, for ever.
+/// Accepts connections and measures the processor use; never returns.
 pub(in crate::monitor) async fn run(
     monitor: Arc<Monitor>,
     tcp: Option<TcpListener>,
@@ -71,7 +71,7 @@ async fn accept_if_there<L: Listener>(
 trait Listener {
     type Stream: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + 'static;
 
-    /// The next connection, where it comes from, and where its requests come in.
+    /// The next connection, its source, and its listener.
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Source, MonitorListener)>>;
 
     /// Answers its requests until it ends.
@@ -127,7 +127,8 @@ impl Listener for UnixListener {
 
 async fn measure(monitor: &Monitor) {
     let mut ticks = interval(SAMPLE_INTERVAL);
-    // A process that was stopped for a while takes one sample, not all missed.
+    // A process that was stopped for a while makes up for one sample, not for all missed
+    // ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -217,10 +218,10 @@ async fn serve_tcp(
 
 /// Logs that a connection was closed early, unless there are many of them.
 fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
-    let told = monitor
+    let text = monitor
         .sent_away
         .throttle(MonotonicMillis::now(), text, "connections");
-    if let Some(text) = told {
+    if let Some(text) = text {
         warn!("{listener} - {text}");
     }
 }

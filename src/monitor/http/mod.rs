@@ -1,8 +1,8 @@
 //! The monitoring port and its Unix socket: HTTP, with TLS or without.
 //!
 //! [`listener`] accepts connections and bounds each of them ([`stream`], [`lenient`]);
-//! who may ask is the business of [`access`] and [`host`]; [`service`] answers a
-//! request by the [`table`] of paths, long answers on a second thread, sources in
+//! [`access`] and [`host`] decide whether a request is permitted; [`service`] answers a
+//! request by the [`table`] of paths, long answers on a second thread, with sources in
 //! [`turns`].
 
 pub(super) mod access;

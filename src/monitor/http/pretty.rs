@@ -14,7 +14,7 @@ const INDENT: usize = 2;
 /// one piece.
 const LINE: &[u8] = b",\n                                ";
 
-/// Bytes that an answer has room for at first.
+/// Initial capacity of an answer in bytes.
 const CAPACITY: usize = 4096;
 
 /// A value as JSON.

@@ -5,7 +5,7 @@ use hyper::{HeaderMap, header, header::HeaderValue, http::request::Parts};
 
 use crate::monitor::endpoints::query::Query;
 
-/// What a request asks for.
+/// The target of a request.
 pub(super) struct Request {
     /// The parameters behind its `?`.
     pub(super) query: Query,
@@ -16,7 +16,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// What these first lines ask for.
+    /// The target of these first lines.
     pub(super) fn of(parts: &Parts) -> Self {
         Self {
             query: Query::parse(parts.uri.query().unwrap_or_default()),

@@ -1,5 +1,5 @@
-//! From a request to a response: who may ask, the headers that every response has,
-//! and the second thread on which long answers are made.
+//! From a request to a response: permission, the headers that every response has, and the
+//! second thread on which long answers are made.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
     monitor::{Monitor, endpoints::refusal::Refusal},
 };
 
-/// The page takes all it needs from this port, and no other page may frame it.
+/// The page loads everything from this port, and no other page may embed it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -48,7 +48,7 @@ impl RequestCounts {
     }
 }
 
-/// The response to a request that came in at `listener`.
+/// The response to a request received at `listener`.
 pub(super) async fn respond<B>(
     monitor: Arc<Monitor>,
     request: hyper::Request<B>,
@@ -121,11 +121,10 @@ async fn answer(
     }
 }
 
-/// Makes an answer that may take long on another thread, one at a time. A client
-/// that polls the most expensive answer keeps that thread busy, while health,
-/// findings and totals are still answered at once; sources take turns. A request
-/// that waits for its turn holds nothing but its connection, and gives its place up
-/// with it.
+/// Makes a long answer on another thread, one at a time. A client that polls the most
+/// expensive answer keeps that thread busy, while health, findings and totals are still
+/// answered immediately; sources take turns. A waiting request uses nothing but its
+/// connection, and gives up its turn when that ends.
 async fn make_beside(
     monitor: &Arc<Monitor>,
     source: Source,
@@ -140,7 +139,7 @@ async fn make_beside(
     let turn = turn.map_err(|error| failed(&error))?;
     let monitor = monitor.clone();
     let made = tokio::task::spawn_blocking(move || {
-        // Kept until it is made, even if nobody waits for it any more.
+        // Held until the answer is made, even if its requester has left.
         let _turn = turn;
         answer(&monitor, &request)
     });

@@ -5,13 +5,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// One of a number of places, given back when dropped.
+/// One of a number of places, released when dropped.
 pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
-    /// Takes a place of those counted in `taken` unless `max` are taken.
+    /// Reserves one of `max` places counted in `taken`, if one is free.
     pub(super) fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        // One thread takes places, so that nobody can come in between.
+        // Only one thread reserves places, so there is no race between the check and the
+        // addition.
         if taken.load(Ordering::Relaxed) >= max {
             return None;
         }

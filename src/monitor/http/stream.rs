@@ -23,13 +23,13 @@ pub(super) struct BoundedStream<S> {
     stream: S,
     answer_timeout: Duration,
     place: Place,
-    /// Runs while some of an answer waits; however little the peer takes at a
-    /// time, it does not start again before all is written.
+    /// Runs while part of an answer is pending; it is not restarted before all is written,
+    /// however little the peer reads at a time.
     deadline: Option<Pin<Box<Sleep>>>,
     lines: RequestLines,
-    /// What was read and does not fit, as it is longer than what came.
+    /// Bytes read that do not fit, as the replacement is longer than the received bytes.
     unread: Vec<u8>,
-    /// What is to be written instead of what hyper has written.
+    /// Bytes to write in place of those that hyper has written.
     unwritten: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl<S> BoundedStream<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.place.heard();
+            self.place.mark_active();
             return result;
         }
         let timeout = self.answer_timeout;
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let new = &buffer.filled()[before..];
             if !new.is_empty() {
-                this.place.heard();
+                this.place.mark_active();
             }
             let Some(escaped) = this.lines.escape(new) else {
                 return Poll::Ready(Ok(()));
@@ -96,13 +96,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> BoundedStream<S> {
-    /// What stands for an answer that hyper makes by itself, unless it was asked for
-    /// without a body.
+    /// The replacement of a response that hyper makes by itself, unless it is one without a
+    /// body.
     fn answer_in_words(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         (!self.lines.is_head()).then(|| with_words(bytes)).flatten()
     }
 
-    /// Writes what stands for what hyper has written.
+    /// Writes the replacement of what hyper has written.
     fn poll_unwritten(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unwritten.is_empty() {
             let result = Pin::new(&mut self.stream).poll_write(context, &self.unwritten);
@@ -186,7 +186,7 @@ mod tests {
         let mut stream =
             BoundedStream::new(accepted.unwrap().0, Duration::from_millis(20), place());
         let piece = vec![0; 1 << 20];
-        // The kernel takes some megabytes for the peer, not a gigabyte.
+        // The kernel buffers some megabytes for the peer, not a gigabyte.
         for _ in 0..1024 {
             if let Err(error) = stream.write_all(&piece).await {
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -21,12 +21,12 @@ pub(super) type Later = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + S
 /// Makes an answer.
 pub(super) type Answering = fn(&Monitor, &Request) -> Result<Answer, Refusal>;
 
-/// What answers a request.
+/// The function that answers a request.
 pub(super) enum Handler {
     /// On the monitoring thread.
     Now(Answering),
-    /// Beside it: the answer takes the longer, the more connections, accounts or
-    /// routes there are.
+    /// On the second thread: the time of the answer grows with the number of connections,
+    /// accounts or routes.
     Long(Answering),
     /// When something else is done.
     Later(fn(&Monitor, &Request) -> Result<Later, Refusal>),
@@ -34,11 +34,11 @@ pub(super) enum Handler {
 
 /// One path of the monitoring port.
 pub(in crate::monitor) struct Endpoint {
-    /// The path behind the base path; `/` is the base path itself.
+    /// The path after the base path; `/` is the base path itself.
     pub(in crate::monitor) path: &'static str,
     /// The name it is counted by in `http_req_stats`.
     pub(super) counted_as: &'static str,
-    /// What the page says of it; empty for what it does not link.
+    /// Its description on the index page; empty for what that does not link.
     pub(in crate::monitor) about: &'static str,
     pub(super) handler: Handler,
 }
@@ -207,8 +207,8 @@ const fn long(path: &'static str, about: &'static str, handler: Answering) -> En
     }
 }
 
-/// The endpoint of a path. The prefix stands alone for the index page, and
-/// without a prefix that is `/`.
+/// The endpoint of a path. The prefix alone means the index page; without a prefix that is
+/// `/`.
 pub(super) fn find(
     among: &'static [Endpoint],
     prefix: &str,

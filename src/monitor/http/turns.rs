@@ -1,6 +1,6 @@
-//! Which request is next to have a long answer made. Sources share the turns: one that
-//! asks on many connections at once has one turn in each round like any other, so
-//! that it does not keep others waiting for all that it asks.
+//! The order in which long answers are made. Sources share the turns: one with requests on
+//! many connections has one turn per round like any other, so that it does not delay the
+//! others.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -26,7 +26,7 @@ pub(in crate::monitor) struct Turn {
     _line: Line,
 }
 
-/// A place in the line of a source, which is gone with its last place.
+/// A place in the queue of a source, which is removed with its last place.
 struct Line {
     lines: Lines,
     source: Source,
@@ -46,7 +46,7 @@ impl Turns {
     ///
     /// # Errors
     ///
-    /// There are no turns any more.
+    /// There are no more turns.
     pub(in crate::monitor) async fn wait(&self, source: Source) -> Result<Turn, AcquireError> {
         let line = self.lines.lock().entry(source).or_insert_with(one).clone();
         let line = Line {
@@ -71,7 +71,7 @@ fn one() -> Arc<Semaphore> {
 impl Drop for Line {
     fn drop(&mut self) {
         let mut lines = self.lines.lock();
-        // The table's own and this one: nobody else stands there.
+        // The table's own reference and this one: the queue is empty.
         if Arc::strong_count(&self.line) <= 2 {
             lines.remove(&self.source);
         }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_for_much_waits_behind_who_asks_for_little() {
+    async fn a_source_with_many_requests_waits_behind_one_with_few() {
         let turns = Turns::new(1);
         let first = turns.wait(source(1)).await.unwrap();
         let wait = |number| Box::pin(turns.wait(source(number)));
@@ -103,7 +103,7 @@ mod tests {
         let turn = (&mut other).now_or_never().expect("its turn").unwrap();
         assert!((&mut many[0]).now_or_never().is_none());
         drop(turn);
-        // All in their order; those that give up hold up no other.
+        // All in their order; those that give up delay no other.
         let turn = (&mut many[0]).now_or_never().expect("its turn").unwrap();
         drop((turn, many, other));
         assert!(turns.lines.lock().is_empty());

@@ -22,11 +22,11 @@ const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
 /// keep no health check from its answer: there are few connections.
 const SMALL: usize = 64 * 1024;
 
-/// What is said when they are used up.
+/// The text of the refusal when they are used up.
 const OUT_OF_MEMORY: &[u8] = b"Answers that other readers have not taken yet fill the memory for \
                                answers. Try again later, or ask for less (limit).";
 
-/// The body of a response: all at once, or events as they happen.
+/// The body of a response: complete, or events as they happen.
 pub(super) type Body = Either<Full<Bytes>, EventStream>;
 
 /// An answer whose bytes are accounted for until they are written.
@@ -55,7 +55,7 @@ pub(super) fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
             };
         }
     };
-    // One thread books, so that nobody can come in between.
+    // Only one thread books, so there is no race between the check and the addition.
     if unwritten.load(Ordering::Relaxed) + body.len() > UNWRITTEN_MAX && body.len() > SMALL {
         return Held {
             status: StatusCode::SERVICE_UNAVAILABLE,

@@ -27,7 +27,7 @@ use crate::{
     telemetry::{MonotonicMillis, WallClock},
 };
 
-/// What the exporter puts before its names unless it is set otherwise.
+/// The exporter's default prefix of its names.
 pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
 
 /// Texts that become metrics: a time as milliseconds, all else as a label.
@@ -52,11 +52,11 @@ const LEFT_OUT: &[&str] = &[
     "cluster_auth_timeout",
 ];
 
-/// Values by metric; a metric's values stand together.
+/// Values by metric; a metric's values are consecutive.
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
-/// What the exporter types as counters: what connections moved.
+/// Values that the exporter types as counters: traffic of connections.
 const COUNTERS: &[&str] = &[
     "connz_in_bytes",
     "connz_in_msgs",
@@ -84,10 +84,10 @@ pub(super) fn render(
         let name = format!("{prefix}_{path}");
         let help = field(&path);
         let kind = match format {
-            // As the exporter has it. OpenMetrics wants another name for a counter.
+            // As in the exporter. OpenMetrics requires another name for a counter.
             Format::Text if COUNTERS.contains(&&*path) => "counter",
             Format::OpenMetrics if COUNTERS.contains(&&*path) => "unknown",
-            // A gauge's name must not look like a counter's.
+            // A gauge's name must not have the suffix of a counter.
             _ if !name.ends_with("_total") => "gauge",
             Format::OpenMetrics => "unknown",
             Format::Text => "untyped",
@@ -290,7 +290,7 @@ impl Metrics {
     }
 }
 
-/// The path behind the endpoint's name.
+/// The path after the endpoint's name.
 fn field(path: &str) -> &str {
     path.split_once('_').map_or(path, |(_, field)| field)
 }

@@ -1,10 +1,10 @@
 //! `/metrics`: the metrics for Prometheus, as text 0.0.4 or OpenMetrics 1.0,
 //! whichever the scraper asks for.
 //!
-//! One scrape is one [`Snapshot`]: the answers of the other endpoints are made
-//! once, and every metric is read from them. What there is stands in one table
-//! ([`table::PARTS`]); beside it the names of prometheus-nats-exporter are
-//! served ([`exporter`]), so that dashboards made for them work.
+//! One scrape is one [`Snapshot`]: the answers of the other endpoints are made once, and
+//! every metric is read from them. All metrics are in one table ([`table::PARTS`]); in
+//! addition the names of prometheus-nats-exporter are served ([`exporter`]), so that
+//! dashboards made for them work.
 //!
 //! The number of series is bounded. Whatever can grow has a limit by name:
 //! connections ([`CONNECTIONS_MAX`]), accounts and routes ([`snapshot`]); all
@@ -24,7 +24,7 @@ pub(in crate::monitor) use render::Format;
 use sample::Samples;
 use snapshot::Snapshot;
 
-/// Connections with series of their own, unless the request says otherwise.
+/// Default number of connections with series of their own.
 const CONNECTIONS_DEFAULT: usize = 20;
 
 /// Most connections with series of their own.

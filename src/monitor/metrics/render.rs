@@ -36,7 +36,7 @@ pub(super) fn family(text: &mut String, format: Format, metric: &Metric, samples
     match format {
         Format::OpenMetrics => head(text, name, metric.kind.name(), metric.help),
         Format::Text => {
-            // The format knows no info: it is a gauge that is 1.
+            // The format has no info: it is a gauge that is 1.
             let kind = match metric.kind {
                 Kind::Info => Kind::Gauge,
                 kind => kind,
@@ -75,7 +75,7 @@ fn bucket(text: &mut String, name: &str, labels: &Labels, bound: &str, below: u6
     line(text, name, "_bucket", &labels, below as f64);
 }
 
-/// A bound as Go writes it, which OpenMetrics wants: in exponents of at least two
+/// A bound as Go writes it, which OpenMetrics requires: in exponents of at least two
 /// digits below a ten-thousandth.
 fn go_number(bound: f64) -> String {
     if bound == 0.0 || bound >= 1e-4 {

@@ -24,7 +24,7 @@ pub(super) enum Value {
         buckets: Vec<(f64, u64)>,
         /// How many times there are.
         count: u64,
-        /// What they sum up to, in seconds.
+        /// Their sum, in seconds.
         sum: f64,
     },
 }
@@ -74,8 +74,8 @@ impl Samples {
     }
 }
 
-/// What Prometheus takes as a number; it counts in floating point, so that
-/// totals above 2^53 lose their last digits there.
+/// A number as Prometheus represents it; that is a floating point number, so totals above
+/// 2^53 lose their last digits there.
 pub(super) trait Number {
     /// The number.
     fn number(self) -> f64;

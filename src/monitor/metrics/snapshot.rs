@@ -1,4 +1,4 @@
-//! What one scrape is made from: the other endpoints' answers and the numbers
+//! The input of one scrape: the other endpoints' answers and the numbers
 //! that they do not show. Each connection is read once, so that the parts sum up
 //! to the whole.
 
@@ -42,7 +42,7 @@ pub(super) struct Snapshot {
     /// The answers of the endpoints whose numbers the exporter's names are made
     /// from.
     pub(super) answers: [(&'static str, Value); 3],
-    /// What clients and routes moved and lost.
+    /// Traffic and losses of clients and routes.
     pub(super) traffic: Traffic,
     /// Accounts, at most [`ACCOUNTS_MAX`].
     pub(super) accounts: Vec<AccountStat>,
@@ -50,13 +50,13 @@ pub(super) struct Snapshot {
     pub(super) subscriptions: u64,
     /// The same for each account of the list.
     pub(super) account_subscriptions: Vec<(String, u64)>,
-    /// What was set for each of them.
+    /// The limits of each of them.
     pub(super) account_settings: Vec<AccountSettings>,
     /// The answer of `/healthz`.
     pub(super) health: Healthz,
     /// The same with what the exporter asks for besides, by its name for it.
     pub(super) jetstream_health: [(&'static str, Healthz); 2],
-    /// What the diagnosis found in its last sample.
+    /// The findings of the last sample.
     pub(super) report: Arc<Report>,
     /// Readers that fell behind.
     pub(super) slow: slow::Counts,
@@ -74,7 +74,7 @@ pub(super) struct Snapshot {
     pub(super) index: [(&'static str, u64); 3],
     /// Bytes in outbound queues that do not flow, and how many there may be.
     pub(super) queue_inspection: (usize, usize),
-    /// What the process uses.
+    /// Resources used by the process.
     pub(super) process: Process,
     /// Start of the broker, in seconds of Unix time.
     pub(super) start: f64,
@@ -94,7 +94,7 @@ pub(super) struct Snapshot {
     pub(super) tls_ends: Vec<(&'static str, &'static str, f64)>,
     /// TLS, by listener.
     pub(super) tls: Vec<(&'static str, TlsVarz)>,
-    /// What the finished TLS handshakes took, by listener.
+    /// Durations of the finished TLS handshakes, by listener.
     pub(super) handshakes: Vec<(&'static str, Distribution)>,
     /// The places before the login.
     pub(super) places: Vec<PlacesView>,
@@ -102,7 +102,7 @@ pub(super) struct Snapshot {
     pub(super) passwords: PasswordQueueState,
 }
 
-/// What was set for an account.
+/// The limits of an account.
 pub(super) struct AccountSettings {
     /// Whether it is the system account.
     pub(super) is_system: bool,
@@ -130,9 +130,9 @@ pub(super) struct RouteFigures {
     pub(super) rtt: Option<Duration>,
     /// Bytes that wait.
     pub(super) pending: usize,
-    /// What it wants.
+    /// Its interest.
     pub(super) subscriptions: usize,
-    /// What went over the route.
+    /// The traffic of the route.
     pub(super) traffic: Traffic,
 }
 
@@ -151,11 +151,11 @@ pub(super) struct Connections {
     pub(super) top: Vec<ConnectionView>,
 }
 
-/// What the process uses.
+/// Resources used by the process.
 pub(super) struct Process {
     /// Processor time of all threads.
     pub(super) cpu: Duration,
-    /// Open file descriptors, if the system says.
+    /// Open file descriptors, if the system reports them.
     pub(super) descriptors: Option<u64>,
     /// Most file descriptors, if they are limited.
     pub(super) descriptors_max: Option<u64>,
@@ -218,7 +218,7 @@ impl Snapshot {
             latency: Latency::of(telemetry, &accounts),
             routes: RouteFigures::of(monitor),
             leafnodes: leafz::build(monitor).leafnodes,
-            connections: Connections::look(&moment, top),
+            connections: Connections::take(&moment, top),
             closed: moment.of[Kind::Client]
                 .ended
                 .iter()
@@ -226,7 +226,7 @@ impl Snapshot {
                 .collect(),
             index,
             queue_inspection: (registry.budget.used(), registry.budget.limit()),
-            process: Process::look(),
+            process: Process::take(),
             start: server.start().timestamp_millis() as f64 / 1000.0,
             events: telemetry
                 .events
@@ -364,7 +364,7 @@ impl RouteFigures {
 }
 
 impl Connections {
-    fn look(moment: &RegistrySnapshot, top: usize) -> Self {
+    fn take(moment: &RegistrySnapshot, top: usize) -> Self {
         let mut all = Self::default();
         let mut ranked: Vec<_> = moment.of[Kind::Client]
             .open
@@ -395,7 +395,7 @@ impl Connections {
     }
 }
 
-/// The connection with what it had moved; the global account stands for none.
+/// The connection with its traffic; the global account is shown as none.
 fn view(moving: &LiveConnection) -> ConnectionView {
     let mut view = moving.connection.view();
     view.traffic = moving.traffic;
@@ -406,7 +406,7 @@ fn view(moving: &LiveConnection) -> ConnectionView {
 }
 
 impl Process {
-    fn look() -> Self {
+    fn take() -> Self {
         Self {
             cpu: cpu::cpu_time(),
             descriptors: crate::telemetry::process::open_files().ok(),

@@ -22,7 +22,7 @@ const RISE_MIN: f64 = 0.02;
 pub struct Ceiling {
     /// What it is.
     pub kind: CeilingKind,
-    /// What is used, in the unit of its kind.
+    /// The used amount, in the unit of its kind.
     pub used: f64,
     /// Where it ends.
     pub limit: f64,
@@ -30,7 +30,7 @@ pub struct Ceiling {
     pub growth: f64,
     /// Seconds until the limit at that growth, if it grows for real.
     pub exhausted_in: Option<f64>,
-    /// Who holds most of it, where that is one; else empty.
+    /// The largest user of it, if there is one; else empty.
     pub holder: String,
     /// That one's connection; 0 for none.
     pub cid: u64,
@@ -93,7 +93,7 @@ pub(super) struct Ceilings {
     memory_max: Option<usize>,
 }
 
-/// Used, limit and who holds most.
+/// Used, limit and largest user.
 struct Reading {
     used: f64,
     limit: f64,
@@ -222,17 +222,17 @@ mod tests {
     use super::*;
     use crate::telemetry::MonotonicMillis;
 
-    fn ceiling(seconds: u64, figure: impl Fn(u64) -> f64) -> Ceiling {
+    fn ceiling(seconds: u64, value: impl Fn(u64) -> f64) -> Ceiling {
         let mut trend = Trend::new(Duration::from_secs(300), Duration::from_secs(1));
         for second in 0..seconds {
-            trend.add(MonotonicMillis(second * 1000), figure(second));
+            trend.add(MonotonicMillis(second * 1000), value(second));
         }
-        let reading = Reading::of(figure(seconds - 1), 60_000.0).unwrap();
+        let reading = Reading::of(value(seconds - 1), 60_000.0).unwrap();
         judge(CeilingKind::Subscriptions, reading, &trend)
     }
 
     #[test]
-    fn the_time_to_exhaustion_is_told_while_it_is_early() {
+    fn the_time_to_exhaustion_is_known_early() {
         let growing = ceiling(30, |second| second as f64 * 100.0);
         let expected = (60_000.0 - 2_900.0) / 100.0;
         let exhausted_in = growing.exhausted_in.unwrap();

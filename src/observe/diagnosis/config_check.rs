@@ -14,7 +14,7 @@ use crate::{
 /// configuration.
 const STACK_LEN: usize = 2 * 1024 * 1024;
 
-/// What is known of the file.
+/// The state of the file.
 #[derive(Default)]
 pub(super) struct ConfigCheck {
     begun: Option<Instant>,
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_that_panics_is_over() {
+    fn a_check_that_panics_is_over() {
         let last = Arc::new(Mutex::new(Last {
             is_under_way: true,
             outcome: None,

@@ -1,4 +1,4 @@
-//! What the diagnosis remembers from one sample to the next.
+//! State of the diagnosis from one sample to the next.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -25,7 +25,7 @@ const INBOX_CONNECTIONS_MAX: usize = 4;
 /// Samples between two searches for idle inboxes.
 const INBOX_EVERY: u64 = 10;
 
-/// What was seen so far.
+/// The state so far.
 #[derive(Default)]
 pub(super) struct History {
     /// Samples so far.
@@ -47,7 +47,7 @@ pub(super) struct History {
     pub(super) revoked: Recent,
     /// Failed handshakes, by cause.
     pub(super) handshakes: Recent,
-    /// What the log said of the last one.
+    /// The log text of the last one.
     pub(super) last_handshake: String,
     /// Of each listener.
     handshakes_seen: HashMap<(usize, FailureCause), u64>,
@@ -63,10 +63,10 @@ pub(super) struct History {
     /// Messages not taken through an import, so that they come to an end, by account.
     pub(super) pruned_paths: Recent,
     cut_paths_seen: HashMap<String, u64>,
-    /// What was not kept, by table.
+    /// Counts of dropped entries, by table.
     pub(super) full_tables: Recent,
     full_tables_seen: HashMap<&'static str, usize>,
-    /// Messages that reached nobody, by subject.
+    /// Messages without receivers, by subject.
     pub(super) no_interest: Recent,
     no_interest_seen: HashMap<Box<[u8]>, u64>,
     /// Number of the last event that was taken in.
@@ -80,7 +80,7 @@ pub(super) struct Crowding {
     pub(super) now: PlacesView,
     /// Connections that were cut because they were silent.
     pub(super) silent: u64,
-    /// Connections that were refused for want of file descriptors.
+    /// Connections that were refused for lack of file descriptors.
     pub(super) refused: u64,
 }
 
@@ -101,7 +101,7 @@ impl History {
             },
         );
         if self.samples.is_multiple_of(INBOX_EVERY) {
-            self.look_for_idle_inboxes(thresholds, sample);
+            self.find_idle_inboxes(thresholds, sample);
         }
         self.samples += 1;
         self.add_stalls(sample);
@@ -171,7 +171,7 @@ impl History {
         all.iter().map(|recent| recent.memory()).sum()
     }
 
-    fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {
+    fn find_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {
         self.idle_inboxes = sample
             .by_subscriptions
             .iter()
@@ -275,7 +275,7 @@ impl History {
     }
 
     fn add_full_tables(&mut self, now: MonotonicMillis) {
-        for (name, pool) in memory::TOLD_WHEN_FULL {
+        for (name, pool) in memory::REPORTED_WHEN_FULL {
             let refused = pool.refused();
             let before = self.full_tables_seen.insert(name, refused);
             let times = refused - before.unwrap_or(0).min(refused);
@@ -306,8 +306,8 @@ impl History {
         }
     }
 
-    /// Adds what reached nobody since the last sample, of the subjects that
-    /// have most of it.
+    /// Adds the messages without receivers since the last sample, of the subjects with most
+    /// of them.
     fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
         let hits = server.broker.telemetry.subjects.no_interest(Window::Start);
         let mut seen = HashMap::new();
@@ -367,7 +367,7 @@ fn once(peak: u64, cid: u64) -> Count {
     }
 }
 
-/// Goes on with the courses of those that hold much and forgets the others.
+/// Continues the trends of the largest holders and removes the others.
 fn follow(
     courses: &mut HashMap<u64, Trend>,
     now: MonotonicMillis,
@@ -377,9 +377,9 @@ fn follow(
     let mut before = std::mem::take(courses);
     for holder in holders {
         let cid = holder.connection.cid;
-        let (figure, fresh) = begin(holder);
+        let (value, fresh) = begin(holder);
         let mut trend = before.remove(&cid).unwrap_or(fresh);
-        trend.add(now, figure as f64);
+        trend.add(now, value as f64);
         courses.insert(cid, trend);
     }
 }

@@ -1,4 +1,4 @@
-//! What holds the memory: by cause, and who holds most.
+//! Uses of memory: by cause, with the largest holders.
 
 use super::history::History;
 use crate::{
@@ -19,11 +19,10 @@ use crate::{
 /// Connections that are named.
 const HOLDERS_MAX: usize = 10;
 
-/// Bytes that one subscription takes besides itself, for the order of holders.
+/// Bytes of one subscription besides itself, for the order of holders.
 const SUBSCRIPTION_OVERHEAD: u64 = 160;
 
-/// Bytes that one connection takes besides itself: its task and its session.
-/// An estimate.
+/// Bytes of one connection besides itself: its task and its session. An estimate.
 const CONNECTION_OVERHEAD: u64 = 2048;
 
 /// Bytes of a TLS session with the certificates that its peer showed. An
@@ -31,7 +30,7 @@ const CONNECTION_OVERHEAD: u64 = 2048;
 const TLS_SESSION: u64 = 11 * 1024;
 
 /// Tables that are reported when they are full, by the name of their cause.
-pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
+pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 6] = [
     ("interest", &REMOTE_INTEREST),
     ("payloads", &payload::RESERVED),
     ("permissions", &responses::POOL),
@@ -40,12 +39,12 @@ pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
     ("system_requests", &SYSTEM_REQUESTS),
 ];
 
-/// What the memory is held for.
+/// Uses of the memory.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Resident memory in bytes; 0 if the system does not say.
+    /// Resident memory in bytes; 0 if the system does not report it.
     pub resident: u64,
-    /// What of it is known by cause, the biggest first.
+    /// The known causes, the largest first.
     pub causes: Vec<Cause>,
     /// Connections that hold most, the biggest first.
     pub holders: Vec<MemoryHolder>,
@@ -76,7 +75,7 @@ pub struct MemoryHolder {
 }
 
 impl Memory {
-    /// What holds the memory in one sample.
+    /// The uses of memory in one sample.
     pub(super) fn of(server: &Server, sample: &Sample, history: &History) -> Self {
         let process = sample.process.unwrap_or_default();
         let mut causes = causes(server, sample, history);
@@ -101,7 +100,7 @@ fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>)
     }
 }
 
-/// What is known, each measured where it is held, or estimated as its constant says.
+/// The known causes, each measured at its place, or estimated as its constant says.
 fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
     let telemetry = &server.broker.telemetry;
@@ -178,7 +177,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     ]
 }
 
-/// Those with the longest queues and the most subscriptions, each once.
+/// The connections with the longest queues and the most subscriptions, each once.
 fn holders(sample: &Sample) -> Vec<MemoryHolder> {
     let weight = |holder: &Holder| {
         holder.backlog.pending as u64 + holder.subscriptions as u64 * SUBSCRIPTION_OVERHEAD

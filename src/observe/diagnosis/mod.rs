@@ -1,10 +1,10 @@
-//! The diagnosis: what is wrong with the broker, who, since when, why.
+//! The diagnosis: what is wrong with the broker, where, since when, why.
 //!
-//! The observer shows a [`Judge`] its samples. It reads the ceilings ([`ceiling`])
-//! from a sample, adds it to what was seen before ([`history`]) and asks each of the
-//! [`rules`] what it sees. The [`tracker`] decides when a symptom is a finding. The
-//! result is a [`Report`], which monitoring reads through [`Diagnosis`]. Nothing here
-//! knows how a finding is drawn.
+//! The observer passes its samples to a [`Judge`]. It reads the ceilings ([`ceiling`]) from
+//! a sample, adds it to earlier ones ([`history`]) and evaluates each of the [`rules`]. The
+//! [`tracker`] decides when a symptom is a finding. The result is a [`Report`], which
+//! monitoring reads through [`Diagnosis`]. Presentation of findings is not part of this
+//! module.
 
 mod ceiling;
 mod config_check;
@@ -47,14 +47,14 @@ const OLD_AFTER: Duration = Duration::from_secs(10);
 /// Samples that are due within the time after which a report is old, at least.
 const OLD_SAMPLES: u32 = 5;
 
-/// What was found in the last sample; read by monitoring.
+/// The result of the last sample; read by monitoring.
 pub struct Diagnosis {
     last: Mutex<Arc<Report>>,
     /// Age at which a report is old.
     old_after: Duration,
 }
 
-/// What was found in one sample.
+/// The result of one sample.
 #[derive(Clone)]
 pub struct Report {
     /// When the sample was taken; the start of the broker before the first.
@@ -63,7 +63,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Everything that has an end.
     pub ceilings: Vec<Ceiling>,
-    /// What holds the memory.
+    /// Uses of the memory.
     pub memory: Memory,
     /// Whether the broker's threads do not do their work.
     pub dead: bool,
@@ -89,8 +89,8 @@ impl Diagnosis {
         }
     }
 
-    /// What was found last. That it is old is found here, by the thread that asks: an
-    /// observer that hangs cannot say so.
+    /// The last report. Its age is checked here, by the calling thread: an
+    /// observer that hangs cannot report itself.
     pub fn report(&self) -> Arc<Report> {
         let report = self.last.lock().clone();
         report
@@ -100,8 +100,7 @@ impl Diagnosis {
 }
 
 impl Report {
-    /// The report as it is at `now` if it is old then: with a finding that says
-    /// so.
+    /// The report at `now`; if it is old then, with a finding about that.
     fn at(&self, now: MonotonicMillis, old_after: Duration) -> Option<Self> {
         let age = self.sampled.until(now);
         if age < old_after {
@@ -214,7 +213,7 @@ fn announce(server: &Server, change: &Change) {
 mod tests {
     use super::*;
 
-    /// A diagnosis that hangs leaves its last report, which says that all is well.
+    /// A diagnosis that hangs leaves its last report, which may contain no finding.
     #[test]
     fn an_old_report_is_critical_by_its_age() {
         let report = Report {

@@ -21,7 +21,7 @@ const SUBJECT_LEN_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Recent(VecDeque<(MonotonicMillis, String, Count)>);
 
-/// What one subject did in the recent past.
+/// Recent counts of one subject.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Sum {
     pub(super) subject: String,

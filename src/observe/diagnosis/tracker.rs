@@ -1,6 +1,5 @@
-//! Tracking findings: when a symptom becomes a finding and when a finding
-//! is over. The one place with hysteresis: what comes and goes quickly neither
-//! appears nor flickers.
+//! Tracking findings: when a symptom becomes a finding and when a finding is over. The only
+//! place with hysteresis: short fluctuations neither appear nor flicker.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -14,9 +13,9 @@ use crate::telemetry::MonotonicMillis;
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Somebody is affected or will be.
+    /// Some clients are affected or will be.
     Warning,
-    /// The broker does not do its work, or somebody loses messages.
+    /// The broker does not do its work, or clients lose messages.
     Critical,
 }
 
@@ -34,11 +33,11 @@ impl Severity {
     }
 }
 
-/// What a rule finds in one sample.
+/// A symptom that a rule finds in one sample.
 #[derive(Clone, Debug)]
 pub(super) struct Symptom {
     pub(super) severity: Severity,
-    /// Who: a connection, peer, file or option; empty for the broker.
+    /// The connection, peer, file or option concerned; empty for the broker.
     pub(super) subject: String,
     /// The connection concerned; 0 for none.
     pub(super) cid: u64,
@@ -55,7 +54,7 @@ pub struct Finding {
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// Who: a connection, peer, file or option; empty for the broker.
+    /// The connection, peer, file or option concerned; empty for the broker.
     pub subject: String,
     /// The connection concerned; 0 for none.
     pub cid: u64,
@@ -116,13 +115,13 @@ pub(super) struct Hysteresis {
     pub(super) ongoing: Duration,
 }
 
-/// Findings of one rule at a time; of more, the worst say enough.
+/// Findings of one rule at a time; of more, the worst are sufficient.
 pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 
 impl FindingTracker {
-    /// Takes in what a rule sees at `now`. The worst comes first; what the rule sees
-    /// twice of one subject is reported by the worse one, or, of equal ones, by the one it
-    /// names first. Returns what appeared and what cleared.
+    /// Adds the symptoms that a rule found at `now`. The worst comes first; of several
+    /// symptoms of one subject the worse one is reported, or, of equal ones, the first.
+    /// Returns what appeared and what cleared.
     pub(super) fn update(
         &mut self,
         now: MonotonicMillis,
@@ -181,7 +180,7 @@ impl FindingTracker {
         let finding = Finding {
             code: rule.code,
             severity: symptom.severity,
-            // What peers call themselves is shown on terminals and pages.
+            // Names chosen by peers are shown on terminals and pages.
             subject: escaped(&symptom.subject).into_owned(),
             cid: symptom.cid,
             since,
@@ -272,7 +271,7 @@ mod tests {
 
     /// Whatever the order in which a rule sees them.
     #[test]
-    fn the_worse_of_two_symptoms_of_one_subject_is_told() {
+    fn the_worse_of_two_symptoms_of_one_subject_is_kept() {
         let of = |severity, text: &str| Symptom {
             severity,
             text: text.into(),

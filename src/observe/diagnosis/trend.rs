@@ -7,13 +7,13 @@ use crate::telemetry::MonotonicMillis;
 /// Samples kept. The slope is made from each pair of them.
 const SAMPLES_MAX: usize = 60;
 
-/// Samples below which nothing is said of growth.
+/// Samples below which no growth is reported.
 const SAMPLES_MIN: usize = 8;
 
 /// The recent values of one number.
 ///
-/// Begins with every sample and spaces them out as time goes on, so
-/// that the samples kept cover the window once it has passed.
+/// Keeps every sample at first and increases their spacing with time, so that the kept
+/// samples cover the window once it has passed.
 #[derive(Debug)]
 pub(super) struct Trend {
     window: Duration,
@@ -32,12 +32,12 @@ impl Trend {
     }
 
     /// Adds the value at `now`.
-    pub(super) fn add(&mut self, now: MonotonicMillis, figure: f64) {
+    pub(super) fn add(&mut self, now: MonotonicMillis, value: f64) {
         let last = self.samples.back();
         if last.is_some_and(|(at, _)| at.until(now) < self.step) {
             return;
         }
-        self.samples.push_back((now, figure));
+        self.samples.push_back((now, value));
         while self
             .samples
             .front()
@@ -62,11 +62,11 @@ impl Trend {
             return None;
         }
         let mut slopes = Vec::with_capacity(SAMPLES_MAX * SAMPLES_MAX / 2);
-        for (index, (at, figure)) in self.samples.iter().enumerate() {
+        for (index, (at, value)) in self.samples.iter().enumerate() {
             for (later, other) in self.samples.iter().skip(index + 1) {
                 let seconds = at.until(*later).as_secs_f64();
                 if seconds > 0.0 {
-                    slopes.push((other - figure) / seconds);
+                    slopes.push((other - value) / seconds);
                 }
             }
         }
@@ -80,7 +80,7 @@ impl Trend {
 
     /// How far the last sample is above the lowest one.
     pub(super) fn rise(&self) -> f64 {
-        let lowest = self.samples.iter().map(|(_, figure)| *figure);
+        let lowest = self.samples.iter().map(|(_, value)| *value);
         let lowest = lowest.min_by(f64::total_cmp).unwrap_or_default();
         self.samples.back().map_or(0.0, |(_, last)| last - lowest)
     }
@@ -101,10 +101,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// The trend of a number with a value each second.
-    fn trend(seconds: u64, figure: impl Fn(u64) -> f64) -> Trend {
+    fn trend(seconds: u64, value: impl Fn(u64) -> f64) -> Trend {
         let mut trend = Trend::new(300 * SECOND, SECOND);
         for second in 0..seconds {
-            trend.add(MonotonicMillis(second * 1000), figure(second));
+            trend.add(MonotonicMillis(second * 1000), value(second));
         }
         trend
     }

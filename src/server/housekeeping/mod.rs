@@ -128,8 +128,8 @@ impl Housekeeping {
         // If the system does not say, what was left the last time counts.
         let process = process::memory().ok();
         if let Some(process) = &process {
-            let room = room::left(process, allocated, queued, self.memory_max, taken);
-            budget.set_room(room);
+            let available = room::left(process, allocated, queued, self.memory_max, taken);
+            budget.set_available(available);
         }
         let idle = process.map_or(0, |process| allocated.idle_in(&process));
         let idle = usize::try_from(idle).unwrap_or(0);

@@ -32,7 +32,8 @@ pub(super) const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
 /// The other brokers and the way to them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClusterOptions {
-    /// Name of the cluster; `None` makes one up and takes over that of others.
+    /// Name of the cluster; `None` generates one, which gives way to the name of an
+    /// existing cluster.
     pub name: Option<String>,
     /// Host the listener for routes binds to.
     pub host: String,
@@ -51,11 +52,12 @@ pub struct ClusterOptions {
     pub permissions: Rules,
     /// Brokers that are dialled until they answer.
     pub routes: Vec<RouteUrl>,
-    /// `HOST` or `HOST:PORT` told to other brokers instead of the listener's own.
+    /// `HOST` or `HOST:PORT` announced to other brokers instead of the listener's own.
     pub advertise: Option<String>,
-    /// Whether clients are told nothing of the other brokers, nor they of us.
+    /// Whether the addresses of other brokers are withheld from clients, and ours from
+    /// theirs.
     pub no_advertise: bool,
-    /// How often a broker that was only heard of is dialled again.
+    /// How often a broker known only from other members is dialled again.
     pub connect_retries: u32,
     /// Whether the time between two tries grows.
     pub connect_backoff: bool,
@@ -76,7 +78,7 @@ pub enum QueuePolicy {
     /// All alike, wherever they are.
     #[default]
     Weighted,
-    /// Those here, as long as one of them takes messages.
+    /// The local members, as long as one of them accepts messages.
     Local,
 }
 
@@ -132,7 +134,7 @@ impl ClusterOptions {
     }
 
     /// The password that is sent to brokers that the configuration does not name. Of a
-    /// hash only the routes that are written say what it is a hash of.
+    /// hash only the configured routes contain the plain password.
     pub fn password_for_others(&self) -> Secret {
         if !self.password.is_hash() {
             return self.password.clone();
@@ -142,8 +144,8 @@ impl ClusterOptions {
         known.map_or_else(Secret::default, |route| route.password.clone())
     }
 
-    /// Whether brokers that the configuration does not name cannot be logged in to,
-    /// because the password is a hash and nothing says what it is a hash of.
+    /// Whether brokers that the configuration does not name cannot be logged in to, because
+    /// the password is a hash and its plain text is not configured.
     pub fn lacks_plain_password(&self) -> bool {
         self.user.is_some()
             && self.password.is_hash()

@@ -22,7 +22,7 @@ use crate::{
     security::options::TlsOptions,
 };
 
-/// What a reload changes in the block; that it comes or goes waits for a restart.
+/// What a reload changes in the block; adding or removing the block needs a restart.
 pub(in crate::config::options) fn plan(plan: &mut Plan<'_, Options>) {
     let (old, new) = (plan.old, plan.new);
     if let (Some(old), Some(new)) = (&old.cluster, &new.cluster) {
@@ -137,7 +137,7 @@ pub(super) fn read_permissions(
     cluster.permissions = rules;
 }
 
-/// Both sides of a route show a certificate, whatever the block says.
+/// Both sides of a route present a certificate, whatever the block says.
 pub(super) fn read_tls(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
     let node = &entry.node;
     cluster.tls = problems.map(node, "tls").map(|map| TlsOptions {

@@ -24,7 +24,7 @@ pub struct RouteUrl {
     pub password: Secret,
 }
 
-/// Without user and password: those are secrets.
+/// Without user and password, which are secret.
 impl fmt::Display for RouteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
@@ -35,12 +35,12 @@ impl fmt::Display for RouteUrl {
 }
 
 impl RouteUrl {
-    /// Reads `scheme://user:password@host:port`. A password may stand as it is:
-    /// the last `@` ends it. What is percent-encoded is decoded.
+    /// Reads `scheme://user:password@host:port`. A password need not be encoded: the last
+    /// `@` ends it. Percent-encoded characters are decoded.
     ///
     /// # Errors
     ///
-    /// A text that says what is wrong and shows no secret.
+    /// A text that says what is wrong and contains no secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (login, address) = match rest.rsplit_once('@') {
@@ -73,7 +73,7 @@ fn secret(text: &str) -> Result<Secret, String> {
     Secret::plain(text).map_err(|_| why.to_owned())
 }
 
-/// What cannot be decoded stays as it is.
+/// Invalid escapes stay unchanged.
 fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

@@ -10,11 +10,11 @@ pub(super) use keys::DIAGNOSIS;
 /// Thresholds of the diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Time between two looks at the broker.
+    /// Interval between two samples of the broker.
     pub interval: Duration,
     /// How long a symptom must last to become a finding.
     pub appear_after: Duration,
-    /// How long a symptom must be gone until its finding clears.
+    /// How long a symptom must be absent until its finding clears.
     pub clear_after: Duration,
     /// How long single incidents, such as a refused login, are held against the broker.
     pub incident_window: Duration,
@@ -24,7 +24,7 @@ pub struct Diagnosis {
     pub exhausted_within: Duration,
     /// A queue that is full sooner than this, at the present growth, is a finding.
     pub queue_full_within: Duration,
-    /// Time between two looks at the configuration file.
+    /// Interval between two checks of the configuration file.
     pub config_check: Duration,
     /// How long work may wait for a thread of the broker.
     pub worker_delay: Duration,
@@ -48,9 +48,10 @@ pub struct Diagnosis {
     pub login_failures: u64,
     /// Permission violations, within `incident_window`, that are a finding.
     pub violations: u64,
-    /// Requests that nobody answers, within `incident_window`, that are a finding.
+    /// Unanswered requests, within `incident_window`, that are a finding.
     pub no_responders: u64,
-    /// Messages to one subject that reach nobody, within `incident_window`, that are a finding.
+    /// Messages to one subject without receivers, within `incident_window`, that are a
+    /// finding.
     pub no_interest: u64,
     /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
     pub leak_subscriptions: u64,

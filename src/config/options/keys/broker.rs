@@ -176,7 +176,7 @@ pub(super) const LAME_DUCK: &[Key<Options>] = &[
     },
 ];
 
-/// What tells brokers apart.
+/// Descriptions that distinguish brokers.
 pub(super) const DESCRIBED: &[Key<Options>] = &[
     Key {
         name: "server_tags",

@@ -165,7 +165,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
     },
 ];
 
-/// Who may log in.
+/// Logins of clients.
 pub(super) const LOGINS: &[Key<Options>] = &[
     Key {
         name: "authorization",

@@ -1,5 +1,5 @@
-//! The table of the keys at the top of the configuration file, in the order of the
-//! example file. Those of inner blocks stand with their readers.
+//! The table of the keys at the top of the configuration file, in the order of the example
+//! file. Those of inner blocks are next to their readers.
 
 mod broker;
 mod clients;

@@ -1,5 +1,5 @@
-//! From files to options: every key, every refusal, every contradiction; and what a
-//! reload says of the difference.
+//! From files to options: every key, every refusal, every contradiction; and the
+//! differences that a reload reports.
 
 mod keys;
 mod refused;
@@ -24,7 +24,7 @@ use crate::security::{
     users::{ConnectionType, SoleLogin},
 };
 
-/// What a file with this text gives: options and warnings, or errors. The name
+/// The result of a file with this text: options and warnings, or errors. The name
 /// of the file is cut from all messages.
 fn read(text: &str) -> Result<(Options, Vec<String>), Vec<String>> {
     let folder = TempDir::new().expect("a temporary folder");

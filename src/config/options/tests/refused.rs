@@ -1,9 +1,9 @@
-//! What is refused, and what is said of it.
+//! Refused values and their errors.
 
 use super::*;
 
 #[test]
-fn a_wrong_entry_of_a_block_is_refused_where_it_stands() {
+fn a_wrong_entry_of_a_block_is_refused_at_its_position() {
     refuses("diagnosis {\n  storm_rat: 5\n}", "2:3: unknown key");
     refuses("diagnosis {\n  storm_rate: 0\n}", "2:3: ");
     refuses("diagnosis: 5", "must be a block");
@@ -277,7 +277,7 @@ fn what_a_cluster_cannot_be() {
     ] {
         refuses(text, expected);
     }
-    // Of a hash nothing can be sent to brokers that are only heard of.
+    // A hash cannot be sent as a password to brokers known only from other members.
     let hash = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
     let hashed = |routes: &str, more: &str| {
         warnings(&format!(
@@ -294,18 +294,17 @@ fn what_a_cluster_cannot_be() {
             false,
         ),
     ] {
-        let told = hashed(routes, more);
-        let is_told = told
+        let found = hashed(routes, more);
+        let is_reported = found
             .iter()
             .any(|it| it.to_string().contains("the password is a hash"));
-        assert_eq!(is_told, expected, "{routes}: {told:?}");
+        assert_eq!(is_reported, expected, "{routes}: {found:?}");
     }
-    let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let found = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
-/// A time that the system's clock cannot be set forward by would end in a panic
-/// when a client comes.
+/// A duration that overflows the system's clock would cause a panic when a client connects.
 #[test]
 fn times_without_end_are_refused() {
     for block in [

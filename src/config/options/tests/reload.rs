@@ -1,4 +1,4 @@
-//! What a reload takes over, and what it says.
+//! What a reload adopts, and what it reports.
 
 use super::*;
 use crate::config::options::{
@@ -15,17 +15,17 @@ fn what_needs_a_restart_stays_in_force() {
         ..Options::default()
     };
     let (changed, merged) = changes(&old, &new);
-    let told: Vec<_> = changed
+    let reported: Vec<_> = changed
         .iter()
         .map(|change| (&*change.name, change.takes == ReloadKind::Live))
         .collect();
-    assert_eq!(told, [("port", false), ("max_payload", true)]);
+    assert_eq!(reported, [("port", false), ("max_payload", true)]);
     assert_eq!((merged.port, merged.max_payload), (old.port, 77));
     assert!(changes(&old, &old).0.is_empty());
 }
 
-/// An account keeps the broker from letting everybody in; a cluster, so that its keys
-/// can change.
+/// Accounts require a login for the broker; a cluster is configured so that its keys can
+/// change.
 const BASE: &str = "accounts { a { users: [ { user: a, password: b } ] } }\n";
 const CLUSTER: &str = "port: 4223, name: base";
 
@@ -66,8 +66,8 @@ fn with(block: &str, key: &str, value: &str) -> Option<Options> {
     read.map(|(options, _)| without_file(options))
 }
 
-/// What a value of a key changes. Checks that what is taken over and what waits are
-/// each in force as they are told.
+/// The changes caused by a value of a key. Checks that adopted and pending changes are in
+/// force as reported.
 fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
     let (changed, merged) = changes(base, options);
     if changed.is_empty() {
@@ -86,37 +86,41 @@ fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
     changed
 }
 
-/// Whatever a key is set to, a reload tells of it under the name of the key; what it
-/// tells can be written into a file and means the same there.
+/// For every value of every key a reload reports the change under the key's name; the
+/// reported value can be written into a file and has the same meaning there.
 #[test]
-fn values_are_told_as_they_are_written() {
+fn values_are_reported_as_they_are_written() {
     let base = with("", "debug", "false").expect("it is valid");
-    let told = |block: &str, key: &str, value: &str| {
+    let check = |block: &str, key: &str, value: &str| {
         let options = with(block, key, value)?;
         let text = format!("{block} {key}: {value}");
         let changed = changed(&base, &options, &text);
         for Change { name, values, .. } in &changed {
-            let (of, told) = name.split_once(' ').unwrap_or(("", name));
-            assert_eq!(of, block, "{text}: told as {name}");
+            let (of, changed_key) = name.split_once(' ').unwrap_or(("", name));
+            assert_eq!(of, block, "{text}: reported as {name}");
             let Some((_, new)) = values else { continue };
-            // What is not written any more cannot be written.
+            // A removed key has no value to write.
             if new == "unset" {
                 continue;
             }
-            let again = with(of, told, new).unwrap_or_else(|| panic!("{text}: told as {new}"));
+            let again =
+                with(of, changed_key, new).unwrap_or_else(|| panic!("{text}: reported as {new}"));
             let differences = changes(&again, &options).0;
             let differs = differences.iter().any(|it| it.name == *name);
-            assert!(!differs, "{text}: told as {new}, which is {differences:?}");
+            assert!(
+                !differs,
+                "{text}: reported as {new}, which is {differences:?}"
+            );
         }
         (!changed.is_empty()).then_some(())
     };
-    let mut untold = Vec::new();
+    let mut unreported = Vec::new();
     let mut try_all = |block: &'static str, key: &'static str| {
         let values = VALUES
             .iter()
-            .filter(|value| told(block, key, value).is_some());
+            .filter(|value| check(block, key, value).is_some());
         if values.count() == 0 {
-            untold.push((block, key));
+            unreported.push((block, key));
         }
     };
     for key in served() {
@@ -137,21 +141,21 @@ fn values_are_told_as_they_are_written() {
         ("monitor", "user"),
         ("monitor", "password"),
     ];
-    untold.retain(|key| !alone.contains(key));
-    assert!(untold.is_empty(), "{untold:?}");
+    unreported.retain(|key| !alone.contains(key));
+    assert!(unreported.is_empty(), "{unreported:?}");
     for (key, value) in [
         ("server_tags", "[a, \"b c\"]"),
         ("server_metadata", "{ \"a b\": \"c: d\" }"),
         ("host", "\"::1\""),
         ("max_payload", "2MB"),
     ] {
-        assert!(told("", key, value).is_some(), "{key}: {value}");
+        assert!(check("", key, value).is_some(), "{key}: {value}");
     }
 }
 
-/// Each key with a reader of its own is compared: a value of it is told.
+/// Each key with its own reader is compared: its changes are reported.
 #[test]
-fn each_structure_is_told() {
+fn each_structure_is_reported() {
     let base = |more: &str| {
         let read = read(&format!("{BASE}cluster {{ {CLUSTER} }}\n{more}"));
         without_file(read.unwrap_or_else(|errors| panic!("{more}: {errors:?}")).0)
@@ -193,7 +197,7 @@ fn each_structure_is_told() {
     }
 }
 
-/// What only stands in another line of the file is the same.
+/// The same value in another line of the file is not a change.
 #[test]
 fn lines_that_move_change_nothing() {
     let text = "accounts { A { exports: [{ stream: a }], mappings { c: d } }, B { imports: [{ \

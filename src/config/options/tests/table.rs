@@ -1,11 +1,11 @@
-//! What holds for every row of every table.
+//! Properties of every row of every table.
 
 use super::*;
 use crate::config::options::table::Reload;
 
-/// Each row says what its key sets, in sentences, and what a file has in its place.
+/// Each row describes what its key sets, in sentences, and its value in the example file.
 #[test]
-fn every_row_is_told() {
+fn every_row_is_described() {
     for Table {
         name: block, rows, ..
     } in tables()

@@ -1,4 +1,4 @@
-//! What is accepted with a warning.
+//! Values accepted with a warning.
 
 use super::*;
 

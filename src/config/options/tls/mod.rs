@@ -21,7 +21,7 @@ pub(super) const TLS_HELD: Held<Options> = Held {
     written: None,
 };
 
-/// Whether both blocks say the same, wherever they stand in the file.
+/// Whether both blocks have the same values, regardless of their position in the file.
 pub(super) fn same_tls(one: Option<&TlsOptions>, other: Option<&TlsOptions>) -> bool {
     let placeless = |tls: &TlsOptions| TlsOptions {
         place: String::new(),

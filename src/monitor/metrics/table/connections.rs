@@ -1,4 +1,4 @@
-//! Client connections, all together and those that lead.
+//! Client connections: totals, and those with the largest values.
 
 use super::{Labels, Metric, Samples, add_in_out, counter, gauge};
 use crate::broker::registry::ConnectionView;

@@ -1,10 +1,10 @@
 //! The table of midge's own metrics. A metric is one entry in the part it belongs
 //! to; what it is read from is in [`Snapshot`].
 //!
-//! Names and units follow the rules of Prometheus: base units (seconds, bytes),
-//! totals end in `_total` (which is added when they are written). Figures of
-//! the process have the names that client libraries of Prometheus use. The
-//! manual (`docs/metrics.md`) is made from the table.
+//! Names and units follow the rules of Prometheus: base units (seconds, bytes), totals end
+//! in `_total` (which is added when they are written). Metrics of the process have the
+//! names that client libraries of Prometheus use. The manual (`docs/metrics.md`) is
+//! generated from the table.
 
 mod accounts;
 mod broker;
@@ -38,17 +38,17 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
 pub(super) struct Metric {
     /// Its name, without the `_total` of a counter and the `_info` of an info.
     pub(super) name: &'static str,
-    /// What kind of metric it is.
+    /// Its type.
     pub(super) kind: Kind,
     /// The unit at the end of the name; empty for a mere number.
     pub(super) unit: &'static str,
-    /// What it says, in a sentence.
+    /// Its help text, a sentence.
     pub(super) help: &'static str,
     /// Reads its values.
     pub(super) read: fn(&Snapshot, &mut Samples),
 }
 
-/// What kind a metric is of.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     /// A total that only grows.
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// What the names of its values end in.
+    /// Suffixes of its values' names.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",

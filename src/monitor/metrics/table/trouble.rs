@@ -1,4 +1,4 @@
-//! What is wrong: findings, incidents, ceilings, delays.
+//! Problems: findings, incidents, ceilings, delays.
 
 use super::{Metric, counter, gauge, histogram};
 use crate::{

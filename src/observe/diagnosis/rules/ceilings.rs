@@ -45,7 +45,7 @@ pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
 pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = near(evidence, CeilingKind::Queues);
     let budget = &evidence.server.broker.registry.budget;
-    if let LimitedBy::Room { max_memory } = budget.limited_by() {
+    if let LimitedBy::Process { max_memory } = budget.limited_by() {
         for symptom in &mut symptoms {
             symptom.text += &format!(
                 "; max_memory is {}, but the process has only this much memory left",

@@ -77,7 +77,7 @@ fn ends(
     // One certificate may be in use at several places: the one that expires first is shown.
     let mut all: Vec<(String, ValidityPeriod)> = own.chain(peers).collect();
     all.sort_by_key(|(_, period)| period.until);
-    let told = all.into_iter().filter_map(|(whose, period)| {
+    let symptoms = all.into_iter().filter_map(|(whose, period)| {
         let left = period.until - Utc::now();
         let is_within = |time: Duration| left.to_std().map_or(true, |left| left <= time);
         if !is_within(soon) {
@@ -99,16 +99,16 @@ fn ends(
             ..warning(&period.name, 0, text)
         })
     });
-    told.collect()
+    symptoms.collect()
 }
 
 pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
     let found = of_listeners(evidence, |tls| tls.store.refused());
-    let told = found.into_iter().map(|(_, error)| {
+    let symptoms = found.into_iter().map(|(_, error)| {
         let text = format!("midge keeps using what it read before: {}", error.text);
         warning(&error.file_text(), 0, text)
     });
-    told.collect()
+    symptoms.collect()
 }
 
 pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
@@ -117,14 +117,14 @@ pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
     let most = listeners.iter().map(|(_, tls)| count(tls)).max();
     let found = (0..most.unwrap_or(0))
         .flat_map(|at| of_listeners(evidence, |tls| tls.store.current().gaps.get(at).cloned()));
-    let told = found.map(|(whose, gap)| Symptom {
+    let symptoms = found.map(|(whose, gap)| Symptom {
         severity: match gap.severe {
             true => Severity::Critical,
             false => Severity::Warning,
         },
         ..warning(&gap.file_text(), 0, format!("{}{}", gap.text, whose))
     });
-    told.collect()
+    symptoms.collect()
 }
 
 /// What `sample` finds at each listener with TLS, and the listener in words. Listeners

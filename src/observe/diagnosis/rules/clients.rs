@@ -1,4 +1,4 @@
-//! Faults of clients, and too many of them at once.
+//! Faults of clients, and too many clients.
 
 use std::time::Duration;
 

@@ -61,14 +61,14 @@ pub struct Rule {
 /// How quickly a symptom becomes a finding and clears.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pace {
-    /// It comes and goes by itself: it must last to appear, and be gone for a while to clear.
+    /// A fluctuating condition: it must last to appear, and be absent for a while to clear.
     Lasting,
-    /// The rule itself decides how long it holds: appears at once, clears at once.
+    /// The rule itself decides how long it holds: appears and clears immediately.
     AtOnce,
-    /// It must last several times as long: growth that goes on.
+    /// It must last several times as long: continuing growth.
     Slow,
-    /// A single moment counts: appears at once, and stays as long as what happened is
-    /// recent, so that a check that runs now and then reports it.
+    /// A single moment counts: appears immediately, and stays as long as the event is
+    /// recent, so that a check that runs only from time to time reports it.
     Sudden,
 }
 

@@ -21,9 +21,9 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
     let now = evidence.sample.at;
     let mut symptoms = Vec::new();
-    let mut told: Vec<&str> = Vec::new();
+    let mut reported: Vec<&str> = Vec::new();
     for target in &mesh.snapshot.targets {
-        // It may have dialled, and gone before it was dialled.
+        // It may have dialled and left before it was dialled.
         let is_at = |member: &&Member| member.address == target.address;
         let member = match target.leads_to.as_deref() {
             Some(id) => mesh.snapshot.member(id),
@@ -48,7 +48,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
         };
         let (subject, before) = match member {
             Some(member) => {
-                told.push(&member.id);
+                reported.push(&member.id);
                 (&*member.name, lost(member, now))
             }
             None => (&*target.address, "there has never been one".to_owned()),
@@ -61,11 +61,10 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
         );
         symptoms.push(critical(subject, text));
     }
-    let absent = mesh
-        .snapshot
-        .members
-        .iter()
-        .filter(|member| !member.connected && !member.leaving && !told.contains(&&*member.id));
+    let absent =
+        mesh.snapshot.members.iter().filter(|member| {
+            !member.connected && !member.leaving && !reported.contains(&&*member.id)
+        });
     for member in absent {
         let text = format!(
             "{} at {} was a member, but there is no route to it: {}{}",
@@ -169,8 +168,8 @@ fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     if silent < evidence.thresholds.route_silence {
         return None;
     }
-    let heard = member.last_received.until(now);
-    let text = match heard < silent / 2 {
+    let silence = member.last_received.until(now);
+    let text = match silence < silent / 2 {
         true => "but still sends: what this broker sends does not arrive there",
         false => "nor sent anything else: it hangs, or what it sends does not arrive here",
     };
@@ -216,11 +215,11 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
         };
         warning(&format!("{from} - {to}"), 0, text)
     });
-    let strangers = mesh.strangers().into_iter().map(|(name, by)| {
+    let unknown = mesh.unknown_members().into_iter().map(|(name, by)| {
         let text = format!("{by} has a route to {name}, but this broker has none");
         warning(name, 0, text)
     });
-    gaps.chain(strangers).collect()
+    gaps.chain(unknown).collect()
 }
 
 pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
@@ -256,13 +255,13 @@ fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
     })
 }
 
-/// What does not fit into the control lines that it accepts.
+/// Interest and messages that exceed the control lines that it accepts.
 fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
     let route = mesh.route(&member.id)?;
-    let untold = (route.untold > 0).then(|| {
+    let unannounced = (route.unannounced > 0).then(|| {
         format!(
             "{} with subscribers here cannot be sent to it, so it does not send their messages",
-            count(route.untold as u64, "subject")
+            count(route.unannounced as u64, "subject")
         )
     });
     let lost = (route.too_long > 0).then(|| {
@@ -271,7 +270,7 @@ fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
             count(route.too_long, "message")
         )
     });
-    let what: Vec<String> = [untold, lost].into_iter().flatten().collect();
+    let what: Vec<String> = [unannounced, lost].into_iter().flatten().collect();
     (!what.is_empty()).then(|| {
         format!(
             "it accepts control lines of at most {}: {}",

@@ -10,7 +10,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// A write of the log, or another call, hangs if it takes longer than this.
+/// A write of the log, or another call, is regarded as hanging after this time.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
 /// Lines of the log are lost, or were lost lately.
@@ -115,8 +115,8 @@ mod tests {
                 failure: None,
                 busy_since: None,
             };
-            let told = |state: &LogState| log_trouble(state, now, Duration::from_secs(600));
-            assert_eq!(told(&state), None);
+            let trouble = |state: &LogState| log_trouble(state, now, Duration::from_secs(600));
+            assert_eq!(trouble(&state), None);
             for (state, why) in [
                 (
                     LogState {
@@ -140,7 +140,7 @@ mod tests {
                     "was slower than the lines came",
                 ),
             ] {
-                let text = told(&state).expect("it is in trouble");
+                let text = trouble(&state).expect("it is in trouble");
                 let begin = format!("the log goes to {named}, which ");
                 assert!(text.starts_with(&begin) && text.contains(why), "{text}");
             }

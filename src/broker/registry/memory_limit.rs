@@ -1,10 +1,10 @@
 //! Closing slow consumers when all outbound queues together hold more than `max_memory`, or than
 //! the process has left.
 //!
-//! Who is cut is chosen by what the budget has booked, which is what waits in
-//! queues that cannot be written: a connection that flows holds nothing of it,
-//! however much is on its way through its queue, and is never closed here. Called by
-//! sessions that have just delivered.
+//! The choice follows what the budget has booked, which is what is pending in queues that
+//! cannot be written: a connection that keeps reading has nothing booked, however much
+//! passes through its queue, and is never closed here. Called by sessions that have just
+//! delivered.
 
 use std::{cmp::Reverse, fmt, sync::Arc};
 
@@ -38,7 +38,7 @@ impl fmt::Display for Cut {
         } = self;
         let what = match limited_by {
             LimitedBy::MaxMemory => format!("max_memory of {limit} bytes"),
-            LimitedBy::Room { .. } => {
+            LimitedBy::Process { .. } => {
                 format!("the {limit} bytes of memory that the process has left (see /memz)")
             }
         };
@@ -51,13 +51,13 @@ impl fmt::Display for Cut {
 }
 
 impl Registry {
-    /// Cuts those for which most is booked until the budget is kept. Returns them.
+    /// Cuts the connections with most booked until the budget is kept. Returns them.
     pub fn keep_budget(&self) -> Vec<Cut> {
         if !self.budget.is_overdrawn() {
             return Vec::new();
         }
-        // Who comes second would cut one more for the same bytes.
-        let Some(_making_room) = self.making_room.try_lock() else {
+        // A second caller would cut one more connection for the same bytes.
+        let Some(_cutting) = self.cutting.try_lock() else {
             return Vec::new();
         };
         let mut holders: Vec<(usize, Arc<Connection>)> = self
@@ -119,7 +119,7 @@ mod tests {
         connection
     }
 
-    /// Puts so much into the queue; `flush` is whether the socket gets it.
+    /// Appends this many bytes to the queue; `flush` is whether they are written.
     fn queue(connection: &Arc<Connection>, bytes: usize, flush: bool) {
         let piece = vec![b'x'; bytes];
         with_buffers(|buffers| {
@@ -133,11 +133,11 @@ mod tests {
         });
     }
 
-    /// More is on its way through the queue that flows than waits in those that are
-    /// stuck: at the edge of the budget the one that holds most of what is booked
-    /// goes, alone, and says why.
+    /// More passes through the queue of the reading connection than is pending in the stuck
+    /// ones: when the budget is just exceeded, only the one with the most booked bytes is
+    /// cut, and its close reason says why.
     #[tokio::test]
-    async fn who_flows_is_never_cut_for_who_is_stuck() {
+    async fn a_reading_connection_is_never_cut_for_a_stuck_one() {
         let registry = Registry::new(10, usize::MAX);
         let mut peers = Vec::new();
         let stuck = connection(&registry, &mut peers).await;
@@ -170,18 +170,22 @@ mod tests {
             "{text}"
         );
         let max_memory = 1 << 30;
-        let by_room = Cut {
+        let by_process = Cut {
             connection: stuck.clone(),
             held,
             used,
             limit,
-            limited_by: LimitedBy::Room { max_memory },
+            limited_by: LimitedBy::Process { max_memory },
         };
-        assert!(!by_room.to_string().contains("max_memory"), "{by_room}");
+        assert!(
+            !by_process.to_string().contains("max_memory"),
+            "{by_process}"
+        );
         let reason = stuck.outbound().close_reason();
         assert_eq!(reason, Some(CloseReason::SlowConsumerMemory));
 
-        // All that is booked goes before anything of who flows, and then nothing.
+        // Everything booked is cut before a connection that keeps reading; afterwards
+        // nothing is.
         registry.budget.set_limit(0);
         assert_eq!(registry.keep_budget().len(), 1);
         assert_eq!(registry.budget.used(), 0);
