@@ -202,7 +202,7 @@ fn side_by_side<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn certificates_name_the_users_that_nats_server_takes_them_for() {
+fn certificates_map_to_the_same_users_as_in_nats_server() {
     let pki = pki();
     let run = |builder: BrokerBuilder, users: &[&str]| {
         let broker = builder
@@ -229,7 +229,7 @@ fn certificates_name_the_users_that_nats_server_takes_them_for() {
 /// A certificate is not all: passwords, connection types, names that the client
 /// says, `no_auth_user`, nkeys beside it.
 #[test]
-fn what_else_counts_beside_a_certificate() {
+fn other_credentials_beside_a_certificate() {
     let pki = pki();
     let config = |more: &str, rest: &str| {
         let users = accounts(&["CN=node1", "node1.example.org"], more);
@@ -310,7 +310,7 @@ fn the_mapped_user_is_shown() {
 
 /// One rule for all mapped users: each may use the subjects of its own name.
 #[test]
-fn a_mapped_user_cannot_speak_for_another() {
+fn a_mapped_user_cannot_act_for_another() {
     let pki = pki();
     let users = "authorization { default_permissions: { publish: \"of.{{user}}\" }, users: [ { user: \
                  \"node1.example.org\" }, { user: \"CN=node1\" } ] }\n";
@@ -336,7 +336,7 @@ fn a_mapped_user_cannot_speak_for_another() {
 /// The configuration of docs/fleet.md: one rule for all nodes, each of which may
 /// use its own subjects only.
 #[test]
-fn a_node_of_the_documented_fleet_cannot_speak_for_another() {
+fn a_node_of_the_documented_fleet_cannot_act_for_another() {
     let pki = pki();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md");
     let page = fs::read_to_string(page).expect("the page");

@@ -15,7 +15,7 @@ const SLOW_HASH: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBon
 
 /// While a hash is compared the broker serves others on the same threads.
 #[test]
-fn a_slow_password_check_keeps_nobody_waiting() {
+fn a_slow_password_check_delays_nobody_else() {
     let broker = Broker::midge()
         .config(format!(
             "authorization {{ users: [ {{ user: slow, password: \"{SLOW_HASH}\" }}, \
@@ -43,7 +43,7 @@ fn a_slow_password_check_keeps_nobody_waiting() {
 
 /// Whose user is gone or changed has to log in again; others stay.
 #[test]
-fn a_reload_cuts_whom_it_does_not_let_in_any_more() {
+fn a_reload_disconnects_clients_that_lost_access() {
     let users = |list: &str| format!("authorization {{ users: [ {list} ] }}\n");
     let before =
         users("{ user: a, password: a }, { user: b, password: b }, { user: c, password: c }");
@@ -63,7 +63,7 @@ fn a_reload_cuts_whom_it_does_not_let_in_any_more() {
 
 /// Clients that came while nobody had to log in must do so from a reload on.
 #[test]
-fn a_reload_that_closes_the_door_sends_everybody_out() {
+fn a_reload_that_requires_logins_disconnects_everybody() {
     let broker = Broker::midge().config("ping_max: 3\n").start();
     let mut connected = RawClient::connect_quietly(broker.client_addr());
     connected.sync();
@@ -83,7 +83,7 @@ fn a_reload_that_closes_the_door_sends_everybody_out() {
 
 /// The log tells who was refused and why, and never a secret.
 #[test]
-fn the_log_tells_who_and_why_but_no_secret() {
+fn the_log_names_client_and_reason_but_no_secret() {
     let broker = Broker::midge()
         .flag("-DV")
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
@@ -104,7 +104,7 @@ fn the_log_tells_who_and_why_but_no_secret() {
 /// guesses by reason, and the log does not grow with them. Somebody else behind
 /// the same address gets in, while the guesses still wait.
 #[test]
-fn guesses_are_slowed_and_counted_and_nobody_else_is() {
+fn password_guessing_is_throttled_without_affecting_others() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
         .start();
@@ -153,7 +153,7 @@ fn guesses_are_slowed_and_counted_and_nobody_else_is() {
 /// Whoever names a user and is refused is not shown as that user among those who are
 /// connected, though its answer is delayed; once it is closed, one may see whom it named.
 #[test]
-fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
+fn a_refused_client_is_shown_without_a_user() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: root, password: s3cret } ] }")
         .start();
@@ -206,7 +206,7 @@ fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
 /// Who hangs up before the answer is slowed all the same: once guesses from there
 /// have failed, each login waits before it is looked at. The right one gets in.
 #[test]
-fn hanging_up_early_does_not_help_who_guesses() {
+fn disconnecting_early_does_not_avoid_the_throttle() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
         .start();
@@ -244,7 +244,7 @@ fn hanging_up_early_does_not_help_who_guesses() {
 /// let in before they are through, and those whose turn does not come in time are
 /// not looked at.
 #[test]
-fn a_crowd_of_guesses_keeps_nobody_else_out() {
+fn many_password_guesses_lock_nobody_else_out() {
     const GUESSES: u64 = 300;
     // Of cost 6: so many of them take longer than the time to log in.
     let hash = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
@@ -285,7 +285,7 @@ fn a_crowd_of_guesses_keeps_nobody_else_out() {
 
 /// A login by key is never held: nobody guesses keys.
 #[test]
-fn keys_do_not_wait_for_guesses() {
+fn nkey_logins_do_not_wait_for_password_guesses() {
     let key = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
     let broker = Broker::midge()
         .config(format!(
@@ -331,7 +331,7 @@ fn reload(broker: &Broker, text: &str) {
 /// Whether a login is asked for, in INFO and in `/varz`, is what a nats-server says,
 /// in each way of letting clients in.
 #[test]
-fn whether_a_login_is_asked_for_is_told_as_by_nats_server() {
+fn auth_required_in_info_matches_nats_server() {
     let users =
         "authorization { users: [ { user: u, password: p, permissions: { publish: a } } ] }";
     for config in [

@@ -174,7 +174,7 @@ fn each_key_is_refused_at_a_reload() {
 /// nats-server has no flag for operator mode; what a hopeful operator may try is
 /// refused by its name.
 #[test]
-fn no_flag_turns_it_on() {
+fn no_flag_enables_operator_mode() {
     for flag in [
         "operator",
         "resolver",
@@ -213,7 +213,7 @@ fn outcome(broker: &Broker, fields: &str) -> Vec<String> {
 /// A JWT opens no door and closes none: beside right credentials it is passed
 /// over, alone it is nothing.
 #[test]
-fn a_client_with_a_jwt_fares_as_at_nats_server() {
+fn a_client_with_a_jwt_gets_nats_servers_result() {
     let configs = [
         "",
         "authorization { token: t }\n",

@@ -117,7 +117,7 @@ impl Case {
 /// Nothing that is denied is delivered, whatever the subscription's wildcards,
 /// and what nothing is said against is delivered.
 #[test]
-fn rules_agree_with_a_naive_judge() {
+fn rules_agree_with_a_naive_model() {
     let patterns = subjects(&["a", "b", "*", ">"]);
     let literals = subjects(&["a", "b"]);
     let mut random = fastrand::Rng::with_seed(4);
@@ -244,7 +244,7 @@ fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
 }
 
 #[test]
-fn brokers_agree_with_the_judge_and_with_each_other() {
+fn brokers_agree_with_the_model_and_with_each_other() {
     let patterns = subjects(&["a", "b", "*", ">"]);
     let mut random = fastrand::Rng::with_seed(5);
     for _ in 0..8 {

@@ -32,7 +32,7 @@ fn midge_connects_like_nats_server() {
 
 /// Logins, right and wrong.
 #[test]
-fn midge_lets_in_like_nats_server() {
+fn midge_authenticates_like_nats_server() {
     assert_alike(&authentication::cases(), Broker::midge, Broker::nats_server);
 }
 
@@ -62,7 +62,7 @@ fn midge_keeps_alive_like_nats_server() {
 
 /// Splitting the bytes anywhere changes nothing.
 #[test]
-fn midge_takes_bytes_in_any_pieces() {
+fn midge_accepts_bytes_in_any_pieces() {
     let (midge, nats_server) = (Broker::midge().start(), Broker::nats_server().start());
     for script in scripts() {
         let expected = splits::answers(&nats_server, script).swap_remove(0);
@@ -80,7 +80,7 @@ fn nats_server_equals_itself() {
 
 /// The splitting is harmless where it is known to be.
 #[test]
-fn nats_server_takes_bytes_in_any_pieces() {
+fn nats_server_accepts_bytes_in_any_pieces() {
     let nats_server = Broker::nats_server().start();
     for script in scripts() {
         let answers = splits::answers(&nats_server, script);

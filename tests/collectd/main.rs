@@ -214,7 +214,7 @@ fn a_bad_configuration_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_unknown_option_is_passed_over() {
+fn an_unknown_option_is_ignored() {
     let setup = Setup::new(&instance("a", "http://127.0.0.1:1", "Colour \"red\""));
     let (status, lines) = Collectd::test_configuration(&setup);
     assert!(status.success(), "{lines:#?}");
@@ -225,7 +225,7 @@ fn an_unknown_option_is_passed_over() {
 /// A broker that comes, goes and comes back: one line and one notification for
 /// each change, whatever the number of polls, and no spike in the rates.
 #[test]
-fn outages_are_told_once_and_rates_do_not_spike() {
+fn outages_are_logged_once_and_rates_do_not_spike() {
     let ports = Ports::free();
     let mut setup = Setup::new(&instance("a", &ports.url(), ""));
     setup.rates = true;
@@ -292,7 +292,7 @@ fn outages_are_told_once_and_rates_do_not_spike() {
 /// All in one collectd, beside a broker that is well: each costs one line and
 /// reports `up` = 0, none disturbs the others.
 #[test]
-fn rubbish_instead_of_a_broker_is_survived() {
+fn invalid_responses_are_survived() {
     let broker = Broker::start();
     let cases = [
         ("mute", pretend(stay_mute), "no answer within"),
@@ -404,7 +404,7 @@ fn rubbish_instead_of_a_broker_is_survived() {
 /// A broker whose `/healthz` is hollow serves, but nobody says that it is well; and
 /// what it does not report is no value, for a reason that is told once.
 #[test]
-fn a_hollow_health_is_no_health() {
+fn an_incomplete_health_answer_is_an_error() {
     let url = pretend_paths(|path| match path {
         "/varz" => {
             "{\"server_id\":\"N\",\"version\":\"2\",\"start\":\"2026-01-01T00:00:00Z\",\
@@ -459,7 +459,7 @@ fn a_proxy_in_the_environment_is_not_used() {
 /// With an interval of ten minutes, only the request's own timeout can end the
 /// poll that the end of collectd has to wait for.
 #[test]
-fn a_poll_under_way_does_not_hold_up_the_end() {
+fn a_running_poll_does_not_delay_shutdown() {
     let (asked, requests) = mpsc::channel();
     let url = pretend(move |stream| {
         // The test may be over when a second request comes.

@@ -97,7 +97,7 @@ fn routes(broker: &Broker) -> u64 {
 /// Strangers that say nothing for a minute fill the route ports of two brokers; a
 /// third that knows both gets in, and so does it after a restart.
 #[test]
-fn a_member_gets_in_where_strangers_fill_the_route_port() {
+fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
     for of_one in [true, false] {
         let [first, second, third] = [free_address(), free_address(), free_address()];
         let brokers = [
@@ -132,7 +132,7 @@ fn a_member_gets_in_where_strangers_fill_the_route_port() {
 
 /// Silent sockets fill the monitoring port: each health check is answered.
 #[test]
-fn health_checks_are_answered_where_strangers_fill_the_port() {
+fn health_checks_succeed_when_idle_connections_fill_the_port() {
     for of_one in [true, false] {
         let broker = Broker::midge().config(QUICK).start();
         let _crowd = crowd(300, of_one, broker.monitor_addr());
@@ -150,7 +150,7 @@ fn health_checks_are_answered_where_strangers_fill_the_port() {
 
 /// The same on the Unix socket.
 #[test]
-fn the_monitoring_socket_answers_where_it_is_full() {
+fn the_monitoring_socket_replies_when_it_is_full() {
     let broker = Broker::midge().config("monitor { unix: m.sock }\n").start();
     let socket = broker.folder().join("m.sock");
     let _crowd: Vec<UnixStream> = (0..200)
@@ -164,7 +164,7 @@ fn the_monitoring_socket_answers_where_it_is_full() {
 /// Strangers fill `max_connections`: who logs in gets in all the same, and who is
 /// in stays.
 #[test]
-fn clients_get_in_where_strangers_fill_max_connections() {
+fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
     let config = format!(
         "{QUICK}max_connections: 50\nauthorization {{ user: u, password: p, timeout: 60 }}\n"
     );
@@ -194,7 +194,7 @@ fn clients_get_in_where_strangers_fill_max_connections() {
 /// Guesses from many addresses wait for their comparisons: who is right does not
 /// wait for them.
 #[test]
-fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
+fn a_correct_login_is_not_delayed_by_distributed_guessing() {
     let broker = Broker::midge()
         .config(format!(
             "{QUICK}authorization {{ timeout: 5, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
@@ -261,7 +261,7 @@ fn read_all(stream: &mut TcpStream) -> String {
 /// A cluster whose name nobody configured: what strangers, duplicates and liars say
 /// on the route ports changes neither its name nor its routes.
 #[test]
-fn strangers_change_nothing_of_a_cluster_without_a_name() {
+fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
     for login in [
         "",
         "authorization { user: route, password: secret, timeout: 5 }",
@@ -359,7 +359,7 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
 /// A peer that was let in gave its name to two brokers, a different one to each, and
 /// left: they find together again.
 #[test]
-fn a_name_that_was_taken_over_holds_nobody_back() {
+fn an_adopted_cluster_name_blocks_no_member() {
     let ports = [free_address(), free_address()];
     let start = |name: &str, own: usize| {
         Broker::midge()
@@ -421,7 +421,7 @@ fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
 /// answers, a member gets in, and the finding is about descriptors and not about
 /// the configuration.
 #[test]
-fn descriptors_are_left_for_monitoring_routes_and_files() {
+fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_address();
     let broker = with_files(256, folder.path())
@@ -478,7 +478,7 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
 /// Strangers come and stay while some hundred clients are connected: those that make
 /// room leave free descriptors below, which are not counted as free for more.
 #[test]
-fn strangers_that_make_room_for_each_other_use_up_no_descriptors() {
+fn evicted_unauthenticated_connections_free_their_descriptors() {
     const LIMIT: u32 = 256;
     const CLIENTS: usize = 100;
     let folder = tempfile::tempdir().expect("a folder");

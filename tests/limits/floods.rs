@@ -213,7 +213,7 @@ const FREE_LOGIN: &str = "CONNECT {\"verbose\":false}\r\n";
 
 /// The client port, where a login is needed.
 #[test]
-fn strangers_on_the_client_port() {
+fn unauthenticated_floods_on_the_client_port() {
     let config = "authorization { user: u, password: p, timeout: 1 }\n";
     let broker = Broker::midge().config(config).start();
     let mut bystanders = Bystanders::watch(&broker, LOGIN);
@@ -228,7 +228,7 @@ fn strangers_on_the_client_port() {
 /// The same, where `max_control_line` is large: that is not for strangers, and a
 /// line that never ends costs a client that is in no more than its limit.
 #[test]
-fn lines_that_never_end_where_long_ones_may() {
+fn endless_lines_with_a_large_max_control_line() {
     let config = "authorization { user: u, password: p, timeout: 1 }\nmax_control_line: 4MB\n";
     let broker = Broker::midge().config(config).start();
     let mut bystanders = Bystanders::watch(&broker, LOGIN);
@@ -258,7 +258,7 @@ fn lines_that_never_end_where_long_ones_may() {
 /// A line that comes byte by byte, where long ones may: the last bytes are not
 /// dearer than the first.
 #[test]
-fn a_long_line_in_small_pieces_is_taken() {
+fn a_long_line_in_small_pieces_is_accepted() {
     let broker = Broker::midge().config("max_control_line: 1MB\n").start();
     let mut client = broker.connect();
     client.send(FREE_LOGIN);
@@ -274,7 +274,7 @@ fn a_long_line_in_small_pieces_is_taken() {
 
 /// The client port with TLS: in the handshake and behind it.
 #[test]
-fn strangers_behind_tls() {
+fn unauthenticated_floods_over_tls() {
     let pki = Pki::new(&["server"]);
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, timeout: 5 }}\nallow_non_tls: true\n",
@@ -311,7 +311,7 @@ const IN_THE_HANDSHAKE: &[Flood] = &[
 
 /// The route port, before the login and, where everybody is let in, before INFO.
 #[test]
-fn strangers_on_the_route_port() {
+fn unauthenticated_floods_on_the_route_port() {
     let address = free_port();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", authorization {{ user: route, password: \
@@ -335,7 +335,7 @@ fn strangers_on_the_route_port() {
 
 /// The same with TLS.
 #[test]
-fn strangers_on_the_route_port_behind_tls() {
+fn unauthenticated_floods_on_the_route_port_over_tls() {
     let address = free_port();
     let pki = Pki::new(&["server", "other"]);
     let config = format!(
@@ -359,7 +359,7 @@ fn strangers_on_the_route_port_behind_tls() {
 /// An address in our own `routes`, where somebody floods whoever dials: each call
 /// ends in time, and the next comes after a pause.
 #[test]
-fn what_we_dial_may_flood() {
+fn floods_from_a_dialled_peer() {
     let mut routes = Vec::new();
     let mut listeners = Vec::new();
     for flood in INSTEAD_OF_INFO {
@@ -392,7 +392,7 @@ fn what_we_dial_may_flood() {
 /// Clients that are in: what they do not read is bounded, and time runs out for
 /// them however much they send.
 #[test]
-fn clients_that_never_stop() {
+fn floods_from_authenticated_clients() {
     let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
     let broker = Broker::midge().config(config).start();
     let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
@@ -422,7 +422,7 @@ fn clients_that_never_stop() {
 
 /// A broker of the cluster that pings without end and reads nothing.
 #[test]
-fn a_route_that_never_stops() {
+fn floods_from_an_established_route() {
     let address = free_port();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", write_deadline: \"1s\" }}\nmax_memory: 32MB\n"
@@ -440,7 +440,7 @@ fn a_route_that_never_stops() {
 
 /// The monitoring port: heads of requests that never end.
 #[test]
-fn heads_of_requests_that_never_end() {
+fn endless_http_request_heads() {
     let broker = Broker::midge().start();
     let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
     let address = broker.monitor_addr();
@@ -461,7 +461,7 @@ fn heads_of_requests_that_never_end() {
 
 /// A stranger that says nothing but good PINGs is told why it is sent away.
 #[test]
-fn who_does_not_log_in_is_told_so() {
+fn an_authentication_timeout_is_reported_to_the_client() {
     let address = free_port();
     let config = format!("cluster {{ name: C, listen: \"{address}\" }}\n");
     let broker = Broker::midge().config(config).start();

@@ -100,7 +100,7 @@ fn closed_for_memory(broker: &Broker) -> usize {
 
 /// Who takes nothing is cut at `max_pending`; who reads gets everything.
 #[test]
-fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
+fn a_stuck_subscriber_is_disconnected_and_a_healthy_one_gets_everything() {
     let broker = Broker::midge().config("max_pending: 8MB").start();
     let stuck = subscriber(&broker, "stuck");
     let healthy = subscriber(&broker, "healthy");
@@ -120,7 +120,7 @@ fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
 
 /// A crowd below its own limits cannot take all memory: the biggest holders go.
 #[test]
-fn all_queues_together_keep_the_budget() {
+fn all_queues_together_stay_within_max_memory() {
     let broker = Broker::midge()
         .config("max_memory: 32MB\nmax_pending: 64MB")
         .start();
@@ -156,7 +156,7 @@ fn all_queues_together_keep_the_budget() {
 /// What stuck readers held goes back to the system when they are gone. Not only
 /// the first time: the allocator learns from the first to keep more.
 #[test]
-fn memory_is_given_back() {
+fn memory_is_released() {
     // However long publishing takes, nobody is cut for it while it goes on.
     let broker = Broker::midge().config("write_deadline: 120s").start();
     let resident = || broker.get_json("/varz")["mem"].as_u64().expect("a number");
@@ -178,7 +178,7 @@ fn memory_is_given_back() {
 /// The publisher is paused for a reader that keeps reading, however slowly
 /// compared with it: nobody is cut and nothing is lost.
 #[test]
-fn a_reader_that_keeps_reading_is_not_cut() {
+fn a_subscriber_that_keeps_reading_is_not_disconnected() {
     let broker = Broker::midge().config("max_pending: 16MB").start();
     let slow = subscriber(&broker, "slow");
     let count = 1500;
@@ -191,7 +191,7 @@ fn a_reader_that_keeps_reading_is_not_cut() {
 
 /// A socket that takes nothing for `write_deadline` is given up.
 #[test]
-fn a_stuck_reader_is_cut_at_the_write_deadline() {
+fn a_stuck_subscriber_is_disconnected_at_the_write_deadline() {
     let broker = Broker::midge().config("write_deadline: \"500ms\"").start();
     let stuck = subscriber(&broker, "stuck");
     publish(&broker, 300);
@@ -211,7 +211,7 @@ fn a_stuck_reader_is_cut_at_the_write_deadline() {
 /// Two hundred readers that take nothing, each of which may have 64 MB: the
 /// broker keeps its budget, and a pair beside them gets everything.
 #[test]
-fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
+fn two_hundred_stuck_subscribers_stay_within_max_memory() {
     const BUDGET: u64 = 512_000_000;
     let broker = Broker::midge()
         .config("max_memory: 512MB\nmax_pending: 64MB\nwrite_deadline: 60s")

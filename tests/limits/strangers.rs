@@ -111,7 +111,7 @@ fn heard(client: &mut RawClient) -> Vec<Frame> {
 /// Class "memory before login" (2026-02, -11, -25): a thousand sockets with a
 /// line that never ends cost little each, and the log does not grow with them.
 #[test]
-fn lines_without_an_end_are_cheap() {
+fn unterminated_lines_use_little_memory() {
     let broker = Broker::midge()
         .config("authorization { timeout: 60, user: u, password: p }\n")
         .start();
@@ -155,7 +155,7 @@ fn lines_without_an_end_are_cheap() {
 /// A flood of bare connects and of hellos that nobody finishes: others are
 /// served, and the log does not grow with it.
 #[test]
-fn a_flood_of_connects_costs_others_nothing() {
+fn a_connection_flood_does_not_affect_others() {
     let broker = Broker::midge().config(USERS).start();
     let mut served = login(&broker);
     let lines = broker.log().lines().count();
@@ -175,7 +175,7 @@ fn a_flood_of_connects_costs_others_nothing() {
 /// Slow-loris on the client port: a byte now and then does not put off the end
 /// of the time to log in.
 #[test]
-fn who_dawdles_is_cut_in_time() {
+fn a_slow_login_is_closed_at_the_timeout() {
     let config = "authorization { timeout: 0.5, user: u, password: p }\n";
     let broker = Broker::midge().config(config).start();
     let mut slow: Vec<TcpStream> = (0..100).map(|_| connect(broker.client_addr())).collect();
@@ -224,7 +224,7 @@ fn an_oversized_connect_is_refused() {
 
 /// A longer `max_control_line` is for those who are in: strangers get no more.
 #[test]
-fn strangers_have_a_limit_of_their_own() {
+fn unauthenticated_connections_have_their_own_limit() {
     let broker = Broker::midge()
         .config(format!("{USERS}max_control_line: 1MB\n"))
         .start();
@@ -241,7 +241,7 @@ fn strangers_have_a_limit_of_their_own() {
 /// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever comes before
 /// a good CONNECT, once or twice, subscribes to nothing and publishes nothing.
 #[test]
-fn nothing_but_connect_counts_before_the_login() {
+fn only_connect_is_accepted_before_the_login() {
     let broker = Broker::midge().config(USERS).start();
     let mut witness = login(&broker);
     witness.send("SUB > 1\r\n");
@@ -291,7 +291,7 @@ fn no_auth_user_keeps_its_connection_types() {
 /// The same classes on the route port (2026-16, 2026-04, -10, -19): a stranger
 /// there reaches no subscriber, becomes no route, and ends nothing.
 #[test]
-fn strangers_on_the_route_port_reach_nobody() {
+fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     let address = port.expect("a free port");
     let config = format!(
@@ -324,7 +324,7 @@ fn strangers_on_the_route_port_reach_nobody() {
 /// Class "forged identity" (2026-08, -09): what a client writes into the header
 /// that tells a service who asks does not get there.
 #[test]
-fn a_client_cannot_say_who_asks() {
+fn a_client_cannot_forge_the_requester() {
     let config = "accounts { S { users: [ { user: s, password: s } ], exports: [ { service: q } ] }\n\
                   C { users: [ { user: c, password: c } ], imports: [ { service: { account: S, \
                   subject: q }, share: true } ] } }\n";
@@ -446,7 +446,7 @@ fn extreme_numbers_are_harmless_to_monitoring() {
 /// Class "TLS details" (2026-01): the ticket of a session that began where no
 /// certificate is asked for opens no door where one is.
 #[test]
-fn a_ticket_of_one_listener_is_none_of_another() {
+fn a_session_ticket_is_valid_for_its_listener_only() {
     let pki = Pki::new(&["server"]);
     let block = |more: &str| {
         format!(
@@ -494,7 +494,7 @@ fn a_ticket_of_one_listener_is_none_of_another() {
 /// TLS garbage, plaintext and handshakes that nobody goes on with, many of them:
 /// bounded in number and time, and in lines of log.
 #[test]
-fn handshakes_of_strangers_are_bounded() {
+fn unauthenticated_handshakes_are_bounded() {
     let pki = Pki::new(&["server"]);
     let block = format!(
         "tls {{ cert_file: \"{}\", key_file: \"{}\", timeout: 1 }}\n",

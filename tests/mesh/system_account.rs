@@ -117,7 +117,7 @@ impl Side {
 }
 
 #[test]
-fn services_answer_with_the_same_fields() {
+fn system_services_reply_with_the_same_fields() {
     let mut sides = Side::both();
     for side in &mut sides {
         side.client
@@ -242,7 +242,7 @@ fn services_answer_with_the_same_fields() {
 }
 
 #[test]
-fn other_accounts_learn_of_themselves_only() {
+fn an_account_can_query_only_itself() {
     let mut sides = Side::both();
     let _others = sides.each_ref().map(|side| log_in(&side.broker, "b"));
     for (subject, body) in [
@@ -328,7 +328,7 @@ fn events_have_the_same_fields() {
 /// What is of the insides of a Go program is not here, and midge says so;
 /// nats-server shows its arguments there.
 #[test]
-fn a_go_programs_figures_are_not_made_up() {
+fn go_runtime_fields_are_not_invented() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     let mut data = |topic: &str| {
         let answer = ask(
@@ -348,7 +348,7 @@ fn a_go_programs_figures_are_not_made_up() {
 /// A client may ask who it is and what it may do, and is told the same as by
 /// nats-server.
 #[test]
-fn permissions_are_told_to_whom_they_are_for() {
+fn a_users_permissions_are_returned_to_that_user() {
     const CONFIG: &str = r#"
         authorization { users: [
           { user: all, password: p }
@@ -395,7 +395,7 @@ fn permissions_are_told_to_whom_they_are_for() {
 
 /// Whoever is not in the system account hears nothing of it and cannot speak there.
 #[test]
-fn the_system_account_is_out_of_reach() {
+fn other_accounts_cannot_reach_the_system_account() {
     for mut side in Side::both() {
         side.client.send("SUB $SYS.> 1\r\nSUB > 2\r\n");
         side.client.sync();
@@ -412,7 +412,7 @@ fn the_system_account_is_out_of_reach() {
 }
 
 #[test]
-fn a_client_can_be_sent_away() {
+fn a_kick_request_disconnects_a_client() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     let port = u64::from(side.client.local_port());
     let connz = side.broker.get_json("/connz");
@@ -437,7 +437,7 @@ fn a_client_can_be_sent_away() {
 }
 
 #[test]
-fn without_a_system_account_nobody_answers() {
+fn without_a_system_account_requests_get_no_responders() {
     let broker = Broker::midge().config("no_system_account: true").start();
     let mut client = broker.connect();
     client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
@@ -447,7 +447,7 @@ fn without_a_system_account_nobody_answers() {
 /// A request that means others is passed over. midge answers one after the other,
 /// so the answer to the next one tells so.
 #[test]
-fn who_is_not_meant_keeps_silent() {
+fn a_server_that_the_filter_excludes_does_not_reply() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     for (topic, body) in [
         ("SERVER.PING.VARZ", "{\"server_name\":\"zz\"}"),
@@ -478,7 +478,7 @@ fn who_is_not_meant_keeps_silent() {
 
 /// In a cluster the figures tell of it, and a request may choose by its name.
 #[test]
-fn members_of_a_cluster_tell_of_it() {
+fn cluster_members_report_their_cluster() {
     let kinds = [
         [Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats],
@@ -540,7 +540,7 @@ fn name(answer: &Value) -> &str {
 
 /// One client is asked to look for another broker, and stays.
 #[test]
-fn a_client_can_be_asked_to_leave() {
+fn an_ldm_request_tells_a_client_to_reconnect() {
     for mut side in Side::both() {
         let mut client = side.broker.connect();
         client.send("CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"a\",\"pass\":\"a\"}\r\n");
@@ -567,7 +567,7 @@ fn a_client_can_be_asked_to_leave() {
 
 /// The number of subscribers is told as text, and figures come when asked for.
 #[test]
-fn subscribers_are_counted_and_figures_published_on_request() {
+fn subscriber_counts_and_statistics_are_sent_on_request() {
     for mut side in Side::both() {
         side.system
             .send("SUB x.* crew 1\r\nSUB x.> 2\r\nSUB y 3\r\n");
@@ -604,7 +604,7 @@ fn subscribers_are_counted_and_figures_published_on_request() {
 
 /// A request may mean those that have all of some tags.
 #[test]
-fn tags_choose_who_is_meant() {
+fn a_tags_filter_selects_servers() {
     for builder in [Broker::midge(), Broker::nats_server()] {
         let config = format!("server_tags: [\"one\", \"Two\"]\n{CONFIG}");
         let mut side = Side::new(builder.config(config).start());

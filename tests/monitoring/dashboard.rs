@@ -18,7 +18,7 @@ const HARMLESS_NAME: &str = "<img src=x onerror=alert(1)>\u{fffd}gnp.exe\u{fffd}
 /// Behind a base path too, the page shows live figures, asks only what is
 /// answered, and takes what a client calls itself for text.
 #[test]
-fn the_page_lives_without_a_complaint() {
+fn the_page_runs_without_console_errors() {
     let broker = Broker::midge()
         .config("http_base_path: \"/some/where\"\n")
         .start();
@@ -47,7 +47,7 @@ fn the_page_lives_without_a_complaint() {
 
 /// The page writes sizes and reads durations by the same rules as every other view.
 #[test]
-fn the_page_writes_and_reads_as_all_views_do() {
+fn the_page_formats_values_like_the_other_views() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     let url = format!("http://{}/", broker.monitor_addr());
@@ -72,7 +72,7 @@ fn the_page_writes_and_reads_as_all_views_do() {
 
 /// No part of the page is wider than a telephone.
 #[test]
-fn the_page_fits_a_telephone() {
+fn the_page_fits_a_phone_screen() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     browser.call(
@@ -91,7 +91,7 @@ fn the_page_fits_a_telephone() {
 /// A reader that stops, refused logins, a storm of bare connects: each is on the page
 /// with what it does, and the events arrive by themselves.
 #[test]
-fn trouble_is_shown_with_who_and_why() {
+fn problems_are_shown_with_client_and_cause() {
     let broker = Broker::midge()
         .config("max_payload: 20000\nmax_pending: 200000\nauthorization { users = [ { user: a, password: b } ] }\nno_auth_user: a\n")
         .start();

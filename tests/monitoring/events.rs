@@ -66,7 +66,7 @@ impl Stream {
 }
 
 #[test]
-fn a_client_that_comes_and_goes_is_told_with_totals() {
+fn a_client_disconnect_event_has_totals() {
     let broker = Broker::midge().config(CONFIG).start();
     let mut client = named_client(&broker, "app-7");
     client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
@@ -134,7 +134,7 @@ fn bare_connects_leave_one_line_and_a_bounded_list() {
 }
 
 #[test]
-fn a_storm_is_one_event() {
+fn a_connect_storm_is_one_event() {
     let broker = Broker::midge().config(CONFIG).start();
     let clients: Vec<_> = (0..200).map(|_| named_client(&broker, "many")).collect();
     drop(clients);
@@ -149,7 +149,7 @@ fn a_storm_is_one_event() {
 }
 
 #[test]
-fn a_stream_tells_what_happens_and_replays() {
+fn an_event_stream_sends_new_events_and_replays_old_ones() {
     let broker = Broker::midge().config(CONFIG).start();
     let mut stream = Stream::open(&broker, "type=client.connected", "");
     let _first = named_client(&broker, "first");
@@ -178,7 +178,7 @@ fn a_stream_tells_what_happens_and_replays() {
 /// A reader that came too late is told how much it missed, and readers are
 /// limited in number.
 #[test]
-fn what_is_forgotten_is_told_as_a_gap() {
+fn discarded_events_are_reported_as_a_gap() {
     // Names of a kilobyte fill the memory for events soon.
     let broker = Broker::midge()
         .config("diagnosis { storm_rate: 1000000 }")
@@ -228,7 +228,7 @@ fn what_is_forgotten_is_told_as_a_gap() {
 
 /// One event for each wrong login, as it happens.
 #[test]
-fn each_wrong_login_is_one_event() {
+fn each_failed_login_is_one_event() {
     let config = format!("{CONFIG}\nauthorization {{ user: u, password: p }}");
     let broker = Broker::midge().config(config).start();
     let mut stream = Stream::open(&broker, "type=auth.failed", "");
@@ -254,7 +254,7 @@ fn each_wrong_login_is_one_event() {
 /// A follower that does not read costs nothing but its place, and is told what
 /// it missed when it reads on.
 #[test]
-fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
+fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {
     let config = "diagnosis { storm_rate: 1000000 }\nmax_closed_clients: 10";
     let broker = Broker::midge().config(config).start();
     let mut stream = Stream::open(&broker, "", "");

@@ -51,7 +51,7 @@ fn number(value: &Value) -> u64 {
 /// Every byte that was queued for a stuck reader was written or is counted as
 /// dropped: its socket is read to the end, and the sums agree.
 #[test]
-fn what_was_queued_was_written_or_is_counted_as_dropped() {
+fn every_queued_message_is_written_or_counted_as_dropped() {
     for (len, count) in [(100, 120_000), (MESSAGE_LEN, 300)] {
         let broker = Broker::midge().config("max_pending: 2MB").start();
         let mut stuck = TcpStream::connect(broker.client_addr()).expect("the client port");
@@ -104,7 +104,7 @@ fn what_was_queued_was_written_or_is_counted_as_dropped() {
 /// A reader that goes away leaves what waited for it as lost by its close, and a
 /// healthy one loses nothing.
 #[test]
-fn a_close_loses_what_waited() {
+fn messages_pending_at_a_close_are_counted_as_lost() {
     let broker = Broker::midge().start();
     let leaving = client(&broker, "leaving", &["a"]);
     let mut healthy = client(&broker, "healthy", &["b"]);
@@ -130,7 +130,7 @@ fn a_close_loses_what_waited() {
 /// A stuck reader of many small messages and some large ones: the incident tells
 /// all about it, and ten thousand connects of a load balancer do not erase it.
 #[test]
-fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
+fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
     let broker = Broker::midge().start();
     let stuck = client(&broker, "stuck-app", &["orders.*"]);
     let mut publisher = client(&broker, "shop", &[]);
@@ -184,7 +184,7 @@ fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
 /// A reader that pauses is an incident before anybody cuts it, is the worst of
 /// `/latencyz`, and recovers when it reads on.
 #[test]
-fn a_paused_reader_shows_before_it_is_cut_and_recovers() {
+fn a_paused_subscriber_is_reported_before_max_pending_and_recovers() {
     let broker = Broker::midge().start();
     let mut paused = client(&broker, "paused", &["a"]);
     let mut healthy = client(&broker, "healthy", &["b"]);
@@ -241,7 +241,7 @@ fn slowz_total(broker: &Broker) -> Value {
 /// Subjects, connections and accounts by what they carry; what reaches nobody
 /// with its publisher; and the figures of who has gone stay.
 #[test]
-fn who_and_what_carries_the_load() {
+fn the_busiest_clients_and_subjects_are_listed() {
     let broker = Broker::midge().start();
     let mut reader = client(&broker, "reader", &["load.>"]);
     let mut busy = client(&broker, "busy", &[]);

@@ -173,7 +173,7 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
 
 /// Colours are there by default and not with `NO_COLOR`; bold and the like remain.
 #[test]
-fn colours_are_left_out_on_request() {
+fn colours_can_be_disabled() {
     let broker = Broker::midge().start();
     for (environment, coloured) in [("", true), ("NO_COLOR=1", false)] {
         let tmux = Tmux::run(environment, &broker.monitor_url());
@@ -222,7 +222,7 @@ fn a_pipe_gets_one_report_of_every_broker() {
 }
 
 #[test]
-fn what_cannot_be_reached_or_understood_is_told_with_an_exit_code() {
+fn unreachable_or_invalid_targets_give_an_exit_code() {
     let nobody = top(&["http://127.0.0.1:1", "--once"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("connection refused"));
@@ -235,7 +235,7 @@ fn what_cannot_be_reached_or_understood_is_told_with_an_exit_code() {
 }
 
 #[test]
-fn connections_are_written_for_programs() {
+fn connections_can_be_written_as_json() {
     let broker = Broker::midge().start();
     let _traffic = traffic(&broker);
     let folder = TempDir::new().expect("a folder");
@@ -278,7 +278,7 @@ fn connections_are_written_for_programs() {
 /// Through the Unix socket, with a token, with a password, and over https with a
 /// CA of its own: each succeeds with what it needs and fails without.
 #[test]
-fn every_door_is_opened_with_its_own_key() {
+fn each_target_uses_its_own_credentials() {
     let folder = TempDir::new().expect("a folder");
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -374,7 +374,7 @@ fn https_is_trusted_by_the_given_ca_only() {
 /// `midge top` is the program `midge-top` beside midge, else that of `PATH`; with neither
 /// it says what is missing.
 #[test]
-fn the_view_is_a_program_beside_midge_or_on_the_path() {
+fn top_is_found_beside_midge_or_on_the_path() {
     let (folder, path) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let midge = folder.path().join("midge");
     fs::copy(tools::midge(), &midge).expect("a copy of midge");

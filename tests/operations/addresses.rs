@@ -238,7 +238,7 @@ const WAYS: &[Way] = &[
 /// Both brokers say the same of themselves, and a member that they meet says the
 /// same of them.
 #[test]
-fn what_was_configured_is_what_clients_are_told() {
+fn clients_receive_the_configured_addresses() {
     let everywhere = of_this_machine();
     for Way {
         listen,
@@ -310,7 +310,7 @@ fn a_cluster_without_a_port_has_its_name_in_info() {
 
 /// The oldest clients cut INFO at blanks and take the second word.
 #[test]
-fn info_has_one_blank_whatever_is_configured() {
+fn info_starts_with_one_space_in_every_configuration() {
     let broker = Started::new(
         tools::midge(),
         "listen: \"127.0.0.1:-1\"\nhttp_port: -1\nclient_advertise: \" me : 5 \"\n\
@@ -339,7 +339,7 @@ fn info_has_one_blank_whatever_is_configured() {
 
 /// Who leaves when it has read INFO is told as that.
 #[test]
-fn who_leaves_right_after_info_is_told_as_that() {
+fn a_client_that_closes_after_info_is_logged_as_such() {
     let pki = test_support::pki::Pki::new(&["broker"]);
     let (certificate, key) = (pki.text("broker.pem"), pki.text("broker.key"));
     let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?}, timeout: 0.3 }}");
@@ -431,7 +431,7 @@ fn support_join(host: &str) -> String {
 /// The default monitoring port is taken by another program: the broker goes on
 /// without, says so once, and has a finding that tells what to do.
 #[test]
-fn a_default_port_that_is_taken_ends_no_broker() {
+fn an_occupied_default_port_does_not_stop_the_broker() {
     // If this fails, somebody else has it, which is as good.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
     let broker = Started::new(
@@ -469,7 +469,7 @@ fn a_default_port_that_is_taken_ends_no_broker() {
 
 /// What was asked for stays fatal, and is named so that it can be read.
 #[test]
-fn a_port_that_was_asked_for_and_is_taken_is_fatal() {
+fn an_occupied_configured_port_is_fatal() {
     let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     for ip in ips.into_iter().filter(|ip| ip.is_ipv4() || has_ipv6()) {
         let taken = TcpListener::bind((ip, 0)).expect("a free port");

@@ -47,7 +47,7 @@ fn lost(broker: &Broker) -> f64 {
 }
 
 #[test]
-fn standard_error_that_nobody_reads_holds_up_nothing() {
+fn a_blocked_stderr_does_not_block_the_broker() {
     let (mut broker, reader) = with_unread_log();
     log_much(&broker);
     RawClient::connect(broker.client_addr()).sync();
@@ -74,7 +74,7 @@ fn standard_error_that_nobody_reads_holds_up_nothing() {
 
 /// The reader comes back: lines are whole, and those that are missing are counted.
 #[test]
-fn what_was_lost_is_told_once_the_pipe_is_read() {
+fn lost_log_lines_are_reported_when_the_pipe_is_read() {
     let (broker, reader) = with_unread_log();
     log_much(&broker);
     wait_until("lines are lost", || lost(&broker) > 0.0);
@@ -106,7 +106,7 @@ fn what_was_lost_is_told_once_the_pipe_is_read() {
 /// SIGTERM and SIGINT while a reload waits for a pipe; and over the socket a reload
 /// that hangs is told to be under way, by itself and to the next.
 #[test]
-fn a_reload_that_hangs_hangs_nothing_else() {
+fn a_hanging_reload_blocks_nothing_else() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let mut broker = Broker::midge()
             .config("monitor { unix: m.sock }\ndiagnosis { config_check: 100s }")
@@ -146,7 +146,7 @@ fn a_reload_that_hangs_hangs_nothing_else() {
 /// A signal that comes while a reload hangs is not lost: what the file says by then is
 /// in force in the end.
 #[test]
-fn a_reload_that_is_asked_for_meanwhile_follows() {
+fn a_reload_requested_during_a_reload_runs_afterwards() {
     let config = |max: u32| {
         format!(
             "max_payload: {max}\nmonitor {{ unix: m.sock }}\ndiagnosis {{ config_check: 100s }}"
@@ -188,7 +188,7 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
 /// The workers do not run, so that nothing is stopped gently, and what locks they
 /// hold stay held: the process ends by its bound.
 #[test]
-fn a_stop_ends_whatever_hangs() {
+fn a_stop_ends_the_process_when_something_hangs() {
     let mut broker = Broker::midge().start();
     let _client = broker.connect();
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
@@ -204,7 +204,7 @@ fn a_stop_ends_whatever_hangs() {
 /// A start that waits for a file can be stopped: within the bound, and at once by
 /// whoever asks again.
 #[test]
-fn a_start_that_hangs_can_be_stopped() {
+fn a_hanging_start_can_be_stopped() {
     for (times, last_words) in [(1, "did not stop in time"), (2, "ends at once")] {
         let folder = tempfile::tempdir().expect("a folder");
         let pid_file = folder.path().join("pid");
@@ -234,7 +234,7 @@ fn a_start_that_hangs_can_be_stopped() {
 
 /// The file of starts is a pipe: the broker starts and looks at itself.
 #[test]
-fn a_file_of_starts_that_hangs_holds_up_nothing() {
+fn a_hanging_starts_file_blocks_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let starts = folder.path().join("starts");
     become_a_pipe(&starts);

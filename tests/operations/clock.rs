@@ -8,7 +8,7 @@ use serde_json::Value;
 use test_support::{Broker, RawClient, tools, wait_until};
 
 #[test]
-fn a_clock_that_is_set_moves_no_age_and_dates_no_event_wrongly() {
+fn setting_the_clock_changes_no_age_and_misdates_no_event() {
     for hours in [-1, 1] {
         let folder = tempfile::tempdir().expect("a folder");
         let offset = folder.path().join("offset");

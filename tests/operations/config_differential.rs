@@ -102,7 +102,7 @@ impl Judges {
 }
 
 #[test]
-fn midge_and_nats_server_read_the_same() {
+fn midge_and_nats_server_read_the_same_configuration() {
     let judges = Judges::new();
     let mut differences = Vec::new();
     for text in SAME {

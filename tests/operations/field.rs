@@ -91,7 +91,7 @@ fn line_of(listener: &std::net::TcpListener, text: &str) {
 /// A log server that is not there keeps no broker from starting. Its lines go to
 /// stderr, whole ones, until it is there.
 #[test]
-fn a_log_server_that_comes_late_gets_the_log() {
+fn a_log_server_started_late_receives_the_log() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     drop(listener);
@@ -113,7 +113,7 @@ fn a_log_server_that_comes_late_gets_the_log() {
 /// A reload that names a log server that is not there says so where it can be read,
 /// and each later one leaves the log where it goes.
 #[test]
-fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
+fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = |remote: &str, payload: u64| {
@@ -179,7 +179,7 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
 
 /// The unit file of the legacy module has `-s`; others have `--profile`.
 #[test]
-fn flags_of_unit_files_are_taken() {
+fn flags_of_unit_files_are_accepted() {
     // As `-s` says it, the log goes to the system's log, or to stderr where there is
     // none: the monitoring port tells.
     for flags in [
@@ -211,7 +211,7 @@ fn flags_of_unit_files_are_taken() {
 }
 
 #[test]
-fn a_folder_for_ports_that_is_missing_ends_no_broker() {
+fn a_missing_ports_file_directory_does_not_stop_the_broker() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let log = folder.path().join("log");
     let gone = folder.path().join("gone");
@@ -267,7 +267,7 @@ fn descriptions_are_shown() {
 
 /// With `trace_headers` the log has the headers of a message and not its payload.
 #[test]
-fn traces_of_headers_hold_no_payload() {
+fn header_traces_contain_no_payload() {
     let broker = Broker::midge().config("trace_headers: true").start();
     let subscribers = [true, false].map(|headers| {
         let mut client = broker.connect();
@@ -319,7 +319,7 @@ fn a_protocol_error_quotes_what_came() {
 /// Whoever says who he is in words that are no CONNECT finds no secret of his in the
 /// log, at whatever port.
 #[test]
-fn the_log_holds_no_secret_of_who_is_not_in() {
+fn the_log_contains_no_secret_of_refused_clients() {
     let said = [
         "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
         "AUTH geheim\r\n",
@@ -365,7 +365,7 @@ fn the_log_holds_no_secret_of_who_is_not_in() {
 
 /// Programs that are sent to the client port instead of the monitoring port say so.
 #[test]
-fn the_client_port_is_told_from_the_monitoring_port() {
+fn the_client_port_is_distinguished_from_the_monitoring_port() {
     let broker = Broker::midge().start();
     let port = broker.client_addr().port().to_string();
     let output = Command::new(tools::midge())
@@ -384,7 +384,7 @@ fn the_client_port_is_told_from_the_monitoring_port() {
 /// A publisher that is not paused for a reader that is behind: the reader is cut,
 /// as it would be there.
 #[test]
-fn without_pauses_a_slow_reader_is_cut_and_nobody_stalls() {
+fn with_no_fast_producer_stall_a_slow_subscriber_is_disconnected() {
     let config = "max_pending: 4MB\nno_fast_producer_stall: true";
     let broker = Broker::midge().config(config).start();
     let mut reader = broker.connect();

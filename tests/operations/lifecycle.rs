@@ -38,9 +38,9 @@ on_both_brokers![
     ports_file_is_removed_at_the_end,
     port_in_use_ends_the_start,
     monitoring_port_in_use_ends_the_start,
-    sigterm_ends_well,
-    sigint_ends_well,
-    clients_see_the_end,
+    sigterm_exits_with_success,
+    sigint_exits_with_success,
+    clients_see_the_connection_close_at_shutdown,
     sigusr1_reopens_the_log_file,
     sigusr1_without_a_log_file_is_ignored,
     log_file_is_appended_to,
@@ -164,12 +164,12 @@ fn monitoring_port_in_use_ends_the_start(broker: BrokerBuilder) {
 }
 
 /// SIGTERM ends the broker with 0, and its ports are free.
-fn sigterm_ends_well(broker: BrokerBuilder) {
+fn sigterm_exits_with_success(broker: BrokerBuilder) {
     ends_well(broker, libc::SIGTERM);
 }
 
 /// So does SIGINT.
-fn sigint_ends_well(broker: BrokerBuilder) {
+fn sigint_exits_with_success(broker: BrokerBuilder) {
     ends_well(broker, libc::SIGINT);
 }
 
@@ -190,7 +190,7 @@ fn ends_well(broker: BrokerBuilder, signal: i32) {
 }
 
 /// Clients are closed without an error when the broker ends.
-fn clients_see_the_end(broker: BrokerBuilder) {
+fn clients_see_the_connection_close_at_shutdown(broker: BrokerBuilder) {
     let mut broker = broker.start();
     let mut clients: Vec<_> = (0..10).map(|_| broker.connect()).collect();
     for client in &mut clients {

@@ -24,7 +24,7 @@ fn reload(broker: &Broker, text: &str, until: &str) -> String {
 const DONE: &str = "Reloaded server configuration (sha256:";
 
 #[test]
-fn limits_change_for_clients_that_are_connected() {
+fn changed_limits_apply_to_connected_clients() {
     let broker = Broker::midge().config("max_payload: 1000").start();
     let mut client = RawClient::connect(broker.client_addr());
     client.send("CONNECT {\"verbose\":false}\r\nPUB a 20\r\n01234567890123456789\r\n");
@@ -44,7 +44,7 @@ fn limits_change_for_clients_that_are_connected() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
+fn settings_that_need_a_restart_are_named_and_the_rest_applies() {
     let broker = Broker::midge().config("ping_max: 3").start();
     let digest = broker.get_json("/varz")["config_digest"].clone();
     let log = reload(&broker, "server_name: other\nping_max: 4", DONE);
@@ -63,7 +63,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
 /// A user and a setting that needs a restart in one file: the user gets in at
 /// once, and the broker says that the other one waits.
 #[test]
-fn a_user_is_taken_over_beside_what_waits_for_a_restart() {
+fn a_new_user_applies_beside_settings_that_need_a_restart() {
     let user = "authorization { user: u, password: p }";
     let config =
         "ping_max: 3\ndiagnosis { interval: 50ms, config_check: 50ms, appear_after: 50ms }";
@@ -108,7 +108,7 @@ fn a_file_with_an_error_changes_nothing() {
 }
 
 #[test]
-fn without_a_file_there_is_nothing_to_read() {
+fn a_reload_without_a_configuration_file_is_refused() {
     let broker = Broker::midge().start();
     broker.signal(libc::SIGHUP);
     wait_until("the log tells of it", || {
@@ -120,7 +120,7 @@ fn without_a_file_there_is_nothing_to_read() {
 }
 
 #[test]
-fn too_many_clients_are_closed_the_last_first() {
+fn excess_clients_are_closed_newest_first() {
     let broker = Broker::midge().config("max_connections: 10").start();
     let mut first = broker.connect();
     first.send("CONNECT {}\r\n");

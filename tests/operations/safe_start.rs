@@ -125,7 +125,7 @@ fn ways(pki: &Pki) -> Vec<Way> {
 }
 
 #[test]
-fn a_broker_serves_whom_it_is_told_to() {
+fn a_broker_serves_remote_clients_only_when_configured() {
     let pki = Pki::new(&["broker"]);
     for way in ways(&pki) {
         let name = format!("{:?} {:?}", way.flags, way.config);

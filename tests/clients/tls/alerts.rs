@@ -110,7 +110,7 @@ fn each_outcome_has_one_alert() {
 
 /// A certificate of version 1 is refused in words: in the log and in the finding.
 #[test]
-fn a_certificate_of_version_1_is_told_as_that() {
+fn a_version_1_certificate_is_reported_as_such() {
     let pki = Pki::new(&["broker", "old"]);
     pki.make_version_1("old");
     let config = block(&pki, "verify: true, handshake_first: true");
@@ -129,7 +129,7 @@ fn a_certificate_of_version_1_is_told_as_that() {
 /// A serial number says who is revoked among those of one CA: another CA of the same
 /// name that uses it as well is no CA at all.
 #[test]
-fn a_listed_serial_number_of_a_strange_ca_is_not_revoked_but_unknown() {
+fn a_listed_serial_of_an_unknown_ca_is_untrusted_not_revoked() {
     let pki = Pki::new(&["broker", "gone"]);
     let double = Pki::new(&["other", "node"]);
     pki.revoke("gone");

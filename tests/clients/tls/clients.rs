@@ -16,7 +16,7 @@ use test_support::{
 };
 
 #[test]
-fn libraries_get_in_with_their_certificate_only() {
+fn libraries_connect_only_with_their_certificate() {
     let pki = Pki::new(&["broker", "node", "gone"]);
     pki.sign("late", Term::Expired);
     pki.revoke("gone");

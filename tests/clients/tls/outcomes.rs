@@ -42,7 +42,7 @@ fn speaker(pki: &Pki, name: &str) -> Speaker {
 }
 
 #[test]
-fn certificates_decide() {
+fn certificates_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
     pki.sign("early", Term::NotYet);
@@ -73,7 +73,7 @@ fn certificates_decide() {
 }
 
 #[test]
-fn settings_of_the_block_decide() {
+fn tls_block_settings_decide_who_connects() {
     let pki = Pki::new(&["broker"]);
     let anybody = || Speaker::believing(&pki.path("ca.pem"));
     both(
@@ -127,7 +127,7 @@ fn settings_of_the_block_decide() {
 /// The time to log in begins with the end of the handshake, which may have had to
 /// wait for those of a whole fleet.
 #[test]
-fn a_handshake_takes_nothing_from_the_time_to_log_in() {
+fn a_handshake_does_not_count_towards_the_login_timeout() {
     let pki = Pki::new(&["broker"]);
     let users =
         "\nauthorization { timeout: 2, users: [ { user: u, password: p } ] }\nno_auth_user: u\n";
@@ -139,7 +139,7 @@ fn a_handshake_takes_nothing_from_the_time_to_log_in() {
 }
 
 #[test]
-fn pinned_keys_decide() {
+fn pinned_keys_decide_who_connects() {
     let pki = Pki::new(&["broker", "node", "other"]);
     pki.openssl("x509 -in node.pem -noout -pubkey -out node.pub", &[]);
     pki.openssl("pkey -pubin -in node.pub -outform DER -out node.der", &[]);
@@ -157,7 +157,7 @@ fn pinned_keys_decide() {
 
 /// RSA-4096 as Puppet has it, other curves, and every form of file.
 #[test]
-fn keys_of_every_kind_serve() {
+fn keys_of_every_kind_work() {
     let pki = Pki::new(&["node"]);
     for (name, command) in [
         ("pkcs8", "genrsa -out pkcs8.key 4096"),
@@ -234,7 +234,7 @@ fn chains_are_followed() {
 
 /// The flags alone make the same broker as the block.
 #[test]
-fn flags_decide() {
+fn tls_flags_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
     for builder in [Broker::midge(), Broker::nats_server()] {
         let program = builder.program_path().display().to_string();
@@ -269,7 +269,7 @@ fn flags_decide() {
 
 /// Class "TLS details" (2021-03): what the file says of TLS counts beside flags.
 #[test]
-fn flags_loosen_nothing() {
+fn tls_flags_do_not_weaken_the_configuration() {
     let pki = Pki::new(&["broker", "node"]);
     let more = "verify: true, min_version: \"1.3\", cipher_suites: [\"TLS_AES_256_GCM_SHA384\"]";
     let broker = Broker::midge()

@@ -86,7 +86,7 @@ impl Puppet {
 }
 
 #[test]
-fn a_real_puppet_ca_s_nodes_get_in_until_they_are_revoked() {
+fn nodes_of_a_real_puppet_ca_connect_until_revoked() {
     let puppet = Puppet::new(&["node1", "gone"]);
     let ssl_dir = puppet.path("ssl").display().to_string();
     let config = format!("tls {{ puppet: true, ssldir: {ssl_dir:?}, timeout: 10 }}");

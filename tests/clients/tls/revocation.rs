@@ -62,7 +62,7 @@ impl Chain {
 
 /// Both layouts: the bundle believed, and the root alone.
 #[test]
-fn a_chain_of_crls_counts_whole() {
+fn every_crl_of_a_chain_is_checked() {
     for root_alone in [false, true] {
         let chain = Chain::new();
         let ca = match root_alone {
@@ -120,7 +120,7 @@ fn a_missing_crl_is_named() {
 /// What does not go together when files are loaded is in the log, a finding, and in
 /// `/varz`, with the file, the CA and what to do; a chain that is whole is quiet.
 #[test]
-fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
+fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
     for root_alone in [false, true] {
         let chain = Chain::new();
         let ca = match root_alone {
@@ -183,7 +183,7 @@ fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
 /// Lists that cannot be used, without a number and with one that is too long, are
 /// refused in words, with file and CA: when they come, and at a start.
 #[test]
-fn lists_that_cannot_be_used_are_named() {
+fn unusable_crls_are_named() {
     for (number, why) in [("", "has a number"), ("7F", "longer than 20 bytes")] {
         let pki = Pki::new(&["broker"]);
         let more = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
@@ -224,7 +224,7 @@ fn lists_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn an_overdue_crl_refuses_or_warns() {
+fn an_expired_crl_refuses_or_warns() {
     let pki = Pki::new(&["broker", "node", "bad"]);
     pki.revoke("bad");
     pki.openssl(
@@ -259,7 +259,7 @@ fn an_overdue_crl_refuses_or_warns() {
 /// A certificate that ends while its client is connected lets the client stay,
 /// as at a nats-server, and does not let it come back.
 #[test]
-fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
+fn a_certificate_that_expires_keeps_its_connection() {
     let pki = Pki::new(&["broker"]);
     pki.sign("node", Term::Seconds(6));
     let speaker = Speaker::believing(&pki.path("ca.pem"))
@@ -290,7 +290,7 @@ fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
 /// as its certificate is good: not when it has ended, and not after the files have
 /// changed.
 #[test]
-fn sessions_go_on_only_with_good_certificates() {
+fn sessions_resume_only_with_valid_certificates() {
     for tls12 in [false, true] {
         let pki = Pki::new(&["broker", "good", "bad"]);
         pki.sign("short", Term::Seconds(7));
@@ -337,7 +337,7 @@ fn sessions_go_on_only_with_good_certificates() {
 
 /// The same of a certificate whose DER is so short that its length takes one byte.
 #[test]
-fn sessions_of_small_certificates_end_with_them() {
+fn sessions_of_short_certificates_expire_with_them() {
     let pki = Pki::new(&["broker"]);
     pki.openssl(
         "req -x509 -newkey ed25519 -nodes -days 9 -keyout small.key -out small.pem -subj /CN=c \

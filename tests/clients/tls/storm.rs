@@ -26,7 +26,7 @@ const CROWDS: usize = 50;
 /// RSA-4096, as Puppet's: all get in, and who was there before is served all
 /// the time.
 #[test]
-fn two_thousand_nodes_get_in_while_others_are_served() {
+fn two_thousand_nodes_connect_while_others_are_served() {
     let pki = Pki::new(&["node"]);
     pki.openssl("genrsa -out ca4096.key 4096", &[]);
     pki.openssl(

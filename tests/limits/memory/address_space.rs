@@ -25,7 +25,7 @@ pub fn limited(config: &str) -> Broker {
 /// Readers that are stuck are cut before the process has no memory left, where nobody
 /// set `max_memory`.
 #[test]
-fn stuck_readers_are_cut_before_the_address_space_is_used_up() {
+fn stuck_subscribers_are_disconnected_before_memory_runs_out() {
     let mut broker = limited("max_pending: 400MB");
     let memz = broker.get_json("/memz");
     let ceilings = memz["ceilings"].as_array().cloned().unwrap_or_default();
@@ -61,7 +61,7 @@ fn stuck_readers_are_cut_before_the_address_space_is_used_up() {
 /// Those who announce large payloads and do not send them leave room for those who
 /// do, and those who send half of them are cut before the process has no memory left.
 #[test]
-fn payloads_that_do_not_come_leave_room_for_others() {
+fn announced_payloads_do_not_exhaust_memory() {
     const SIZE: usize = 1_048_576;
     let mut broker = limited("");
     let mut reader = broker.connect();

@@ -7,7 +7,7 @@ use test_support::{Broker, RawClient, tools, wait_until};
 
 /// A circle that goes through mappings is refused like any other.
 #[test]
-fn a_circle_through_mappings_is_refused() {
+fn an_import_cycle_through_mappings_is_refused() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("broker.conf");
     for (mapping, is_circle) in [
@@ -40,7 +40,7 @@ fn a_circle_through_mappings_is_refused() {
 /// One that the configuration does not show: each message comes to an end, as with
 /// nats-server, and it is told.
 #[test]
-fn a_circle_that_is_not_seen_ends() {
+fn an_undetected_import_cycle_terminates() {
     let stage = Stage::new(
         "accounts {
           A: { users: [ { user: a, password: p }, { user: other, password: p } ]
@@ -83,7 +83,7 @@ fn a_circle_that_is_not_seen_ends() {
 /// Who subscribes to what another account exports without end takes its own account's
 /// room, however many imports each subscription goes through.
 #[test]
-fn what_is_imported_counts_for_who_imports_it() {
+fn import_subscriptions_count_for_the_importing_account() {
     let broker = limited(
         "max_control_line: 128KB
          accounts {

@@ -16,7 +16,7 @@ const CONFIG: &str = "accounts {
 /// They end at a share of the account, in bytes; it is told, other accounts' requests
 /// go on, and what was held is given back when their time is over.
 #[test]
-fn a_service_that_never_answers_costs_its_requesters_alone() {
+fn a_service_that_never_replies_costs_only_its_requesters() {
     let threshold = CONFIG.replace("2s", "20s");
     let stage = Stage::new(&threshold);
     let mut service = stage.log_in("svc");
@@ -78,7 +78,7 @@ fn a_service_that_never_answers_costs_its_requesters_alone() {
 }
 
 #[test]
-fn replies_that_never_came_are_forgotten() {
+fn pending_replies_expire() {
     let stage = Stage::new(CONFIG);
     let mut service = stage.log_in("svc");
     service.send("SUB svc.> 1\r\n");

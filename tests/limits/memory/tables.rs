@@ -5,7 +5,7 @@ use test_support::{RawClient, wait_until};
 
 /// Long subjects that are never the same: of what is counted the beginning is kept.
 #[test]
-fn unique_long_subjects_take_no_memory() {
+fn unique_long_subjects_use_no_lasting_memory() {
     let stage = Stage::new("max_control_line: 64KB");
     let mut publisher = stage.log_in("p");
     let long = "x".repeat(31_000);
@@ -27,7 +27,7 @@ fn unique_long_subjects_take_no_memory() {
 /// Publishers remember whom their subjects reach: not more than a share, and only
 /// while they are there.
 #[test]
-fn what_publishers_remember_is_bounded() {
+fn publisher_caches_are_bounded() {
     let stage = Stage::new("max_control_line: 64KB");
     let long = "x".repeat(30_000);
     let mut publishers: Vec<RawClient> = (0..120).map(|_| stage.log_in("p")).collect();
@@ -52,7 +52,7 @@ fn what_publishers_remember_is_bounded() {
 /// Publishers that rest keep no subscriptions that have gone: neither each of them much,
 /// nor all of them together, and not for long.
 #[test]
-fn publishers_that_rest_keep_no_subscriptions_that_have_gone() {
+fn idle_publishers_keep_no_closed_subscriptions() {
     const PUBLISHERS: usize = 40;
     let stage = Stage::new("max_control_line: 64KB");
     // Two kinds: a list that is remembered and one that is too long for it.
@@ -84,7 +84,7 @@ fn publishers_that_rest_keep_no_subscriptions_that_have_gone() {
 /// What a crowd that subscribes to very much and leaves held is told while it is
 /// there, and given back but for a bounded memory of it.
 #[test]
-fn a_crowd_that_subscribes_and_leaves_gives_its_memory_back() {
+fn memory_is_released_after_many_clients_subscribe_and_leave() {
     let stage = Stage::new("");
     let crowd: Vec<RawClient> = stage.while_others_are_served(|| {
         let subscribe = |client: usize| {
@@ -122,7 +122,7 @@ fn a_crowd_that_subscribes_and_leaves_gives_its_memory_back() {
 
 /// A payload that waits in many queues is held, and told, once.
 #[test]
-fn shared_payloads_are_told_once() {
+fn shared_payloads_are_counted_once() {
     let stage = Stage::new("");
     let mut readers: Vec<RawClient> = (0..20).map(|_| stage.log_in("r")).collect();
     for reader in &mut readers {
@@ -146,7 +146,7 @@ fn shared_payloads_are_told_once() {
 
 /// Queues of readers that are stuck.
 #[test]
-fn queues_of_stuck_readers_are_told() {
+fn queues_of_stuck_subscribers_are_reported() {
     let stage = Stage::new("");
     let mut readers: Vec<RawClient> = (0..20).map(|_| stage.log_in("r")).collect();
     for reader in &mut readers {

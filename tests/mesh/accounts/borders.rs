@@ -53,7 +53,7 @@ accounts {
 "#;
 
 #[test]
-fn streams_cross_with_prefix_and_renamed() {
+fn stream_imports_apply_prefixes_and_renames() {
     let mut stage = Stage::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB s.plain 1"),
@@ -110,7 +110,7 @@ fn a_subscription_to_an_import_ends_at_its_maximum() {
 }
 
 #[test]
-fn members_of_a_queue_share_over_the_border() {
+fn queue_group_members_share_imported_messages() {
     let mut stage = Stage::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (1, "SUB s.plain workers 1"),
@@ -135,7 +135,7 @@ fn members_of_a_queue_share_over_the_border() {
 }
 
 #[test]
-fn requests_cross_and_their_replies_come_back() {
+fn requests_reach_an_imported_service_and_replies_return() {
     let mut stage = Stage::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (0, "SUB q.> 1"),
@@ -183,7 +183,7 @@ fn requests_cross_and_their_replies_come_back() {
 }
 
 #[test]
-fn a_request_that_nobody_serves_is_told() {
+fn a_request_to_an_unserved_import_gets_no_responders() {
     let mut stage = Stage::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB inbox.> 3"),
@@ -226,7 +226,7 @@ fn subjects_are_mapped() {
 
 /// What nobody takes is told by the subject it was mapped to.
 #[test]
-fn nobody_at_a_mapped_subject_is_told() {
+fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
     let mut stage = Stage::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (0, "SUB inbox.x 1"),
@@ -239,7 +239,7 @@ fn nobody_at_a_mapped_subject_is_told() {
 /// Payloads of every size cross, those that are read and delivered in ways of
 /// their own too, and many messages in one go keep their order.
 #[test]
-fn large_payloads_and_long_runs_cross() {
+fn large_payloads_and_long_batches_are_imported() {
     let mut stage = Stage::new(CONFIG, USERS);
     let setup = [
         (0, "SUB q.plain 1"),
@@ -286,7 +286,7 @@ fn large_payloads_and_long_runs_cross() {
 }
 
 #[test]
-fn monitoring_shows_what_goes_over_borders() {
+fn monitoring_shows_imports_and_exports() {
     let stage = Stage::new(CONFIG, &[]);
     let shown = |broker: &Broker| {
         let mut shown = Vec::new();

@@ -14,7 +14,7 @@ no_auth_user: a
 "#;
 
 #[test]
-fn accounts_do_not_hear_each_other() {
+fn accounts_do_not_receive_each_others_messages() {
     let mut stage = Stage::new(CONFIG, &["a", "b", ""]);
     let seen = stage.plays_the_same(&[
         (0, "SUB x 1"),
@@ -29,7 +29,7 @@ fn accounts_do_not_hear_each_other() {
 
 /// Also whoever finds no room in its account: it has proved who it is.
 #[test]
-fn who_finds_no_room_is_remembered_as_who_it_is() {
+fn a_client_refused_at_an_account_limit_is_listed_with_its_user() {
     let [ours, theirs] = [Broker::midge(), Broker::nats_server()].map(|builder| {
         let config = CONFIG.replace("max_connections: 2", "max_connections: 1");
         let broker = builder.config(config).start();
@@ -58,7 +58,7 @@ fn who_finds_no_room_is_remembered_as_who_it_is() {
 }
 
 #[test]
-fn limits_of_an_account_hold() {
+fn account_limits_are_enforced() {
     let mut stage = Stage::new(CONFIG, &["b"]);
     stage.plays_the_same(&[
         (0, "SUB x 1"),
@@ -91,7 +91,7 @@ fn limits_of_an_account_hold() {
 }
 
 #[test]
-fn a_client_is_told_its_account() {
+fn info_names_the_clients_account() {
     let told = |broker: &Broker, user: &str| {
         let mut client = broker.connect();
         client.send(format!(
@@ -115,7 +115,7 @@ fn a_client_is_told_its_account() {
 /// Whoever writes down users for the system account only does not want to lock
 /// everybody out, nor to let anybody into the system account.
 #[test]
-fn users_of_the_system_account_alone_leave_the_global_one_open() {
+fn users_in_the_system_account_only_require_no_login_elsewhere() {
     let only_system = "accounts { $SYS { users: [ { user: s, password: s } ] } }";
     for (config, attempts) in [
         (only_system.to_owned(), [("", true), ("s", true), ("x", false)]),
@@ -151,7 +151,7 @@ fn users_of_the_system_account_alone_leave_the_global_one_open() {
 }
 
 #[test]
-fn monitoring_tells_accounts_apart() {
+fn monitoring_shows_each_account_separately() {
     let mut stage = Stage::new(CONFIG, &["a", "a", "b", "s"]);
     stage.plays_the_same(&[(0, "SUB x 1"), (1, "PUB x 2\r\nhi"), (2, "SUB y 1")]);
     let figures = |broker: &Broker| {
@@ -212,7 +212,7 @@ fn monitoring_tells_accounts_apart() {
 /// What the configuration says of accounts is taken over while clients are
 /// connected: links, limits, new accounts and those that are gone.
 #[test]
-fn accounts_change_with_a_reload() {
+fn a_reload_changes_accounts() {
     let config = |b: &str, more: &str| {
         format!(
             r#"accounts {{

@@ -84,7 +84,7 @@ const SERVICE: &str = "
 
 /// Who asks at one member may listen for the answer at another.
 #[test]
-fn a_reply_reaches_the_inbox_wherever_it_is() {
+fn a_reply_reaches_its_inbox_at_any_member() {
     let script = lines(&[
         (0, "SUB svc 1"),
         (1, "SUB _INBOX.x.r 7"),
@@ -105,7 +105,7 @@ fn a_reply_reaches_the_inbox_wherever_it_is() {
 
 /// Every message over a route is counted by its account at both ends, with its bytes.
 #[test]
-fn what_goes_over_routes_is_counted_by_account() {
+fn route_traffic_is_counted_by_account() {
     let accounts = "
   A { users: [ { user: a, password: a } ], exports: [ { stream: \"s.>\" } ] }
   B { users: [ { user: b, password: b } ], imports: [ { stream: { account: A, subject: \"s.>\" } } ] }
@@ -130,7 +130,7 @@ fn what_goes_over_routes_is_counted_by_account() {
 /// A member without a connection of an account has nothing to tell of it, unless it
 /// is asked for those, too.
 #[test]
-fn who_has_no_connection_of_an_account_is_silent() {
+fn a_server_without_connections_of_an_account_does_not_reply() {
     let accounts = "
   A { users: [ { user: a, password: a } ] }
   B { users: [ { user: b, password: b } ] }
@@ -182,7 +182,7 @@ fn who_has_no_connection_of_an_account_is_silent() {
 /// A request that goes over a border does not come back over it as a message of a
 /// stream, also if both are open: neither to members of a queue group nor to others.
 #[test]
-fn requests_do_not_come_back_as_streams() {
+fn service_requests_do_not_return_as_stream_messages() {
     let accounts = "
   A { users: [ { user: a, password: a } ]
       imports: [ { service: { account: B, subject: svc } }, { stream: { account: B, subject: \">\" } } ] }
@@ -204,7 +204,7 @@ fn requests_do_not_come_back_as_streams() {
 
 /// An account may import its own service; a request goes that way once.
 #[test]
-fn an_account_asks_itself() {
+fn an_account_can_import_its_own_service() {
     let accounts = "
   A { users: [ { user: a, password: a } ]
       exports: [ { service: svc }, { service: other } ]
@@ -226,7 +226,7 @@ fn an_account_asks_itself() {
 /// What is exported, imported, renamed and mapped, who is where, and what they say
 /// is drawn by chance.
 #[test]
-fn generated_plays_are_the_same() {
+fn generated_scripts_give_the_same_result() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("MIDGE_BORDERS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let rounds = number("MIDGE_BORDERS_ROUNDS").unwrap_or(4);

@@ -206,7 +206,7 @@ fn every_group_is_served(publishing: Kind, reading: Kind) {
 }
 
 #[test]
-fn every_queue_group_is_served_between_midges() {
+fn every_queue_group_is_served_between_midge_members() {
     every_group_is_served(Kind::Midge, Kind::Midge);
 }
 
@@ -222,7 +222,7 @@ fn every_queue_group_is_served_for_a_nats_server() {
 
 /// What a member has no room to be told is served by the members here, once.
 #[test]
-fn groups_that_find_no_room_in_a_line_are_served_here() {
+fn queue_groups_beyond_the_line_limit_are_served_locally() {
     let members = start(&[(Kind::Midge, ""), (Kind::Nats, "")]);
     let count = 1400;
     let case = (count, 101, true, true);
@@ -242,7 +242,7 @@ fn groups_that_find_no_room_in_a_line_are_served_here() {
 /// A read of a publisher's socket that makes more than twice what may wait for a
 /// peer: it is handled in parts, as fast as the peer takes them.
 #[test]
-fn a_burst_to_many_groups_does_not_end_the_route() {
+fn a_burst_to_many_queue_groups_keeps_the_route_open() {
     const MESSAGES: usize = 2000;
     let members = start(&[(Kind::Midge, "max_memory: 64MB"), (Kind::Midge, "")]);
     let before = route_ids(&members[0]);
@@ -273,7 +273,7 @@ fn a_burst_to_many_groups_does_not_end_the_route() {
 
 /// One subject of 100 KB, where members take control lines of different lengths.
 #[test]
-fn members_with_other_control_lines_stay_a_mesh() {
+fn members_with_different_max_control_line_stay_connected() {
     let long = "max_control_line: 1MB";
     let quick = "diagnosis { interval: 50ms, appear_after: 100ms }";
     let first = format!("{long}\n{quick}");
@@ -361,7 +361,7 @@ fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
 /// parts, to a member that comes later and to one that is there, and so is its
 /// end.
 #[test]
-fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
+fn bulk_interest_arrives_complete_and_the_route_stays_open() {
     const SUBJECTS: usize = 24_000;
     let ports = [free_port(), free_port(), free_port()];
     let plan = |index: usize, kind| {
@@ -424,7 +424,7 @@ fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
 }
 
 #[test]
-fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
+fn a_repeatedly_failing_peer_is_redialled_with_growing_delay_and_reported() {
     let (port, times) = failing_peer(usize::MAX);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[port]);
     plan.config = "diagnosis { interval: 50ms }".into();
@@ -452,7 +452,7 @@ fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
 /// A member that takes nothing and is then killed: what waited for it is told as
 /// lost, as that of a route, and its incident is over.
 #[test]
-fn the_incident_of_a_route_ends_with_it() {
+fn the_incident_of_a_route_ends_when_the_route_closes() {
     let mut members = start(&[(Kind::Midge, "max_memory: 200MB"), (Kind::Midge, "")]);
     let mut reader = members[1].client();
     let mut publisher = members[0].client();
@@ -491,7 +491,7 @@ fn the_incident_of_a_route_ends_with_it() {
 /// A peer that reads nothing is cut at the write deadline: its incident ends, and the
 /// log says of it what it says of a client.
 #[test]
-fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
+fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
     plan.config = "write_deadline: 1s".into();
     let member = plan.start();
@@ -525,7 +525,7 @@ fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
 /// What a member wants while there is no room for it is told as long as it is so,
 /// and once there is room again it counts.
 #[test]
-fn interest_that_found_no_room_is_asked_for_again() {
+fn interest_refused_at_a_limit_is_requested_again() {
     for kind in [Kind::Midge, Kind::Nats] {
         is_asked_for_again(kind);
     }
@@ -602,7 +602,7 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
 /// A peer for which each message is very long, and which reads no more than so much of
 /// that, sets the pace of publishers for a while: it is named.
 #[test]
-fn a_peer_that_sets_the_pace_of_publishers_is_named() {
+fn a_peer_that_stalls_publishers_is_named() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
     plan.config = "diagnosis { interval: 600ms, appear_after: 100ms }".into();
     let member = plan.start();

@@ -73,7 +73,7 @@ fn pairs(members: &[Member]) -> impl Iterator<Item = (&Member, &Member)> {
 }
 
 #[test]
-fn messages_cross_a_mesh_of_all_kinds() {
+fn messages_cross_a_mesh_of_mixed_brokers() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29]);
     every_way(&members);
     requests(&members);
@@ -187,7 +187,7 @@ fn interest_ends(members: &[Member]) {
 /// Accounts keep to themselves across the mesh, and what one imports from
 /// another is served by whoever has it, at whatever member.
 #[test]
-fn accounts_cross_a_mesh_apart() {
+fn accounts_stay_separate_across_a_mesh() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [{user: a, password: a}]\n    exports: [{service: \"help.*\"}, {stream: \"news.>\"}] }\n  B { users: [{user: b, password: b}]\n    imports: [{service: {account: A, subject: \"help.*\"}}, {stream: {account: A, subject: \"news.>\"}}] }\n}";
     let ports = [mesh::free_port(), mesh::free_port(), mesh::free_port()];
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
@@ -239,7 +239,7 @@ fn accounts_cross_a_mesh_apart() {
 /// route trusts midge to have looked whether its sender may publish there, and
 /// to have taken it out of what leaves an account.
 #[test]
-fn nobody_has_another_member_publish_where_he_may_not() {
+fn permissions_also_apply_to_messages_for_other_members() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [ {user: a, password: a}, {user: limited, password: limited, permissions: {publish: \"ok.>\"}} ]\n    imports: [{service: {account: B, subject: help}}] }\n  B { users: [{user: b, password: b}]\n    exports: [{service: help}] }\n}";
     let ports = [mesh::free_port(), mesh::free_port()];
     let start = |(index, kind): (usize, Kind)| {
@@ -299,7 +299,7 @@ fn nobody_has_another_member_publish_where_he_may_not() {
 /// The metrics count the subscriptions here, in all as by account; `/varz` counts what
 /// the peers want with them, as nats-server does.
 #[test]
-fn metrics_count_the_subscriptions_here() {
+fn metrics_count_local_subscriptions_only() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let _subscriber = subscribe(&members[0], &[&members[1]], "a.b");
     let sum = |member: &Member, name: &str| -> u64 {

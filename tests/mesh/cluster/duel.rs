@@ -172,7 +172,7 @@ fn the_broker_with_the_smaller_id_decides() {
 
 /// A broker that has no rule keeps what it likes: that one becomes the route.
 #[test]
-fn a_broker_without_the_rule_has_its_way() {
+fn a_broker_without_the_tie_break_rule_decides() {
     for id in ["ASMALL", "ZGREAT"] {
         let peer = Peer::new(id, false);
         let broker = member(&peer);
@@ -192,7 +192,7 @@ fn a_broker_without_the_rule_has_its_way() {
 /// Who is dialled by two addresses at the same moment is told by the dialling side
 /// which connection counts.
 #[test]
-fn of_two_addresses_of_one_broker_one_is_kept() {
+fn one_route_is_kept_to_a_broker_with_two_addresses() {
     let peer = Peer::new("ASMALL", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
     plan.cluster = "name: mesh\n  connect_retries: 0".into();
@@ -225,7 +225,7 @@ fn of_two_addresses_of_one_broker_one_is_kept() {
 /// Three that are started at the same moment and all dial each other: no route that
 /// stands is lost for another one, but for the choice between two.
 #[test]
-fn members_that_start_together_find_each_other_at_once() {
+fn members_started_together_connect_without_delay() {
     for round in 0..20 {
         // A nats-server has no rule and ends what it does not want.
         let kind = [Kind::Midge, Kind::Nats][round % 2];
@@ -284,7 +284,7 @@ fn ends(log: &str, name: &str) -> (usize, usize) {
 
 /// The second broker of a name is told, and so is who meets it.
 #[test]
-fn a_second_broker_of_the_same_name_is_told_at_both_sides() {
+fn a_duplicate_server_name_is_reported_on_both_sides() {
     for (kinds, third) in [
         ([Kind::Midge, Kind::Midge], Kind::Midge),
         ([Kind::Midge, Kind::Nats], Kind::Midge),
@@ -316,7 +316,7 @@ fn a_second_broker_of_the_same_name_is_told_at_both_sides() {
 /// One that is dialled and says nothing is given up after as many pings as a route
 /// may leave unanswered.
 #[test]
-fn a_silent_peer_is_given_up_like_a_stale_route() {
+fn a_silent_peer_is_closed_as_a_stale_route() {
     let peer = Peer::new("ASILENT", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
     plan.cluster = "name: mesh\n  ping_interval: \"100ms\"\n  ping_max: 1".into();
@@ -331,7 +331,7 @@ fn a_silent_peer_is_given_up_like_a_stale_route() {
 /// it made, and counts as configured all the same, so that it ends when the
 /// configuration does not name it any more; the next one to it, too.
 #[test]
-fn the_route_that_wins_is_the_configured_one() {
+fn the_surviving_route_counts_as_configured() {
     let peer = Peer::new("ASMALL", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
     // It says of itself that it is somewhere else.
@@ -369,7 +369,7 @@ fn the_route_that_wins_is_the_configured_one() {
 /// What a peer says on a standing route does not make it come again at once, whatever
 /// the words mean among brokers.
 #[test]
-fn no_words_of_a_peer_make_it_dialled_without_pause() {
+fn nothing_a_peer_sends_removes_the_pause_between_dials() {
     for words in [
         "cluster name",
         "Not possible to have a dedicated route",

@@ -89,7 +89,7 @@ fn followers(member: &Member, all: &BTreeSet<String>) -> Vec<Follower> {
 /// A member stops, leaves and is stopped, or is stopped while it reads its
 /// configuration: until the end of their connections its clients know the others.
 #[test]
-fn clients_of_a_member_that_ends_know_those_that_live() {
+fn clients_of_a_stopping_member_know_the_remaining_members() {
     let signals: [&[i32]; 4] = [
         &[libc::SIGTERM],
         &[libc::SIGINT],
@@ -132,7 +132,7 @@ fn clients_of_a_member_that_ends_know_those_that_live() {
 
 /// A way between two members is cut and mended at once: no client is told.
 #[test]
-fn a_short_cut_takes_no_member_from_clients() {
+fn a_brief_route_loss_removes_no_member_from_connect_urls() {
     let ports = [free_port(), free_port()];
     let wire = Wire::to(ports[0]);
     let first = Plan::new(Kind::Midge, "n0", ports[0], &[]).start();

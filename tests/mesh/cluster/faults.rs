@@ -28,7 +28,7 @@ const QUICK_PINGS: &str = "name: mesh\n  ping_interval: \"1s\"\n  ping_max: 2";
 /// A member that hangs is given up within some seconds, and found again when it
 /// goes on.
 #[test]
-fn a_hanging_member_is_given_up_and_found_again() {
+fn a_hanging_member_is_dropped_and_reconnected() {
     let ports = [free_port(), free_port()];
     let plan = |index: usize| {
         let mut plan = Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
@@ -190,7 +190,7 @@ impl Count {
 /// any time; what is published while all know each other is delivered exactly
 /// once everywhere, and of the interest nothing is left over.
 #[test]
-fn random_faults_lose_nothing_that_was_sent_on_a_whole_mesh() {
+fn random_faults_lose_no_message_sent_on_a_complete_mesh() {
     random_faults(None);
 }
 
@@ -375,7 +375,7 @@ impl Trial {
 
 /// A member that reads slowly gets everything late and holds up nobody.
 #[test]
-fn a_slow_member_gets_everything_and_holds_up_nobody() {
+fn a_slow_member_gets_every_message_and_delays_nobody() {
     const COUNT: usize = 200;
     const LEN: usize = 50_000;
     let ports = [free_port(), free_port(), free_port()];
@@ -421,7 +421,7 @@ fn a_slow_member_gets_everything_and_holds_up_nobody() {
 /// Many clients whose member dies move to the others; interest is exact and
 /// everything comes once.
 #[test]
-fn a_storm_of_clients_moves_to_other_members() {
+fn many_clients_reconnect_to_other_members() {
     const CLIENTS: usize = 300;
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats]);
     let subscribe = |member: &Member, number: usize| {

@@ -10,7 +10,7 @@ use test_support::{RawClient, raw_client, wait_for, wait_until};
 /// Who knows one of the mesh gets to know all, whoever they are; clients are
 /// told of all and of the end of one; `/routez` and `/varz` show it.
 #[test]
-fn one_member_leads_to_all() {
+fn a_single_seed_route_connects_all_members() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Nats, Kind::Midge, Kind::Nats29],
@@ -114,7 +114,7 @@ fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
 /// A member that says it stops is off the clients' list before it is back: if it
 /// stayed there for a while, clients would not learn that it came back.
 #[test]
-fn a_member_that_stops_leaves_the_list_of_clients_before_it_is_back() {
+fn a_stopped_member_is_removed_from_connect_urls_until_it_returns() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Midge]);
     let ports: Vec<u16> = members.iter().map(|member| member.route_port).collect();
     let all = addresses(&members);
@@ -131,7 +131,7 @@ fn a_member_that_stops_leaves_the_list_of_clients_before_it_is_back() {
 
 /// A member that restarts is found again, with its subscriptions.
 #[test]
-fn a_restarted_member_is_back() {
+fn a_restarted_member_rejoins() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
     let mut members = mesh::start(&kinds);
     for (index, kind) in kinds.into_iter().enumerate() {
@@ -154,7 +154,7 @@ fn a_restarted_member_is_back() {
 /// A list of all members, the own address included, serves every member: nobody
 /// dials itself for long, and no pair has two routes.
 #[test]
-fn a_member_may_name_itself() {
+fn a_member_may_list_itself_as_a_route() {
     let ports = [free_port(), free_port()];
     let plan = |index: usize| Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
     let members = [plan(0).start(), plan(1).start()];
@@ -216,7 +216,7 @@ fn strangers_are_refused() {
 
 /// Members without a name for the cluster agree on one; a configured one wins.
 #[test]
-fn made_up_names_are_agreed_upon() {
+fn members_agree_on_a_generated_cluster_name() {
     let ports = [free_port(), free_port(), free_port()];
     let nameless = |kind, index: usize| {
         let others = ports.iter().copied().filter(|port| *port != ports[index]);
@@ -276,7 +276,7 @@ fn a_leaving_member_is_announced() {
 
 /// A hundred thousand subscriptions are known elsewhere, and forgotten, soon.
 #[test]
-fn many_subscriptions_are_told() {
+fn many_subscriptions_are_propagated() {
     const COUNT: u64 = 100_000;
     // Each member wants a few more for its system account.
     const SERVICES_MAX: u64 = 20;
@@ -315,7 +315,7 @@ fn many_subscriptions_are_told() {
 /// The password of the cluster is changed at one member after the other: those that
 /// only heard of each other have a route again, whichever of them was first.
 #[test]
-fn a_changed_password_costs_no_route_of_those_that_heard_of_each_other() {
+fn a_changed_password_keeps_discovered_routes() {
     for order in [[2, 0, 1], [1, 0, 2], [0, 1, 2]] {
         let seed = free_port();
         let ports = [seed, free_port(), free_port()];
@@ -338,7 +338,7 @@ fn a_changed_password_costs_no_route_of_those_that_heard_of_each_other() {
 /// the broker says so when it reads its configuration, and when a broker that it
 /// heard of refuses it.
 #[test]
-fn a_password_that_only_its_hash_is_known_of_is_told() {
+fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     let plain = format!("password: {}", mesh::LOGIN.split_once(':').expect("both").1);
     let hashed = |plan: &Plan| {

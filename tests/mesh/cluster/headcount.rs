@@ -145,7 +145,7 @@ impl Pair {
 /// Three in all of the mesh, wherever they are; a place that is given back is free
 /// everywhere, also when a member has stopped.
 #[test]
-fn the_limit_of_an_account_counts_over_the_mesh() {
+fn an_account_limit_counts_across_the_mesh() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Midge],
@@ -188,7 +188,7 @@ fn the_limit_of_an_account_counts_over_the_mesh() {
 /// Who comes to several members while they do not know of each other: when they do
 /// there are as many as there may be, and no fewer.
 #[test]
-fn what_is_too_much_is_cut_once() {
+fn excess_connections_are_closed_once() {
     let pair = Pair::start([Kind::Midge; 2], &accounts(THREE), CUT);
     let members = &pair.members;
     let mut clients: Vec<RawClient> = members
@@ -218,7 +218,7 @@ fn what_is_too_much_is_cut_once() {
 
 /// A limit that a reload brings counts those elsewhere, too.
 #[test]
-fn a_new_limit_counts_over_the_mesh() {
+fn a_changed_limit_counts_across_the_mesh() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
         let (mut plans, members) = start(&kinds, "");
         let mut elsewhere: Vec<RawClient> = (0..3)
@@ -238,7 +238,7 @@ fn a_new_limit_counts_over_the_mesh() {
 /// Who was there first stays when a route is cut for a moment, and what changed
 /// meanwhile is known when it is back: also that there are none any more.
 #[test]
-fn a_short_cut_throws_nobody_out() {
+fn a_brief_route_loss_disconnects_no_client() {
     for kinds in [
         [Kind::Midge, Kind::Midge],
         [Kind::Nats, Kind::Midge],
@@ -295,7 +295,7 @@ fn a_crashed_member_counts_until_it_is_back() {
 
 /// However many accounts have too many, each is cut to what it may have.
 #[test]
-fn every_account_is_cut_to_its_limit() {
+fn every_account_is_reduced_to_its_limit() {
     const ACCOUNTS: usize = 300;
     let account = |number| {
         format!(
@@ -335,7 +335,7 @@ fn is_asked(member: &Member) -> bool {
 /// A limit that is taken away and given again begins anew, and nobody counts for one
 /// that is not there.
 #[test]
-fn a_limit_that_comes_back_knows_nothing_of_before() {
+fn a_limit_set_again_starts_from_current_counts() {
     for kind in [Kind::Midge, Kind::Nats] {
         let (mut plans, members) = start(&[Kind::Midge, kind], THREE);
         let first: Vec<RawClient> = (0..3)
@@ -365,7 +365,7 @@ fn a_limit_that_comes_back_knows_nothing_of_before() {
 /// Clients that a reload takes to another account, and those whose account it takes
 /// away, count where they are now.
 #[test]
-fn who_is_moved_counts_where_it_is() {
+fn a_moved_client_counts_in_its_new_account() {
     let users = |a: &str, b: &str| {
         format!(
             "accounts {{ A {{ users: [ {{ user: a, password: a }} {a} ]\n {THREE} }}\n\
@@ -403,7 +403,7 @@ fn who_is_moved_counts_where_it_is() {
 /// Numbers are asked for until they come: a member that still tells what it wants
 /// answers nothing.
 #[test]
-fn numbers_are_asked_for_until_they_come() {
+fn connection_counts_are_requested_until_they_arrive() {
     // Asked again after five looks.
     let config = format!("diagnosis {{ interval: 100ms }}\n{}", accounts(THREE));
     let pair = Pair::start([Kind::Midge; 2], &config, CUT);

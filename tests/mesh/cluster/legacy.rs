@@ -45,7 +45,7 @@ fn members(pki: &Pki, kinds: [Kind; 3]) -> Vec<Member> {
 
 /// Without a name the members agree on one, whoever they are.
 #[test]
-fn the_rendered_file_makes_a_mesh() {
+fn the_rendered_file_forms_a_mesh() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],

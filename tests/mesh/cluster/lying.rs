@@ -104,7 +104,7 @@ fn an_unfinished_line_is_counted() {
 /// An INFO as long as a control line may be, of entries that nobody knows: it is passed
 /// over, as one of a nats-server's is that no nats-server would take.
 #[test]
-fn a_long_info_is_passed_over() {
+fn an_oversized_info_is_ignored() {
     let member = member("");
     let mut liar = Liar::of(&member);
     let memory = || {
@@ -126,7 +126,7 @@ fn a_long_info_is_passed_over() {
 /// Addresses for clients: each client and whoever comes is told them, so there are not
 /// more than all members of a large mesh have. The broker's own stay.
 #[test]
-fn a_mass_of_addresses_for_clients_is_cut() {
+fn a_large_list_of_client_addresses_is_truncated() {
     let member = member("");
     let mut liar = Liar::of(&member);
     let urls: Vec<String> = (0..3000)
@@ -148,7 +148,7 @@ fn a_mass_of_addresses_for_clients_is_cut() {
 /// Names of accounts take memory too: they count, and those that nobody can have are
 /// passed over.
 #[test]
-fn names_of_accounts_are_counted() {
+fn account_names_from_a_peer_are_bounded() {
     let member = member("");
     let mut liar = Liar::of(&member);
     let held = || held(&member, "interest");
@@ -173,7 +173,7 @@ fn names_of_accounts_are_counted() {
 /// Each INFO has other permissions: what is wanted here is told anew a few times, not
 /// each time.
 #[test]
-fn a_peer_that_changes_its_exports_all_the_time_is_told_now_and_then() {
+fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
     let member = member("");
     let mut liar = Liar::of(&member);
     let mut client = member.client();
@@ -195,7 +195,7 @@ fn a_peer_that_changes_its_exports_all_the_time_is_told_now_and_then() {
 
 /// What makes no sense is logged a few times a second, whatever comes.
 #[test]
-fn nonsense_does_not_flood_the_log() {
+fn invalid_protocol_does_not_flood_the_log() {
     let member = member("");
     let mut liar = Liar::of(&member);
     for _ in 0..100 {

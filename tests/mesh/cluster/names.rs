@@ -10,7 +10,7 @@ use test_support::{pki::Pki, wait_until};
 /// Without a name a member is called by its certname, and without TLS by where it
 /// takes routes; started anew it is the same member and nobody misses another one.
 #[test]
-fn nameless_members_keep_what_they_are_called() {
+fn unnamed_members_keep_their_generated_name() {
     let pki = Pki::new(&["n0", "node7"]);
     for (kind, with_tls) in [
         (Kind::Nats, true),
@@ -59,7 +59,7 @@ fn nameless_members_keep_what_they_are_called() {
 /// Nameless members that share one certificate are told apart by their addresses, and
 /// one that is really named like that is let in.
 #[test]
-fn members_that_share_a_certificate_are_members_of_their_own() {
+fn members_sharing_a_certificate_are_distinct() {
     let pki = Pki::new(&["shared"]);
     let ports: Vec<u16> = (0..5).map(|_| free_port()).collect();
     let text = |index: usize, name: &str| {

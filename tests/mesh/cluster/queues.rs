@@ -112,7 +112,7 @@ fn expect_shares(counts: &[usize], sizes: &[usize], what: &str) {
 /// Members here and elsewhere serve alike, whichever brokers it are and however
 /// the messages come.
 #[test]
-fn members_of_a_group_serve_alike_wherever_they_are() {
+fn queue_members_share_evenly_wherever_they_are() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Midge],
@@ -134,7 +134,7 @@ fn members_of_a_group_serve_alike_wherever_they_are() {
 
 /// Those here take all as long as there are any, if that is configured.
 #[test]
-fn the_policy_can_be_local_and_changes_with_a_reload() {
+fn the_queue_policy_can_be_local_and_is_reloadable() {
     let ports = [free_port(), free_port()];
     let mut first = Plan::new(Kind::Midge, "n0", ports[0], &ports[1..]);
     let weighted = first.text();
@@ -158,7 +158,7 @@ fn the_policy_can_be_local_and_changes_with_a_reload() {
 /// A publisher that does not want its own messages is no member for them; a member
 /// that has had its last one neither; when the others are gone, those here take all.
 #[test]
-fn nothing_is_lost_when_a_member_takes_no_more() {
+fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let mut deaf = RawClient::connect(members[0].broker.client_addr());
     deaf.send("CONNECT {\"verbose\":false,\"echo\":false}\r\nSUB work crew 1\r\n");
@@ -249,7 +249,7 @@ fn linked(kind: Kind) -> Member {
 /// What was for a member that is here no more goes to one elsewhere, also back to
 /// where it came from, and to none twice: whichever brokers it is.
 #[test]
-fn what_a_member_that_left_should_have_had_goes_to_another() {
+fn messages_for_a_queue_member_that_left_go_to_another() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Nats],
@@ -288,7 +288,7 @@ fn what_a_member_that_left_should_have_had_goes_to_another() {
 /// A message for a group that has no member here goes on as it came, once, to who
 /// takes it; back only to a broker that says so.
 #[test]
-fn a_message_for_a_group_without_members_goes_on_as_it_came() {
+fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
     let large = "x".repeat(200_000);
     for kind in [Kind::Midge, Kind::Nats] {
         let member = linked(kind);
@@ -330,7 +330,7 @@ fn a_message_for_a_group_without_members_goes_on_as_it_came() {
 /// Where a member stays that may not have a message, it does not go on: the next one
 /// might have such a member as well, and send it back for ever.
 #[test]
-fn what_a_member_may_not_have_does_not_go_on() {
+fn a_message_denied_to_a_queue_member_is_not_forwarded() {
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     plan.config =
         "no_system_account: true\nauthorization { users: [ { user: u, password: p, permissions: { \
@@ -349,7 +349,7 @@ fn what_a_member_may_not_have_does_not_go_on() {
 
 /// A crowd of members that leaves at once is told in one line.
 #[test]
-fn a_crowd_that_leaves_is_told_once() {
+fn many_leaving_queue_members_cause_one_update() {
     for kind in [Kind::Midge, Kind::Nats] {
         let member = linked(kind);
         let mut link = Link::new(&member, "");

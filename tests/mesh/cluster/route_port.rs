@@ -20,7 +20,7 @@ use test_support::{RawClient, pki::Pki, raw_client, wait_for, wait_until};
 
 /// A client that waits for INFO as clients do gets it, and is told where it is.
 #[test]
-fn a_client_at_the_route_port_is_told_where_it_is() {
+fn a_client_on_the_route_port_gets_an_explanatory_error() {
     // A nats-server says so where it needs no login; else it looks at that first.
     for (kind, login) in [
         (Kind::Midge, true),
@@ -62,7 +62,7 @@ fn a_client_at_the_route_port_is_told_where_it_is() {
 /// Probes and rubbish at a route port with TLS are handshakes that failed, from
 /// one host, and no refused logins; a wrong password is one.
 #[test]
-fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
+fn route_port_failures_are_counted_as_on_the_client_port() {
     let pki = Pki::new(&["n0", "n1"]);
     let port = free_port();
     let mut plan = Plan::new(Kind::Midge, "n0", port, &[]);
@@ -113,7 +113,7 @@ fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
 /// A broker that is dialled and says no is no route for a moment, and its words
 /// are in the log, in the events and in what is missed.
 #[test]
-fn what_a_dialled_broker_says_against_it_is_told() {
+fn the_error_of_a_dialled_broker_is_reported() {
     for kind in [Kind::Midge, Kind::Nats, Kind::Nats29] {
         for (wrong, right, reason, words) in [
             (
@@ -157,7 +157,7 @@ fn what_a_dialled_broker_says_against_it_is_told() {
 /// tries a second connection for its system account: neither is told of, counted, or
 /// costs the route, also when its CONNECT is late. A guess from there is told.
 #[test]
-fn what_a_healthy_nats_server_does_is_no_event() {
+fn a_healthy_nats_server_causes_no_event() {
     let ports = [free_port(), free_port()];
     let to_nats = Wire::to(ports[1]);
     let nats = Plan::new(Kind::Nats, "n1", ports[1], &[]).start();
@@ -208,7 +208,7 @@ fn what_a_healthy_nats_server_does_is_no_event() {
 /// A crowd of clients whose passwords take long to compare keeps no member out whose
 /// password does, too.
 #[test]
-fn a_member_does_not_wait_behind_a_crowd_of_clients() {
+fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
     // Both are of "s3cret".
     const SLOW: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
@@ -261,7 +261,7 @@ fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
 /// What a broker says between a good CONNECT and its INFO is answered, and counts
 /// once the route stands.
 #[test]
-fn what_a_broker_says_before_its_info_counts() {
+fn an_error_before_info_is_reported() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut plan = Plan::new(kind, "n0", free_port(), &[]);
         plan.cluster += "\n  pool_size: -1\n  compression: off";

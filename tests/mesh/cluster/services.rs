@@ -73,7 +73,7 @@ fn ask_all(
 }
 
 #[test]
-fn everybody_answers_a_ping_of_all() {
+fn every_server_replies_to_a_ping_of_all() {
     for kinds in MESHES {
         let members = start(kinds);
         let all: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
@@ -106,7 +106,7 @@ const MESHES: [&[Kind]; 2] = [
 /// Who is in an ordinary account asks all members about it, and learns of no
 /// other account.
 #[test]
-fn everybody_answers_about_the_askers_account() {
+fn every_server_replies_about_the_requesters_account() {
     for kinds in MESHES {
         let members = start(kinds);
         let all: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
@@ -200,7 +200,7 @@ fn subscribers_are_counted_over_the_mesh() {
 
 /// What happens at one member is told to who listens at another.
 #[test]
-fn events_of_one_member_are_heard_at_all() {
+fn events_of_one_member_are_received_at_all() {
     for kinds in MESHES {
         let members = start(kinds);
         let mut listeners: Vec<RawClient> = members.iter().map(|it| log_in(it, "sys")).collect();
@@ -244,7 +244,7 @@ fn events_of_one_member_are_heard_at_all() {
 /// What a broker itself wants of the others it wants for good, whatever
 /// subscriptions of the same subject were there before, come and go.
 #[test]
-fn an_interest_for_good_does_not_end_with_a_subscription() {
+fn permanent_interest_survives_the_end_of_a_subscription() {
     let ports = [free_port(), free_port()];
     let start = |index: usize| {
         let mut plan = Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);

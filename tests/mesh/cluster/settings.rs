@@ -14,7 +14,7 @@ use test_support::{Broker, pki::Pki, wait_until};
 
 /// Every flag of the cluster does what it says, without a file.
 #[test]
-fn flags_make_a_member() {
+fn command_line_flags_configure_a_member() {
     let (seed, port) = (free_port(), free_port());
     let wire = Wire::to(port);
     let first = Plan::new(Kind::Midge, "first", seed, &[]).start();
@@ -130,7 +130,7 @@ fn permissions_limit_interest() {
 /// Permissions that a reload changes count at once, in each direction, also for
 /// what the peer told before it was permitted.
 #[test]
-fn a_reload_opens_and_shuts_both_directions() {
+fn a_reload_of_permissions_affects_both_directions() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let text = |index: usize, permissions: &str| {
@@ -281,7 +281,7 @@ fn a_reload_changes_the_mesh() {
 
 /// An account that comes with a reload is known across standing routes.
 #[test]
-fn a_new_account_goes_over_standing_routes() {
+fn a_new_account_uses_existing_routes() {
     let port = free_port();
     let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
     let mut first = Plan::new(Kind::Midge, "n0", port, &[]);
@@ -306,7 +306,7 @@ fn a_new_account_goes_over_standing_routes() {
 /// what it is a hash of, which the routes that are written say; so also to a member
 /// that was only heard of.
 #[test]
-fn the_password_of_routes_may_be_a_hash() {
+fn the_route_password_may_be_a_hash() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     let (seed, other) = (free_port(), free_port());
     let start = |kind, name: &str, port, routes: &[u16]| {
@@ -328,7 +328,7 @@ fn the_password_of_routes_may_be_a_hash() {
 /// What the broker's own permissions are is told, and what they forbid counts in no
 /// figure, until a reload permits it.
 #[test]
-fn what_is_not_exported_is_not_counted() {
+fn unexported_subjects_are_not_counted() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let mut plan = Plan::new(kind, "limited", ports[0], &[]);
@@ -377,7 +377,7 @@ fn what_is_not_exported_is_not_counted() {
 /// A broker that is alone names no address to its clients; once there was another
 /// one, its own stays.
 #[test]
-fn who_is_alone_names_no_address() {
+fn a_standalone_broker_announces_no_address() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let member = Plan::new(kind, "n0", ports[0], &ports[1..]).start();

@@ -26,7 +26,7 @@ fn plan(kind: Kind, pki: &Pki, name: &str, port: u16, routes: &[u16], more: &str
 
 /// Whoever dials whom, everything comes through.
 #[test]
-fn every_direction() {
+fn tls_routes_work_in_every_direction() {
     let pki = Pki::new(&["n0", "n1"]);
     for (dialled, dials) in [
         (Kind::Midge, Kind::Midge),
@@ -53,7 +53,7 @@ fn every_direction() {
 /// are for a name while members hear of each other by address: a midge takes
 /// the names that its own routes have, as nats-server takes the first of them.
 #[test]
-fn members_are_heard_of_by_address() {
+fn discovered_members_are_verified_by_address() {
     let pki = Pki::new(&[]);
     let seed = free_port();
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
@@ -123,7 +123,7 @@ fn strangers_are_refused() {
 
 /// A midge with TLS that dials somebody without says so, once.
 #[test]
-fn a_peer_without_tls_is_told_of() {
+fn a_peer_without_tls_is_reported() {
     let pki = Pki::new(&["n1"]);
     let port = free_port();
     let plain = Plan::new(Kind::Midge, "n0", port, &[]).start();
@@ -186,7 +186,7 @@ fn a_revoked_member_is_cut_off() {
 
 /// What a block asks for beyond a certificate of the CA is asked for.
 #[test]
-fn pins_and_known_hosts_are_looked_at() {
+fn pinned_keys_and_known_hosts_are_checked() {
     let pki = Pki::new(&["n0", "n1"]);
     let port = free_port();
     pki.sign_for("n1", "elsewhere.example.net");
@@ -228,7 +228,7 @@ fn pins_and_known_hosts_are_looked_at() {
 
 /// A key that a reload pins no more ends its route, whoever dialled.
 #[test]
-fn a_key_that_is_not_pinned_any_more_ends_its_route() {
+fn removing_a_pinned_key_closes_its_route() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let first = |pinned: &[&str]| {
@@ -259,7 +259,7 @@ fn a_key_that_is_not_pinned_any_more_ends_its_route() {
 /// The CA of a member that was dialled is believed no more: its route ends, though its
 /// certificate is for servers alone and would be refused as a client's anyway.
 #[test]
-fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
+fn removing_a_ca_closes_routes_to_its_members() {
     let (pki, other) = (Pki::new(&["n0"]), Pki::new(&["n1"]));
     let extensions = "extendedKeyUsage = serverAuth\nsubjectAltName = IP:127.0.0.1\n";
     fs::write(other.path("n1.ext"), extensions).expect("write the extensions");
@@ -296,7 +296,7 @@ fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
 /// With `verify_and_map` the certificate of who dials is to name the cluster's user, and
 /// the password does not count.
 #[test]
-fn who_dials_is_known_by_the_certificate() {
+fn a_dialling_member_is_identified_by_its_certificate() {
     let pki = Pki::new(&["n0", "n1"]);
     pki.sign_for("n2", "elsewhere.example.net");
     for kind in [Kind::Midge, Kind::Nats] {
@@ -323,7 +323,7 @@ fn who_dials_is_known_by_the_certificate() {
 /// for it, or names others, ends the routes of those that are not named. Whom we dial
 /// is named anyway.
 #[test]
-fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
+fn a_reload_can_require_known_hosts_of_dialling_members() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     pki.sign_for("n1", "elsewhere.example.net");
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();

@@ -51,7 +51,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
 }
 
 #[test]
-fn health_tells_the_figures() {
+fn health_reports_its_values() {
     for builder in brokers() {
         let broker = builder.start();
         let mut client = RawClient::connect_quietly(broker.client_addr());
@@ -76,7 +76,7 @@ fn health_tells_the_figures() {
 
 /// One port that is not there is CRITICAL, and what the other one says is still told.
 #[test]
-fn health_tells_what_half_a_broker_says() {
+fn health_reports_partial_answers() {
     let broker = Broker::nats_server().start();
     let said = check_ports(broker.client_addr(), closed_port(), &[]);
     said.expect(2, "/varz: connection refused")
@@ -103,7 +103,7 @@ fn a_stopped_broker_is_critical() {
 }
 
 #[test]
-fn times_are_judged() {
+fn response_times_are_checked() {
     let broker = Broker::nats_server().start();
     for (mode, option, label) in [
         ("connect", "rtt", "rtt"),
@@ -133,7 +133,7 @@ fn times_are_judged() {
 /// At the default thresholds, 80 % and 90 % of max_connections, at others, and
 /// on a broker so full that nobody else gets in.
 #[test]
-fn connections_are_judged_by_their_limit() {
+fn connections_are_checked_against_their_limit() {
     for builder in brokers() {
         let broker = builder.config("max_connections: 10\n").start();
         let connections =
@@ -162,7 +162,7 @@ fn connections_are_judged_by_their_limit() {
 }
 
 #[test]
-fn resources_are_judged() {
+fn resources_are_checked() {
     for builder in brokers() {
         let broker = builder.start();
         let resources =
@@ -179,7 +179,7 @@ fn resources_are_judged() {
 
 /// What stayed in the broker for long, as a reader that pauses makes it.
 #[test]
-fn latency_is_judged() {
+fn latency_is_checked() {
     let broker = Broker::midge().start();
     let latency =
         |arguments: &[&str]| check(&broker, &[&["--mode", "latency"], arguments].concat());
@@ -204,7 +204,7 @@ fn latency_is_judged() {
 }
 
 #[test]
-fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
+fn limits_are_checked_by_usage_and_time_left() {
     let broker = Broker::midge()
         .config("max_connections: 10\ndiagnosis { interval: 50ms }\n")
         .start();
@@ -227,7 +227,7 @@ fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
 
 /// Subscriptions that grow steadily reach their limit at a time that can be told.
 #[test]
-fn a_ceiling_that_is_neared_is_told_with_its_time() {
+fn a_limit_being_approached_is_reported_with_the_time_left() {
     let broker = Broker::midge()
         .config("max_subscriptions: 100000\ndiagnosis {\n interval: 50ms\n growth_window: 2s\n}\n")
         .start();
@@ -253,7 +253,7 @@ fn a_restart_shows_in_the_uptime() {
 }
 
 #[test]
-fn any_figure_of_varz_is_judged() {
+fn any_varz_number_can_be_checked() {
     for builder in brokers() {
         let broker = builder.config("max_payload: 2048\n").start();
         let varz = |figure: &str, arguments: &[&str]| {
@@ -286,7 +286,7 @@ fn any_figure_of_varz_is_judged() {
 
 /// A broker that drains refuses new clients but still answers on its monitoring port.
 #[test]
-fn lame_duck_is_told_from_a_broker_that_is_gone() {
+fn lame_duck_mode_differs_from_an_unreachable_broker() {
     for builder in brokers() {
         let broker = builder.start();
         // Without a client the broker would end at once.
@@ -306,7 +306,7 @@ fn lame_duck_is_told_from_a_broker_that_is_gone() {
 }
 
 #[test]
-fn a_login_is_beyond_this_check() {
+fn a_required_login_gives_unknown() {
     let broker = Broker::nats_server()
         .flag("--user")
         .flag("a")
@@ -369,7 +369,7 @@ fn traffic_is_a_rate_between_runs() {
 }
 
 #[test]
-fn a_sample_needs_no_state() {
+fn a_two_sample_rate_needs_no_state_file() {
     let broker = Broker::nats_server().start();
     let sample = ["--sample", "50ms", "--state-dir", "/proc/nonsense"];
     let said = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
@@ -408,7 +408,7 @@ fn a_restart_between_runs_is_no_alarm() {
 /// What cannot be read is told and survived; what cannot be written would leave
 /// the check blind for ever.
 #[test]
-fn a_bad_state_file_is_told() {
+fn a_bad_state_file_is_reported() {
     let broker = Broker::nats_server().start();
     let state = state_folder();
     let slow = || check(&broker, &["--mode", "slow", "--state-dir", path(&state)]);
@@ -432,7 +432,7 @@ fn a_bad_state_file_is_told() {
 }
 
 #[test]
-fn all_formats_say_the_same() {
+fn all_output_formats_have_the_same_content() {
     let broker = Broker::nats_server().start();
     for (arguments, code, word) in [
         (["--mode", "connect", "-c", "1h"], 0, "OK"),
@@ -482,7 +482,7 @@ fn the_service_name_is_the_first_word() {
 
 /// A name, an IPv6 address, and a monitoring URL with a base path.
 #[test]
-fn targets_are_written_in_many_ways() {
+fn targets_are_accepted_in_many_notations() {
     let broker = Broker::nats_server()
         .config("http_base_path: \"/base\"\n")
         .start();

@@ -32,7 +32,7 @@ fn is_about(value: &str, days: f64) -> bool {
 /// The same certificate at every broker: told by /varz, or, where a broker does
 /// not tell, seen in a handshake that ends for want of a certificate of ours.
 #[test]
-fn every_broker_s_certificate_is_judged() {
+fn every_brokers_certificate_is_checked() {
     let pki = Pki::new(&[]);
     for (days, code) in [(60, 0), (20, 1), (2, 2)] {
         pki.sign("broker", Term::Seconds(days * DAY));
@@ -52,7 +52,7 @@ fn every_broker_s_certificate_is_judged() {
 }
 
 #[test]
-fn ca_crl_and_refused_files_are_told_of_midge() {
+fn midge_reports_ca_crl_and_rejected_files() {
     let pki = Pki::new(&[]);
     pki.sign("broker", Term::Seconds(60 * DAY));
     let crl = format!(", crl_file: {:?}", pki.text("crl.pem"));
@@ -73,7 +73,7 @@ fn ca_crl_and_refused_files_are_told_of_midge() {
 /// The route port's certificate is judged by its own name, with and without TLS for
 /// clients, and where a nats-server tells of one; so it is in `/varz` and `/metrics`.
 #[test]
-fn the_route_port_s_certificate_is_judged() {
+fn the_route_ports_certificate_is_checked() {
     let pki = Pki::new(&["node"]);
     pki.sign("broker", Term::Seconds(60 * DAY));
     pki.sign("route", Term::Seconds(3 * DAY));

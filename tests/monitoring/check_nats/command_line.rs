@@ -14,7 +14,7 @@ use test_support::tools::on_path;
 /// A mistake is UNKNOWN, names itself on the first line, and shows how it is
 /// done in few lines that fit on a terminal.
 #[test]
-fn mistakes_are_unknown() {
+fn usage_errors_give_unknown() {
     let mistakes: &[(&[&str], &str)] = &[
         (&["--nonsense"], "--nonsense"),
         (&["127.0.0.1"], "127.0.0.1"),
@@ -62,12 +62,12 @@ fn mistakes_are_unknown() {
 
 /// An argument is a stranger's text too, when it comes from a macro.
 #[test]
-fn arguments_are_made_harmless() {
+fn arguments_are_escaped_in_output() {
     judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c??d?");
 }
 
 #[test]
-fn help_and_version_are_unknown() {
+fn help_and_version_exit_with_unknown() {
     for arguments in [&["--help"][..], &["-h"], &["-H", "x", "-h"]] {
         let (code, output) = run(arguments);
         assert_eq!(code, 3);
@@ -86,7 +86,7 @@ fn help_and_version_are_unknown() {
 /// The installed page is the one that the tables make. To renew it:
 /// `check_nats --man > conf/man/check_nats.1`.
 #[test]
-fn the_manual_page_is_in_step() {
+fn the_manual_page_is_up_to_date() {
     let (code, made) = run(&["--man"]);
     assert_eq!(code, 3);
     let installed = fs::read_to_string(conf("man/check_nats.1")).expect("read the manual page");
@@ -112,7 +112,7 @@ fn the_manual_page_is_in_step() {
 
 /// roff has nothing to complain about.
 #[test]
-fn the_manual_page_is_good_roff() {
+fn the_manual_page_is_valid_roff() {
     assert!(
         on_path("groff").is_some(),
         "this test needs groff: `apt-get install groff-base`"
@@ -132,7 +132,7 @@ fn the_manual_page_is_good_roff() {
 /// Each shipped command is one that the plugin takes, with every macro in single
 /// quotes, and the modes are all there.
 #[test]
-fn the_nagios_commands_are_sound() {
+fn the_nagios_commands_are_valid() {
     let text = fs::read_to_string(conf("nagios/nats.cfg")).expect("read the commands");
     let lines = text
         .lines()

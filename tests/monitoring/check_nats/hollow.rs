@@ -46,7 +46,7 @@ const HOLLOW: &[&str] = &[
 const STATUSES: &[&str] = &["200 OK", "404 Not Found", "503 Service Unavailable"];
 
 #[test]
-fn no_mode_believes_a_hollow_answer() {
+fn no_mode_accepts_an_incomplete_answer() {
     let broker = Broker::midge().start();
     for body in HOLLOW {
         // A code that is no answer makes the body the same.
@@ -76,7 +76,7 @@ fn no_mode_believes_a_hollow_answer() {
 /// What a mode needs is really there in a broker's answer, and without it there is
 /// no verdict.
 #[test]
-fn each_needed_field_is_missed() {
+fn each_required_field_gives_unknown_when_missing() {
     for (broker, in_every_way) in [
         (Broker::midge(), true),
         // Of these: that they have what is needed.

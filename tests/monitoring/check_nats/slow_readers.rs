@@ -59,7 +59,7 @@ fn a_new_slow_consumer_is_named() {
 
 /// Bytes that wait for a reader are counted, judged, and put to its name.
 #[test]
-fn pending_bytes_are_put_to_a_name() {
+fn pending_bytes_are_attributed_to_a_client() {
     for builder in brokers() {
         let broker = builder.config("write_deadline: \"60s\"\n").start();
         check(&broker, &["--mode", "pending"]).expect(0, "no bytes pending");

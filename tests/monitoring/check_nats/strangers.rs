@@ -16,7 +16,7 @@ const VARZ: &str = r#"{"server_id":"N1","start":"2026-01-01T00:00:00Z","now":"20
 
 /// Nobody greets: the service is not usable.
 #[test]
-fn a_mute_client_port_is_critical() {
+fn a_silent_client_port_is_critical() {
     let mute = peer(|_| hang());
     connect(mute, &["-t", "1"]).expect(2, "no time left after 1 s while waiting for INFO");
     connect(mute, &["-t", "500ms:unknown"]).expect(3, "waiting for INFO");
@@ -52,7 +52,7 @@ fn silence_in_a_later_step_is_unknown() {
 
 /// A mute monitoring port leaves time for the client port.
 #[test]
-fn a_mute_monitoring_port_is_unknown() {
+fn a_silent_monitoring_port_is_unknown() {
     let mute = peer(|_| hang());
     let broker = Broker::nats_server().start();
     let said = check_ports(broker.client_addr(), mute, &["-t", "1"]);
@@ -67,7 +67,7 @@ fn a_mute_monitoring_port_is_unknown() {
 }
 
 #[test]
-fn rubbish_on_the_client_port_is_unknown() {
+fn invalid_data_on_the_client_port_is_unknown() {
     for (rubbish, words) in [
         (
             "SSH-2.0-OpenSSH_9.2\r\n",
@@ -93,7 +93,7 @@ fn rubbish_on_the_client_port_is_unknown() {
 }
 
 #[test]
-fn who_hangs_up_is_critical() {
+fn a_closed_connection_is_critical() {
     connect(says(""), &[]).expect(2, "closed the connection");
     connect(says("INFO {\"serv"), &[]).expect(2, "closed the connection");
     let full = "-ERR 'maximum connections exceeded'\r\n";
@@ -104,7 +104,7 @@ fn who_hangs_up_is_critical() {
 /// Neither a line nor a stream of lines without end takes memory or time
 /// without end.
 #[test]
-fn endless_talk_is_cut_off() {
+fn endless_responses_are_cut_off() {
     let endless_info = peer(|mut stream| {
         let _ = stream.write_all(b"INFO {\"server_id\":\"");
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
@@ -123,7 +123,7 @@ fn endless_talk_is_cut_off() {
 }
 
 #[test]
-fn another_message_than_was_sent_is_critical() {
+fn a_wrong_message_is_critical() {
     let forger = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\nPONG\r\n").as_bytes());
         let text = read_until(&mut stream, "PUB ");
@@ -140,7 +140,7 @@ fn another_message_than_was_sent_is_critical() {
 }
 
 #[test]
-fn rubbish_on_the_monitoring_port_is_unknown() {
+fn invalid_data_on_the_monitoring_port_is_unknown() {
     let broker = Broker::nats_server().start();
     for (monitor, words) in [
         (says("SSH-2.0-OpenSSH_9.2\r\n"), "http://127.0.0.1"),
@@ -176,7 +176,7 @@ fn rubbish_on_the_monitoring_port_is_unknown() {
 
 /// Every mode survives every answer that the others were made for.
 #[test]
-fn no_mode_breaks_on_odd_answers() {
+fn no_mode_crashes_on_unusual_answers() {
     for body in [
         "{}",
         "[]",
@@ -227,7 +227,7 @@ fn a_failing_healthz_is_critical() {
 
 /// A broker that greets with `ldm`, as one does that still accepts while it drains.
 #[test]
-fn lame_duck_in_the_greeting_is_a_warning() {
+fn lame_duck_mode_in_info_is_a_warning() {
     let client = peer(|mut stream| {
         let info = "INFO {\"server_id\":\"N1\",\"ldm\":true}\r\n";
         let _ = stream.write_all(format!("{info}PONG\r\n").as_bytes());

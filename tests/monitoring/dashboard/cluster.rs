@@ -37,7 +37,7 @@ fn members(count: usize) -> Vec<Member> {
 }
 
 #[test]
-fn a_broker_alone_says_so() {
+fn a_standalone_broker_is_shown_as_such() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     open(&mut browser, &broker);
@@ -50,7 +50,7 @@ fn a_broker_alone_says_so() {
 }
 
 #[test]
-fn who_sees_whom_is_drawn_until_a_member_is_missing() {
+fn routes_between_members_are_drawn_and_a_missing_member_is_shown() {
     for count in [3, 5] {
         let mut members = members(count);
         let mut browser = Browser::start();
@@ -83,7 +83,7 @@ fn who_sees_whom_is_drawn_until_a_member_is_missing() {
 /// What takes proxies and stopped processes to bring about (see the tests of the findings)
 /// is drawn from an answer of `/clusterz` as it was then.
 #[test]
-fn one_way_views_and_slow_members_are_told_apart() {
+fn asymmetric_routes_and_slow_members_are_distinguished() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     open(&mut browser, &broker);

@@ -155,7 +155,7 @@ fn everything_is_legible_in_both_themes_and_fits_every_width() {
 
 /// The measure is one: letters that are too pale are found.
 #[test]
-fn pale_letters_are_found() {
+fn low_contrast_text_is_detected() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     let url = format!("http://{}/", broker.monitor_addr());

@@ -35,7 +35,7 @@ fn a_fresh_broker_has_no_findings() {
 }
 
 #[test]
-pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
+pub fn a_pending_configuration_is_reported_until_it_is_active() {
     let broker = quick_with("", "max_payload: 1MB").start();
     stays_silent(&broker, "config-differs");
     let file = broker.folder().join("broker.conf");
@@ -83,7 +83,7 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
 /// The broker's worker threads are held as a debugger would; everything else in
 /// the process goes on.
 #[test]
-pub fn workers_that_do_not_get_on_are_told() {
+pub fn stalled_worker_threads_are_reported() {
     let broker = quick("worker_delay: 2s").start();
     clears(&broker, "worker-stall");
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
@@ -97,7 +97,7 @@ pub fn workers_that_do_not_get_on_are_told() {
 }
 
 #[test]
-pub fn a_broker_that_starts_again_and_again_says_so() {
+pub fn repeated_restarts_are_reported() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("starts");
     let more = format!(
@@ -116,7 +116,7 @@ pub fn a_broker_that_starts_again_and_again_says_so() {
 }
 
 #[test]
-pub fn doors_that_stand_open_are_told() {
+pub fn open_ports_are_reported() {
     let open = quick_with("", "http: \"0.0.0.0:-1\"")
         .flag("-a")
         .flag("0.0.0.0")
@@ -169,7 +169,7 @@ fn warnings_of_doors(broker: &Broker) -> usize {
 /// With a token for the monitoring port, and a login or certificates for
 /// clients, no door stands open: neither a finding nor a warning says so.
 #[test]
-fn doors_with_a_lock_are_not_told() {
+fn secured_ports_are_not_reported() {
     let pki = Pki::new(&["broker"]);
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
@@ -206,7 +206,7 @@ fn doors_with_a_lock_are_not_told() {
 }
 
 #[test]
-pub fn a_reload_that_fails_is_told_until_one_succeeds() {
+pub fn a_failed_reload_is_reported_until_one_succeeds() {
     let broker = quick_with("", "max_payload: 1MB").start();
     let file = broker.folder().join("broker.conf");
     let before = fs::read_to_string(&file).expect("the configuration");
@@ -229,7 +229,7 @@ pub fn a_reload_that_fails_is_told_until_one_succeeds() {
 /// It can be asked through the socket, and is told there what to do. It stays
 /// until the next start, when the port may be free.
 #[test]
-pub fn a_broker_without_its_default_monitoring_port_says_so() {
+pub fn a_missing_default_monitoring_port_is_reported() {
     // If this fails, somebody else has it, which is as good.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
     let broker = quick_with("", "monitor { unix: m.sock }")

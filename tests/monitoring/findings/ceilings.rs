@@ -19,7 +19,7 @@ fn ceiling(broker: &Broker, name: &str) -> Value {
 }
 
 #[test]
-pub fn connections_end_at_their_limit() {
+pub fn connections_near_their_limit_are_reported() {
     let broker = quick_with("exhausted_within: 10ms", "max_connections: 10").start();
     let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
     stays_silent(&broker, "ceiling-connections");
@@ -52,7 +52,7 @@ pub fn connections_end_at_their_limit() {
 }
 
 #[test]
-pub fn files_end_at_the_limit_of_the_process() {
+pub fn open_files_near_their_limit_are_reported() {
     let broker = quick("ceiling_warning: 50").start();
     stays_silent(&broker, "ceiling-fds");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
@@ -84,7 +84,7 @@ pub fn clients_are_refused_before_the_descriptors_are_gone() {
 
 /// Who asks now and then learns of it, and the broker is ready as soon as it is.
 #[test]
-fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
+fn refused_connections_are_reported_longer_than_the_broker_is_not_ready() {
     let config = "diagnosis { interval: 50ms, clear_after: 200ms, incident_window: 1h }";
     let broker = Broker::midge().config(config).start();
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
@@ -133,7 +133,7 @@ fn limit_files(broker: &Broker, count: u64) -> u64 {
 /// A client that subscribes steadily is foreseen long before its limit, and
 /// the time told is the time it takes.
 #[test]
-pub fn the_end_of_subscriptions_is_foreseen() {
+pub fn subscription_exhaustion_is_predicted() {
     let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 20000").start();
     let mut leaky = client(&broker, "leaky-app");
     stays_silent(&broker, "ceiling-subscriptions");
@@ -161,7 +161,7 @@ pub fn the_end_of_subscriptions_is_foreseen() {
 }
 
 #[test]
-pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
+pub fn queue_memory_near_its_limit_is_reported_by_cause() {
     let broker = quick_with(
         "exhausted_within: 10ms",
         "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
@@ -206,7 +206,7 @@ pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
 
 /// The process may use 400 MB: a shell that limits itself becomes the broker.
 #[test]
-pub fn memory_ends_at_what_the_process_may_use() {
+pub fn memory_near_the_process_limit_is_reported() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let limited = folder.path().join("midge");
     let script = format!(
@@ -244,7 +244,7 @@ pub fn memory_ends_at_what_the_process_may_use() {
 /// The time told until a ceiling is reached is right within a fifth: a client
 /// subscribes 1000 times in each second, and there may be 12 000.
 #[test]
-fn the_time_to_exhaustion_is_what_it_takes() {
+fn the_predicted_time_to_exhaustion_is_accurate() {
     let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 12000").start();
     let mut steady = client(&broker, "steady-app");
     let begin = std::time::Instant::now();

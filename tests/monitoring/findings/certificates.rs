@@ -42,7 +42,7 @@ fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
 }
 
 #[test]
-pub fn the_own_certificate_is_told_before_and_after_its_end() {
+pub fn the_server_certificate_is_reported_before_and_after_expiry() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "certificate-expiry");
@@ -78,7 +78,7 @@ pub fn the_own_certificate_is_told_before_and_after_its_end() {
 }
 
 #[test]
-pub fn a_ca_near_its_end_is_told() {
+pub fn an_expiring_ca_is_reported() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "ca-expiry");
@@ -98,7 +98,7 @@ pub fn a_ca_near_its_end_is_told() {
 }
 
 #[test]
-pub fn a_crl_without_its_successor_is_told() {
+pub fn an_overdue_crl_is_reported() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "crl-expiry");
@@ -116,7 +116,7 @@ pub fn a_crl_without_its_successor_is_told() {
 
 /// What ends is among the ceilings, with the time that is left.
 #[test]
-pub fn validities_are_ceilings() {
+pub fn certificate_validity_is_listed_as_a_ceiling() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let ceiling = |name: &str| {
@@ -137,7 +137,7 @@ pub fn validities_are_ceilings() {
 }
 
 #[test]
-pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
+pub fn unusable_tls_files_are_reported_until_they_load() {
     let pki = Pki::new(&["broker", "other"]);
     let broker = broker(&pki, "");
     pki.sign("broker", Term::Valid);
@@ -171,7 +171,7 @@ pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
 }
 
 #[test]
-pub fn files_that_do_not_go_together_are_told_until_they_do() {
+pub fn mismatched_tls_files_are_reported_until_they_match() {
     let root = Pki::new(&[]);
     let pki = root.below("/CN=Puppet CA: middle", &["broker"]);
     Pki::join(
@@ -206,7 +206,7 @@ pub fn files_that_do_not_go_together_are_told_until_they_do() {
 }
 
 #[test]
-pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
+pub fn failed_handshakes_are_reported_by_cause_and_probes_are_not() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
@@ -273,7 +273,7 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
 /// A member of the mesh whose certificate is revoked is named as well, and
 /// counted apart from clients.
 #[test]
-fn revoked_routes_that_were_cut_are_named_for_a_while() {
+fn routes_closed_by_revocation_are_reported_for_a_while() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
     let port = free_port();

@@ -8,7 +8,7 @@ use super::{
 use test_support::{Broker, RawClient, wait_until};
 
 #[test]
-pub fn a_crowd_is_a_storm_while_it_lasts() {
+pub fn a_connect_storm_is_reported_while_it_lasts() {
     let broker = quick("storm_rate: 20").start();
     for _ in 0..5 {
         drop(client(&broker, "one"));
@@ -33,7 +33,7 @@ fn request(broker: &Broker, subject: &str, times: usize) {
 }
 
 #[test]
-pub fn requests_that_nobody_answers_are_told_by_subject() {
+pub fn unanswered_requests_are_reported_by_subject() {
     let broker = quick("").start();
     let mut service = client(&broker, "service");
     service.send("SUB served 1\r\n");
@@ -49,7 +49,7 @@ pub fn requests_that_nobody_answers_are_told_by_subject() {
 }
 
 #[test]
-pub fn subscriptions_that_pile_up_are_a_leak() {
+pub fn growing_subscriptions_are_reported_as_a_leak() {
     let broker = quick("leak_subscriptions: 200").start();
     let mut burst = client(&broker, "many-at-once");
     let all: String = (0..1000).map(|n| format!("SUB s.{n} {n}\r\n")).collect();
@@ -92,7 +92,7 @@ pub fn subscriptions_that_pile_up_are_a_leak() {
 }
 
 #[test]
-pub fn peers_that_answer_no_ping_are_counted() {
+pub fn peers_that_do_not_answer_pings_are_counted() {
     let broker = quick_with("", "ping_interval: \"50ms\"\nping_max: 1").start();
     let gone = |count: usize| {
         let before = broker.get_json("/varz")["stale_connections"].as_u64();
@@ -112,7 +112,7 @@ pub fn peers_that_answer_no_ping_are_counted() {
 }
 
 #[test]
-pub fn large_messages_are_told_before_and_when_they_are_refused() {
+pub fn large_messages_are_reported_before_and_at_the_limit() {
     let broker = quick_with("", "max_payload: 1000").start();
     let mut publisher = client(&broker, "publisher");
     let mut publish = |subject: &str, len: usize| {
@@ -144,7 +144,7 @@ pub fn large_messages_are_told_before_and_when_they_are_refused() {
 /// Ten thousand clients that come and go at once are one finding and a few
 /// events, at the rate that is the default.
 #[test]
-fn ten_thousand_connects_are_one_storm() {
+fn ten_thousand_connects_are_one_finding() {
     let broker = quick("").start();
     stays_silent(&broker, "connect-storm");
     let mut left = 10_000;
@@ -194,7 +194,7 @@ fn logged_in(broker: &Broker, user: &str) -> RawClient {
 }
 
 #[test]
-pub fn strangers_that_fill_a_port_are_told() {
+pub fn unauthenticated_connections_that_fill_a_port_are_reported() {
     let broker = quick("").start();
     stays_silent(&broker, "unauthenticated-flood");
     let mut crowd = Vec::new();
@@ -207,7 +207,7 @@ pub fn strangers_that_fill_a_port_are_told() {
 }
 
 #[test]
-pub fn refused_logins_are_told_by_address() {
+pub fn refused_logins_are_reported_by_address() {
     let users =
         "authorization { users: [ { user: a, password: right }, { user: b, password: right } ] }";
     let broker = quick_with("", users).start();
@@ -228,7 +228,7 @@ pub fn refused_logins_are_told_by_address() {
 }
 
 #[test]
-pub fn violations_are_told_by_client() {
+pub fn permission_violations_are_reported_by_client() {
     let users = "authorization { users: [ { user: a, password: right, permissions: { publish: { \
                  deny: \"secret.>\" } } } ] }";
     let broker = quick_with("", users).start();
@@ -248,7 +248,7 @@ pub fn violations_are_told_by_client() {
 }
 
 #[test]
-pub fn subjects_that_nobody_hears_are_told() {
+pub fn subjects_without_subscribers_are_reported() {
     let broker = quick("no_interest: 500").start();
     let mut reader = client(&broker, "reader");
     reader.send("SUB heard.> 1\r\n");

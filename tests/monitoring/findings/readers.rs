@@ -69,7 +69,7 @@ fn fill(broker: &Broker, publisher: &mut RawClient, bytes: u64) {
 }
 
 #[test]
-pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
+pub fn a_stuck_subscriber_is_reported_until_it_reads() {
     let broker = quick_with("", LIMIT).start();
     let stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
@@ -97,7 +97,7 @@ pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
 }
 
 #[test]
-fn a_reader_that_keeps_up_is_not() {
+fn a_subscriber_that_keeps_up_is_not_reported() {
     let broker = quick_with("", LIMIT).start();
     let reader = subscriber(&broker, "fast-app");
     let mut publisher = client(&broker, "publisher");
@@ -119,7 +119,7 @@ fn a_reader_that_keeps_up_is_not() {
 }
 
 #[test]
-pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
+pub fn a_growing_queue_is_predicted_and_a_disconnect_is_reported_for_a_while() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let _stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
@@ -144,7 +144,7 @@ pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
 }
 
 #[test]
-pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
+pub fn a_subscriber_that_stalls_publishers_is_named() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let slow = subscriber(&broker, "slow-app");
     let mut publisher = client(&broker, "publisher");
@@ -166,7 +166,7 @@ pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
 /// With the thresholds that are the default: a stuck reader whose queue is full
 /// by two thirds is a finding within seconds, long before it is cut.
 #[test]
-fn two_thirds_of_a_queue_are_told_with_the_defaults() {
+fn a_queue_two_thirds_full_is_reported_with_default_thresholds() {
     let broker = Broker::midge().config(LIMIT).start();
     let _stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");

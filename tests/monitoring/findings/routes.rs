@@ -129,7 +129,7 @@ fn a_healthy_mixed_mesh_has_no_findings() {
 }
 
 #[test]
-pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
+pub fn a_killed_member_is_reported_missing_until_it_returns() {
     let plans = plans(&[Kind::Midge, Kind::Midge, Kind::Nats], "");
     let mut members = start(&plans);
     for index in [1, 2] {
@@ -166,7 +166,7 @@ pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
 
 /// A broker that no configuration names is missed as well, under its name.
 #[test]
-fn a_member_that_only_dialled_is_missed_too() {
+fn a_member_that_only_dialled_in_is_reported_missing_too() {
     let ports = [free_port(), free_port()];
     let known = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let dialling = plan(Kind::Midge, "n1", ports[1], &ports[..1], "");
@@ -184,7 +184,7 @@ fn a_member_that_only_dialled_is_missed_too() {
 /// A member that is gone for good is forgotten when the file says so, or by the
 /// command; nobody else is.
 #[test]
-fn who_is_gone_for_good_is_forgotten() {
+fn a_member_gone_for_good_is_forgotten() {
     let ports = [free_port(), free_port(), free_port()];
     let mut first = plan(Kind::Midge, "n0", ports[0], &ports[1..2], "");
     first.config += "\nmonitor { unix: m.sock }";
@@ -220,7 +220,7 @@ fn who_is_gone_for_good_is_forgotten() {
 }
 
 #[test]
-pub fn a_member_that_hangs_is_told_until_it_goes_on() {
+pub fn a_hanging_member_is_reported_until_it_continues() {
     let plans = plans(
         &[Kind::Midge, Kind::Midge, Kind::Nats],
         "route_silence: 500ms",
@@ -242,7 +242,7 @@ pub fn a_member_that_hangs_is_told_until_it_goes_on() {
 }
 
 #[test]
-pub fn a_route_that_is_lost_again_and_again_is_told() {
+pub fn a_flapping_route_is_reported() {
     let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 6s");
     let mut members = start(&plans);
     for losses in 1..=3 {
@@ -262,7 +262,7 @@ pub fn a_route_that_is_lost_again_and_again_is_told() {
 }
 
 #[test]
-pub fn a_route_that_fails_again_and_again_in_the_same_way_is_told() {
+pub fn a_repeatedly_failing_route_is_reported() {
     let (port, times) = mesh::failing_peer(2);
     let member = plan(Kind::Midge, "n0", free_port(), &[port], "").start();
     stays_silent(&member.broker, "route-failing");
@@ -358,7 +358,7 @@ fn disguise(bytes: &mut [u8]) {
 /// What one member sends does not arrive at the other: both say so, each what it
 /// can know of the direction; and within two pings the route is gone.
 #[test]
-fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
+fn a_route_blocked_in_one_direction_is_reported_with_the_direction() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "route_silence: 500ms").start();
     let way = Way::to(ports[0], 0);
@@ -405,7 +405,7 @@ fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
 }
 
 #[test]
-fn a_far_member_is_slow() {
+fn a_distant_member_is_reported_as_slow() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let way = Way::to(ports[0], 0);
@@ -429,7 +429,7 @@ fn a_far_member_is_slow() {
 /// Two members have routes to a third and cannot reach each other: the third
 /// one sees it, and each of the two hears of the other.
 #[test]
-pub fn members_that_do_not_see_each_other_are_named() {
+pub fn members_without_a_route_between_them_are_named() {
     let (hub, ports) = (free_port(), [free_port(), free_port()]);
     let told = [free_port(), free_port()];
     let middle = plan(Kind::Midge, "n2", hub, &[], "").start();
@@ -464,7 +464,7 @@ pub fn members_that_do_not_see_each_other_are_named() {
 }
 
 #[test]
-pub fn members_with_other_limits_are_told() {
+pub fn members_with_different_limits_are_reported() {
     let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
     plans[1].config += "max_payload: 512KB\n";
     let mut members = start(&plans);
@@ -481,7 +481,7 @@ pub fn members_with_other_limits_are_told() {
 
 /// A midge tells its peers what a reload changed: the routes can stand.
 #[test]
-fn a_reload_mends_other_limits() {
+fn a_reload_clears_different_limits() {
     let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
     let alike = plans[1].config.clone();
     plans[1].config += "max_payload: 512KB\n";
@@ -499,7 +499,7 @@ fn a_reload_mends_other_limits() {
 
 /// A package that was rolled out to one member only.
 #[test]
-fn a_member_of_another_version_is_told() {
+fn a_member_of_another_version_is_reported() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let way = Way::to(ports[0], 0);
@@ -525,7 +525,7 @@ fn a_member_of_another_version_is_told() {
 /// A nats-server has an account that midge is given later: what was wanted in it
 /// before counts from then on, and nothing is said any more.
 #[test]
-fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
+fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
     let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
     let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
     plans[1].config += accounts;

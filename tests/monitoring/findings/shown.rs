@@ -16,7 +16,7 @@ fn check(broker: &Broker) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_finding_is_told_in_every_way() {
+fn a_finding_appears_in_every_output() {
     let broker = quick_with("", "max_connections: 10").start();
     let (code, said) = check(&broker);
     assert_eq!(code, Some(0), "{said}");

@@ -12,7 +12,7 @@ use test_support::{HeldThreads, wait_until};
 
 /// /dev/full takes no byte, as a full disk.
 #[test]
-pub fn a_log_that_cannot_be_written_is_told_until_it_can() {
+pub fn an_unwritable_log_is_reported_until_it_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let broker = quick_with("", &format!("log_file: {log:?}")).start();
@@ -44,7 +44,7 @@ pub fn a_log_that_cannot_be_written_is_told_until_it_can() {
 
 /// A pipe takes the place of the configuration file: whoever reads it waits.
 #[test]
-pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
+pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     let broker = quick("").start();
     stays_silent(&broker, "blocked-call");
     let file = broker.folder().join("broker.conf");
@@ -82,7 +82,7 @@ pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
 /// The thread of the diagnosis is held as a debugger would: its last report says
 /// that all is well, and is told to be old.
 #[test]
-pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
+pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     let broker = quick("").start();
     stays_silent(&broker, "diagnosis-hangs");
     let age = |path: &str| broker.get_json(path)["age"].as_f64().expect("an age");

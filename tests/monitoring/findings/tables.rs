@@ -20,7 +20,7 @@ fn long(number: usize) -> String {
 }
 
 #[test]
-pub fn an_account_that_waits_for_too_many_replies_is_named() {
+pub fn an_account_with_too_many_pending_replies_is_named() {
     let broker = quick_with(
         "",
         "max_control_line: 128KB
@@ -53,7 +53,7 @@ pub fn an_account_that_waits_for_too_many_replies_is_named() {
 }
 
 #[test]
-pub fn a_circle_of_imports_is_told() {
+pub fn an_import_cycle_is_reported() {
     let broker = quick_with(
         "",
         "accounts {
@@ -89,7 +89,7 @@ pub fn a_circle_of_imports_is_told() {
 }
 
 #[test]
-pub fn a_table_that_is_full_is_told() {
+pub fn a_full_table_is_reported() {
     let broker = quick_with(
         "",
         "max_control_line: 128KB

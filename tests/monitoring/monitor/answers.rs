@@ -165,7 +165,7 @@ fn connections_are_sorted_and_selected() {
 
 /// Subscriptions show as a count, as subjects, and in full.
 #[test]
-fn subscriptions_show_in_three_degrees() {
+fn subscriptions_have_three_levels_of_detail() {
     let broker = Broker::midge().start();
     let mut client = client(&broker, "reader", "");
     client.send("SUB a.> 1\r\nSUB b crew 2\r\nUNSUB 2 7\r\nPUB b 1\r\n1\r\n");
@@ -209,7 +209,7 @@ fn subscriptions_show_in_three_degrees() {
 
 /// A closed connection keeps its figures and tells why it was closed.
 #[test]
-fn closed_connections_tell_their_reason() {
+fn closed_connections_have_a_reason() {
     let broker = Broker::midge().start();
     let mut leaver = client(&broker, "leaver", "ann");
     leaver.send("SUB kept 1\r\nPUB x 3\r\nabc\r\n");
@@ -253,7 +253,7 @@ fn closed_connections_tell_their_reason() {
 
 /// What a client calls itself stays text, in JSON and on the page.
 #[test]
-fn names_of_strangers_stay_text() {
+fn client_supplied_names_are_escaped() {
     let broker = Broker::midge().start();
     let mut stranger = broker.connect();
     stranger.send("CONNECT {\"verbose\":false,\"name\":\"<blink>\\\"\\u0000\\n\"}\r\n");
@@ -264,7 +264,7 @@ fn names_of_strangers_stay_text() {
 
 /// The page refers to nobody else, and its links lead somewhere.
 #[test]
-fn the_index_page_needs_nothing_from_elsewhere() {
+fn the_index_page_loads_nothing_external() {
     let broker = Broker::midge().start();
     let page = broker.get("/");
     assert_eq!(page.status, 200);

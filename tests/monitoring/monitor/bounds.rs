@@ -23,7 +23,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 /// Readers that ask for much and take nothing stop neither other requests nor
 /// the broker's clients.
 #[test]
-fn readers_that_take_nothing_are_harmless() {
+fn http_clients_that_do_not_read_are_harmless() {
     let broker = Broker::midge().start();
     let mut clients: Vec<_> = (0..200).map(|_| broker.connect()).collect();
     clients.iter_mut().for_each(|client| {
@@ -54,7 +54,7 @@ fn readers_that_take_nothing_are_harmless() {
 /// While an answer takes as long as it likes, and many wait behind it, the answers
 /// that tell whether the broker is well come as ever; the others come later.
 #[test]
-fn a_long_answer_holds_up_no_health_check() {
+fn a_long_response_does_not_delay_health_checks() {
     let broker = Broker::midge().start();
     // The thread that makes long answers is there from the first one on.
     broker.get_json("/connz");
@@ -141,7 +141,7 @@ fn admitted(address: SocketAddr) -> TcpStream {
 /// byte comes now and then, and told of; who keeps a connection open after a
 /// whole request is not.
 #[test]
-fn half_a_request_is_not_waited_for() {
+fn an_incomplete_request_times_out() {
     let broker = Broker::midge().start();
     let mut streams: Vec<TcpStream> = (0..30).map(|_| connect(broker.monitor_addr())).collect();
     for stream in &mut streams {
@@ -181,7 +181,7 @@ fn half_a_request_is_not_waited_for() {
 
 /// What is no request is told of, with its reason.
 #[test]
-fn rubbish_is_told_of() {
+fn invalid_requests_are_reported() {
     let broker = Broker::midge().start();
     let mut stream = connect(broker.monitor_addr());
     stream

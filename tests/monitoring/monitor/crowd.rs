@@ -149,7 +149,7 @@ fn open_files(broker: &Broker) -> usize {
 }
 
 #[test]
-fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
+fn many_connections_are_listed_under_traffic_and_slow_http_readers_are_closed() {
     let size = CROWD_MAX.min(raise_file_limit().saturating_sub(SPARE_FILES));
     assert!(size >= 500, "open files are limited to {size}");
     let broker = Broker::midge().start();

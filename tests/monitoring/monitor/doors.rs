@@ -82,7 +82,7 @@ fn the_socket_serves_alone() {
 
 /// A socket that is in use, or a file of its name, stops the start.
 #[test]
-fn a_socket_is_taken_from_nobody() {
+fn a_socket_in_use_is_not_replaced() {
     let first = with_socket("").start();
     let path = socket(&first);
     let file = first.folder().join("file");
@@ -109,7 +109,7 @@ fn a_socket_is_taken_from_nobody() {
 /// The start fails without the folder of the socket and says what to do; the test of the
 /// file warns, since the folder may be made right before the start.
 #[test]
-fn a_missing_folder_of_the_socket_is_named() {
+fn a_missing_socket_directory_is_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("broker.conf");
     let missing = folder.path().join("run");
@@ -138,7 +138,7 @@ fn a_missing_folder_of_the_socket_is_named() {
 /// With a login in the configuration every path of the port asks for it; the
 /// socket does not. A reload changes it.
 #[test]
-fn a_login_is_asked_for_on_the_port() {
+fn the_port_requires_a_login() {
     let broker = with_socket("token: t0ken\n user: ann\n password: \"pa:ss\"").start();
     let ask = |path: &str, authorization: &str| {
         let header = match authorization {
@@ -192,7 +192,7 @@ fn a_login_is_asked_for_on_the_port() {
 
 /// A port that strangers reach and that asks for nothing is warned about.
 #[test]
-fn an_open_port_without_a_login_is_warned_about() {
+fn an_open_port_without_a_login_logs_a_warning() {
     let warning = "open to other machines without a login";
     for (keys, expected) in [("", true), ("monitor { token: t }", false)] {
         let broker = Broker::midge()
@@ -207,7 +207,7 @@ fn an_open_port_without_a_login_is_warned_about() {
 
 /// Nothing can be changed over the port, nor by a mere GET.
 #[test]
-fn changes_are_made_by_post_on_the_socket_only() {
+fn changes_require_post_on_the_socket() {
     let broker = with_socket("").start();
     let _client = client(&broker, "stays", "");
     for path in ["/kick?name=stays", "/trace?name=stays", "/reload"] {
@@ -311,7 +311,7 @@ fn a_client_is_traced() {
 
 /// What a reload would do is told before it does it.
 #[test]
-fn a_reload_is_tried_dry() {
+fn a_reload_can_be_a_dry_run() {
     let broker = with_socket("").start();
     let config = broker.folder().join("broker.conf");
     let write = |text: &str| fs::write(&config, text).expect("write the configuration");

@@ -128,7 +128,7 @@ const QUERIES: &[&str] = &[
 ];
 
 #[test]
-fn fields_and_their_types_are_those_of_nats_server() {
+fn fields_and_types_match_nats_server() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     let clients: Vec<_> = [&midge, &nats].into_iter().map(occupy).collect();
     for query in QUERIES {
@@ -240,7 +240,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// What is wrong with a request is told with the same status and the same words.
 #[test]
-fn wrong_parameters_are_refused_in_nats_servers_words() {
+fn invalid_parameters_give_nats_servers_errors() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     for query in [
         "/connz?limit=abc",
@@ -289,7 +289,7 @@ fn wrong_parameters_are_refused_in_nats_servers_words() {
 
 /// What is odd but not wrong is taken, and changes the page in the same way.
 #[test]
-fn odd_parameters_are_taken_as_nats_server_takes_them() {
+fn unusual_parameters_are_parsed_like_nats_server() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     // The probe that found it ready may not have left yet.
     midge.wait_for_connections(0);
@@ -414,7 +414,7 @@ fn extremes(parameters: &[(&str, &str)]) -> Vec<String> {
 
 /// Whatever is asked for, the status and what is said of it are nats-server's.
 #[test]
-fn extremes_are_answered_as_nats_server_answers_them() {
+fn extreme_parameters_give_nats_servers_answers() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     for query in extremes(PARAMETERS) {
         let (ours, theirs) = (midge.get(&query), nats.get(&query));
@@ -435,7 +435,7 @@ fn extremes_are_answered_as_nats_server_answers_them() {
 
 /// What only midge takes is harmless too.
 #[test]
-fn extremes_of_own_parameters_are_harmless() {
+fn extreme_midge_parameters_are_harmless() {
     let midge = Broker::midge().start();
     for query in extremes(OWN_PARAMETERS) {
         let status = midge.get(&query).status;

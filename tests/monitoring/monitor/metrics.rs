@@ -176,7 +176,7 @@ fn openmetrics_is_parsed() {
 
 /// One truth: the figures are those of the other endpoints.
 #[test]
-fn figures_are_those_of_the_other_endpoints() {
+fn metrics_match_the_other_endpoints() {
     let (broker, _clients) = busy();
     let varz = broker.get_json("/varz");
     let found = values(&broker.get("/metrics").body);
@@ -306,7 +306,7 @@ fn connections_with_series_are_bounded() {
 
 /// The Grafana dashboard asks for nothing that is not served.
 #[test]
-fn the_dashboard_knows_only_what_is_served() {
+fn the_dashboard_uses_only_served_metrics() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/grafana/midge.json");
     let text = fs::read_to_string(&file).expect("read the dashboard");
     let board: Value = serde_json::from_str(&text).expect("the dashboard is JSON");

@@ -425,7 +425,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
 }
 
 #[test]
-fn nothing_that_a_broker_shows_holds_a_secret() {
+fn no_output_contains_a_secret() {
     let keys = &keys();
     thread::scope(|scope| {
         for place in PLACES {
@@ -451,7 +451,7 @@ fn complaint(program: &Path, arguments: &[String], folder: &Path) -> String {
 }
 
 #[test]
-fn no_complaint_holds_a_secret() {
+fn no_error_message_contains_a_secret() {
     let keys = keys();
     let folder = tempfile::tempdir().expect("a folder");
     let fill = |text: &str| filled(text, [4223, 4223], &keys);

@@ -280,7 +280,7 @@ fn latencies_are_histograms() {
 /// In one scrape the parts sum up to the whole, also while messages flow and
 /// clients come and go.
 #[test]
-fn a_scrape_is_one_moment() {
+fn a_scrape_is_a_consistent_snapshot() {
     let broker = Broker::midge()
         .config("accounts {\n A { users: [{user: a, password: a}] }\n B { users: [{user: b, password: b}] }\n}")
         .start();
@@ -331,7 +331,7 @@ fn a_scrape_is_one_moment() {
 /// Nothing that is called a counter falls, also where what clients get is counted at
 /// another account.
 #[test]
-fn counters_of_accounts_never_fall() {
+fn account_counters_never_decrease() {
     let broker = Broker::midge()
         .config(
             "accounts {

@@ -53,7 +53,7 @@ fn requests_for_other_hosts_are_refused() {
 
 /// No page of another site may ask, and none may read an answer.
 #[test]
-fn other_sites_may_neither_ask_nor_read() {
+fn cross_site_requests_are_refused() {
     let broker = Broker::midge().start();
     let ask = |headers: &str| {
         http::send(
@@ -94,7 +94,7 @@ fn only_get_and_head_are_answered() {
 /// The rules hold whatever the path is: an endpoint, one that changes something,
 /// or one that is not there.
 #[test]
-fn no_path_is_without_the_rules() {
+fn every_path_applies_the_request_rules() {
     let broker = Broker::midge().start();
     let ask = |method: &str, path: &str, headers: &str| {
         let answer = http::send(

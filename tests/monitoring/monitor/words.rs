@@ -5,7 +5,7 @@ use test_support::{Broker, RawClient, http, wait_until};
 
 /// Subjects may stand in a target as they are, and no error comes without a word.
 #[test]
-fn targets_are_read_leniently_and_errors_have_words() {
+fn targets_are_parsed_leniently_and_errors_are_explained() {
     let broker = Broker::midge().start();
     let mut client = broker.connect();
     client.send("CONNECT {}\r\nSUB foo.> 1\r\nSUB \"x\" 2\r\nPING\r\n");
@@ -117,7 +117,7 @@ fn deliveries_are_traced() {
 
 /// What `/varz` tells without TLS is what a nats-server does.
 #[test]
-fn times_without_tls_are_told() {
+fn handshake_times_without_tls_are_shown() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }";
     let told = |builder: test_support::BrokerBuilder| {
         let varz = builder.config(cluster).start().get_json("/varz");

@@ -34,7 +34,7 @@ const FORMS: &[&str] = &[
 /// A certificate stands in one place: whoever writes it in two has one that is not
 /// shown.
 #[test]
-fn certificates_stand_in_one_place() {
+fn certificates_are_in_one_place() {
     let place = Place::new();
     let list = "[ { cert_file: \"CERT\", key_file: \"KEY\" } ]";
     for key in ["certs", "certificates"] {
@@ -62,7 +62,7 @@ fn certificates_stand_in_one_place() {
 
 /// The real nats-server knows each of the names, and midge has an answer to each.
 #[test]
-fn every_key_of_nats_server_has_an_answer() {
+fn every_nats_server_key_is_handled() {
     let place = Place::new();
     let names = names();
     let jobs: Vec<_> = names
@@ -159,7 +159,7 @@ fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> B
 /// none that is not listed, and midge none that is neither listed nor its own. So the
 /// list is as whole as can be told without nats-server's source.
 #[test]
-fn no_key_is_missing_in_the_lists() {
+fn no_key_is_missing_from_the_lists() {
     let place = Place::new();
     let names = names();
     let words = words();
@@ -208,7 +208,7 @@ fn no_key_is_missing_in_the_lists() {
 /// With values of all kinds both accept or both refuse, but for what is listed
 /// with its reason; and what is listed is still so.
 #[test]
-fn values_of_all_kinds_are_judged_alike() {
+fn values_of_all_kinds_get_the_same_verdict() {
     let place = Place::new();
     let names = names();
     let mut jobs = Vec::new();

@@ -109,7 +109,7 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_in_the_docs_is_the_one_of_the_tables() {
+fn the_page_in_the_docs_matches_the_tables() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let made = page();
     if std::env::var_os("UPDATE_CONF").is_some() {

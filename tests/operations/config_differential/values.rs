@@ -101,7 +101,7 @@ fn is_same(theirs: &Value, ours: &Value) -> bool {
 }
 
 #[test]
-fn what_is_in_force_is_the_same() {
+fn the_effective_values_are_the_same() {
     let folder = tempfile::TempDir::new().expect("a folder");
     fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("room");
     let mut wrong = Vec::new();

@@ -51,7 +51,7 @@ fn users(permissions: &str) -> String {
 /// Narrowed permissions take the subscriptions that are forbidden now, and
 /// nothing else.
 #[test]
-fn only_forbidden_subscriptions_go() {
+fn a_reload_removes_only_forbidden_subscriptions() {
     for builder in both() {
         let broker = builder
             .config(users("subscribe: [foo, bar, \"w.>\"]"))
@@ -101,7 +101,7 @@ fn only_forbidden_subscriptions_go() {
 
 /// One more subject for those who need no login cuts none of them.
 #[test]
-fn guests_stay() {
+fn users_without_a_login_stay_connected() {
     let config = |more: &str| {
         format!(
             "authorization {{ users: [{{ user: g, password: x, permissions: {{ publish: [a{more}], \
@@ -127,7 +127,7 @@ fn guests_stay() {
 
 /// A grant to respond outlives a reload that leaves it.
 #[test]
-fn who_was_asked_may_still_answer() {
+fn a_pending_request_can_still_be_answered() {
     let broker = Broker::midge()
         .config(users("subscribe: [ask], allow_responses: true"))
         .start();
@@ -150,7 +150,7 @@ fn who_was_asked_may_still_answer() {
 /// Another password, written in whatever way, asks for that password; one that
 /// is as it was is not asked for.
 #[test]
-fn secrets_are_asked_for_when_they_are_others() {
+fn changed_credentials_disconnect_clients() {
     let hash = |password: &str| bcrypt::hash(password, 5).expect("a hash");
     let config = |a: &str, b: &str, c: &str| {
         format!(
@@ -232,7 +232,7 @@ fn a_user_moves_with_its_subscriptions() {
 
 /// Limits that are lowered tell whom they cut.
 #[test]
-fn lowered_limits_tell_whom_they_cut() {
+fn lowered_limits_tell_the_clients_they_disconnect() {
     let config = |limits: &str| {
         format!("accounts {{ A {{ limits {{ {limits} }}, users: [{{ user: a, password: p }}] }} }}")
     };
@@ -273,7 +273,7 @@ fn lowered_limits_tell_whom_they_cut() {
 
 /// Imported streams that stay imported miss nothing while others come and go.
 #[test]
-fn imports_that_stay_miss_nothing() {
+fn unchanged_imports_lose_no_message() {
     let config = |more: &str| {
         format!(
             "accounts {{ A {{ users: [{{ user: a, password: p }}], exports: [{{ stream: \"s.>\" }}, {{ \
@@ -397,7 +397,7 @@ const SLOW_HASH: &str = "$2a$12$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBon
 /// in the middle of its CONNECT, or waits for its password to be compared; and who
 /// is in the middle of it when everybody has to logs in with it.
 #[test]
-fn a_login_that_is_needed_no_more_is_not_waited_for() {
+fn a_login_that_is_no_longer_required_is_not_awaited() {
     let slow = format!(
         "authorization {{ timeout: 60, users: [{{ user: a, password: \"{SLOW_HASH}\" }}] }}"
     );

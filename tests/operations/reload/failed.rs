@@ -62,7 +62,7 @@ fn is_open(broker: &Broker) -> bool {
 }
 
 #[test]
-fn a_step_that_fails_leaves_everything_as_it_was() {
+fn a_failed_reload_step_changes_nothing() {
     let pki = Pki::new(&["broker", "node"]);
     let block = |cert: &str| {
         format!(

@@ -436,7 +436,7 @@ fn check(scene: &mut Scene, configuration: &str) {
 }
 
 #[test]
-fn a_reload_is_like_a_fresh_start() {
+fn a_reload_equals_a_fresh_start() {
     let number = |name: &str, usual: u64| {
         env::var(name)
             .ok()
