@@ -3,11 +3,11 @@
 
 mod alerts;
 mod clients;
+mod many_clients;
 mod outcomes;
 mod puppet;
 mod renewal;
 mod revocation;
-mod storm;
 
 use std::{
     fs,

@@ -4,8 +4,8 @@
 //! A program of its own, so that these loads run beside each other only.
 
 mod before_login;
+mod fairness;
 mod floods;
 mod memory;
 mod slow_consumers;
-mod strangers;
-mod turns;
+mod unauthenticated;

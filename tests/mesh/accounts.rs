@@ -3,5 +3,5 @@
 //! the same.
 
 mod borders;
+pub(crate) mod comparison;
 mod members;
-pub(crate) mod stage;

@@ -2,10 +2,10 @@
 //! one that an operator can meet: brokers that serve, are full, end, or have
 //! slow readers; peers that are mute, or talk rubbish.
 
+mod bad_peers;
 mod brokers;
 mod certificates;
 mod command_line;
-mod hollow;
+mod incomplete_answers;
 mod plugin;
 mod slow_readers;
-mod strangers;

@@ -3,8 +3,8 @@
 
 mod browser;
 mod cluster;
-mod crowd;
 mod legible;
+mod many_connections;
 
 use browser::Browser;
 use monitor_client::text;

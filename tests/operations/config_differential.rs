@@ -7,9 +7,9 @@
 
 mod differences;
 mod different;
+mod fixture;
 mod keys;
 mod page;
-mod place;
 mod same;
 mod values;
 

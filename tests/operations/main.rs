@@ -5,7 +5,7 @@ mod addresses;
 mod blocked;
 mod clock;
 mod config_differential;
-mod field;
 mod lifecycle;
 mod reload;
 mod safe_start;
+mod unit_files;

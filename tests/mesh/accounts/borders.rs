@@ -1,6 +1,6 @@
 //! What goes over the borders of accounts, and what becomes of subjects.
 
-use super::stage::Stage;
+use super::comparison::Stage;
 use test_support::Broker;
 
 const USERS: &[&str] = &["a", "b", "c"];

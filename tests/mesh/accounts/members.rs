@@ -1,6 +1,6 @@
 //! Who is in which account, within which limits, and what monitoring shows.
 
-use super::stage::{Stage, log_in};
+use super::comparison::{Stage, log_in};
 use test_support::{Broker, RawClient, raw_client::parse_info, wait_until};
 
 const CONFIG: &str = r#"

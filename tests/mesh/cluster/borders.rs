@@ -4,8 +4,8 @@
 //! `MIDGE_BORDERS_SEED` repeats the generated plays of a run that failed: it tells
 //! its seed. `MIDGE_BORDERS_ROUNDS` makes more of them.
 
-use super::troupe::{Cast, Troupe};
-use crate::accounts::stage::log_in;
+use super::scripted_clients::{Cast, Troupe};
+use crate::accounts::comparison::log_in;
 use test_support::mesh::Kind;
 
 /// Meshes of two; the first is what the others are measured by.

@@ -7,7 +7,7 @@ use midge::config::options::keys::tables;
 
 use super::{
     differences::{DIFFERENCES, Difference},
-    place::{BLOCKS, Case, NAMES, Name, Place, judge, names},
+    fixture::{BLOCKS, Case, NAMES, Name, Place, judge, names},
 };
 
 /// Values of all kinds, for each key.

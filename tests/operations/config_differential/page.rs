@@ -12,8 +12,8 @@ use midge::config::options::{
 use super::{
     differences::{DIFFERENCES, Difference},
     different::DIFFERENT,
+    fixture::names,
     keys::own_names,
-    place::names,
 };
 
 fn one_line(text: &str) -> String {

@@ -9,7 +9,7 @@ mod log;
 mod logins;
 mod queues;
 mod routes;
-mod watched;
+mod timeouts;
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ const EFFECTS: &[&[Effect]] = &[
     logins::EFFECTS,
     queues::EFFECTS,
     routes::EFFECTS,
-    watched::EFFECTS,
+    timeouts::EFFECTS,
 ];
 
 /// A key that is to take effect with a reload and has no test of it is not done.

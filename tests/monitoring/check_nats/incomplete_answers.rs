@@ -11,8 +11,8 @@ use monitor_client::Kind;
 use serde_json::{Value, json};
 
 use super::{
+    bad_peers::{answers, peer, read_until, respond, says},
     plugin::{Said, check_ports},
-    strangers::{answers, peer, read_until, respond, says},
 };
 use test_support::{Broker, RawClient};
 

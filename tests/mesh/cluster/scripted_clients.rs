@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::accounts::stage::{log_in, text};
+use crate::accounts::comparison::{log_in, text};
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Frame, RawClient, wait_until};
 
