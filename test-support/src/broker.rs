@@ -1,8 +1,8 @@
 //! A broker as a child process: midge, or a real nats-server to compare with.
 //!
-//! The broker listens on free ports of 127.0.0.1 in a temporary folder of its
-//! own and is ready when [`BrokerBuilder::start`] returns. A failing test shows
-//! its log; dropping it ends the process and removes the folder.
+//! The broker listens on free ports of 127.0.0.1 with its own temporary directory and is
+//! ready when [`BrokerBuilder::start`] returns. Its log is printed when the test fails.
+//! Dropping it ends the process and removes the directory.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! Threads of a broker that are held as a debugger would hold them, while
-//! everything else in the process goes on.
+//! Stops single threads of a broker with ptrace, as a debugger does, while the rest of
+//! the process continues.
 
 use std::{
     fs, thread,

@@ -1,5 +1,5 @@
-//! A tiny HTTP/1.1 client for the monitoring port. One request per connection,
-//! on plain sockets, so that a test sees exactly what was answered.
+//! A small HTTP/1.1 client for the monitoring port. It sends one request per connection
+//! on a plain socket, so that a test sees the exact response.
 
 use std::{
     io::{Read, Write},

@@ -1,9 +1,9 @@
-//! What every end-to-end test needs: brokers started as child processes
-//! ([`broker`]), the bare protocol ([`wire`], [`raw_client`]), a small HTTP
-//! client for the monitoring port ([`http`]), meshes ([`mesh`]), and where to find the
-//! programs that the tests start and drive ([`tools`]).
+//! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
+//! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
+//! the monitoring port ([`http`]), meshes ([`mesh`]), and the paths of the programs that
+//! the tests start and drive ([`tools`]).
 //!
-//! Every wait has a bound, and running into it fails the test.
+//! Every wait has a timeout, and a timeout fails the test.
 
 pub mod broker;
 pub mod held_threads;

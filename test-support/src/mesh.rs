@@ -1,5 +1,5 @@
-//! Members of a mesh, and waiting until they know each other and each other's
-//! subscriptions.
+//! Starts the members of a mesh and waits until their routes are up and their
+//! subscriptions are propagated.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! A CA of the test's own, made by the openssl command: certificates, keys and
-//! CRLs as files in a temporary folder.
+//! A test CA, made with the openssl command: certificates, keys and CRLs as files in a
+//! temporary directory.
 
 use std::{
     fs,

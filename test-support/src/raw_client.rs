@@ -1,5 +1,5 @@
-//! A client that speaks the bare protocol: it sends the bytes it is told to and
-//! returns the frames that come, so that a test sees what is on the wire.
+//! A client without a library: it sends exactly the given bytes and returns the frames it
+//! receives, so that a test sees what is on the wire.
 
 use std::{
     io::{ErrorKind, Read, Write},

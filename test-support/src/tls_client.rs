@@ -1,5 +1,5 @@
-//! A client that speaks TLS exactly as a test wants: versions, suites, groups,
-//! certificate, and when it begins.
+//! A TLS client whose version, cipher suites, groups, certificate and start of the
+//! handshake are chosen by the test.
 
 use std::{
     fs,

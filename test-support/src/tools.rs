@@ -1,6 +1,6 @@
-//! Finds the programs that the tests compare with or drive. `tests/run` installs
-//! them; an environment variable names another copy. A missing program is a
-//! failed test with a message that says how to get it, never a skipped one.
+//! Finds the programs that the tests compare with or drive. `tests/run` installs them; an
+//! environment variable can name another copy. A missing program fails the test with a
+//! message that says how to get it; no test is skipped.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Takes a broker's byte stream apart into protocol frames.
+//! Parses a broker's byte stream into protocol frames.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! `verify_and_map`: the client's certificate tells which user it is. A matrix
-//! of certificates made by openssl and lists of users, with the same outcome as
-//! at a real nats-server, and what permissions and monitoring make of it.
+//! `verify_and_map`: the client's certificate selects the user. Many certificates made by
+//! openssl are tried against many lists of users; the result must equal that of a real
+//! nats-server, and permissions and monitoring must use the selected user.
 
 use std::{
     fs,

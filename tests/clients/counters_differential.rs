@@ -1,6 +1,6 @@
-//! What is counted: the same traffic must move the counters of `/varz` and
-//! `/connz` by the same amounts. The amounts are written down here, and every
-//! test runs on a real nats-server too, which proves them.
+//! Counters: the same traffic must change the counters of `/varz` and `/connz` by the
+//! same amounts. The expected amounts are written in the tests, and every test also runs
+//! on a real nats-server, which proves them.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! Logging in, seen from outside: what a login costs others, what a reload of
-//! the users does to those who are in, and what is told of whom.
+//! Logins as clients see them: their effect on other clients, the effect of a reload of
+//! the users on connected clients, and what the log and monitoring show.
 
 use std::{
     io::Write,

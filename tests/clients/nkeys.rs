@@ -1,5 +1,5 @@
-//! Logins by nkey: real clients with a seed, and signatures of all kinds beside
-//! a real nats-server, whose outcome must be the same.
+//! Logins by nkey: real clients with a seed, and valid and invalid signatures, with the
+//! same result as a real nats-server.
 
 use std::process::Command;
 

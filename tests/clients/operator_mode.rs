@@ -1,7 +1,6 @@
-//! Operator mode (JWT) is not served: each of its keys is refused with one line
-//! that names the place, the key and what to do, at the start and at a reload;
-//! clients that show a JWT get what a real nats-server without operators gives
-//! them.
+//! Operator mode (JWT) is not supported. Each of its keys is refused at the start and at
+//! a reload with one line that names the place, the key and the remedy. Clients that send
+//! a JWT get the same result as at a real nats-server without operators.
 
 use std::{
     fs,

@@ -1,7 +1,6 @@
-//! Permissions against a naive judge: all patterns over a small alphabet, plain
-//! and in queues, at SUB and at each delivery. First the rules alone, many of
-//! them; then real brokers, midge and nats-server, that must agree with the
-//! judge and with each other.
+//! Permissions compared with a simple model: all patterns over a small alphabet, plain
+//! and in queue groups, at SUB and at each delivery. The rules are tested alone with many
+//! inputs; then midge and nats-server must both agree with the model.
 
 #[path = "../../fuzz/src/targets/judge.rs"]
 mod judge;

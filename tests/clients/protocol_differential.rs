@@ -1,8 +1,8 @@
-//! The client protocol of midge against that of nats-server 2.15: the same
-//! bytes to both, the same answers and the same end of the connection.
+//! The client protocol of midge compared with nats-server 2.15: both get the same bytes
+//! and must give the same answers and close the connection in the same way.
 //!
-//! The comparison itself is proven too: nats-server equals itself, and is told
-//! apart from an old nats-server.
+//! The comparison is tested too: nats-server must equal itself and must differ from an
+//! old nats-server.
 
 mod differential;
 

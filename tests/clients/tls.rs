@@ -1,5 +1,5 @@
-//! TLS for clients: who gets in, as a real nats-server has it, and what only
-//! midge does: CRLs, files that change, Puppet's files.
+//! TLS for clients: who is accepted, compared with a real nats-server, and what only
+//! midge supports: CRLs, changed files, Puppet's files.
 
 mod alerts;
 mod clients;

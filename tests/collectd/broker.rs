@@ -1,4 +1,4 @@
-//! The broker that collectd polls, and servers that only pretend to be one.
+//! The broker that collectd polls, and fake servers that imitate one.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

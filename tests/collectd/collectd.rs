@@ -1,5 +1,5 @@
-//! A real collectd with the plugin under test, in a temporary folder and
-//! without privileges: its configuration, its lines, its end.
+//! Runs a real collectd with the plugin, in a temporary directory and without privileges:
+//! its configuration, its log and its shutdown.
 
 use std::{
     env, fs,

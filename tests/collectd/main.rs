@@ -1,4 +1,4 @@
-//! The plugin nats.so in a real collectd.
+//! Tests of the plugin nats.so in a real collectd.
 
 mod broker;
 mod collectd;

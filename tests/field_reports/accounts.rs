@@ -1,4 +1,4 @@
-//! Messages between accounts: twice, backwards, or not at all.
+//! Messages between accounts that were duplicated, misdirected or lost.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Messages that did not arrive, arrived twice, or at somebody who was not there
-//! any more, and requests without an answer.
+//! Messages that were lost, duplicated or sent to a client that was gone, and requests
+//! without a reply.
 
 use crate::{both, client, connections, lines, login, number, publish, subjects};
 use test_support::{Broker, wait_until};

@@ -1,4 +1,4 @@
-//! Logs that grew without an end, stopped after a rotation, or did not say who.
+//! Logs that grew without limit, stopped after a rotation, or did not name the client.
 
 use std::{fs, path::Path};
 

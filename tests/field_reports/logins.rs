@@ -1,4 +1,4 @@
-//! Who was let in, kept out, or closed, and should not have been.
+//! Clients that were wrongly accepted, refused or disconnected.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64URL_NOPAD;

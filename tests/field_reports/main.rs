@@ -1,8 +1,8 @@
-//! Reports of the field as tests: each replays, with input of its own, what
-//! somebody reported to a project around NATS and Choria, and asserts what the
-//! reporter wanted. Where a real nats-server does so too, both are asked.
+//! Tests of reported problems: each reproduces, with input of its own, a report to a
+//! project around NATS and Choria, and asserts the behaviour that the reporter wanted.
+//! Where a real nats-server behaves so too, the test runs on both.
 //!
-//! A test is named by where the report is found:
+//! A test is named after the place of the report:
 //!
 //! | name begins with | repository of the issue or pull request |
 //! |---|---|

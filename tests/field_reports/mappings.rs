@@ -1,4 +1,4 @@
-//! Subjects that were mapped to somewhere else than was written.
+//! Subjects that were mapped to an unexpected destination.
 
 use std::collections::BTreeMap;
 

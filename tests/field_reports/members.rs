@@ -1,5 +1,5 @@
-//! Members of a cluster that met themselves, remembered the dead, or kept events
-//! to themselves.
+//! Members of a cluster that connected to themselves, kept addresses of removed members,
+//! or did not forward events.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Answers of the monitoring port that were wrong, empty, or given to everybody.
+//! Responses of the monitoring port that were wrong, empty or too widely accessible.
 
 use std::{collections::BTreeSet, net::IpAddr};
 

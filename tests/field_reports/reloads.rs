@@ -1,5 +1,4 @@
-//! Reloads that were refused though nothing had changed, or changed more than was
-//! written.
+//! Reloads that were refused although nothing had changed, or that changed too much.
 
 use std::{collections::BTreeSet, io::Write};
 

@@ -1,5 +1,4 @@
-//! How a broker ends: its exit code, when it is told twice, and what its clients
-//! hear of it.
+//! How a broker stops: its exit code, a second signal, and what its clients receive.
 
 use crate::{as_user, both, client, lets_in, publish, run, subjects};
 use test_support::{

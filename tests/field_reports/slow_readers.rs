@@ -1,5 +1,5 @@
-//! Readers that are behind: whom they hurt, what is known of them afterwards, and
-//! who was taken for one and is not.
+//! Slow consumers: their effect on others, what is recorded about them, and clients that
+//! were wrongly treated as one.
 
 use std::net::{Shutdown, TcpStream};
 

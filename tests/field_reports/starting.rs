@@ -1,5 +1,4 @@
-//! Configurations that somebody could not start a broker with, or started and
-//! got something else than was written.
+//! Configurations that prevented a start or had an unexpected effect.
 
 use std::{fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! Certificates that ended or were revoked while nobody looked, handshakes that
-//! did not come to an end, and probes that do not even begin one.
+//! Certificates that expired or were revoked unnoticed, handshakes that never finished,
+//! and port probes without a handshake.
 
 use std::{
     fs,

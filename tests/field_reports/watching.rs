@@ -1,5 +1,5 @@
-//! What checks were missing: parts of limits, values without thresholds, and
-//! states that are no error yet.
+//! What checks lacked: usage relative to a limit, values without thresholds, and warnings
+//! before an error.
 
 use std::path::Path;
 

@@ -1,6 +1,5 @@
-//! The fuzz targets' corpus once more, and a bounded number of mutations of it:
-//! the short run that every test run can afford. The long ones are made with
-//! `cargo fuzz run TARGET` in `fuzz/`.
+//! Runs the corpus of the fuzz targets and a bounded number of mutations of it, short
+//! enough for every test run. Long runs are made with `cargo fuzz run TARGET` in `fuzz/`.
 
 #[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;

@@ -1,6 +1,6 @@
-//! The side-by-side benchmark itself is under test: that it runs, and that it
-//! does not show a figure for a broker that loses messages or does not start.
-//! No figure is judged here. Needs `nats-server` on the PATH.
+//! Tests of the side-by-side benchmark: it runs, and it shows no result for a broker that
+//! loses messages or does not start. No result is judged here. Needs `nats-server` on the
+//! PATH.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The test support itself, proven against real nats-servers: a test that
-//! cannot start or read a broker must not look like a broker that is at fault.
+//! Tests of the test support against real nats-servers, so that a defect of the support
+//! does not look like one of the broker.
 
 use test_support::{Broker, BrokerBuilder, RawClient, broker::is_listening, tools};
 

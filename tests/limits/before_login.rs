@@ -1,7 +1,7 @@
-//! Who has not logged in takes nobody's place and changes nothing: each port is
-//! filled with idle strangers, of one address and of many, and honest newcomers
-//! still get in; what a stranger says on the route port changes no mesh; and when
-//! file descriptors run out, monitoring and routes still have some.
+//! Peers that have not logged in block nobody and change nothing. Each port is filled
+//! with idle connections from one address and from many, and legitimate peers still
+//! connect. Nothing sent on the route port before the login changes the mesh. When file
+//! descriptors run out, some are reserved for monitoring and routes.
 
 use std::{
     fs,

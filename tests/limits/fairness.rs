@@ -1,7 +1,7 @@
-//! One batch may make much work: many subscriptions on one subject, requests that
-//! nobody takes. Whoever brings it shares the broker's threads with all others: more
-//! batches are under way at the same time than there are threads, so that nobody waits
-//! for the end of one, and nothing comes in another order for it.
+//! Expensive batches: many subscriptions on one subject, requests without responders.
+//! Their publishers share the broker's threads with all other clients. The tests run more
+//! batches at the same time than there are threads; none waits for the end of another,
+//! and the order of messages is kept.
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,6 @@
-//! Peers that never stop sending: before the login and after it, on every port,
-//! plain and with TLS. Whatever they send, they are cut in time, hold little, and
-//! nobody else notices.
+//! Peers that never stop sending, before and after the login, on every port, with and
+//! without TLS. They are disconnected in time, use little memory, and do not affect
+//! others.
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
-//! Memory: whatever clients feed is bounded in bytes, told truly at `/memz`, costs
-//! others nothing, and is given back afterwards.
+//! Memory: everything that clients can fill is bounded in bytes, counted correctly at
+//! `/memz`, does not affect others, and is released afterwards.
 //!
-//! Each test brings one load about that once took memory without end.
+//! Each test makes a load that once used memory without limit.
 
 mod address_space;
 mod imports;

@@ -1,5 +1,5 @@
-//! Readers that are slow or take nothing: who is cut, who is not, and that the
-//! healthy ones get everything.
+//! Slow and stuck subscribers: which are disconnected, which are not, and that healthy
+//! subscribers get every message.
 
 use std::{
     io::{Read, Write},

@@ -1,8 +1,8 @@
-//! What somebody who has not logged in can do: little, and nothing that costs.
-//! Each test names the class of nats-server's security advisories (or of the
-//! attack) that it stands for, as far as other tests do not: import cycles are
-//! in `config`, secrets in answers and logs in `monitor`, names of
-//! certificates in `certificate_users`, permissions in `permissions_model`.
+//! What a peer can do before it has logged in: little, and nothing that is expensive.
+//! Each test names the class of nats-server's security advisories, or the attack, that it
+//! represents. Other classes are tested elsewhere: import cycles in `config`, secrets in
+//! answers and logs in `monitor`, names of certificates in `certificate_users`,
+//! permissions in `permissions_model`.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
-//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9.
-//! Every mesh is made of real processes on free ports of this machine.
+//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9. Every mesh
+//! consists of real processes on free ports of this machine.
 //!
-//! `MIDGE_FAULT_SECONDS` makes the random faults go on for longer,
-//! `MIDGE_FAULT_SEED` repeats those of a run that failed: it tells its seed.
+//! `MIDGE_FAULT_SECONDS` extends the random faults; `MIDGE_FAULT_SEED` repeats those of a
+//! failed run, which prints its seed.
 
 mod account_limits;
 mod borders;

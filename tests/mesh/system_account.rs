@@ -1,5 +1,5 @@
-//! The system account against a real nats-server 2.15: the same requests and
-//! the same happenings bring answers and events with the same fields.
+//! The system account compared with a real nats-server 2.15: the same requests and
+//! incidents give replies and events with the same fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! The page of the monitoring port in a real browser, which reaches nothing
+//! The page of the monitoring port in a real browser, which has no access to anything
 //! else.
 
 mod browser;

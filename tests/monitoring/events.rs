@@ -1,5 +1,5 @@
-//! `/eventsz`: what happens is told, as pages and as server-sent events, and
-//! crowds and probes do not drown it.
+//! `/eventsz`: events as pages and as server-sent events. Many clients or probes do not
+//! push out other events.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,5 +1,5 @@
-//! Findings: each rule is brought about for real, seen to appear at `/explainz`
-//! and to clear, and seen to stay silent where it should.
+//! Findings: the tests cause each rule's condition for real, and check that the finding
+//! appears at `/explainz`, clears, and does not appear in the wrong cases.
 
 mod broker;
 mod causes;

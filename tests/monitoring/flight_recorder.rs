@@ -1,5 +1,5 @@
-//! The flight recorder: what was lost, who was slow and why, how long messages
-//! stay, who carries the load.
+//! The flight recorder: lost messages, slow consumers and their causes, latency, and the
+//! busiest clients and subjects.
 
 use std::{
     io::{Read, Write},

@@ -1,5 +1,5 @@
-//! The monitoring port from outside: what it answers is compared with a real
-//! nats-server, and what it must withstand is done to it.
+//! The monitoring port end to end: its answers are compared with those of a real
+//! nats-server, and it is tested under abuse.
 
 mod allowed_requests;
 mod answers;

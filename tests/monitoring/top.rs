@@ -1,5 +1,5 @@
-//! `midge top` as an operator sees it: in a real terminal (tmux) beside a broker
-//! under traffic, and as text for pipes; with midge and with both nats-servers.
+//! `midge top` as an operator uses it: in a real terminal (tmux) beside a broker under
+//! load, and as text for pipes; with midge and with both nats-servers.
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,6 @@
-//! Where a broker listens and where it tells clients and other brokers to
-//! connect to, beside a real nats-server: each way to write it, with the same
-//! table for both. And what becomes of a port that is taken.
+//! Where a broker listens, and which addresses it announces to clients and other brokers,
+//! compared with a real nats-server: each notation, with the same table for both. Also
+//! ports that are already in use.
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,5 @@
-//! Files and pipes that take or give nothing: whatever hangs there, clients are
-//! served, port 8222 answers and tells of it, and a stop ends the process within
-//! its bound.
+//! Files and pipes whose reads or writes hang: clients are still served, port 8222
+//! answers and reports the problem, and a stop ends the process in bounded time.
 
 use std::{
     fs,

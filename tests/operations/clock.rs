@@ -1,5 +1,5 @@
-//! The clock of the day is set while a broker runs: ages and uptimes do not move,
-//! and what is told later is dated by the new time.
+//! The system clock is set while a broker runs: ages and uptimes do not change, and later
+//! events have the new time.
 
 use std::{fs, time::Duration};
 

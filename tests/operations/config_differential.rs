@@ -1,7 +1,6 @@
-//! The same configuration files given to a real nats-server and to midge: both
-//! must accept or both must refuse, and what both accept must have the same
-//! digest, that is the same values. Where midge differs, it does so on purpose
-//! and the reason stands beside the text.
+//! The same configuration files for a real nats-server and for midge: both must accept or
+//! both must refuse, and what both accept must have the same digest, that is the same
+//! values. Deliberate differences of midge are listed with their reasons.
 //!
 //! Needs a nats-server 2.15 on PATH.
 

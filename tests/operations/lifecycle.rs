@@ -1,6 +1,6 @@
 //! The life of the process: flags, exit codes, the files it writes, signals.
 //!
-//! Where midge should do as nats-server does, the test runs on both.
+//! Where midge should behave like nats-server, the test runs on both.
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
-//! What an operator does with a broker: configuration, start, reload, signals,
-//! files and addresses.
+//! Operation of a broker: configuration, start, reload, signals, files and addresses.
 
 mod addresses;
 mod blocked;

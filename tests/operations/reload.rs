@@ -1,4 +1,4 @@
-//! SIGHUP: a running broker takes over what its configuration says now.
+//! SIGHUP: a running broker applies its changed configuration.
 
 mod clients;
 mod effects;

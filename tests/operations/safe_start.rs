@@ -1,6 +1,6 @@
-//! Where clients are served when nobody says so, beside a real nats-server: as
-//! it does with a configuration file, an address or a login; on loopback only
-//! without any of them, where nats-server serves everybody.
+//! The listen address when none is configured, compared with a real nats-server: the same
+//! with a configuration file, an address or a login. Without any of them midge listens on
+//! loopback only, where nats-server listens on all addresses.
 
 use std::{
     fs,

@@ -1,6 +1,5 @@
-//! What unit files and configurations of the field pass, end to end: logs to a
-//! log server, descriptions, keys that change what clients see, and starts that
-//! must not fail.
+//! Options used by real unit files and configurations, end to end: logs to a log server,
+//! descriptions, keys that change what clients see, and starts that must not fail.
 
 use std::{
     io::{Read, Write},

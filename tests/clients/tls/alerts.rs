@@ -1,5 +1,5 @@
-//! Each outcome of verification has one alert, the one that a nats-server sends, at
-//! TLS 1.2 and 1.3: asked with the openssl command.
+//! Each result of the verification has one alert, the same as nats-server's, with TLS 1.2
+//! and 1.3. The openssl command is the client.
 
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,5 @@
-//! Real client libraries with certificates, without, and with revoked ones: at
-//! midge, and, to prove the test, at a real nats-server.
+//! Real client libraries with certificates, without one, and with revoked ones, at midge
+//! and, to prove the test, at a real nats-server.
 
 use std::{
     path::{Path, PathBuf},

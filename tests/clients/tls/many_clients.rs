@@ -1,4 +1,4 @@
-//! A whole fleet connects at once.
+//! Two thousand nodes connect over TLS at the same time.
 
 use std::{
     io::{Read, Write},

@@ -1,5 +1,5 @@
-//! The same configurations, the same clients, the same outcome at midge and at
-//! a real nats-server: who gets in, and what is agreed on.
+//! The same configurations and clients have the same result at midge and at a real
+//! nats-server: who is accepted, and which parameters are negotiated.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The files of a real Puppet CA, made by `puppetserver ca` itself: an
-//! intermediate CA under a root, one bundle of both, and their CRLs in one file.
+//! The files of a real Puppet CA, made by `puppetserver ca`: an intermediate CA under a
+//! root, one bundle of both, and their CRLs in one file.
 //!
-//! What needs a running Puppet server, revoking, is done with the CA's own key.
+//! Revoking needs a running Puppet server; the tests revoke with the CA's key instead.
 
 use std::{
     fs,

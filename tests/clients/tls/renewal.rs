@@ -1,7 +1,7 @@
-//! Certificates, keys, CAs and CRLs of two brokers are renewed again and again,
-//! by files that change and by reloads, while messages are counted: over mutual
-//! TLS, without TLS, and over the TLS route between the brokers. Nothing is
-//! lost, nothing comes twice, and only who is revoked is cut.
+//! Certificates, keys, CAs and CRLs of two brokers are renewed repeatedly, by changed
+//! files and by reloads, while messages are counted: over mutual TLS, without TLS, and
+//! over the TLS route between the brokers. No message is lost or duplicated, and only
+//! revoked clients are disconnected.
 
 use std::{
     collections::HashMap,

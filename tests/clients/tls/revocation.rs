@@ -1,6 +1,5 @@
-//! CRLs, which only midge knows: whole chains of them, ones that are missing or
-//! overdue, and certificates that end or are revoked while their clients are
-//! connected.
+//! CRLs, which only midge supports: chains of CRLs, missing and expired ones, and
+//! certificates that expire or are revoked while their clients are connected.
 
 use std::{io::Read, path::Path};
 

@@ -1,4 +1,4 @@
-//! Circles of imports, and whom the subscriptions to what is imported count for.
+//! Import cycles, and which account the subscriptions of imports count for.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Requests to a service of another account that never answers.
+//! Requests to a service of another account that never replies.
 
 use super::{MIB, Stage};
 use test_support::wait_until;

@@ -1,4 +1,4 @@
-//! Subjects, subscriptions and payloads of clients.
+//! Tables of subjects, subscriptions and payloads that clients fill.
 
 use super::{MIB, Memory, Stage};
 use test_support::{RawClient, wait_until};

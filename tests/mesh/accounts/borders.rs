@@ -1,4 +1,4 @@
-//! What goes over the borders of accounts, and what becomes of subjects.
+//! Imports and exports between accounts, and mapping of subjects.
 
 use super::comparison::Stage;
 use test_support::Broker;

@@ -1,4 +1,5 @@
-//! The stage: two brokers, a cast of clients on each, and what they see.
+//! Runs a script on midge and nats-server: two brokers, the same clients on each, and
+//! what each client receives.
 
 use test_support::{Broker, Frame, RawClient, raw_client::parse_info, wire::escape};
 

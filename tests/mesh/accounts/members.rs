@@ -1,4 +1,4 @@
-//! Who is in which account, within which limits, and what monitoring shows.
+//! The account of a client, the limits of accounts, and what monitoring shows about them.
 
 use super::comparison::{Stage, log_in};
 use test_support::{Broker, RawClient, raw_client::parse_info, wait_until};

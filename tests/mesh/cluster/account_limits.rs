@@ -1,5 +1,5 @@
-//! A limit of an account counts over all members of the cluster, midges and
-//! nats-servers alike.
+//! A limit of an account counts connections at all members of the cluster, both midge and
+//! nats-server.
 
 use std::time::Duration;
 

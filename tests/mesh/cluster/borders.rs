@@ -1,8 +1,8 @@
-//! Account traffic over a mesh, against nats-servers in the same mesh: who gets
-//! what, with which subject and reply, and what is counted where.
+//! Imports and exports over a mesh, compared with a mesh of nats-servers: who receives
+//! what, with which subject and reply, and what is counted at which member.
 //!
-//! `MIDGE_BORDERS_SEED` repeats the generated plays of a run that failed: it tells
-//! its seed. `MIDGE_BORDERS_ROUNDS` makes more of them.
+//! `MIDGE_BORDERS_SEED` repeats the generated scripts of a failed run, which prints its
+//! seed. `MIDGE_BORDERS_ROUNDS` generates more of them.
 
 use super::scripted_clients::{Cast, Troupe};
 use crate::accounts::comparison::log_in;

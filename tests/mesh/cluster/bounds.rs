@@ -1,6 +1,6 @@
-//! What one member may send is what another takes: many queue groups, long
-//! subjects, a mass of interest, whatever the limits of either; and a peer that
-//! cannot be helped is left alone for longer and longer.
+//! A member never sends more than its peer accepts: many queue groups, long subjects,
+//! bulk interest, with different limits on both sides. A peer that keeps failing is
+//! redialled with growing delays.
 
 use std::{
     collections::HashMap,

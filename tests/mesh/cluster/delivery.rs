@@ -1,5 +1,5 @@
-//! What is published at one member reaches the subscribers at the others: once,
-//! whole, and with queue groups, replies and headers.
+//! A message published at one member reaches the subscribers at the others exactly once
+//! and complete, with queue groups, replies and headers.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Members that stop, leave or lose a route, seen by clients: whatever they are
-//! told meanwhile, they never forget a member that lives.
+//! Members that stop, leave or lose a route, as clients see it: no update of the connect
+//! URLs removes a live member.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! Members that are killed, stopped, cut off and restarted: what was published
-//! while the way was whole comes exactly once, and the mesh heals by itself.
+//! Members that are killed, stopped, disconnected and restarted: messages published while
+//! the mesh was complete arrive exactly once, and the mesh recovers by itself.
 
 use std::{
     collections::HashMap,

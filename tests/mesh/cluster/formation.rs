@@ -1,4 +1,4 @@
-//! How meshes come together, stay together, and whom they refuse.
+//! How meshes form and stay connected, and which peers they refuse.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 

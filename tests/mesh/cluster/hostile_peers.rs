@@ -1,5 +1,5 @@
-//! A peer that says more than anybody has to say: what it tells is bounded, and the
-//! broker, its clients and the route go on.
+//! A peer that sends far more than a broker needs to: what is kept of it is bounded, and
+//! the broker, its clients and the route continue.
 
 use std::{
     io::{BufRead, BufReader, Write},

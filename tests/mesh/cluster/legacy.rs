@@ -1,4 +1,4 @@
-//! Meshes from the file that the legacy Puppet module writes, as it is.
+//! A mesh made from the unchanged file that the legacy Puppet module writes.
 
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{pki::Pki, wait_until};

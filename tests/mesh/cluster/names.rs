@@ -1,5 +1,5 @@
-//! What members are called that were given no name: by something that is the same
-//! when they are started anew, and another one's name never.
+//! The generated names of members without a configured name: they survive a restart and
+//! are never the name of another member.
 
 use std::collections::BTreeSet;
 

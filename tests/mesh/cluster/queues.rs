@@ -1,6 +1,6 @@
-//! Queue groups with members at several brokers: who serves what is published at
-//! one of them. As with nats-server all members alike do, wherever they are; where
-//! it is configured, those at the publisher's broker go first.
+//! Queue groups with members at several brokers. By default all members share the
+//! messages evenly, as with nats-server; a policy can prefer members at the publisher's
+//! broker.
 
 use std::{
     io::{Read, Write},

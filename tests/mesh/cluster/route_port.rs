@@ -1,5 +1,5 @@
-//! What comes to the route port and is no route: it is heard, counted and told of
-//! as on the client port; and what a broker that is dialled says against it.
+//! Connections to the route port that are not routes: they are accepted, counted and
+//! reported as on the client port. Also errors that a dialled broker sends.
 
 use std::{
     io::Write,

@@ -1,6 +1,5 @@
-//! A troupe: clients in several accounts at several members of a mesh, who play a
-//! script, and what each of them sees, so that meshes of different brokers can be
-//! compared.
+//! Clients in several accounts at several members of a mesh that run a script, and what
+//! each of them receives, so that meshes of different brokers can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The services of the system account across the mesh: who asks all brokers gets
-//! an answer of each, whichever it is.
+//! The services of the system account across the mesh: a request to all brokers gets a
+//! reply from each, both midge and nats-server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

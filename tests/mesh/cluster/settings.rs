@@ -1,5 +1,5 @@
-//! Settings of the cluster end to end: flags, permissions, and what a reload
-//! changes while the mesh stands.
+//! Settings of the cluster end to end: flags, permissions, and reloads while routes are
+//! up.
 
 use std::fs;
 

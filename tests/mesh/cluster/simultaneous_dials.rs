@@ -1,5 +1,5 @@
-//! Two brokers that dial each other at the same moment: one connection of the two
-//! stays, the same one at both sides; and brokers that have the same name.
+//! Two brokers that dial each other at the same time: both sides keep the same one of the
+//! two connections. Also brokers with the same name.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! Meshes with TLS: in every direction with every kind of member, and whom they
-//! refuse or cut off.
+//! Meshes with TLS: routes in every direction between every kind of member, and which
+//! peers are refused or disconnected.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Peers that are no well-behaved broker: mute, rude, or talking without end.
+//! Peers that do not behave like a broker: silent, closing the connection, sending
+//! invalid data or sending without end.
 
 use std::{
     io::{Read, Write},

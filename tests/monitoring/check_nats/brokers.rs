@@ -1,4 +1,4 @@
-//! Real brokers: that serve, are full, restart, end, or run another configuration.
+//! Real brokers that are healthy, full, restarted, stopped, or run another configuration.
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -1,4 +1,4 @@
-//! Mode `cert`: brokers with certificates that end at some time.
+//! Mode `cert`: brokers with certificates that expire.
 
 use super::plugin::check;
 use test_support::{

@@ -1,8 +1,8 @@
-//! Answers without what a verdict rests on: none is OK or a warning, in any mode.
+//! Answers that lack the fields a check needs: no mode returns OK or a warning for them.
 //!
-//! Both tests go through the table of modes, so that a new mode is among them: one
-//! holds every mode against answers that are no broker's, the other takes out of a
-//! real broker's answers each field that a mode says it needs.
+//! Both tests use the table of modes, so a new mode is covered automatically. One gives
+//! every mode answers that are not a broker's; the other removes from a real broker's
+//! answers each field that a mode declares as required.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

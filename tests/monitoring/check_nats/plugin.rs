@@ -1,5 +1,4 @@
-//! Runs the plugin and holds its output against the plugin contract, whatever
-//! the test is about.
+//! Runs the plugin and checks its output against the plugin contract in every test.
 
 use std::{
     collections::BTreeMap,

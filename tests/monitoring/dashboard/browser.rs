@@ -1,5 +1,5 @@
-//! A headless Chromium, driven over the pipe of its DevTools protocol: messages
-//! of JSON, each ended by a zero byte. It reaches nothing but 127.0.0.1.
+//! A headless Chromium, controlled over the pipe of its DevTools protocol: JSON messages,
+//! each ended by a zero byte. It can reach only 127.0.0.1.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,5 +1,6 @@
-//! The mesh on the page: a broker alone, three and five members, who is missing,
-//! who differs, who is slow, and who does not see whom.
+//! The mesh on the page: a standalone broker, three and five members, missing members,
+//! members with different settings, slow members, and members without a route to each
+//! other.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Whether the page can be read: contrast in both themes, and every width, with all
-//! kinds of trouble on it.
+//! Legibility of the page: contrast in both themes, and every width, with all kinds of
+//! problems shown.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Many connections: the page asks for what it shows, keeps no more than that, and a
-//! filter looks through all of them.
+//! Many connections: the page requests and keeps only what it shows, and a filter
+//! searches all of them.
 
 use serde_json::{Value, json};
 

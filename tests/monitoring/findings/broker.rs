@@ -1,4 +1,4 @@
-//! The broker itself: its configuration, its threads, its starts.
+//! Findings about the broker itself: its configuration, its threads, its starts.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! Why a reader is slow, brought about for real: the network to it, or the
-//! broker itself. (That the reader does not read is in `flight_recorder`.)
+//! Causes of a slow consumer: the network to it, or the broker itself. (`flight_recorder`
+//! covers a client that does not read.)
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Things that have an end.
+//! Findings about limits that are being reached.
 
 use std::{fs, os::unix::fs::PermissionsExt, thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! TLS: what ends, what could not be taken over, and who does not get in. The
-//! certificates are made by the openssl command.
+//! Findings about TLS: certificates that expire, files that cannot be loaded, and peers
+//! that are refused. The certificates are made with the openssl command.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What clients do wrong.
+//! Findings about misbehaving clients.
 
 use std::{thread, time::Duration};
 

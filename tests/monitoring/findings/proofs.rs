@@ -1,10 +1,9 @@
-//! Each rule of the table and the test that proves it: it is brought about for
-//! real, seen to appear, to clear, and to stay silent.
+//! Lists for each rule the test that proves it: the test causes the condition for real
+//! and checks that the finding appears, clears, and does not appear otherwise.
 //!
-//! The table with times is printed by
-//! `cargo test --test monitoring -- --ignored --nocapture proofs::table`; with
-//! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
-//! for `incident_window`, which is 20 s then).
+//! `cargo test --test monitoring -- --ignored --nocapture proofs::table` prints the table
+//! with times; with `MIDGE_FINDINGS_PACE=default` they are those of the default
+//! thresholds (except `incident_window`, which is then 20 s).
 
 use std::{cell::RefCell, collections::BTreeSet, env, panic::catch_unwind, time::Instant};
 

@@ -1,4 +1,4 @@
-//! Slow readers, and publishers that wait for them.
+//! Findings about slow consumers, and about publishers that wait for them.
 
 use std::{
     io::Read,

@@ -1,5 +1,5 @@
-//! The mesh: members that are killed, stopped, cut off in one direction, set up
-//! differently, and a healthy mixed mesh of which nothing is said.
+//! Findings about the mesh: members that are killed, stopped, disconnected in one
+//! direction or configured differently, and a healthy mixed mesh without findings.
 
 use std::{
     io::{ErrorKind, Read, Write},

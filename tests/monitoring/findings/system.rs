@@ -1,4 +1,5 @@
-//! What the broker needs of the system: its log, files, and its own looks.
+//! Findings about what the broker needs from the operating system: its log, its files,
+//! and its own sampling.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Tables that are full, and imports in a circle.
+//! Findings about full tables and import cycles.
 
 use super::{appears_while, clears, quick_with, stays_silent, text};
 use test_support::{Broker, RawClient, wait_until};

@@ -1,4 +1,4 @@
-//! What the endpoints show is what clients did.
+//! The endpoints show what clients did.
 
 use std::collections::BTreeSet;
 

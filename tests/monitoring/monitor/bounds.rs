@@ -1,4 +1,4 @@
-//! What one who asks can cost is bounded, and others do not feel it.
+//! The cost of monitoring requests is bounded and does not affect others.
 
 use std::{
     io::{ErrorKind, Read, Write},

@@ -1,5 +1,5 @@
-//! Names, types, parameters and error texts are those of nats-server 2.15,
-//! apart from what is listed here with its reason.
+//! Names, types, parameters and error texts equal those of nats-server 2.15, except for
+//! the differences listed here with their reasons.
 
 use std::collections::BTreeMap;
 

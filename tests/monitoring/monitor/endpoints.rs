@@ -1,5 +1,5 @@
-//! The paths of the monitoring port, as its own page names them, so that a new one
-//! is tested by itself.
+//! The paths of the monitoring port, read from its own index page, so that a new path is
+//! tested automatically.
 
 /// Paths that the page does not name.
 const UNNAMED: [&str; 2] = ["/", "/subscriptionsz"];

@@ -1,5 +1,5 @@
-//! What the monitoring port says of requests and clients that get something wrong,
-//! and what the log shows where everything is traced.
+//! What the monitoring port answers to invalid requests and shows about failing clients,
+//! and what the log shows with full tracing.
 
 use test_support::{Broker, RawClient, http, wait_until};
 

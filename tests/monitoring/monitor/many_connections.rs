@@ -1,5 +1,5 @@
-//! Ten thousand connections are listed while messages flow and readers of the
-//! list take nothing.
+//! Ten thousand connections are listed while messages flow and some HTTP clients do not
+//! read the list.
 
 use std::{
     collections::BTreeSet,

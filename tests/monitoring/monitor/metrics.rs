@@ -1,5 +1,4 @@
-//! `/metrics` is what Prometheus expects, shows what the other endpoints show,
-//! and stays small.
+//! `/metrics` is valid for Prometheus, agrees with the other endpoints, and stays small.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,9 @@
-//! Secrets of the configuration, the arguments and the environment stay where
-//! they are, and so do those that clients show.
+//! Secrets of the configuration, the arguments, the environment and the clients never
+//! appear in any output.
 //!
-//! Every secret here has [`CANARY`] in it, and nothing that midge shows may. A
-//! place where a secret can stand is one line of a table, and so is a way to
-//! look.
+//! Every secret here contains [`CANARY`], and no output of midge may contain it. Each
+//! place where a secret can be configured is one line of a table, and so is each kind of
+//! output.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! What series `/metrics` has, and that their figures are true: midge's own and
-//! those of prometheus-nats-exporter.
+//! The series of `/metrics` and their values: midge's own and those of
+//! prometheus-nats-exporter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! The Unix socket, logins, and what may be changed where.
+//! The Unix socket, logins on the monitoring port, and which changes are allowed where.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 

@@ -1,6 +1,6 @@
-//! The totals of `/varz` are kept and brought up to date from the connections that
-//! moved something; those of `/metrics` are summed up over all connections. Whatever
-//! is asked when, both come to the same.
+//! The totals of `/varz` are updated from the connections that had traffic; those of
+//! `/metrics` are summed over all connections. Both must be equal, whichever is requested
+//! first.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Values that one of both takes and the other one does not, and why.
+//! Values that only one of the two servers accepts, with the reasons.
 
 /// Values that one of both takes and the other one does not; `*` is any key of the
 /// block that is not named, or any value.

@@ -1,4 +1,5 @@
-//! Texts with which midge does not do what nats-server does, and why.
+//! Configurations that midge deliberately treats differently from nats-server, with the
+//! reasons.
 
 /// A text with which midge does not do what nats-server -t does.
 pub struct Difference {

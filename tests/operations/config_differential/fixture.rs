@@ -1,5 +1,5 @@
-//! The keys that nats-server reads, a place for configurations, and the two that
-//! judge them.
+//! The keys that nats-server reads, a directory for configurations, and the two servers
+//! that check them.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! Each key that nats-server reads, with a right value and with values of all
-//! kinds, in both directions.
+//! Each key that nats-server reads, with a valid value and with values of all kinds, in
+//! both directions.
 
 use std::collections::BTreeSet;
 

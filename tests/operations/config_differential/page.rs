@@ -1,6 +1,5 @@
-//! The page `docs/configuration.md`, made from the tables of keys and the lists of
-//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it
-//! anew.
+//! The page `docs/configuration.md`, generated from the tables of keys and the lists of
+//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it again.
 
 use std::{fmt::Write as _, fs, path::Path};
 

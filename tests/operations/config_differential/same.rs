@@ -1,4 +1,4 @@
-//! Texts that nats-server and midge judge alike.
+//! Configurations that nats-server and midge treat alike.
 
 /// Both must do the same with these.
 pub const SAME: &[&str] = &[

@@ -1,4 +1,5 @@
-//! What is in force after the same file was read, as `/varz` of both shows it.
+//! The effective values after the same file was read, as `/varz` of both servers shows
+//! them.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
-//! What a reload means for clients that are connected: who would be let in now
-//! stays, and loses only what would be refused. Where it can be, the same is
-//! asked of a real nats-server.
+//! The effect of a reload on connected clients: those that would still be accepted stay,
+//! and lose only what would now be refused. Where possible, the same is tested on a real
+//! nats-server.
 
 use std::{thread, time::Duration};
 

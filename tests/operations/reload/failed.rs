@@ -1,5 +1,5 @@
-//! A reload that fails changes nothing at all, whichever of its steps it is that
-//! fails: who is let in, what the port 8222 says, what is written where.
+//! A reload that fails changes nothing, whichever step fails: logins, the answers of port
+//! 8222, the log files.
 
 use std::{collections::BTreeSet, fs, io::Read, net::TcpStream, time::Duration};
 

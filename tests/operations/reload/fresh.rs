@@ -1,9 +1,10 @@
-//! A reload leaves the broker as a fresh start with the new file would, with
-//! every peer that would still be let in still connected: asked of files made by
-//! chance, there and back, with clients here and at another member of the mesh.
+//! A reload leaves the broker in the same state as a fresh start with the new file, and
+//! every peer that would still be accepted stays connected. The configurations are
+//! random; each is applied and reverted, with clients here and at another member of the
+//! mesh.
 //!
-//! `MIDGE_RELOAD_CASES` asks for more of them, `MIDGE_RELOAD_SEED` for those of a
-//! run that failed.
+//! `MIDGE_RELOAD_CASES` runs more of them, `MIDGE_RELOAD_SEED` repeats those of a failed
+//! run.
 
 use std::{collections::BTreeMap, env, time::Instant};
 

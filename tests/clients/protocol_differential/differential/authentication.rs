@@ -1,5 +1,5 @@
-//! Logins that are refused or accepted, and permissions: the answers and
-//! whether the connection ends. What the methods check is tested elsewhere.
+//! Accepted and refused logins, and permissions: the answers and whether the connection
+//! closes. Other tests cover the login methods themselves.
 
 use super::{Case, case, framing::QUIET, one};
 

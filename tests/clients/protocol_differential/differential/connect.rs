@@ -1,5 +1,5 @@
-//! INFO and CONNECT: which keys the broker announces, which fields it takes and
-//! how it refuses others.
+//! INFO and CONNECT: the keys that the broker announces, the fields that it accepts, and
+//! the errors for the others.
 
 use super::{Case, case, framing::QUIET, one};
 

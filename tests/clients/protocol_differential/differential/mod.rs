@@ -1,9 +1,9 @@
-//! Compares two brokers: the same bytes go to both, and what they answer must
-//! be equal once everything that may differ from run to run is masked.
+//! Compares two brokers: both get the same bytes, and their answers must be equal after
+//! everything that may differ from run to run is masked.
 //!
-//! A [`Case`] is a script over one or more connections. [`run`] plays it on a
-//! fresh broker and yields a [`Transcript`]; [`differences`] plays a table of
-//! cases on two brokers and tells where the transcripts part.
+//! A [`Case`] is a script over one or more connections. [`run`] executes it on a new
+//! broker and returns a [`Transcript`]; [`differences`] runs a table of cases on two
+//! brokers and reports where the transcripts differ.
 
 // Each test program that uses the tables is compiled with this module of its own.
 #![allow(unreachable_pub)]

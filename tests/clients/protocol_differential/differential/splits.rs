@@ -1,5 +1,5 @@
-//! The same bytes in pieces: wherever a read of the broker ends, the answers
-//! must not change.
+//! The same bytes split into pieces: the answers must not depend on where a read of the
+//! broker ends.
 
 use super::{Player, normalise};
 use test_support::{Broker, RawClient};

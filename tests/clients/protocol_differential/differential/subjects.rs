@@ -1,4 +1,4 @@
-//! Subjects: what is valid where, what matches what, which are reserved.
+//! Subjects: which are valid in which place, which match, and which are reserved.
 
 use super::{Case, framing::HEADERS, one};
 

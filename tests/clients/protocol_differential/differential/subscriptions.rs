@@ -1,5 +1,5 @@
-//! Subscriptions: ids, UNSUB with a maximum in every order, queue groups, echo,
-//! and the answer when nobody responds.
+//! Subscriptions: ids, UNSUB with a maximum in every order, queue groups, echo, and the
+//! reply to a request without responders.
 
 use super::{
     Case, case,

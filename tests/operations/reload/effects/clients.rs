@@ -1,4 +1,4 @@
-//! What clients may do, and what they are told.
+//! Settings for clients and what is announced to them.
 
 use test_support::{RawClient, wait_until};
 

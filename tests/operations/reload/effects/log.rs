@@ -1,4 +1,4 @@
-//! What is logged, how, and where to.
+//! Settings of the log: what is logged, how, and where.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Who may log in, who is believed, and who may ask the monitoring port.
+//! Settings for logins and for access to the monitoring port.
 
 use crate::reload::clients;
 use test_support::{RawClient, http, wait_until};

@@ -1,8 +1,8 @@
-//! What a reload changes: each key that the table says takes effect while the broker
-//! runs has a test here of what it does to clients that are connected or come, and,
-//! where it matters to them, to routes. What the log says is no proof.
+//! The effect of a reload: each key that the table marks as reloadable has a test here of
+//! its effect on connected and new clients and, where it matters, on routes. A log line
+//! is not accepted as proof.
 //!
-//! Each file has a list of its keys and their tests; the table is held against them.
+//! Each file lists its keys and their tests; the lists are compared with the table.
 
 mod clients;
 mod log;

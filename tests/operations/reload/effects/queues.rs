@@ -1,4 +1,4 @@
-//! What may wait for readers that are behind.
+//! Settings for the queues of slow consumers.
 
 use std::{
     io::Read,

@@ -1,4 +1,4 @@
-//! How this broker meets the others of its cluster.
+//! Settings for the routes to other brokers of the cluster.
 
 use std::{
     io::Read,

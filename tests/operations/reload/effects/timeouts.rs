@@ -1,4 +1,4 @@
-//! How connections are watched: pings, and readers that take nothing.
+//! Settings for pings and write deadlines.
 
 use test_support::wait_until;
 
