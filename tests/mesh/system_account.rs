@@ -18,7 +18,7 @@ accounts {
 }
 "#;
 
-/// Fields that only one of both has, by the last part of their path, and why.
+/// Fields that only one of the two has, by the last part of their path, with the reason.
 const DECLARED: &[(&str, &str)] = &[
     ("dropped_bytes", "midge counts loss"),
     ("dropped_msgs", "midge counts loss"),
@@ -43,7 +43,7 @@ fn log_in(broker: &Broker, user: &str) -> RawClient {
     client
 }
 
-/// Asks and awaits the answer; `None` when nobody serves the subject.
+/// Sends a request and waits for the reply; `None` without responders.
 fn ask(client: &mut RawClient, subject: &str, body: &str) -> Option<Value> {
     client.send(format!(
         "SUB inbox.* 77\r\nPUB {subject} inbox.1 {}\r\n{body}\r\n",
@@ -59,8 +59,7 @@ fn json(frame: &Frame) -> Value {
     serde_json::from_slice(&frame.body).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
 }
 
-/// The paths in a JSON value and the types there; elements of lists count as
-/// one.
+/// The paths in a JSON value and their types; elements of lists share one path.
 fn fields(value: &Value) -> BTreeMap<String, &'static str> {
     fn walk(path: &str, value: &Value, found: &mut BTreeMap<String, &'static str>) {
         let kind = match value {
@@ -123,7 +122,7 @@ fn system_services_reply_with_the_same_fields() {
         side.client
             .send("SUB x.y q 1\r\nSUB x 2\r\nPUB x 2\r\nhi\r\n");
         side.client.sync();
-        // Somebody who was here and has gone.
+        // A client that has disconnected.
         drop(log_in(&side.broker, "b"));
         side.broker.wait_for_connections(2);
     }
@@ -215,7 +214,7 @@ fn system_services_reply_with_the_same_fields() {
             );
             let mut answer = ask(&mut side.system, &subject, body);
             if let Some(answer) = &mut answer {
-                // Beside an error nats-server sometimes has an empty answer.
+                // With an error, nats-server sometimes adds an empty answer.
                 if !answer["error"].is_null() && answer["data"].is_null() {
                     answer.as_object_mut().expect("an object").remove("data");
                 }
@@ -276,8 +275,8 @@ fn an_account_can_query_only_itself() {
     }
 }
 
-/// The first message on each subject that matches; a subject by its broker's id
-/// is shown with `ID`.
+/// The first message on each matching subject; a broker's id in the subject is replaced
+/// by `ID`.
 fn gather(side: &mut Side, wanted: &[&str]) -> BTreeMap<String, BTreeMap<String, &'static str>> {
     let mut found = BTreeMap::new();
     while wanted.iter().any(|subject| !found.contains_key(*subject)) {
@@ -325,8 +324,8 @@ fn events_have_the_same_fields() {
     assert_eq!(ours, theirs, "midge, then nats-server");
 }
 
-/// What is of the insides of a Go program is not here, and midge says so;
-/// nats-server shows its arguments there.
+/// midge has no data about a Go runtime, and says so; nats-server shows its arguments
+/// there.
 #[test]
 fn go_runtime_fields_are_not_invented() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
@@ -345,7 +344,7 @@ fn go_runtime_fields_are_not_invented() {
     assert!(error.contains("no such profiles"), "{error}");
 }
 
-/// A client may ask who it is and what it may do, and is told the same as by
+/// A client may request its user and permissions, with the same reply as from
 /// nats-server.
 #[test]
 fn a_users_permissions_are_returned_to_that_user() {
@@ -393,7 +392,7 @@ fn a_users_permissions_are_returned_to_that_user() {
     }
 }
 
-/// Whoever is not in the system account hears nothing of it and cannot speak there.
+/// Clients outside the system account receive nothing from it and cannot publish to it.
 #[test]
 fn other_accounts_cannot_reach_the_system_account() {
     for mut side in Side::both() {
@@ -444,8 +443,8 @@ fn without_a_system_account_requests_get_no_responders() {
     assert_eq!(ask(&mut client, "$SYS.REQ.SERVER.PING.CONNZ", ""), None);
 }
 
-/// A request that means others is passed over. midge answers one after the other,
-/// so the answer to the next one tells so.
+/// A request for other servers is ignored. midge processes requests in order, so the
+/// reply to the next one proves it.
 #[test]
 fn a_server_that_the_filter_excludes_does_not_reply() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
@@ -476,7 +475,7 @@ fn a_server_that_the_filter_excludes_does_not_reply() {
     }
 }
 
-/// In a cluster the figures tell of it, and a request may choose by its name.
+/// In a cluster the statistics name it, and a request may select servers by its name.
 #[test]
 fn cluster_members_report_their_cluster() {
     let kinds = [
@@ -499,7 +498,7 @@ fn cluster_members_report_their_cluster() {
                 .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
         });
         let mut system = log_in(&members[0].broker, "s");
-        // Both members answer to one who asks all.
+        // Both members reply to a request to all.
         let mut all = |subject: &str, body: &str| {
             system.send(format!(
                 "SUB inbox.* 77\r\nPUB {subject} inbox.1 {}\r\n{body}\r\n",
@@ -518,7 +517,7 @@ fn cluster_members_report_their_cluster() {
         };
         let statsz = all("$SYS.REQ.SERVER.PING", "");
         assert_eq!(statsz["server"]["cluster"], "mesh");
-        // nats-server counts those that it has heard of for a while.
+        // nats-server counts discovered members for a while.
         if kinds[0] == Kind::Midge {
             assert_eq!(statsz["statsz"]["active_servers"], 2);
         }
@@ -532,13 +531,13 @@ fn cluster_members_report_their_cluster() {
     assert_eq!(asked_elsewhere, theirs);
 }
 
-/// Who answered.
+/// The name of the responder.
 fn name(answer: &Value) -> &str {
     let name = answer["server"]["name"].as_str();
     name.or(answer["name"].as_str()).expect("a name")
 }
 
-/// One client is asked to look for another broker, and stays.
+/// One client is told to reconnect elsewhere, and stays connected.
 #[test]
 fn an_ldm_request_tells_a_client_to_reconnect() {
     for mut side in Side::both() {
@@ -565,7 +564,7 @@ fn an_ldm_request_tells_a_client_to_reconnect() {
     }
 }
 
-/// The number of subscribers is told as text, and figures come when asked for.
+/// The number of subscribers is returned as text, and statistics on request.
 #[test]
 fn subscriber_counts_and_statistics_are_sent_on_request() {
     for mut side in Side::both() {
@@ -602,7 +601,7 @@ fn subscriber_counts_and_statistics_are_sent_on_request() {
     }
 }
 
-/// A request may mean those that have all of some tags.
+/// A request may select the servers that have all given tags.
 #[test]
 fn a_tags_filter_selects_servers() {
     for builder in [Broker::midge(), Broker::nats_server()] {

@@ -5,7 +5,7 @@ use test_support::Broker;
 
 const USERS: &[&str] = &["a", "b", "c"];
 
-/// A exports, B and C import in every way there is.
+/// A exports; B and C import in every possible way.
 const CONFIG: &str = r#"
 accounts {
   A {
@@ -87,8 +87,8 @@ fn stream_imports_apply_prefixes_and_renames() {
     assert!(delivered > 10, "{seen:#?}");
 }
 
-/// nats-server lets a subscription to an import go on beyond its maximum; here
-/// it ends when the client asked for it.
+/// nats-server keeps a subscription to an import open beyond its maximum; midge ends it
+/// at the maximum that the client set.
 #[test]
 fn a_subscription_to_an_import_ends_at_its_maximum() {
     let mut stage = Stage::new(CONFIG, USERS);
@@ -155,7 +155,7 @@ fn requests_reach_an_imported_service_and_replies_return() {
             1,
             "HPUB q.plain inbox.1 20 22\r\nNATS/1.0\r\nA: bcd\r\n\r\nhi",
         ),
-        // Nobody has another account's brokers publish what becomes of it.
+        // A client cannot make another account's brokers publish an undelivered message.
         (
             1,
             "HPUB q.plain inbox.1 39 41\r\nNATS/1.0\r\nNats-Trace-Dest: trace.me\r\n\r\nhi",
@@ -224,7 +224,7 @@ fn subjects_are_mapped() {
     }
 }
 
-/// What nobody takes is told by the subject it was mapped to.
+/// The no-responders reply names the mapped subject.
 #[test]
 fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
     let mut stage = Stage::new(CONFIG, USERS);
@@ -236,8 +236,8 @@ fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
     assert!(seen.iter().any(|line| line.contains("503")), "{seen:?}");
 }
 
-/// Payloads of every size cross, those that are read and delivered in ways of
-/// their own too, and many messages in one go keep their order.
+/// Payloads of every size are imported, including sizes that take separate read and
+/// delivery paths, and a batch of many messages keeps its order.
 #[test]
 fn large_payloads_and_long_batches_are_imported() {
     let mut stage = Stage::new(CONFIG, USERS);
@@ -263,7 +263,7 @@ fn large_payloads_and_long_batches_are_imported() {
         script.push((1, &request));
         let seen = stage.plays_the_same(&script);
         let crossed = seen.iter().filter(|line| line.contains(&payload)).count();
-        // Two streams twice, the mapped one, the request there and here.
+        // Two streams twice, the mapped one, the request in both accounts.
         assert_eq!(crossed, 2 * 2 + 1 + 2, "{size}");
     }
     let run: String = (100..300)
@@ -295,7 +295,7 @@ fn monitoring_shows_imports_and_exports() {
                 broker.get_json(&format!("/accountz?acc={name}"))["account_detail"].clone();
             let list = |field: &str| detail[field].as_array().cloned().unwrap_or_default();
             for entry in list("exports").into_iter().chain(list("imports")) {
-                // Services of the system account are no imports here.
+                // Services of the system account are not counted as imports here.
                 if entry["account"] != "$SYS" {
                     shown.push(format!("{name} {entry}"));
                 }

@@ -27,7 +27,7 @@ fn accounts_do_not_receive_each_others_messages() {
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
-/// Also whoever finds no room in its account: it has proved who it is.
+/// A client refused at an account limit has proved its identity.
 #[test]
 fn a_client_refused_at_an_account_limit_is_listed_with_its_user() {
     let [ours, theirs] = [Broker::midge(), Broker::nats_server()].map(|builder| {
@@ -112,8 +112,8 @@ fn info_names_the_clients_account() {
     }
 }
 
-/// Whoever writes down users for the system account only does not want to lock
-/// everybody out, nor to let anybody into the system account.
+/// Users that are defined in the system account only neither lock out other clients nor
+/// let them into the system account.
 #[test]
 fn users_in_the_system_account_only_require_no_login_elsewhere() {
     let only_system = "accounts { $SYS { users: [ { user: s, password: s } ] } }";
@@ -209,8 +209,8 @@ fn monitoring_shows_each_account_separately() {
     assert_eq!(figures(&stage.midge.broker), figures(&stage.nats.broker));
 }
 
-/// What the configuration says of accounts is taken over while clients are
-/// connected: links, limits, new accounts and those that are gone.
+/// A reload changes accounts while clients are connected: imports, limits, new and
+/// removed accounts.
 #[test]
 fn a_reload_changes_accounts() {
     let config = |b: &str, more: &str| {

@@ -8,7 +8,7 @@ use super::scripted_clients::{Cast, Troupe};
 use crate::accounts::comparison::log_in;
 use test_support::mesh::Kind;
 
-/// Meshes of two; the first is what the others are measured by.
+/// Meshes of two members; the first is the reference.
 const PAIRS: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Nats],
     &[Kind::Midge, Kind::Midge],
@@ -16,7 +16,7 @@ const PAIRS: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Midge],
 ];
 
-/// The same of three.
+/// Meshes of three members; the first is the reference.
 const TRIPLES: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Nats, Kind::Nats],
     &[Kind::Midge, Kind::Midge, Kind::Midge],
@@ -24,10 +24,10 @@ const TRIPLES: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Midge, Kind::Nats],
 ];
 
-/// Something said: by whom, and what.
+/// The number of the client and what it sends.
 type Line = (usize, String);
 
-/// A play in one of these meshes: what was seen and counted.
+/// Runs a script in one of these meshes; returns what was received and counted.
 fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
     let mut troupe = Troupe::new(kinds, accounts, cast);
     let mut seen = troupe.play(script);
@@ -43,7 +43,7 @@ fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> V
     seen
 }
 
-/// All meshes play the same as the first.
+/// All meshes give the same result as the first.
 #[track_caller]
 fn all_play_the_same(
     meshes: &[&[Kind]],
@@ -82,7 +82,7 @@ const SERVICE: &str = "
   B { users: [ { user: b, password: b } ], exports: [ { service: svc, accounts: [A] } ] }
 ";
 
-/// Who asks at one member may listen for the answer at another.
+/// A requester at one member may receive the reply at another.
 #[test]
 fn a_reply_reaches_its_inbox_at_any_member() {
     let script = lines(&[
@@ -103,7 +103,7 @@ fn a_reply_reaches_its_inbox_at_any_member() {
     }
 }
 
-/// Every message over a route is counted by its account at both ends, with its bytes.
+/// Every message over a route is counted for its account at both ends, with its bytes.
 #[test]
 fn route_traffic_is_counted_by_account() {
     let accounts = "
@@ -127,8 +127,8 @@ fn route_traffic_is_counted_by_account() {
     all_play_the_same(&TRIPLES, accounts, &cast, &script);
 }
 
-/// A member without a connection of an account has nothing to tell of it, unless it
-/// is asked for those, too.
+/// A member without a connection of an account does not reply about it, except to
+/// requests that include such members.
 #[test]
 fn a_server_without_connections_of_an_account_does_not_reply() {
     let accounts = "
@@ -169,7 +169,7 @@ fn a_server_without_connections_of_an_account_does_not_reply() {
                     );
                 }
             }
-            // Any that were too many would have come before these.
+            // Excess replies would have arrived before these.
             client.send("PUB $SYS.REQ.SERVER.PING.IDZ in.last 0\r\n\r\n");
             for _ in 0..2 {
                 let answer = String::from_utf8_lossy(&client.next_message().line).into_owned();
@@ -179,8 +179,9 @@ fn a_server_without_connections_of_an_account_does_not_reply() {
     }
 }
 
-/// A request that goes over a border does not come back over it as a message of a
-/// stream, also if both are open: neither to members of a queue group nor to others.
+/// A service request to another account does not return as a message of an imported
+/// stream, even if both are configured: neither to members of a queue group nor to
+/// others.
 #[test]
 fn service_requests_do_not_return_as_stream_messages() {
     let accounts = "
@@ -202,7 +203,7 @@ fn service_requests_do_not_return_as_stream_messages() {
     }
 }
 
-/// An account may import its own service; a request goes that way once.
+/// An account may import its own service; a request is delivered once.
 #[test]
 fn an_account_can_import_its_own_service() {
     let accounts = "
@@ -223,8 +224,7 @@ fn an_account_can_import_its_own_service() {
     all_play_the_same(&PAIRS, accounts, &[(0, "a"), (0, "a"), (1, "a")], &script);
 }
 
-/// What is exported, imported, renamed and mapped, who is where, and what they say
-/// is drawn by chance.
+/// Exports, imports, prefixes, mappings, clients and messages are random.
 #[test]
 fn generated_scripts_give_the_same_result() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -232,7 +232,7 @@ fn generated_scripts_give_the_same_result() {
     let rounds = number("MIDGE_BORDERS_ROUNDS").unwrap_or(4);
     for round in 0..rounds {
         let seed = seed + round;
-        // Shown if the test fails.
+        // Printed if the test fails.
         println!("MIDGE_BORDERS_SEED={seed} MIDGE_BORDERS_ROUNDS=1");
         let mut random = fastrand::Rng::with_seed(seed);
         let meshes = [PAIRS, TRIPLES][random.usize(..2)];
@@ -242,14 +242,14 @@ fn generated_scripts_give_the_same_result() {
     }
 }
 
-/// A play that was drawn by chance.
+/// A random script with its accounts and clients.
 struct Play {
     accounts: String,
     cast: Vec<(usize, &'static str)>,
     script: Vec<Line>,
 }
 
-/// Subjects that somebody in the account may name.
+/// Subjects that a client of the account may use.
 const SUBJECTS: [&str; 14] = [
     "svc",
     "svc.a",
@@ -291,19 +291,21 @@ impl Play {
             if random.u8(..3) == 0 {
                 sid += 1;
                 let subject = *pick(random, &PATTERNS);
-                // A group of its own: which member of a larger one is a matter of chance.
+                // A group of one member: which member of a larger group gets a message is
+                // random.
                 let queue = match random.u8(..4) {
                     0 => format!("q{sid} "),
                     _ => String::new(),
                 };
                 script.push((number, format!("SUB {subject} {queue}{sid}")));
-                // With imports nats-server goes on beyond the maximum: A has none.
+                // With imports, nats-server continues beyond the maximum; A has no
+                // imports.
                 if cast[number].1 == "a" && random.u8(..4) == 0 {
                     script.push((number, format!("UNSUB {sid} 2")));
                 }
             } else {
                 let subject = *pick(random, &SUBJECTS);
-                // An inbox of its own, or one at another member.
+                // The client's own inbox, or one at another member.
                 let inbox = match random.u8(..4) {
                     0 => String::new(),
                     1 => format!("in.{} ", number ^ 1),
@@ -332,7 +334,7 @@ fn pick<'a, T>(random: &mut fastrand::Rng, list: &'a [T]) -> &'a T {
     &list[random.usize(..list.len())]
 }
 
-/// Three accounts: A offers, B takes from A and offers on, C takes from both.
+/// Three accounts: A exports, B imports from A and exports again, C imports from both.
 fn accounts(random: &mut fastrand::Rng) -> String {
     let response = |random: &mut fastrand::Rng| match random.bool() {
         true => ", response: stream",

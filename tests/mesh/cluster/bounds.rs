@@ -18,10 +18,10 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind, Member, Plan, failing_peer, free_port};
 use test_support::{Broker, RawClient, raw_client::Next, tools, wait_for, wait_until};
 
-/// How long a mass of interest may take on a busy machine.
+/// Timeout for bulk interest on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Members of a mesh, each with lines of its own.
+/// Members of a mesh, each with its own configuration lines.
 fn start(kinds: &[(Kind, &str)]) -> Vec<Member> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let plan = |(index, (kind, config)): (usize, &(Kind, &str))| {
@@ -36,7 +36,7 @@ fn start(kinds: &[(Kind, &str)]) -> Vec<Member> {
     members
 }
 
-/// Ids of the routes of a member: others once a route was made anew.
+/// Ids of a member's routes; a new route has a new id.
 fn route_ids(member: &Member) -> Vec<u64> {
     let routez = member.broker.get_json("/routez");
     let routes = routez["routes"].as_array().expect("routes");
@@ -45,8 +45,8 @@ fn route_ids(member: &Member) -> Vec<u64> {
     ids
 }
 
-/// Publishes to `subject` until it comes to `reader`: what the reader said before
-/// is known to the publisher's broker then. Other messages are passed over.
+/// Publishes to `subject` until `reader` receives it: what the reader sent before is then
+/// known to the publisher's broker. Other messages are ignored.
 fn wait_for_way(publisher: &mut RawClient, reader: &mut RawClient, subject: &str) {
     reader.send(format!("SUB {subject} way\r\n"));
     reader.sync();
@@ -70,8 +70,8 @@ fn groups(count: usize, len: usize) -> Vec<String> {
         .collect()
 }
 
-/// One case: groups at the reader's member, some of them with a member where is
-/// published too, with or without a subscriber outside of groups.
+/// One case: groups at the reader's member, some of them also with a member at the
+/// publisher's, with or without a plain subscriber.
 fn deliver_to_groups(
     publishing: &Member,
     reading: &Member,
@@ -101,7 +101,7 @@ fn deliver_to_groups(
         local.send(lines);
         local.sync();
     }
-    // A bystander at the same route.
+    // Another client on the same route.
     let mut bystander = reading.client();
     bystander.send("SUB bystander b\r\n");
     bystander.sync();
@@ -116,7 +116,7 @@ fn deliver_to_groups(
     for _ in 0..MESSAGES {
         bystander.next_message();
     }
-    // Behind all of them.
+    // After all of them.
     wait_for_way_counting(
         &mut publisher,
         &mut reader,
@@ -125,8 +125,8 @@ fn deliver_to_groups(
     )
 }
 
-/// Like [`wait_for_way`], and returns how often each subscription got something
-/// meanwhile, and how many messages that were.
+/// Like [`wait_for_way`], and returns how often each subscription received something in
+/// the meantime, and the number of messages.
 fn wait_for_way_counting(
     publisher: &mut RawClient,
     reader: &mut RawClient,
@@ -162,7 +162,7 @@ fn wait_for_way_counting(
 fn every_group_is_served(publishing: Kind, reading: Kind) {
     let members = start(&[(publishing, ""), (reading, "")]);
     let before = [route_ids(&members[0]), route_ids(&members[1])];
-    // Around what a line of 1024 fields and one of 64 KiB hold.
+    // Around the limits of a line: 1024 fields and 64 KiB.
     let line = |count: usize| 65536 / count;
     let counts = [1, 1019, 1020, 1021, 1022, 1100];
     let mut cases: Vec<(usize, usize, bool, bool)> = Vec::new();
@@ -191,7 +191,7 @@ fn every_group_is_served(publishing: Kind, reading: Kind) {
             "{case:?}: {served:?}"
         );
         let missed = served.iter().filter(|times| **times < 3).count();
-        // Only where a second line would double what goes to the plain subscriber.
+        // Only where a second line would deliver to the plain subscriber twice.
         let fits =
             reading == Kind::Midge || publishing == Kind::Nats || !plain || len * count < 60_000;
         assert!(missed == 0 || !fits, "{case:?}: {missed} groups missed");
@@ -220,7 +220,7 @@ fn every_queue_group_is_served_for_a_nats_server() {
     every_group_is_served(Kind::Nats, Kind::Midge);
 }
 
-/// What a member has no room to be told is served by the members here, once.
+/// Groups that do not fit into a line for the peer are served once by local members.
 #[test]
 fn queue_groups_beyond_the_line_limit_are_served_locally() {
     let members = start(&[(Kind::Midge, ""), (Kind::Nats, "")]);
@@ -233,14 +233,14 @@ fn queue_groups_beyond_the_line_limit_are_served_locally() {
     assert!(here.iter().all(|times| *times == 3), "{here:?}");
     let elsewhere: Vec<usize> = names.iter().skip(1).step_by(2).map(served).collect();
     assert!(elsewhere.iter().all(|times| *times <= 3), "{elsewhere:?}");
-    // What nobody had room for is told, and nothing else.
+    // Only the undelivered messages are reported.
     let lost: usize = elsewhere.iter().map(|times| 3 - times).sum();
     let dropped = members[0].broker.get_json("/varz")["dropped_msgs"].clone();
     assert_eq!(dropped["too_long"].as_u64(), Some(lost as u64), "{dropped}");
 }
 
-/// A read of a publisher's socket that makes more than twice what may wait for a
-/// peer: it is handled in parts, as fast as the peer takes them.
+/// One read of a publisher's socket results in more than twice the queue limit of a peer:
+/// it is processed in parts, as fast as the peer reads.
 #[test]
 fn a_burst_to_many_queue_groups_keeps_the_route_open() {
     const MESSAGES: usize = 2000;
@@ -252,7 +252,7 @@ fn a_burst_to_many_queue_groups_keeps_the_route_open() {
         reader.send(format!("SUB burst {name} {sid}\r\n"));
     }
     wait_for_way(&mut publisher, &mut reader, "ready");
-    // One run; a run for each message; and messages that are delivered alone.
+    // One batch; a batch for each message; messages that are delivered alone.
     for publishes in [
         "PUB burst 0\r\n\r\n",
         "PUB burst 0\r\n\r\nPUB o 0\r\n\r\n",
@@ -266,12 +266,12 @@ fn a_burst_to_many_queue_groups_keeps_the_route_open() {
         }
         assert!(taken.iter().all(|times| *times == MESSAGES), "{taken:?}");
         assert_eq!(route_ids(&members[0]), before, "the route was made anew");
-        // What came behind the burst is handled too.
+        // What follows the burst is processed too.
         while publisher.next_frame().expect("it is open").line != b"PONG" {}
     }
 }
 
-/// One subject of 100 KB, where members take control lines of different lengths.
+/// A subject of 100 KB, with members of different max_control_line.
 #[test]
 fn members_with_different_max_control_line_stay_connected() {
     let long = "max_control_line: 1MB";
@@ -285,8 +285,8 @@ fn members_with_different_max_control_line_stay_connected() {
         (Kind::Nats, long),
         (Kind::Nats, "max_control_line: 512"),
     ]);
-    // A nats-server is asked what it takes. One that takes less than others do may
-    // be told too much before it has answered: once.
+    // A nats-server is asked for its limit. One with a lower limit may receive one line
+    // that is too long before it has answered.
     let (few, most) = (&members[5], &members[..5]);
     let routes = || -> Vec<Vec<u64>> {
         let without_few = |member: &Member| -> Vec<u64> {
@@ -305,7 +305,7 @@ fn members_with_different_max_control_line_stay_connected() {
     let mut reader = members[0].client();
     reader.send(format!("SUB {subject} 1\r\nSUB {middle} 2\r\n"));
     reader.sync();
-    // Those that can publish it do, and it comes; nats-server is asked first.
+    // Members that can publish it do, and it arrives; nats-server is tested first.
     for number in [2, 4] {
         let mut publisher = members[number].client();
         wait_until(&format!("member {number} reaches the long subject"), || {
@@ -315,7 +315,7 @@ fn members_with_different_max_control_line_stay_connected() {
             frames.iter().any(|frame| frame.is_message())
         });
     }
-    // What is long is lost on its way to who cannot take it, and nothing else.
+    // Only the long message is lost for the member that cannot accept it.
     for (number, member) in members.iter().enumerate().skip(1) {
         let mut other = member.client();
         other.send("SUB > 1\r\n");
@@ -348,7 +348,7 @@ fn members_with_different_max_control_line_stay_connected() {
     );
 }
 
-/// Waits longer than for anything else: a mass takes its time.
+/// Waits with a longer timeout, for bulk interest.
 fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
@@ -357,9 +357,8 @@ fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// 12 MB of interest, where all queues together may hold 4 MB: it is told in
-/// parts, to a member that comes later and to one that is there, and so is its
-/// end.
+/// 12 MB of interest, where all queues together may hold 4 MB: it is sent in parts, to a
+/// new member and to an existing one, and so is its removal.
 #[test]
 fn bulk_interest_arrives_complete_and_the_route_stays_open() {
     const SUBJECTS: usize = 24_000;
@@ -405,7 +404,7 @@ fn bulk_interest_arrives_complete_and_the_route_stays_open() {
         known(&later) >= SUBJECTS
     });
     let came = route_ids(&later);
-    // A message to the last one, and an answer to what it asked.
+    // A message to the last subscription, and the reply to its request.
     let mut publisher = later.client();
     wait_long("a message comes", || {
         publisher.send(format!("PUB mass.77.{} 0\r\n\r\n", "s".repeat(480)));
@@ -432,8 +431,8 @@ fn a_repeatedly_failing_peer_is_redialled_with_growing_delay_and_reported() {
     let next = || times.recv_timeout(LONG).expect("it is dialled again");
     let dialled: Vec<Instant> = (0..5).map(|_| next()).collect();
     let pauses: Vec<Duration> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
-    // Each pause is at least twice the one before, but for the second that
-    // every one has.
+    // Each pause is at least twice the previous one, apart from the one second that is
+    // added to each.
     for (pause, least) in pauses.iter().zip([1, 2, 3, 5]) {
         assert!(*pause >= Duration::from_secs(least), "{pauses:?}");
     }
@@ -449,8 +448,8 @@ fn a_repeatedly_failing_peer_is_redialled_with_growing_delay_and_reported() {
     );
 }
 
-/// A member that takes nothing and is then killed: what waited for it is told as
-/// lost, as that of a route, and its incident is over.
+/// A member stops reading and is then killed: its pending messages are reported as lost
+/// on a route, and its incident ends.
 #[test]
 fn the_incident_of_a_route_ends_when_the_route_closes() {
     let mut members = start(&[(Kind::Midge, "max_memory: 200MB"), (Kind::Midge, "")]);
@@ -488,8 +487,8 @@ fn the_incident_of_a_route_ends_when_the_route_closes() {
     assert!(text.contains("load.heavy"), "{text}");
 }
 
-/// A peer that reads nothing is cut at the write deadline: its incident ends, and the
-/// log says of it what it says of a client.
+/// A peer that does not read is disconnected at the write deadline: its incident ends,
+/// and the log reports it like a slow client.
 #[test]
 fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
@@ -513,7 +512,7 @@ fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
         "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
         "Slow Consumer: lost",
     ] {
-        // Lines of the log are written a little later.
+        // Log lines are written a little later.
         wait_until(told, || {
             let log = member.broker.log();
             let mut lines = log.lines().filter(|line| line.contains("rid:"));
@@ -522,8 +521,8 @@ fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     }
 }
 
-/// What a member wants while there is no room for it is told as long as it is so,
-/// and once there is room again it counts.
+/// Interest of a member that exceeds a memory limit is reported as missing, and works
+/// once memory is free again.
 #[test]
 fn interest_refused_at_a_limit_is_requested_again() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -542,7 +541,7 @@ fn is_asked_for_again(kind: Kind) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
     let ports = [free_port(), free_port()];
     let mut plan = Plan::new(Kind::Midge, "small", ports[0], &[ports[1]]);
-    // What is told within `incident_window` is over at once.
+    // Findings that last shorter than `incident_window` clear at once.
     plan.config = "diagnosis { interval: 50ms, incident_window: 100ms, clear_after: 100ms }".into();
     let small = Member {
         name: plan.name.clone(),
@@ -572,7 +571,7 @@ fn is_asked_for_again(kind: Kind) {
         subscribe(50, 60_000);
         finding().is_some()
     });
-    // No room for something small either.
+    // Not even a small subscription fits.
     subscribe(500, 1000);
     subscribe(3000, 1);
     let mut reader = big.client();
@@ -585,7 +584,7 @@ fn is_asked_for_again(kind: Kind) {
     assert!(small.broker.log().contains("Interest Forgotten"));
 }
 
-/// A connection that introduces itself to a member as a broker of the mesh.
+/// A connection that logs in to a member as a broker of the mesh.
 fn introduce(member: &Member, name: &str) -> TcpStream {
     let mut peer = TcpStream::connect(("127.0.0.1", member.route_port)).expect("the route port");
     let (user, pass) = mesh::LOGIN.split_once(':').expect("a user and a password");
@@ -599,8 +598,8 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
     peer
 }
 
-/// A peer for which each message is very long, and which reads no more than so much of
-/// that, sets the pace of publishers for a while: it is named.
+/// A peer whose messages are very long and which reads slowly stalls publishers for a
+/// while: it is named.
 #[test]
 fn a_peer_that_stalls_publishers_is_named() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
@@ -637,7 +636,7 @@ fn a_peer_that_stalls_publishers_is_named() {
     });
 }
 
-/// Also when the test fails: a scope waits for its threads.
+/// Sets the flag also when the test fails: a scope waits for its threads.
 struct SetAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {

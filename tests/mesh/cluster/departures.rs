@@ -10,8 +10,8 @@ use super::faults::{CUT, PASS, Wire};
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, raw_client::Next, wait_until};
 
-/// A client and the members that it would fall back to, kept as client libraries
-/// do: a list takes the place of the one before.
+/// A client and its fallback members, kept as client libraries do: a new list replaces
+/// the old one.
 struct Follower {
     client: RawClient,
     known: BTreeSet<String>,
@@ -21,7 +21,7 @@ struct Follower {
 impl Follower {
     fn of(member: &Member) -> Self {
         let mut client = member.watcher();
-        // News are for clients that have had a PONG.
+        // Only clients that have received a PONG get updates.
         let frames = client.sync();
         let mut follower = Self {
             known: BTreeSet::new(),
@@ -38,14 +38,14 @@ impl Follower {
 
     fn learn(&mut self, info: &serde_json::Value) {
         let urls = info["connect_urls"].as_array().cloned().unwrap_or_default();
-        // An empty list is none: clients pass over it.
+        // Clients ignore an empty list.
         if !urls.is_empty() {
             let urls = urls.iter().filter_map(|url| url.as_str().map(Into::into));
             self.known = urls.collect();
         }
     }
 
-    /// Hears what comes for a moment; after each INFO it must know all of these.
+    /// Reads for a moment; after each INFO the list must contain all of these.
     #[track_caller]
     fn never_forgets(&mut self, living: &BTreeSet<String>, what: &str) {
         loop {
@@ -77,7 +77,7 @@ fn addresses(members: &[Member]) -> BTreeSet<String> {
     members.iter().map(address).collect()
 }
 
-/// Clients of this member that know all of the mesh.
+/// Clients of this member that know the whole mesh.
 fn followers(member: &Member, all: &BTreeSet<String>) -> Vec<Follower> {
     let mut followers: Vec<Follower> = (0..20).map(|_| Follower::of(member)).collect();
     for follower in &mut followers {
@@ -86,8 +86,8 @@ fn followers(member: &Member, all: &BTreeSet<String>) -> Vec<Follower> {
     followers
 }
 
-/// A member stops, leaves and is stopped, or is stopped while it reads its
-/// configuration: until the end of their connections its clients know the others.
+/// A member stops, leaves and is stopped, or is stopped during a reload: its clients know
+/// the other members until their connections close.
 #[test]
 fn clients_of_a_stopping_member_know_the_remaining_members() {
     let signals: [&[i32]; 4] = [
@@ -120,7 +120,7 @@ fn clients_of_a_stopping_member_know_the_remaining_members() {
             }
             its_own.iter().all(|follower| follower.ended)
         });
-        // Those at the others forget who is gone, and nobody else.
+        // Clients of the other members forget only the stopped one.
         for follower in &mut others {
             wait_until(&format!("{what}: it is forgotten"), || {
                 follower.never_forgets(&living, &what);
@@ -130,7 +130,7 @@ fn clients_of_a_stopping_member_know_the_remaining_members() {
     }
 }
 
-/// A way between two members is cut and mended at once: no client is told.
+/// A route is cut and restored at once: no client gets an update.
 #[test]
 fn a_brief_route_loss_removes_no_member_from_connect_urls() {
     let ports = [free_port(), free_port()];
@@ -151,7 +151,7 @@ fn a_brief_route_loss_removes_no_member_from_connect_urls() {
     });
     wire.set(PASS);
     mesh::wait_for_mesh(&members.each_ref());
-    // What was kept of the lost route is forgotten meanwhile.
+    // What was kept of the lost route expires in the meantime.
     let mended = Instant::now();
     while mended.elapsed() < Duration::from_secs(3) {
         for follower in &mut watching {

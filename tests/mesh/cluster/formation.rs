@@ -7,8 +7,8 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, wait_for, wait_until};
 
-/// Who knows one of the mesh gets to know all, whoever they are; clients are
-/// told of all and of the end of one; `/routez` and `/varz` show it.
+/// A member that knows one member of the mesh finds all of them, of any kind; clients are
+/// told of all and of removals; `/routez` and `/varz` show it.
 #[test]
 fn a_single_seed_route_connects_all_members() {
     for kinds in [
@@ -98,7 +98,7 @@ fn urls(info: &Value) -> BTreeSet<String> {
     urls.collect()
 }
 
-/// Reads until an INFO names just these addresses.
+/// Reads until an INFO contains exactly these addresses.
 #[track_caller]
 fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
     loop {
@@ -111,8 +111,8 @@ fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
     }
 }
 
-/// A member that says it stops is off the clients' list before it is back: if it
-/// stayed there for a while, clients would not learn that it came back.
+/// A stopping member is removed from the clients' list before it restarts: if it stayed
+/// in the list, clients would not learn that it came back.
 #[test]
 fn a_stopped_member_is_removed_from_connect_urls_until_it_returns() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Midge]);
@@ -129,7 +129,7 @@ fn a_stopped_member_is_removed_from_connect_urls_until_it_returns() {
     wait_for_urls(&mut watcher, &all);
 }
 
-/// A member that restarts is found again, with its subscriptions.
+/// A restarted member is found again, with its subscriptions.
 #[test]
 fn a_restarted_member_rejoins() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
@@ -151,8 +151,8 @@ fn a_restarted_member_rejoins() {
     }
 }
 
-/// A list of all members, the own address included, serves every member: nobody
-/// dials itself for long, and no pair has two routes.
+/// The same list of all members, including the own address, works for every member: no
+/// member keeps a connection to itself, and no pair has two routes.
 #[test]
 fn a_member_may_list_itself_as_a_route() {
     let ports = [free_port(), free_port()];
@@ -167,8 +167,8 @@ fn a_member_may_list_itself_as_a_route() {
     }
 }
 
-/// Wrong passwords, other clusters, equal names and clients are refused with a
-/// clear word in the log, and the mesh goes on.
+/// Wrong passwords, other clusters, equal names and clients are refused with a clear log
+/// line, and the mesh continues.
 #[test]
 fn strangers_are_refused() {
     let port = free_port();
@@ -214,7 +214,7 @@ fn strangers_are_refused() {
     assert_eq!(frames[0].line, b"-ERR 'Unknown Protocol Operation'");
 }
 
-/// Members without a name for the cluster agree on one; a configured one wins.
+/// Members without a cluster name agree on one; a configured one wins.
 #[test]
 fn members_agree_on_a_generated_cluster_name() {
     let ports = [free_port(), free_port(), free_port()];
@@ -243,7 +243,8 @@ fn members_agree_on_a_generated_cluster_name() {
     }
 }
 
-/// A member that leaves gently tells the others' clients before it goes.
+/// A member that leaves in lame duck mode tells the other members' clients before it
+/// stops.
 #[test]
 fn a_leaving_member_is_announced() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats]);
@@ -259,14 +260,14 @@ fn a_leaving_member_is_announced() {
             wait_for_urls(watcher, &all);
         }
     }
-    // Somebody stays, so that the member waits before it goes.
+    // One client stays connected, so that the member waits before it stops.
     let mut stays = leaving.client();
     stays.sync();
     leaving.broker.signal(libc::SIGUSR2);
     for watcher in &mut watchers {
         wait_for_urls(watcher, &addresses(&members));
     }
-    // Until it is gone it serves those that stay.
+    // Until it stops it serves the remaining clients.
     stays.send("SUB still.here 1\r\n");
     stays.sync();
     wait_until("it is still a member", || members[0].knows("still.here"));
@@ -274,15 +275,15 @@ fn a_leaving_member_is_announced() {
     assert_eq!(stays.next_message().body, b"hi");
 }
 
-/// A hundred thousand subscriptions are known elsewhere, and forgotten, soon.
+/// A hundred thousand subscriptions are propagated and removed quickly.
 #[test]
 fn many_subscriptions_are_propagated() {
     const COUNT: u64 = 100_000;
-    // Each member wants a few more for its system account.
+    // Each member has a few more subscriptions for its system account.
     const SERVICES_MAX: u64 = 20;
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let mut client = members[0].client();
-    // In parts, each with a bound of its own: a busy machine takes its time.
+    // In parts, each with its own timeout: a busy machine is slow.
     for start in (0..COUNT).step_by(10_000) {
         let lines = (start..start + 10_000).map(|it| format!("SUB many.{it} {it}\r\n"));
         client.send(lines.collect::<String>());
@@ -291,7 +292,7 @@ fn many_subscriptions_are_propagated() {
     let count = |route: &Value| route["subscriptions"].as_u64().expect("a number");
     let known = || count(&members[1].broker.get_json("/routez")["routes"][0]);
     wait_until("all are known", || known() >= COUNT);
-    // A member that comes later is told all at once.
+    // A new member receives all of it in one go.
     let port = free_port();
     let others = [members[0].route_port, members[1].route_port];
     let late = Plan::new(Kind::Midge, "late", port, &others).start();
@@ -312,8 +313,8 @@ fn many_subscriptions_are_propagated() {
     wait_until("all are forgotten", || known() <= SERVICES_MAX);
 }
 
-/// The password of the cluster is changed at one member after the other: those that
-/// only heard of each other have a route again, whichever of them was first.
+/// The password of the cluster is changed at one member after the other: members that
+/// discovered each other get a route again, in any order.
 #[test]
 fn a_changed_password_keeps_discovered_routes() {
     for order in [[2, 0, 1], [1, 0, 2], [0, 1, 2]] {
@@ -327,16 +328,16 @@ fn a_changed_password_keeps_discovered_routes() {
         mesh::wait_for_mesh(&members.each_ref());
         for index in order {
             members[index].reload(&plan(index).text().replace("s3cret", "n3w"));
-            // Long enough to try the old one where it is known no more.
+            // Long enough for attempts with the old password.
             thread::sleep(Duration::from_millis(2500));
         }
         mesh::wait_for_mesh(&members.each_ref());
     }
 }
 
-/// A hash says nothing of the password that is to be sent: without routes that do,
-/// the broker says so when it reads its configuration, and when a broker that it
-/// heard of refuses it.
+/// The password to send is unknown if only its hash is configured: without routes that
+/// contain it, the broker logs this when it reads its configuration, and when a
+/// discovered broker refuses it.
 #[test]
 fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
@@ -349,7 +350,7 @@ fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     let seed = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     let seed = seed.start_with(hashed(&seed));
     let ports = [free_port(), free_port()];
-    // One has a route with the plain password, the other one logs in to who has.
+    // One has a route with the plain password; the other logs in to that one.
     let first = Plan::new(Kind::Midge, "n1", ports[0], &[seed.route_port]);
     let first = first.start_with(hashed(&first));
     let second = Plan::new(Kind::Midge, "n2", ports[1], &[seed.route_port]);
@@ -358,7 +359,7 @@ fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     let warning = "no route has the user with the plain password";
     assert!(seed.broker.log().contains(warning), "{}", seed.broker.log());
     assert!(!first.broker.log().contains(warning));
-    // The seed hears of one that it does not know.
+    // The seed discovers a member that it does not know.
     let late = Plan::new(Kind::Midge, "n3", free_port(), &[ports[0]]);
     let _late = late.start_with(hashed(&late));
     wait_until("why it is refused is told", || {

@@ -9,7 +9,7 @@ use std::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::parse_info, wait_until};
 
-/// A peer made of lines, with a route to a midge.
+/// A scripted peer with a route to a midge.
 struct Liar {
     lines: BufReader<TcpStream>,
     writer: TcpStream,
@@ -43,7 +43,7 @@ impl Liar {
         self.writer.write_all(line.as_bytes()).expect("say it");
     }
 
-    /// Reads up to the first line that begins so; what came before.
+    /// Reads up to the first line with this prefix; returns the lines before it.
     #[track_caller]
     fn read_until(&mut self, verb: &str) -> Vec<String> {
         let mut before = Vec::new();
@@ -58,7 +58,7 @@ impl Liar {
         }
     }
 
-    /// The route stands, and what was said before has been heard.
+    /// Checks that the route is open and that everything sent before was processed.
     #[track_caller]
     fn is_heard(&mut self) -> Vec<String> {
         self.say("PING");
@@ -66,7 +66,7 @@ impl Liar {
     }
 }
 
-/// What it says of itself, with more entries.
+/// The INFO of this peer, with more entries.
 fn info(more: &str) -> String {
     format!(
         "INFO {{\"server_id\":\"{ID}\",\"server_name\":\"liar\",\"cluster\":\"mesh\",\"host\":\"127.0.0.1\",\
@@ -80,7 +80,7 @@ fn member(config: &str) -> Member {
     plan.start()
 }
 
-/// Bytes that a cause in `/memz` takes, as the diagnosis saw it last.
+/// Bytes of a cause in `/memz`, as of the last sample.
 fn held(member: &Member, cause: &str) -> u64 {
     let memz = member.broker.get_json("/memz");
     let causes = memz["causes"].as_array().expect("causes");
@@ -88,7 +88,7 @@ fn held(member: &Member, cause: &str) -> u64 {
     found.and_then(|it| it["bytes"].as_u64()).expect("a cause")
 }
 
-/// A line that does not end is counted as long as it is kept.
+/// An unterminated line is counted while it is buffered.
 #[test]
 fn an_unfinished_line_is_counted() {
     let member = member("");
@@ -101,8 +101,8 @@ fn an_unfinished_line_is_counted() {
     wait_until("it is given back", || held(&member, "payloads") == 0);
 }
 
-/// An INFO as long as a control line may be, of entries that nobody knows: it is passed
-/// over, as one of a nats-server's is that no nats-server would take.
+/// An INFO of the maximum length with unknown entries is ignored, even one of a
+/// nats-server that no nats-server would accept.
 #[test]
 fn an_oversized_info_is_ignored() {
     let member = member("");
@@ -123,8 +123,8 @@ fn an_oversized_info_is_ignored() {
     assert!(grown < 64 << 20, "{grown} bytes more");
 }
 
-/// Addresses for clients: each client and whoever comes is told them, so there are not
-/// more than all members of a large mesh have. The broker's own stay.
+/// Client addresses are sent to every client, so their number is limited to that of a
+/// large mesh. The broker's own addresses stay.
 #[test]
 fn a_large_list_of_client_addresses_is_truncated() {
     let member = member("");
@@ -145,8 +145,7 @@ fn a_large_list_of_client_addresses_is_truncated() {
     });
 }
 
-/// Names of accounts take memory too: they count, and those that nobody can have are
-/// passed over.
+/// Account names use memory: they are counted, and invalid ones are ignored.
 #[test]
 fn account_names_from_a_peer_are_bounded() {
     let member = member("");
@@ -158,7 +157,7 @@ fn account_names_from_a_peer_are_bounded() {
         liar.say(&format!("RS+ {} a", name(number)));
     }
     liar.is_heard();
-    // What the diagnosis saw last is told.
+    // The last sample is shown.
     wait_until("the names are counted", || held() >= before + 500 * 4000);
     for number in 0..500 {
         liar.say(&format!("RS- {} a", name(number)));
@@ -170,7 +169,7 @@ fn account_names_from_a_peer_are_bounded() {
     assert!(member.broker.log().contains("whose name has 1000000 bytes"));
 }
 
-/// Each INFO has other permissions: what is wanted here is told anew a few times, not
+/// Each INFO has other permissions: the local interest is sent again a few times, not
 /// each time.
 #[test]
 fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
@@ -189,11 +188,11 @@ fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
             .count();
     }
     assert!(told <= 30, "told {told} times");
-    // The last change is not forgotten.
+    // The last change is applied.
     liar.read_until("RS+ $G wanted.here");
 }
 
-/// What makes no sense is logged a few times a second, whatever comes.
+/// Invalid protocol is logged a few times a second at most.
 #[test]
 fn invalid_protocol_does_not_flood_the_log() {
     let member = member("");
@@ -210,13 +209,13 @@ fn invalid_protocol_does_not_flood_the_log() {
     assert!((1..1000).contains(&lines), "{lines} lines");
 }
 
-/// Brokers that a peer invents are dialled, a bounded number of them at once, and told
-/// of a few times a second.
+/// Brokers that a peer invents are dialled with a bounded number of dials at once, and
+/// logged a few times a second.
 #[test]
 fn invented_brokers_do_not_flood_the_log() {
     let member = member("");
     let mut liar = Liar::of(&member);
-    // Nobody listens there.
+    // Nothing listens there.
     let (closed, rounds, in_one) = (free_port(), 10, 60);
     for round in 0..rounds {
         for number in 0..in_one {

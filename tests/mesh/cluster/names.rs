@@ -7,8 +7,8 @@ use super::tls;
 use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{pki::Pki, wait_until};
 
-/// Without a name a member is called by its certname, and without TLS by where it
-/// takes routes; started anew it is the same member and nobody misses another one.
+/// A member without a name is named after its certname, or without TLS after its route
+/// address. It keeps the name after a restart, and no other member is reported missing.
 #[test]
 fn unnamed_members_keep_their_generated_name() {
     let pki = Pki::new(&["n0", "node7"]);
@@ -56,8 +56,8 @@ fn unnamed_members_keep_their_generated_name() {
     }
 }
 
-/// Nameless members that share one certificate are told apart by their addresses, and
-/// one that is really named like that is let in.
+/// Unnamed members that share one certificate are distinguished by their addresses, and a
+/// member configured with such a name is accepted.
 #[test]
 fn members_sharing_a_certificate_are_distinct() {
     let pki = Pki::new(&["shared"]);

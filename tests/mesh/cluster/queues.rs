@@ -11,10 +11,10 @@ use std::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::Next, wait_until};
 
-/// Messages of one trial.
+/// Messages of one test case.
 const COUNT: usize = 1200;
 
-/// Clients of one member, each in the group as often as is said.
+/// Clients of one member, each with the given number of queue subscriptions.
 struct Crew {
     clients: Vec<RawClient>,
 }
@@ -32,7 +32,7 @@ impl Crew {
         }
     }
 
-    /// Messages that have come, for each client; nothing more may come for a while.
+    /// Messages received by each client; waits a while for unexpected ones.
     fn counts(&mut self) -> Vec<usize> {
         let count = |client: &mut RawClient| {
             let mut count = 0;
@@ -45,7 +45,7 @@ impl Crew {
     }
 }
 
-/// Waits until the first member knows all that the others' clients want.
+/// Waits until the first member knows all interest of the others' clients.
 fn settle(members: &[Member], marker: &str) {
     for (index, other) in members.iter().enumerate().skip(1) {
         let subject = format!("{marker}.{index}");
@@ -58,7 +58,7 @@ fn settle(members: &[Member], marker: &str) {
     }
 }
 
-/// What is published at the first member goes to so many at each.
+/// Publishes at the first member; returns the number of messages at each.
 fn shares(
     members: &[Member],
     sizes: &[usize],
@@ -78,13 +78,13 @@ fn shares(
     counts
 }
 
-/// All messages in one write, so that they are read and dealt out together.
+/// All messages in one write, so that they are read and distributed together.
 fn at_once(client: &mut RawClient, subject: &str) {
     client.send(format!("PUB {subject} 2\r\nhi\r\n").repeat(COUNT));
     client.sync();
 }
 
-/// Each message by itself.
+/// Each message in a separate write.
 fn one_by_one(client: &mut RawClient, subject: &str) {
     for _ in 0..COUNT {
         client.send(format!("PUB {subject} 2\r\nhi\r\n"));
@@ -92,8 +92,8 @@ fn one_by_one(client: &mut RawClient, subject: &str) {
     }
 }
 
-/// Each share is what it is to be by the number of members, as far as chance lets
-/// it; in a billion trials one is further off.
+/// Each share is proportional to the number of members, within a statistical tolerance
+/// that one in a billion runs exceeds.
 #[track_caller]
 fn expect_shares(counts: &[usize], sizes: &[usize], what: &str) {
     let all: usize = sizes.iter().sum();
@@ -109,8 +109,8 @@ fn expect_shares(counts: &[usize], sizes: &[usize], what: &str) {
     }
 }
 
-/// Members here and elsewhere serve alike, whichever brokers it are and however
-/// the messages come.
+/// Local and remote members get equal shares, with all kinds of brokers and all ways of
+/// publishing.
 #[test]
 fn queue_members_share_evenly_wherever_they_are() {
     for kinds in [
@@ -132,7 +132,7 @@ fn queue_members_share_evenly_wherever_they_are() {
     }
 }
 
-/// Those here take all as long as there are any, if that is configured.
+/// With the policy `local`, local members get everything as long as there is one.
 #[test]
 fn the_queue_policy_can_be_local_and_is_reloadable() {
     let ports = [free_port(), free_port()];
@@ -155,8 +155,8 @@ fn the_queue_policy_can_be_local_and_is_reloadable() {
     assert_eq!(counts, [COUNT, 0]);
 }
 
-/// A publisher that does not want its own messages is no member for them; a member
-/// that has had its last one neither; when the others are gone, those here take all.
+/// A publisher without echo is not a member for its own messages; nor is a member that
+/// reached its maximum. When the others are gone, local members get everything.
 #[test]
 fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge]);
@@ -184,8 +184,8 @@ fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
     assert_eq!(here.counts(), [COUNT]);
 }
 
-/// Says things to a member as a broker would, and hears all that comes before the
-/// next PONG.
+/// Sends protocol to a member as a broker would, and reads everything before the next
+/// PONG.
 struct Link {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -209,7 +209,7 @@ impl Link {
         link
     }
 
-    /// What comes of these words but what is told of interest.
+    /// The response to these lines, without interest updates.
     fn say(&mut self, words: &str) -> String {
         self.stream
             .write_all(format!("{words}PING\r\n").as_bytes())
@@ -224,13 +224,13 @@ impl Link {
             assert!(len > 0, "closed after {}", &words[..words.len().min(200)]);
             self.heard.extend_from_slice(&some[..len]);
         };
-        // What comes behind it is heard next.
+        // What follows is read next.
         let behind = self.heard.split_off(end);
         let heard = std::mem::replace(&mut self.heard, behind);
         String::from_utf8(heard).expect("text")
     }
 
-    /// The same of messages alone.
+    /// The messages of the response only.
     fn sends(&mut self, message: &str) -> String {
         let heard = self.say(message);
         let from = heard.find("RMSG $G").or(heard.find("HMSG $G"));
@@ -246,8 +246,8 @@ fn linked(kind: Kind) -> Member {
     plan.start()
 }
 
-/// What was for a member that is here no more goes to one elsewhere, also back to
-/// where it came from, and to none twice: whichever brokers it is.
+/// Messages for a member that has left go to a remote member, also back to the origin,
+/// and to nobody twice: with all kinds of brokers.
 #[test]
 fn messages_for_a_queue_member_that_left_go_to_another() {
     for kinds in [
@@ -285,8 +285,8 @@ fn messages_for_a_queue_member_that_left_go_to_another() {
     }
 }
 
-/// A message for a group that has no member here goes on as it came, once, to who
-/// takes it; back only to a broker that says so.
+/// A message for a group without local members is forwarded unchanged, once, to a broker
+/// with a member; back to the sender only if that supports it.
 #[test]
 fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
     let large = "x".repeat(200_000);
@@ -309,7 +309,7 @@ fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
         }
         let told = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
         assert_eq!(told, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
-        // Nobody has it twice, and nothing goes on that is for no group.
+        // Nobody receives it twice, and messages without a group are not forwarded.
         assert_eq!(link.sends("RMSG $G bar 5\r\nhello\r\n"), "", "{kind:?}");
         let mut client = member.client();
         client.send("SUB bar g 1\r\nSUB bar 2\r\n");
@@ -327,8 +327,8 @@ fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
     }
 }
 
-/// Where a member stays that may not have a message, it does not go on: the next one
-/// might have such a member as well, and send it back for ever.
+/// If the remaining local member may not receive a message, it is not forwarded: the next
+/// broker could have such a member too, and send it back forever.
 #[test]
 fn a_message_denied_to_a_queue_member_is_not_forwarded() {
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
@@ -347,7 +347,7 @@ fn a_message_denied_to_a_queue_member_is_not_forwarded() {
     assert_eq!(client.next_message().body, b"yes");
 }
 
-/// A crowd of members that leaves at once is told in one line.
+/// Many members that leave at the same time are reported in one line.
 #[test]
 fn many_leaving_queue_members_cause_one_update() {
     for kind in [Kind::Midge, Kind::Nats] {

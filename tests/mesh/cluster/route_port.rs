@@ -18,10 +18,11 @@ use super::{
 use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{RawClient, pki::Pki, raw_client, wait_for, wait_until};
 
-/// A client that waits for INFO as clients do gets it, and is told where it is.
+/// A client that waits for INFO gets one, and an error that says it is at the route port.
 #[test]
 fn a_client_on_the_route_port_gets_an_explanatory_error() {
-    // A nats-server says so where it needs no login; else it looks at that first.
+    // A nats-server sends it where no login is required; otherwise it checks the login
+    // first.
     for (kind, login) in [
         (Kind::Midge, true),
         (Kind::Midge, false),
@@ -59,8 +60,8 @@ fn a_client_on_the_route_port_gets_an_explanatory_error() {
     }
 }
 
-/// Probes and rubbish at a route port with TLS are handshakes that failed, from
-/// one host, and no refused logins; a wrong password is one.
+/// Probes and invalid data at a route port with TLS are failed handshakes of one host and
+/// not refused logins; a wrong password is a refused login.
 #[test]
 fn route_port_failures_are_counted_as_on_the_client_port() {
     let pki = Pki::new(&["n0", "n1"]);
@@ -110,8 +111,8 @@ fn route_port_failures_are_counted_as_on_the_client_port() {
     assert!(refused.is_some(), "{metrics}");
 }
 
-/// A broker that is dialled and says no is no route for a moment, and its words
-/// are in the log, in the events and in what is missed.
+/// A dialled broker that refuses the connection is never shown as a route, and its error
+/// is in the log, in the events and in the finding about the missing route.
 #[test]
 fn the_error_of_a_dialled_broker_is_reported() {
     for kind in [Kind::Midge, Kind::Nats, Kind::Nats29] {
@@ -153,9 +154,9 @@ fn the_error_of_a_dialled_broker_is_reported() {
     }
 }
 
-/// A nats-server that is cut off dials back without credentials, and each time it dials
-/// tries a second connection for its system account: neither is told of, counted, or
-/// costs the route, also when its CONNECT is late. A guess from there is told.
+/// A disconnected nats-server dials back without credentials, and with each dial tries a
+/// second connection for its system account: neither is reported, counted, or closes the
+/// route, also when its CONNECT is late. A wrong password from there is reported.
 #[test]
 fn a_healthy_nats_server_causes_no_event() {
     let ports = [free_port(), free_port()];
@@ -166,7 +167,7 @@ fn a_healthy_nats_server_causes_no_event() {
     plan.cluster += &format!("\n  cluster_advertise: \"127.0.0.1:{}\"", back.port);
     let member = plan.start();
     mesh::wait_for_mesh(&[&member, &nats]);
-    // Its dial-backs are slow from now on; the route does not go that way.
+    // Its dial-backs are slow from now on; the route does not use this connection.
     back.set(LATE);
     let rid = || member.routes().first().map(|route| route["rid"].clone());
     for _ in 0..3 {
@@ -180,7 +181,7 @@ fn a_healthy_nats_server_causes_no_event() {
         thread::sleep(Duration::from_secs(3));
         assert_eq!(rid(), standing, "{}", member.broker.log());
     }
-    // One that dials by itself.
+    // One that dials on its own.
     let dials = Plan::new(Kind::Nats, "n2", free_port(), &ports[..1]).start();
     wait_until("it is there", || member.peers().contains("n2"));
     thread::sleep(Duration::from_secs(2));
@@ -205,11 +206,11 @@ fn a_healthy_nats_server_causes_no_event() {
     });
 }
 
-/// A crowd of clients whose passwords take long to compare keeps no member out whose
-/// password does, too.
+/// Many clients with slow password checks do not lock out a member with a slow password
+/// check.
 #[test]
 fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
-    // Both are of "s3cret".
+    // Both are hashes of "s3cret".
     const SLOW: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     plan.config = format!("authorization {{ users: [ {{ user: slow, password: \"{SLOW}\" }} ] }}");
@@ -222,7 +223,7 @@ fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
     thread::scope(|scope| {
         let (member, is_over) = (&member, &is_over);
         scope.spawn(move || {
-            // Of a few that wait the last one is served first: somebody new always comes.
+            // With a few waiting, the last one is served first; new ones always arrive.
             let mut crowd = Vec::new();
             for number in 0..2000_u16 {
                 if is_over.load(Ordering::Relaxed) {
@@ -249,7 +250,7 @@ fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
     });
 }
 
-/// A connection that comes from this address.
+/// A connection from this address.
 fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let address = SocketAddr::from((address, 0));
@@ -258,8 +259,8 @@ fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// What a broker says between a good CONNECT and its INFO is answered, and counts
-/// once the route stands.
+/// What a broker sends between a valid CONNECT and its INFO is answered, and applies once
+/// the route is up.
 #[test]
 fn an_error_before_info_is_reported() {
     for kind in [Kind::Midge, Kind::Nats] {

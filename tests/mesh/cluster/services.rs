@@ -43,8 +43,7 @@ fn log_in(member: &Member, user: &str) -> RawClient {
     client
 }
 
-/// The answers that come, at least `count`, by the names of those that answer;
-/// and how many they are.
+/// At least `count` replies, by the names of the responders; and their total number.
 fn ask_all(
     client: &mut RawClient,
     subject: &str,
@@ -79,7 +78,7 @@ fn every_server_replies_to_a_ping_of_all() {
         let all: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
         for member in &members {
             let mut client = log_in(member, "sys");
-            // A request may be on its way before the others' interest has come.
+            // A request may be sent before the others' interest has arrived.
             let asked = (0..3).map(|number| {
                 let subject = "$SYS.REQ.SERVER.PING";
                 let asked = ask_all(&mut client, subject, &format!("in.{number}"), all.len());
@@ -97,14 +96,14 @@ fn every_server_replies_to_a_ping_of_all() {
     }
 }
 
-/// Meshes that are asked.
+/// Meshes under test.
 const MESHES: [&[Kind]; 2] = [
     &[Kind::Midge, Kind::Nats, Kind::Nats29],
     &[Kind::Midge, Kind::Midge, Kind::Nats],
 ];
 
-/// Who is in an ordinary account asks all members about it, and learns of no
-/// other account.
+/// A client of an ordinary account asks all members about its account, and learns nothing
+/// of other accounts.
 #[test]
 fn every_server_replies_about_the_requesters_account() {
     for kinds in MESHES {
@@ -152,8 +151,7 @@ fn every_server_replies_about_the_requesters_account() {
     }
 }
 
-/// Whoever asks for the subscribers of a subject is told how many all members
-/// have together.
+/// A request for the number of subscribers of a subject returns the sum over all members.
 #[test]
 fn subscribers_are_counted_over_the_mesh() {
     for kinds in MESHES {
@@ -174,7 +172,7 @@ fn subscribers_are_counted_over_the_mesh() {
                 let expected = expected.to_string();
                 let deadline = Instant::now() + PATIENCE;
                 client.send("SUB count 9\r\n");
-                // Members hear of each other's accounts a moment after they meet.
+                // Members learn of each other's accounts a moment after they connect.
                 loop {
                     client.send(format!(
                         "PUB $SYS.DEBUG.SUBSCRIBERS count {}\r\n{body}\r\n",
@@ -198,7 +196,7 @@ fn subscribers_are_counted_over_the_mesh() {
     }
 }
 
-/// What happens at one member is told to who listens at another.
+/// Events of one member are delivered to subscribers at another.
 #[test]
 fn events_of_one_member_are_received_at_all() {
     for kinds in MESHES {
@@ -241,8 +239,8 @@ fn events_of_one_member_are_received_at_all() {
     }
 }
 
-/// What a broker itself wants of the others it wants for good, whatever
-/// subscriptions of the same subject were there before, come and go.
+/// The broker's own interest in the others is permanent, even if subscriptions of the
+/// same subject existed before, appear and end.
 #[test]
 fn permanent_interest_survives_the_end_of_a_subscription() {
     let ports = [free_port(), free_port()];

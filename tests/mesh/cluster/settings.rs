@@ -12,7 +12,7 @@ use super::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Broker, pki::Pki, wait_until};
 
-/// Every flag of the cluster does what it says, without a file.
+/// Every cluster flag works without a file.
 #[test]
 fn command_line_flags_configure_a_member() {
     let (seed, port) = (free_port(), free_port());
@@ -35,7 +35,7 @@ fn command_line_flags_configure_a_member() {
         route_port: port,
     };
     mesh::wait_for_mesh(&[&first, &flags]);
-    // Whoever hears of it dials what it advertises, again and again if told so.
+    // Members that discover it dial the address that it advertises.
     wire.set(CUT);
     let mut third = Plan::new(Kind::Midge, "third", free_port(), &[seed]);
     third.cluster = "name: mesh\n  connect_retries: 30\n  connect_backoff: false".into();
@@ -53,7 +53,7 @@ fn command_line_flags_configure_a_member() {
     }
     wire.set(PASS);
     mesh::wait_for_mesh(&[&first, &flags, &third]);
-    // Its own members of a queue group take what is published at it.
+    // Its local members of a queue group get what is published at it.
     let (mut here, mut elsewhere) = (flags.client(), first.client());
     for client in [&mut here, &mut elsewhere] {
         client.send("SUB work crew 1\r\n");
@@ -65,7 +65,7 @@ fn command_line_flags_configure_a_member() {
         here.next_message();
     }
     assert!(elsewhere.sync().is_empty());
-    // It tells its clients of nobody, and nobody's clients of itself.
+    // It announces no member to its clients, and is not announced to others' clients.
     assert!(flags.client().info()["connect_urls"].is_null());
     let urls = first.client().info()["connect_urls"].to_string();
     assert!(
@@ -84,8 +84,8 @@ fn command_line_flags_configure_a_member() {
     });
 }
 
-/// Interest goes out as `import` and comes in as `export` permits, to midges and
-/// real servers; messages come for the rest.
+/// Interest is sent as `import` permits and accepted as `export` permits, with midges and
+/// nats-servers; other subjects are delivered.
 #[test]
 fn permissions_limit_interest() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -127,8 +127,8 @@ fn permissions_limit_interest() {
     }
 }
 
-/// Permissions that a reload changes count at once, in each direction, also for
-/// what the peer told before it was permitted.
+/// Permissions changed by a reload apply immediately in each direction, also to interest
+/// that the peer sent earlier.
 #[test]
 fn a_reload_of_permissions_affects_both_directions() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -154,8 +154,8 @@ fn a_reload_of_permissions_affects_both_directions() {
             client.sync();
         }
         wait_until("both are told", || members.iter().all(|it| it.knows("end")));
-        // What the other member's client gets of `foo` and `bar` from here, and
-        // ours from there.
+        // What the other member's client receives of `foo` and `bar` from here, and ours
+        // from there.
         let mut pass = |from: usize| {
             clients[from].send("PUB foo 0\r\n\r\nPUB bar 0\r\n\r\nPUB end 0\r\n\r\n");
             clients[from].sync();
@@ -187,7 +187,7 @@ fn a_reload_of_permissions_affects_both_directions() {
                 "foo",
                 "bar",
             ),
-            // Open on both sides, one after the other.
+            // Permitted on both sides, one after the other.
             (
                 1,
                 "import: { allow: [foo, end] }, export: { allow: [foo, end] }",
@@ -226,8 +226,8 @@ fn a_reload_of_permissions_affects_both_directions() {
     }
 }
 
-/// Routes come and go with a reload; the password and TLS count at once; what
-/// cannot change is named.
+/// A reload adds and removes routes; the password and TLS apply immediately; settings
+/// that need a restart are named.
 #[test]
 fn a_reload_changes_the_mesh() {
     let ports = [free_port(), free_port()];
@@ -250,7 +250,7 @@ fn a_reload_changes_the_mesh() {
     members[0].reload(&dialling);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
-    // A new password cuts who came with the old one.
+    // A new password disconnects peers that used the old one.
     let other_password = |text: &str| text.replace("s3cret", "n3w");
     members[1].reload(&other_password(&plan(1, &[]).text()));
     wait_until("the old password is refused", || {
@@ -261,7 +261,7 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert!(!log().contains("n3w"));
 
-    // TLS is switched on at both, one after the other.
+    // TLS is enabled at both, one after the other.
     let with_tls = |text: &str, name: &str| {
         let block = tls::block(&pki, name, &pki, "");
         other_password(text).replace("name: mesh", &format!("name: mesh\n  {block}"))
@@ -279,7 +279,7 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 }
 
-/// An account that comes with a reload is known across standing routes.
+/// An account added by a reload is propagated over existing routes.
 #[test]
 fn a_new_account_uses_existing_routes() {
     let port = free_port();
@@ -302,9 +302,8 @@ fn a_new_account_uses_existing_routes() {
     assert_eq!(subscriber.next_message().body, b"hi");
 }
 
-/// The password that members must show may be a bcrypt hash: whoever dials shows
-/// what it is a hash of, which the routes that are written say; so also to a member
-/// that was only heard of.
+/// The password that members must send may be a bcrypt hash: the dialling side sends the
+/// plain password from its configured routes, also to a discovered member.
 #[test]
 fn the_route_password_may_be_a_hash() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
@@ -325,8 +324,8 @@ fn the_route_password_may_be_a_hash() {
     });
 }
 
-/// What the broker's own permissions are is told, and what they forbid counts in no
-/// figure, until a reload permits it.
+/// The broker's own permissions are announced, and subjects they forbid are not counted,
+/// until a reload permits them.
 #[test]
 fn unexported_subjects_are_not_counted() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -374,8 +373,8 @@ fn unexported_subjects_are_not_counted() {
     }
 }
 
-/// A broker that is alone names no address to its clients; once there was another
-/// one, its own stays.
+/// A standalone broker announces no address to its clients; after another member has
+/// connected, its own address stays.
 #[test]
 fn a_standalone_broker_announces_no_address() {
     for kind in [Kind::Midge, Kind::Nats] {

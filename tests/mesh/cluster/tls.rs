@@ -24,7 +24,7 @@ fn plan(kind: Kind, pki: &Pki, name: &str, port: u16, routes: &[u16], more: &str
     plan
 }
 
-/// Whoever dials whom, everything comes through.
+/// Messages pass in both directions, whichever side dials.
 #[test]
 fn tls_routes_work_in_every_direction() {
     let pki = Pki::new(&["n0", "n1"]);
@@ -49,9 +49,9 @@ fn tls_routes_work_in_every_direction() {
     }
 }
 
-/// Three kinds in one mesh, of which each knows the first alone. Certificates
-/// are for a name while members hear of each other by address: a midge takes
-/// the names that its own routes have, as nats-server takes the first of them.
+/// Three kinds of members in one mesh, each of which knows only the first. Certificates
+/// contain a name, but members discover each other by address: midge verifies against the
+/// host names of its own routes, nats-server against the first of them.
 #[test]
 fn discovered_members_are_verified_by_address() {
     let pki = Pki::new(&[]);
@@ -67,7 +67,7 @@ fn discovered_members_are_verified_by_address() {
         };
         let plan = plan(kind, &pki, &name, port, &routes, "");
         let text = plan.text().replace("@127.0.0.1:", "@localhost:");
-        // The first dials nobody: it needs a route for the name.
+        // The first dials nobody: it needs a route to know the host name.
         let text = match index {
             0 => text.replace(
                 "routes = [\n",
@@ -81,24 +81,25 @@ fn discovered_members_are_verified_by_address() {
     every_way(&members);
 }
 
-/// Who has no certificate of the CA, or no TLS, gets no route, and the log says
-/// why.
+/// A peer without a certificate of the CA, or without TLS, gets no route, and the log
+/// names the reason.
 #[test]
 fn strangers_are_refused() {
     let (pki, foreign) = (Pki::new(&["host"]), Pki::new(&["intruder"]));
     let port = free_port();
     let host = plan(Kind::Midge, &pki, "host", port, &[], "").start();
     for kind in [Kind::Midge, Kind::Nats] {
-        // Each case: what the stranger's cluster says, and a line of somebody's log.
+        // Each case: the TLS settings of the untrusted peer, and a line in one of the
+        // logs.
         for (tls, expected) in [
             (
-                // It believes the host; the host does not believe it.
+                // It trusts the host; the host does not trust it.
                 block(&foreign, "intruder", &pki, ""),
                 "TLS route handshake error: the peer's certificate is not signed by a CA in \
                  ca_file: CN=intruder",
             ),
             (
-                // It does not believe the host.
+                // It does not trust the host.
                 block(&foreign, "intruder", &foreign, ""),
                 "TLS route handshake error: the peer gave up",
             ),
@@ -121,7 +122,7 @@ fn strangers_are_refused() {
     assert!(events.contains("CN=intruder"), "{events}");
 }
 
-/// A midge with TLS that dials somebody without says so, once.
+/// A midge with TLS that dials a peer without TLS logs it once.
 #[test]
 fn a_peer_without_tls_is_reported() {
     let pki = Pki::new(&["n1"]);
@@ -142,8 +143,8 @@ fn a_peer_without_tls_is_reported() {
     assert!(plain.peers().is_empty());
 }
 
-/// A member whose certificate is revoked is cut off and stays out, whoever
-/// dialled; the others stay.
+/// A member whose certificate is revoked is disconnected and stays refused, whichever
+/// side dialled; the others stay.
 #[test]
 fn a_revoked_member_is_cut_off() {
     let pki = Pki::new(&["n0", "n1", "n2", "n3"]);
@@ -175,7 +176,7 @@ fn a_revoked_member_is_cut_off() {
     for revoked in ["CN=n2", "CN=n3"] {
         assert!(log().contains(&format!("Certificate revoked: {revoked}")));
     }
-    // They come back, and are refused; so is the dialled one.
+    // They reconnect and are refused; so is the dialled one.
     wait_until("a revoked member is refused", || {
         log().contains("the peer's certificate is revoked: CN=n2")
             && log().contains("TLS handshake error: the peer's certificate is revoked")
@@ -184,7 +185,7 @@ fn a_revoked_member_is_cut_off() {
     every_way(&members[..2]);
 }
 
-/// What a block asks for beyond a certificate of the CA is asked for.
+/// The further checks of a `tls` block are applied in addition to the CA check.
 #[test]
 fn pinned_keys_and_known_hosts_are_checked() {
     let pki = Pki::new(&["n0", "n1"]);
@@ -205,7 +206,7 @@ fn pinned_keys_and_known_hosts_are_checked() {
         wait_until(expected, || host.broker.log().contains(expected));
         assert!(host.peers().is_empty());
     }
-    // With insecure, what is dialled is taken for what it says it is.
+    // With `insecure`, the name of a dialled peer is not verified.
     let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
     let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
     wait_until("a wrong name is refused", || {
@@ -226,7 +227,7 @@ fn pinned_keys_and_known_hosts_are_checked() {
     mesh::wait_for_mesh(&[&host, &bold]);
 }
 
-/// A key that a reload pins no more ends its route, whoever dialled.
+/// Removing a pinned key by a reload closes its route, whichever side dialled.
 #[test]
 fn removing_a_pinned_key_closes_its_route() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
@@ -256,8 +257,8 @@ fn removing_a_pinned_key_closes_its_route() {
     }
 }
 
-/// The CA of a member that was dialled is believed no more: its route ends, though its
-/// certificate is for servers alone and would be refused as a client's anyway.
+/// When the CA of a dialled member is removed, its route closes, even though its
+/// certificate is for servers only and would be refused as a client's anyway.
 #[test]
 fn removing_a_ca_closes_routes_to_its_members() {
     let (pki, other) = (Pki::new(&["n0"]), Pki::new(&["n1"]));
@@ -293,8 +294,8 @@ fn removing_a_ca_closes_routes_to_its_members() {
     });
 }
 
-/// With `verify_and_map` the certificate of who dials is to name the cluster's user, and
-/// the password does not count.
+/// With `verify_and_map` the certificate of a dialling member must name the cluster's
+/// user, and the password is ignored.
 #[test]
 fn a_dialling_member_is_identified_by_its_certificate() {
     let pki = Pki::new(&["n0", "n1"]);
@@ -319,16 +320,16 @@ fn a_dialling_member_is_identified_by_its_certificate() {
     }
 }
 
-/// Who dials must be one that the routes name, if that is asked for; a reload that asks
-/// for it, or names others, ends the routes of those that are not named. Whom we dial
-/// is named anyway.
+/// With `verify_cert_and_check_known_urls` a dialling member must be named by the routes.
+/// A reload that enables it, or changes the routes, closes the routes of members that are
+/// not named. Dialled members are named anyway.
 #[test]
 fn a_reload_can_require_known_hosts_of_dialling_members() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     pki.sign_for("n1", "elsewhere.example.net");
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
-    // It dials one whose certificate names no host of a route, since it is dialled by
-    // its address, and is dialled by one.
+    // It dials a member by its address, whose certificate names no host of a route, and
+    // is dialled by one.
     let first = |more: &str, host: &str| {
         let more = format!("insecure: true, {more}");
         let plan = plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &more);
@@ -354,7 +355,7 @@ fn a_reload_can_require_known_hosts_of_dialling_members() {
     members[0].client().sync();
     there(&["n1", "n2"]);
     assert!(!members[0].broker.log().contains("names no host"));
-    // The routes alone are others.
+    // Only the routes differ.
     members[0].reload(&first(CHECKED, "unknown.example.net"));
     there(&["n2"]);
     let told = "the peer's certificate names no host of a configured route: CN=n1";
@@ -365,8 +366,8 @@ fn a_reload_can_require_known_hosts_of_dialling_members() {
     there(&["n2"]);
 }
 
-/// What is warned of at the start is warned of by the reload that brings it about,
-/// and only by that.
+/// A reload logs the warnings that a start with the new file would, and only the new
+/// ones.
 #[test]
 fn a_reload_warns_as_a_start_does() {
     let pki = Pki::new(&["n0"]);
