@@ -11,12 +11,12 @@ use monitor_client::text;
 use serde_json::json;
 use test_support::Broker;
 
-/// Markup, a mark that turns text around, and an escape sequence, as JSON has them.
+/// Markup, a text direction mark, and an escape sequence, as JSON escapes.
 const HOSTILE_NAME: &str = r"<img src=x onerror=alert(1)>\u202egnp.exe\u001b[2J";
 const HARMLESS_NAME: &str = "<img src=x onerror=alert(1)>\u{fffd}gnp.exe\u{fffd}[2J";
 
-/// Behind a base path too, the page shows live figures, asks only what is
-/// answered, and takes what a client calls itself for text.
+/// Also behind a base path, the page shows live values, requests only existing paths, and
+/// treats client names as text.
 #[test]
 fn the_page_runs_without_console_errors() {
     let broker = Broker::midge()
@@ -45,7 +45,7 @@ fn the_page_runs_without_console_errors() {
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
 }
 
-/// The page writes sizes and reads durations by the same rules as every other view.
+/// The page formats sizes and parses durations like every other view.
 #[test]
 fn the_page_formats_values_like_the_other_views() {
     let broker = Broker::midge().start();
@@ -70,7 +70,7 @@ fn the_page_formats_values_like_the_other_views() {
     }
 }
 
-/// No part of the page is wider than a telephone.
+/// No part of the page is wider than a phone screen.
 #[test]
 fn the_page_fits_a_phone_screen() {
     let broker = Broker::midge().start();
@@ -88,8 +88,8 @@ fn the_page_fits_a_phone_screen() {
     );
 }
 
-/// A reader that stops, refused logins, a storm of bare connects: each is on the page
-/// with what it does, and the events arrive by themselves.
+/// A stuck subscriber, refused logins and a storm of bare connects: each is on the page
+/// with its effect, and events appear without a reload.
 #[test]
 fn problems_are_shown_with_client_and_cause() {
     let broker = Broker::midge()
@@ -132,7 +132,7 @@ fn problems_are_shown_with_client_and_cause() {
     browser
         .wait_for("document.querySelector('#connections').textContent.includes('Slow Consumer')");
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
-    // The same without a script.
+    // The same without JavaScript.
     let plain = broker.get("/").body;
     assert!(
         plain.contains("login-failures") && plain.contains("What to do"),

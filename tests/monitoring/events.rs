@@ -12,7 +12,7 @@ use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
 /// A storm is more than ten changes within a second.
 const CONFIG: &str = "diagnosis { interval: 50ms, storm_rate: 10 }";
 
-/// The events of a page, the oldest first.
+/// The events of a page, oldest first.
 fn events(broker: &Broker, query: &str) -> Vec<Value> {
     let page = broker.get_json(&format!("/eventsz?{query}"));
     page["events"].as_array().expect("events").clone()
@@ -103,8 +103,8 @@ fn a_client_disconnect_event_has_totals() {
     }
 }
 
-/// A probe that only connects is counted, logged once, and listed among the last of
-/// its kind; a flood of them pushes nobody else out.
+/// A port probe that only connects is counted, logged once, and listed among the last of
+/// its kind; many of them push no other connection out of the list.
 #[test]
 fn bare_connects_leave_one_line_and_a_bounded_list() {
     let broker = Broker::midge().config(CONFIG).start();
@@ -143,7 +143,7 @@ fn a_connect_storm_is_one_event() {
     });
     let text = storm["text"].as_str().expect("a text");
     assert!(text.contains("most of them from 127.0.0.1"), "{text}");
-    // Those before the storm was one, and the storm.
+    // The events before the storm was detected, and the storm.
     assert!(events(&broker, "").len() <= 40);
     assert_eq!(events(&broker, "type=storm").len(), 1);
 }
@@ -165,7 +165,7 @@ fn an_event_stream_sends_new_events_and_replays_old_ones() {
     let mut stream = Stream::open(&broker, "", &format!("Last-Event-ID: {id}\r\n"));
     assert_eq!(stream.next().1["subject"], "second");
 
-    // Numbers of an earlier run: the reader is told that they begin anew.
+    // Event ids of an earlier run: the client is told that numbering restarts.
     let mut stream = Stream::open(&broker, "", "Last-Event-ID: 1000\r\n");
     let (name, data) = stream.next();
     assert_eq!(
@@ -175,11 +175,11 @@ fn an_event_stream_sends_new_events_and_replays_old_ones() {
     assert_eq!(stream.next().1["id"], 1);
 }
 
-/// A reader that came too late is told how much it missed, and readers are
-/// limited in number.
+/// A client that connects too late is told how many events it missed, and the number of
+/// clients is limited.
 #[test]
 fn discarded_events_are_reported_as_a_gap() {
-    // Names of a kilobyte fill the memory for events soon.
+    // Names of a kilobyte fill the memory for events quickly.
     let broker = Broker::midge()
         .config("diagnosis { storm_rate: 1000000 }")
         .start();
@@ -226,7 +226,7 @@ fn discarded_events_are_reported_as_a_gap() {
     });
 }
 
-/// One event for each wrong login, as it happens.
+/// One event for each failed login, as it happens.
 #[test]
 fn each_failed_login_is_one_event() {
     let config = format!("{CONFIG}\nauthorization {{ user: u, password: p }}");
@@ -251,8 +251,8 @@ fn each_failed_login_is_one_event() {
     assert_eq!(events(&broker, "type=auth.failed").len(), 20);
 }
 
-/// A follower that does not read costs nothing but its place, and is told what
-/// it missed when it reads on.
+/// A client that does not read uses one slot but no memory, and is told what it missed
+/// when it continues.
 #[test]
 fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {
     let config = "diagnosis { storm_rate: 1000000 }\nmax_closed_clients: 10";
@@ -273,7 +273,7 @@ fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {
         (name == "gap").then(|| data["missed"].as_u64().expect("a number"))
     });
     assert!(missed > 1000, "{missed}");
-    // It goes on with what is remembered.
+    // It continues with the retained events.
     let (name, _) = stream.next();
     assert!(name.starts_with("client."), "{name}");
 }

@@ -12,7 +12,7 @@ use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
 
 const MESSAGE_LEN: usize = 64 * 1024;
 
-/// A client of that name, subscribed to `subjects` with the sids 1, 2, ….
+/// A client with this name, subscribed to `subjects` with the sids 1, 2, ….
 fn client(broker: &Broker, name: &str, subjects: &[&str]) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -48,7 +48,7 @@ fn number(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("not a number: {value}"))
 }
 
-/// Every byte that was queued for a stuck reader was written or is counted as
+/// Every byte that was queued for a stuck subscriber was written or is counted as
 /// dropped: its socket is read to the end, and the sums agree.
 #[test]
 fn every_queued_message_is_written_or_counted_as_dropped() {
@@ -101,8 +101,8 @@ fn every_queued_message_is_written_or_counted_as_dropped() {
     }
 }
 
-/// A reader that goes away leaves what waited for it as lost by its close, and a
-/// healthy one loses nothing.
+/// Messages pending for a client that disconnects are counted as lost by its close, and a
+/// healthy client loses nothing.
 #[test]
 fn messages_pending_at_a_close_are_counted_as_lost() {
     let broker = Broker::midge().start();
@@ -127,8 +127,8 @@ fn messages_pending_at_a_close_are_counted_as_lost() {
     assert_eq!(lost, number(&closed["dropped_msgs"]));
 }
 
-/// A stuck reader of many small messages and some large ones: the incident tells
-/// all about it, and ten thousand connects of a load balancer do not erase it.
+/// A stuck subscriber of many small and some large messages: its incident is complete,
+/// and ten thousand connects of a load balancer do not erase it.
 #[test]
 fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
     let broker = Broker::midge().start();
@@ -142,15 +142,15 @@ fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
     let connects_before = number(&broker.get_json("/varz")["total_connections"]);
     for _ in 0..10_005 {
         let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
-        // Gone at once, as a probe is; no port stays in use for it.
+        // Closed at once, like a probe; no port stays in use for it.
         let _ = stream.shutdown(Shutdown::Both);
     }
     wait_until("all have been accepted and are gone", || {
         let varz = broker.get_json("/varz");
         number(&varz["total_connections"]) >= connects_before + 10_005 && varz["connections"] == 1
     });
-    // Of those without a word the last ones are kept, and they push nobody out; the
-    // log has a line for each minute.
+    // The last of the connections that sent nothing are kept, and they push no other out;
+    // the log has a line for each minute.
     entry(&broker, "stuck-app", "closed");
     let closed = number(&broker.get_json("/connz?state=closed")["total"]);
     assert!(closed <= 256 + 10, "{closed}");
@@ -181,7 +181,7 @@ fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
     drop(stuck);
 }
 
-/// A reader that pauses is an incident before anybody cuts it, is the worst of
+/// A subscriber that pauses is an incident before it is disconnected, is the worst of
 /// `/latencyz`, and recovers when it reads on.
 #[test]
 fn a_paused_subscriber_is_reported_before_max_pending_and_recovers() {
@@ -238,8 +238,8 @@ fn slowz_total(broker: &Broker) -> Value {
     broker.get_json("/slowz")["total"].clone()
 }
 
-/// Subjects, connections and accounts by what they carry; what reaches nobody
-/// with its publisher; and the figures of who has gone stay.
+/// Subjects, connections and accounts by load; messages without subscribers with their
+/// publisher; the values of closed connections stay.
 #[test]
 fn the_busiest_clients_and_subjects_are_listed() {
     let broker = Broker::midge().start();
@@ -344,7 +344,7 @@ fn the_heaviest_of_a_million_subjects_are_found() {
             .collect::<Vec<_>>()
     };
     wait_until("the heaviest are named", || missing().is_empty());
-    // The next looks change nothing: nobody publishes any more.
+    // The next samples change nothing: nobody publishes any more.
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(missing(), Vec::<String>::new());
 }

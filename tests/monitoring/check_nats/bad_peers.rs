@@ -15,7 +15,7 @@ use test_support::Broker;
 const INFO: &str = "INFO {\"server_id\":\"N1\",\"version\":\"2\"}\r\n";
 const VARZ: &str = r#"{"server_id":"N1","start":"2026-01-01T00:00:00Z","now":"2026-01-02T00:00:00Z","connections":3,"max_connections":10}"#;
 
-/// Nobody greets: the service is not usable.
+/// No INFO arrives: the service is not usable.
 #[test]
 fn a_silent_client_port_is_critical() {
     let mute = peer(|_| hang());
@@ -25,8 +25,7 @@ fn a_silent_client_port_is_critical() {
     connect(mute, &["-t", "500ms:ok"]).expect(0, "waiting for INFO");
 }
 
-/// Deaf after its greeting: something is there, but it could not be found out
-/// what it is worth.
+/// No response after INFO: something is there, but its state is unknown.
 #[test]
 fn silence_in_a_later_step_is_unknown() {
     let deaf = peer(|mut stream| {
@@ -34,7 +33,7 @@ fn silence_in_a_later_step_is_unknown() {
         hang();
     });
     connect(deaf, &["-t", "1"]).expect(3, "waiting for the answer to CONNECT and PING");
-    // Answers one PING and no other.
+    // Answers one PING only.
     let tired = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\n").as_bytes());
         hang();
@@ -51,7 +50,7 @@ fn silence_in_a_later_step_is_unknown() {
     said.expect(3, "waiting for the own message");
 }
 
-/// A mute monitoring port leaves time for the client port.
+/// A silent monitoring port leaves time for the client port.
 #[test]
 fn a_silent_monitoring_port_is_unknown() {
     let mute = peer(|_| hang());
@@ -102,8 +101,7 @@ fn a_closed_connection_is_critical() {
     connect(says(&format!("{INFO}{full}")), &[]).expect(2, "maximum connections");
 }
 
-/// Neither a line nor a stream of lines without end takes memory or time
-/// without end.
+/// Neither an endless line nor endless lines use unlimited memory or time.
 #[test]
 fn endless_responses_are_cut_off() {
     let endless_info = peer(|mut stream| {
@@ -175,7 +173,7 @@ fn invalid_data_on_the_monitoring_port_is_unknown() {
     }
 }
 
-/// Every mode survives every answer that the others were made for.
+/// Every mode handles every answer that is meant for the other modes.
 #[test]
 fn no_mode_crashes_on_unusual_answers() {
     for body in [
@@ -195,7 +193,7 @@ fn no_mode_crashes_on_unusual_answers() {
             if mode.name == "varz" {
                 arguments.extend(["--figure", "mem"]);
             }
-            // The run itself asserts an exit code and output of the contract.
+            // The run itself asserts a valid exit code and output.
             for _ in 0..2 {
                 check_ports(client, monitor, &arguments);
             }
@@ -203,7 +201,7 @@ fn no_mode_crashes_on_unusual_answers() {
     }
 }
 
-/// A broker that serves but says itself that it is not well.
+/// A broker that serves but reports that it is unhealthy.
 #[test]
 fn a_failing_healthz_is_critical() {
     let broker = Broker::nats_server().start();
@@ -226,7 +224,7 @@ fn a_failing_healthz_is_critical() {
         .expect(1, "unavailable");
 }
 
-/// A broker that greets with `ldm`, as one does that still accepts while it drains.
+/// A broker with `ldm` in its INFO, as during lame duck mode.
 #[test]
 fn lame_duck_mode_in_info_is_a_warning() {
     let client = peer(|mut stream| {
@@ -251,8 +249,8 @@ fn connect(client: SocketAddr, arguments: &[&str]) -> Said {
     )
 }
 
-/// A listener that hands each connection to `serve` on a thread of its own. It
-/// ends with the test program.
+/// A listener that handles each connection with `serve` on its own thread. It ends with
+/// the test program.
 pub(crate) fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("the address of a listener");
@@ -265,13 +263,13 @@ pub(crate) fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Socket
     address
 }
 
-/// A peer that says this and hangs up when the other side has heard it.
+/// A peer that sends this and closes the connection when the other side has read it.
 pub(crate) fn says(text: &str) -> SocketAddr {
     let text = text.to_owned();
     peer(move |mut stream| {
         let _ = stream.write_all(text.as_bytes());
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        // Closed with bytes unread, the connection would be reset.
+        // Closed with unread bytes, the connection would be reset.
         let _ = stream.read_to_end(&mut Vec::new());
     })
 }
@@ -301,7 +299,7 @@ pub(crate) fn respond(stream: &mut TcpStream, status: &str, body: &str) {
     );
 }
 
-/// What comes until it contains `end`, or the connection ends.
+/// Reads until the data contains `end` or the connection closes.
 pub(crate) fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];

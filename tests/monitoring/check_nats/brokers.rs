@@ -9,8 +9,7 @@ use tempfile::TempDir;
 use super::plugin::{brokers, check, check_ports, judge, run};
 use test_support::{Broker, RawClient, broker::is_listening, wait_until};
 
-/// Each mode is OK on a broker that is well, and has the same labels as on one
-/// that is not there.
+/// Each mode is OK on a healthy broker, and has the same labels as on an unreachable one.
 #[test]
 fn all_modes_are_ok_on_a_healthy_broker() {
     for builder in brokers() {
@@ -26,7 +25,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
             }
             let well = check(&broker, &arguments);
             match mode.name {
-                // Only midge explains itself.
+                // Only midge has this endpoint.
                 "explain" if is_foreign => {
                     well.expect(
                         3,
@@ -74,7 +73,7 @@ fn health_reports_its_values() {
     }
 }
 
-/// One port that is not there is CRITICAL, and what the other one says is still told.
+/// One unreachable port is CRITICAL, and the data of the other one is still shown.
 #[test]
 fn health_reports_partial_answers() {
     let broker = Broker::nats_server().start();
@@ -88,7 +87,7 @@ fn health_reports_partial_answers() {
     assert_eq!(said.value("rtt"), "U");
 }
 
-/// A broker that hangs: the system still accepts for it, but nobody greets.
+/// A hanging broker: the system still accepts connections for it, but no INFO arrives.
 #[test]
 fn a_stopped_broker_is_critical() {
     for builder in brokers() {
@@ -114,7 +113,7 @@ fn response_times_are_checked() {
     ] {
         let warning = format!("--{option}-warning");
         let critical = format!("--{option}-critical");
-        // Nothing takes less than no time, and nothing here takes an hour.
+        // No time is below zero, and nothing here takes an hour.
         let said = check(&broker, &["--mode", mode, &warning, "1h:"]);
         said.expect(1, "(warning 1h:)");
         assert!(said.fields(label).contains("s;3600:;"), "{said:?}");
@@ -130,8 +129,8 @@ fn response_times_are_checked() {
     check(&broker, &["--mode", "roundtrip", "-c", "500ms:"]).expect(2, "(critical 500ms:)");
 }
 
-/// At the default thresholds, 80 % and 90 % of max_connections, at others, and
-/// on a broker so full that nobody else gets in.
+/// At the default thresholds, 80 % and 90 % of max_connections, at others, and on a
+/// broker so full that nobody else can connect.
 #[test]
 fn connections_are_checked_against_their_limit() {
     for builder in brokers() {
@@ -172,12 +171,13 @@ fn resources_are_checked() {
         resources(&["-w", "1TiB", "-c", "2TiB"]).expect(0, "memory");
         resources(&["--subs-critical", "1000000:"]).expect(2, "(critical 1000000:)");
         resources(&["--cpu-warning", "80%", "--cpu-critical", "100000%"]);
-        // Memory has no limit here, so a share of it cannot be judged.
+        // Memory has no limit here, so a percentage cannot be checked.
         resources(&["-w", "80%"]).expect(3, "no limit is known for 80%");
     }
 }
 
-/// What stayed in the broker for long, as a reader that pauses makes it.
+/// The latency of a message that waited in the broker, caused by a subscriber that
+/// pauses.
 #[test]
 fn latency_is_checked() {
     let broker = Broker::midge().start();
@@ -190,7 +190,7 @@ fn latency_is_checked() {
     let mut client = RawClient::connect_quietly(broker.client_addr());
     client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
     client.sync();
-    // Written is counted a moment after the client has it.
+    // The write is counted a moment after the client has the message.
     wait_until("the delivery is measured", || {
         latency(&[]).value("latency_count") == "1"
     });
@@ -216,7 +216,7 @@ fn limits_are_checked_by_usage_and_time_left() {
     let _clients: Vec<RawClient> = (0..9)
         .map(|_| RawClient::connect_quietly(broker.client_addr()))
         .collect();
-    // The broker looks at its ceilings now and again.
+    // The broker samples its limits periodically.
     wait_until("it has looked", || {
         ceilings(&[]).output.contains("(9 of 10)")
     });
@@ -225,7 +225,7 @@ fn limits_are_checked_by_usage_and_time_left() {
     ceilings(&["--ceiling-used-warning", "95"]).expect(0, "90% used");
 }
 
-/// Subscriptions that grow steadily reach their limit at a time that can be told.
+/// The time until steadily growing subscriptions reach their limit is predicted.
 #[test]
 fn a_limit_being_approached_is_reported_with_the_time_left() {
     let broker = Broker::midge()
@@ -284,12 +284,13 @@ fn any_varz_number_can_be_checked() {
     check(&broker, &nested).expect(2, "slow_consumer_stats.routes 0 (critical 1:)");
 }
 
-/// A broker that drains refuses new clients but still answers on its monitoring port.
+/// A broker in lame duck mode refuses new clients but still answers on its monitoring
+/// port.
 #[test]
 fn lame_duck_mode_differs_from_an_unreachable_broker() {
     for builder in brokers() {
         let broker = builder.start();
-        // Without a client the broker would end at once.
+        // Without a client the broker would stop immediately.
         let _client = RawClient::connect_quietly(broker.client_addr());
         check(&broker, &["--mode", "lameduck"]).expect(0, "not in lame duck mode");
         broker.signal(libc::SIGUSR2);
@@ -360,7 +361,7 @@ fn traffic_is_a_rate_between_runs() {
         assert!(rate > 0.0);
         assert_eq!(said.value("in_msgs"), "1000c");
         assert_eq!(said.value("in_bytes"), "5000c");
-        // Nothing was sent since: too silent.
+        // Nothing was sent since: below the minimum.
         let said = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
         said.expect(2, "0 msgs/s in (critical 1:)");
         assert_eq!(said.value("in_msgs_rate"), "0");
@@ -378,7 +379,7 @@ fn a_two_sample_rate_needs_no_state_file() {
     said.expect(0, "0 new slow consumers in");
 }
 
-/// Another start is no baseline: neither a fall of the totals nor a rise is told.
+/// A restart is no baseline: neither a drop nor a rise of the totals is reported.
 #[test]
 fn a_restart_between_runs_is_no_alarm() {
     for builders in [
@@ -405,8 +406,8 @@ fn a_restart_between_runs_is_no_alarm() {
     }
 }
 
-/// What cannot be read is told and survived; what cannot be written would leave
-/// the check blind for ever.
+/// An unreadable file is reported and handled; an unwritable one would disable the check
+/// for good.
 #[test]
 fn a_bad_state_file_is_reported() {
     let broker = Broker::nats_server().start();
@@ -501,7 +502,7 @@ fn publish(broker: &Broker, count: usize) {
     client.sync();
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 fn closed_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("the address of a listener")

@@ -9,7 +9,7 @@ use test_support::{
 
 const DAY: u32 = 24 * 3600;
 
-/// Of the CA of [`Pki`], which has 30 days, less than the default is asked for.
+/// The CA of [`Pki`] is valid for 30 days, less than the default threshold.
 const MODE: [&str; 4] = ["--mode", "cert", "--ca-warning", "10:"];
 
 fn start(builder: BrokerBuilder, pki: &Pki, more: &str) -> Broker {
@@ -22,15 +22,15 @@ fn start(builder: BrokerBuilder, pki: &Pki, more: &str) -> Broker {
     builder.config(tls).start()
 }
 
-/// Whether a value of perfdata is this, about.
+/// Whether a perfdata value is approximately this.
 fn is_about(value: &str, days: f64) -> bool {
     value
         .parse::<f64>()
         .is_ok_and(|value| (value - days).abs() < 0.1)
 }
 
-/// The same certificate at every broker: told by /varz, or, where a broker does
-/// not tell, seen in a handshake that ends for want of a certificate of ours.
+/// The same certificate at every broker: taken from /varz or, where a broker does not
+/// report it, from a handshake that fails for lack of a client certificate.
 #[test]
 fn every_brokers_certificate_is_checked() {
     let pki = Pki::new(&[]);
@@ -70,8 +70,8 @@ fn midge_reports_ca_crl_and_rejected_files() {
     check(&broker, &MODE).expect(1, "changed files cannot be used");
 }
 
-/// The route port's certificate is judged by its own name, with and without TLS for
-/// clients, and where a nats-server tells of one; so it is in `/varz` and `/metrics`.
+/// The route port's certificate is checked by its own name, with and without TLS for
+/// clients, and for a nats-server that reports one; it is also in `/varz` and `/metrics`.
 #[test]
 fn the_route_ports_certificate_is_checked() {
     let pki = Pki::new(&["node"]);

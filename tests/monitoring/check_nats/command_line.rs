@@ -11,8 +11,8 @@ use check_nats::{
 use super::plugin::{judge, run};
 use test_support::tools::on_path;
 
-/// A mistake is UNKNOWN, names itself on the first line, and shows how it is
-/// done in few lines that fit on a terminal.
+/// A usage error is UNKNOWN, is named on the first line, and shows the correct usage in
+/// few lines that fit on a terminal.
 #[test]
 fn usage_errors_give_unknown() {
     let mistakes: &[(&[&str], &str)] = &[
@@ -60,7 +60,7 @@ fn usage_errors_give_unknown() {
     }
 }
 
-/// An argument is a stranger's text too, when it comes from a macro.
+/// An argument may be untrusted text too, when it comes from a macro.
 #[test]
 fn arguments_are_escaped_in_output() {
     judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c??d?");
@@ -83,8 +83,8 @@ fn help_and_version_exit_with_unknown() {
     }
 }
 
-/// The installed page is the one that the tables make. To renew it:
-/// `check_nats --man > conf/man/check_nats.1`.
+/// The installed page equals the generated one. To update it: `check_nats --man >
+/// conf/man/check_nats.1`.
 #[test]
 fn the_manual_page_is_up_to_date() {
     let (code, made) = run(&["--man"]);
@@ -110,7 +110,7 @@ fn the_manual_page_is_up_to_date() {
     }
 }
 
-/// roff has nothing to complain about.
+/// roff reports no problem.
 #[test]
 fn the_manual_page_is_valid_roff() {
     assert!(
@@ -129,8 +129,8 @@ fn the_manual_page_is_valid_roff() {
     );
 }
 
-/// Each shipped command is one that the plugin takes, with every macro in single
-/// quotes, and the modes are all there.
+/// The plugin accepts each shipped command, every macro is in single quotes, and all
+/// modes are covered.
 #[test]
 fn the_nagios_commands_are_valid() {
     let text = fs::read_to_string(conf("nagios/nats.cfg")).expect("read the commands");
@@ -152,7 +152,7 @@ fn the_nagios_commands_are_valid() {
     assert_eq!(modes, MODES.iter().map(|mode| mode.name).collect());
 }
 
-/// The word as the plugin gets it: macros replaced, quotes gone.
+/// The argument as the plugin gets it: macros replaced, quotes removed.
 fn with_macros(word: &str) -> String {
     let Some(name) = word
         .strip_prefix("'$")

@@ -16,7 +16,7 @@ use super::{
 };
 use test_support::{Broker, RawClient};
 
-/// Bodies that a broker never answers, whatever the path.
+/// Bodies that a broker never sends, on any path.
 const HOLLOW: &[&str] = &[
     "",
     " ",
@@ -49,14 +49,14 @@ const STATUSES: &[&str] = &["200 OK", "404 Not Found", "503 Service Unavailable"
 fn no_mode_accepts_an_incomplete_answer() {
     let broker = Broker::midge().start();
     for body in HOLLOW {
-        // A code that is no answer makes the body the same.
+        // An error status makes the body irrelevant.
         let statuses = match *body {
             "{}" | r#"{"status":"ok"}"# => STATUSES,
             _ => &STATUSES[..1],
         };
         for status in statuses {
             let monitor = answers(status, body);
-            // A mode that asks the client port alone meets the same there.
+            // A mode that uses only the client port gets the same data there.
             let rude = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
             for mode in MODES {
                 let client = match mode.needs {
@@ -66,20 +66,20 @@ fn no_mode_accepts_an_incomplete_answer() {
                 let said = run(mode, client, monitor);
                 let place = format!("{} {status} {body}: {said:?}", mode.name);
                 assert!(said.code >= 2, "{place}");
-                // Critical is only who hangs up on a client.
+                // Only closing a client connection is CRITICAL.
                 assert!(said.code == 3 || mode.needs.is_empty(), "{place}");
             }
         }
     }
 }
 
-/// What a mode needs is really there in a broker's answer, and without it there is
-/// no verdict.
+/// The fields that a mode requires are present in a broker's answer, and without each of
+/// them there is no verdict.
 #[test]
 fn each_required_field_gives_unknown_when_missing() {
     for (broker, in_every_way) in [
         (Broker::midge(), true),
-        // Of these: that they have what is needed.
+        // For these only the presence of the fields is checked.
         (Broker::nats_server(), false),
         (Broker::nats_server_29(), false),
     ] {
@@ -90,7 +90,7 @@ fn each_required_field_gives_unknown_when_missing() {
         for mode in MODES {
             let whole = recorded(&broker, mode);
             if whole.len() < mode.needs.len() && mode.name != "cluster" {
-                // A mode for midge alone.
+                // A mode for midge only.
                 continue;
             }
             let said = run(mode, broker.client_addr(), replay(&whole));
@@ -107,14 +107,14 @@ fn each_required_field_gives_unknown_when_missing() {
                         answers.insert(need.path, body);
                         let said = run(mode, broker.client_addr(), replay(&answers));
                         let place = format!("{}: {} {name} {what}: {said:?}", mode.name, need.path);
-                        // A figure that is absent is left unknown.
+                        // An absent metric stays unknown.
                         if let (Some(figure), "absent") = (needed.metric, what) {
                             assert!(said.value(figure.label).starts_with('U'), "{place}");
                             continue;
                         }
                         assert_eq!(said.code, 3, "{place}");
                         assert!(said.line.contains(need.path), "{place}");
-                        // An element that was made for this lacks other fields too.
+                        // An element that was added for this test lacks other fields too.
                         let told = name.split(".*").next().expect("a name");
                         assert!(said.line.contains(&told.replace('|', "?")), "{place}");
                     }
@@ -124,18 +124,18 @@ fn each_required_field_gives_unknown_when_missing() {
     }
 }
 
-/// Whether the mode asks this path of this broker, and its verdict rests on it.
+/// Whether the mode requests this path from this broker and its verdict depends on it.
 fn is_decisive(mode: &Mode, path: &str, whole: &BTreeMap<&str, Value>) -> bool {
     match (mode.name, path) {
-        // Only for the names of those that were cut off.
+        // Only for the names of disconnected clients.
         ("slow", "/connz") => false,
-        // Only where there is no better one.
+        // Only if there is no better source.
         ("cluster", "/routez") => !whole.contains_key("/clusterz"),
         _ => whole.contains_key(path),
     }
 }
 
-/// The broker's own answers to what a mode asks; those that it has not are absent.
+/// The broker's real answers to the requests of a mode; unsupported paths are absent.
 fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
     let mut answers = BTreeMap::new();
     for need in mode.needs {
@@ -151,7 +151,7 @@ fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
     answers
 }
 
-/// The answer with one field made absent or wrong, in each way that applies.
+/// The answer with one field made absent or invalid, in each way that applies.
 fn spoilt(whole: &Value, name: &str, kind: Kind) -> Vec<(&'static str, Value)> {
     let mut wrong = vec![("null", Some(Value::Null)), ("an object", Some(json!({})))];
     match kind {
@@ -179,7 +179,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
     match path {
         ["*", rest @ ..] => {
             let elements = body.as_array_mut().expect("a list");
-            // A list that happens to be empty gets an element that has nothing.
+            // An empty list gets an element without fields.
             if elements.is_empty() {
                 elements.push(json!({}));
             }
@@ -197,7 +197,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
         }
         [first, rest @ ..] => {
             let object = body.as_object_mut().expect("an object");
-            // An older broker has none of it.
+            // An older broker has none of these fields.
             let below = object.entry(*first).or_insert_with(|| json!({}));
             spoil(below, rest, value);
         }
@@ -205,7 +205,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
     }
 }
 
-/// A monitoring port with these answers, and nothing else.
+/// A monitoring port that serves exactly these answers.
 fn replay(answers: &BTreeMap<&'static str, Value>) -> SocketAddr {
     let answers = answers.clone();
     peer(move |mut stream| {
@@ -223,7 +223,7 @@ fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> Said {
     let state = tempfile::tempdir().expect("make a temporary folder");
     let folder = state.path().to_str().expect("a readable path");
     let mut arguments = vec!["--mode", mode.name, "--state-dir", folder];
-    // Of thresholds that need patience or luck this is not about.
+    // Thresholds that depend on time or chance are not tested here.
     arguments.extend(match mode.name {
         "varz" => vec!["--figure", "mem"],
         "uptime" => vec!["-w", "0:"],

@@ -9,12 +9,12 @@ use std::{
 
 use test_support::{Broker, BrokerBuilder, wait_for};
 
-/// What a run of the plugin said.
+/// The result of a run of the plugin.
 #[derive(Debug)]
 pub(crate) struct Said {
     /// Exit code.
     pub(crate) code: i32,
-    /// First line, perfdata cut off.
+    /// First line without perfdata.
     pub(crate) line: String,
     /// Perfdata by label, in the order of the output.
     pub(crate) perfdata: Vec<(String, String)>,
@@ -23,13 +23,13 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// A figure's value with its unit, such as `0.5s`.
+    /// A metric's value with its unit, such as `0.5s`.
     pub(crate) fn value(&self, label: &str) -> &str {
         let fields = self.fields(label);
         fields.split(';').next().unwrap_or_default()
     }
 
-    /// A figure's value, thresholds and limits, as printed.
+    /// A metric's value, thresholds and limits, as printed.
     pub(crate) fn fields(&self, label: &str) -> &str {
         self.perfdata
             .iter()
@@ -45,7 +45,7 @@ impl Said {
             .collect()
     }
 
-    /// Asserts exit code and what the first line says.
+    /// Asserts exit code and first line.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, words: &str) -> &Self {
         assert_eq!(self.code, code, "{self:?}");
@@ -54,7 +54,7 @@ impl Said {
     }
 }
 
-/// The brokers that every check must work with.
+/// The brokers that every check must support.
 pub(crate) fn brokers() -> Vec<BrokerBuilder> {
     vec![
         Broker::midge(),
@@ -76,7 +76,7 @@ pub(crate) fn check_ports(client: SocketAddr, monitor: SocketAddr, arguments: &[
     judge(&all)
 }
 
-/// Runs the plugin for a check and takes its answer apart.
+/// Runs the plugin for a check and parses its output.
 pub(crate) fn judge(arguments: &[&str]) -> Said {
     let (code, output) = run(arguments);
     let first = output.lines().next().unwrap_or_default();
@@ -94,12 +94,12 @@ pub(crate) fn judge(arguments: &[&str]) -> Said {
     said
 }
 
-/// Runs the plugin; its exit code and standard output. A run that prints to
-/// standard error, ends with no code of the contract, or not at all, fails the test.
+/// Runs the plugin; returns exit code and standard output. A run that prints to standard
+/// error, has an invalid exit code, or does not end fails the test.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
     let mut child = Command::new(test_support::tools::check_nats())
         .args(arguments)
-        // A proxy for everything must not come between the check and the broker.
+        // A configured proxy must not be used between the check and the broker.
         .env("http_proxy", "http://127.0.0.1:1")
         .env("ALL_PROXY", "http://127.0.0.1:1")
         .stdin(Stdio::null())
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
     (code, output)
 }
 
-/// Takes perfdata apart by its grammar; panics where it breaks it.
+/// Parses perfdata by its grammar; panics on a violation.
 fn parse_perfdata(text: &str) -> Vec<(String, String)> {
     let mut seen = BTreeMap::new();
     let figures: Vec<(String, String)> = text

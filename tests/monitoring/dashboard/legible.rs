@@ -13,8 +13,8 @@ use test_support::{
 
 const DAY: u32 = 86_400;
 
-/// A broker with an expiring certificate, a member that never came, a reader that stopped,
-/// refused logins and failed handshakes. The client is to be kept.
+/// A broker with an expiring certificate, a missing member, a stuck subscriber, refused
+/// logins and failed handshakes. The caller must keep the client.
 fn trouble(pki: &Pki) -> (Broker, RawClient) {
     pki.sign("broker", Term::Seconds(5 * DAY));
     let broker = Broker::midge()
@@ -71,7 +71,7 @@ fn set_up(browser: &mut Browser, width: u32, theme: &str) {
     );
 }
 
-/// Waits until all of the trouble is on the page.
+/// Waits until all of these problems are on the page.
 fn wait_for_trouble(browser: &mut Browser) {
     for (section, word) in [
         ("findings", "certificate-expiry"),
@@ -153,7 +153,7 @@ fn everything_is_legible_in_both_themes_and_fits_every_width() {
     drop(stuck);
 }
 
-/// The measure is one: letters that are too pale are found.
+/// The contrast check itself works: low contrast is detected.
 #[test]
 fn low_contrast_text_is_detected() {
     let broker = Broker::midge().start();

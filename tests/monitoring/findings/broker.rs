@@ -8,7 +8,7 @@ use std::{
 use super::{appears, clears, proofs, quick, quick_with, stays_silent, text};
 use test_support::{Broker, HeldThreads, http, pki::Pki, wait_until};
 
-/// Nothing is wrong with a broker that was just started.
+/// A newly started broker has no problem.
 #[test]
 fn a_fresh_broker_has_no_findings() {
     let broker = Broker::midge()
@@ -74,14 +74,14 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
     )
     .expect("room");
     wait_until("what waits for a restart is only worth knowing", || {
-        // The limit has gone back as well, which takes effect at once.
+        // The limit is also restored, which takes effect immediately.
         broker.signal(libc::SIGHUP);
         appears(&broker, "config-differs")["severity"] == "info"
     });
 }
 
-/// The broker's worker threads are held as a debugger would; everything else in
-/// the process goes on.
+/// The broker's worker threads are stopped as by a debugger; the rest of the process
+/// continues.
 #[test]
 pub fn stalled_worker_threads_are_reported() {
     let broker = quick("worker_delay: 2s").start();
@@ -147,7 +147,7 @@ pub fn open_ports_are_reported() {
 
 const DOORS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
 
-/// Whether there is such a finding, asked for with more headers.
+/// Whether there is such a finding, requested with additional headers.
 fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
     let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
     let request =
@@ -157,7 +157,7 @@ fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
     all.iter().any(|finding| finding["code"] == code)
 }
 
-/// Lines that warn of open doors at the start.
+/// Warnings about open ports at the start.
 fn warnings_of_doors(broker: &Broker) -> usize {
     let log = broker.log();
     let warns = |line: &&str| {
@@ -166,8 +166,8 @@ fn warnings_of_doors(broker: &Broker) -> usize {
     log.lines().filter(warns).count()
 }
 
-/// With a token for the monitoring port, and a login or certificates for
-/// clients, no door stands open: neither a finding nor a warning says so.
+/// With a token for the monitoring port, and a login or certificates for clients, there
+/// is neither a finding nor a warning.
 #[test]
 fn secured_ports_are_not_reported() {
     let pki = Pki::new(&["broker"]);
@@ -184,7 +184,7 @@ fn secured_ports_are_not_reported() {
             .flag("0.0.0.0")
             .start();
         let bearer = "Authorization: Bearer canary\r\n";
-        // Looks that would have told.
+        // Enough samples for a finding to appear.
         for _ in 0..10 {
             for code in DOORS {
                 assert!(!is_told(&broker, code, bearer), "{code}: {lock}");
@@ -193,7 +193,7 @@ fn secured_ports_are_not_reported() {
         }
         assert_eq!(warnings_of_doors(&broker), 0, "{}", broker.log());
     }
-    // Certificates lock nothing while plain connections are taken too.
+    // Certificates do not help while plain connections are accepted too.
     let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
     let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
     wait_until("the open door is told", || {
@@ -226,11 +226,11 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
     clears(&broker, "reload-failed");
 }
 
-/// It can be asked through the socket, and is told there what to do. It stays
-/// until the next start, when the port may be free.
+/// The finding is available through the socket, and says what to do. It stays until the
+/// next start, when the port may be free.
 #[test]
 pub fn a_missing_default_monitoring_port_is_reported() {
-    // If this fails, somebody else has it, which is as good.
+    // If this fails, another process has the port, which has the same effect.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
     let broker = quick_with("", "monitor { unix: m.sock }")
         .without_monitoring()

@@ -19,7 +19,7 @@ use test_support::{
 
 const HOUR: u32 = 3600;
 
-/// A broker with TLS and thresholds that the certificates of [`Pki`] keep.
+/// A broker with TLS and thresholds that the certificates of [`Pki`] satisfy.
 fn broker(pki: &Pki, thresholds: &str) -> Broker {
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
@@ -32,7 +32,7 @@ fn broker(pki: &Pki, thresholds: &str) -> Broker {
     quick_with(&format!("{ends} {thresholds}"), &tls).start()
 }
 
-/// Waits until a finding is of a severity, and returns its text.
+/// Waits until a finding has a severity, and returns its text.
 fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
     wait_until(&format!("{code} is {severity}"), || {
         let found = findings(broker, code);
@@ -82,7 +82,7 @@ pub fn an_expiring_ca_is_reported() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "ca-expiry");
-    // The same key, as a renewed CA has it.
+    // The same key, as for a renewed CA.
     let renew = |days: u32| {
         let words = format!("x509 -in ca.pem -signkey ca.key -days {days} -out ca.new");
         pki.openssl(&words, &[]);
@@ -114,7 +114,7 @@ pub fn an_overdue_crl_is_reported() {
     clears(&broker, "crl-expiry");
 }
 
-/// What ends is among the ceilings, with the time that is left.
+/// Certificates are listed among the ceilings, with the time that is left.
 #[test]
 pub fn certificate_validity_is_listed_as_a_ceiling() {
     let pki = Pki::new(&["broker"]);
@@ -216,7 +216,7 @@ pub fn failed_handshakes_are_reported_by_cause_and_probes_are_not() {
         stranger
             .write_all(b"CONNECT {}\r\nPING\r\n")
             .expect("write");
-        // Until it is cut; a reset is one way.
+        // Until the broker closes it, possibly with a reset.
         let _ = stranger.read_to_end(&mut Vec::new());
     };
     (0..30).for_each(|_| drop(connect()));
@@ -270,8 +270,8 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
     clears(&broker, "revoked-clients");
 }
 
-/// A member of the mesh whose certificate is revoked is named as well, and
-/// counted apart from clients.
+/// A member of the mesh whose certificate is revoked is named too, and counted separately
+/// from clients.
 #[test]
 fn routes_closed_by_revocation_are_reported_for_a_while() {
     let pki = Pki::new(&["n0", "n1", "n2"]);

@@ -141,8 +141,8 @@ pub fn large_messages_are_reported_before_and_at_the_limit() {
     clears(&broker, "large-payloads");
 }
 
-/// Ten thousand clients that come and go at once are one finding and a few
-/// events, at the rate that is the default.
+/// Ten thousand clients that connect and disconnect are one finding and a few events,
+/// with the default threshold.
 #[test]
 fn ten_thousand_connects_are_one_finding() {
     let broker = quick("").start();
@@ -214,7 +214,7 @@ pub fn refused_logins_are_reported_by_address() {
     (0..20).for_each(|_| drop(logged_in(&broker, "a")));
     (0..4).for_each(|_| drop(guess(&broker, "a").read_to_end()));
     stays_silent(&broker, "login-failures");
-    // All at once: who fails again and again waits for the answer.
+    // In parallel: after repeated failures the answer is delayed.
     let guesses: Vec<RawClient> = (0..20).map(|_| guess(&broker, "b")).collect();
     let finding = appears(&broker, "login-failures");
     drop(guesses);
@@ -257,7 +257,7 @@ pub fn subjects_without_subscribers_are_reported() {
     publisher.send("PUB heard.a 0\r\n\r\n".repeat(1000));
     publisher.send("PUB seldom 0\r\n\r\n".repeat(100));
     publisher.sync();
-    // What nobody hears is counted once in a second.
+    // Messages without subscribers are counted once a second.
     wait_until("it is counted", || {
         broker.get_json("/topz?window=start")["no_interest"][0]["subject"] == "seldom"
     });

@@ -12,10 +12,10 @@ use midge::observe::diagnosis::rules::RULES;
 use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
 use test_support::{PATIENCE, wait_within};
 
-/// How a rule is proved.
+/// The test that proves a rule.
 struct Proof {
     code: &'static str,
-    /// How it is brought about.
+    /// How the condition is caused.
     how: &'static str,
     test: fn(),
 }
@@ -260,7 +260,7 @@ fn every_rule_has_a_test() {
     assert_eq!(rules, proved, "rules, then those that are proved");
 }
 
-/// What was measured of one rule in a test, in seconds.
+/// Measured times of one rule in a test, in seconds.
 #[derive(Clone, Copy)]
 struct Times {
     code: &'static str,
@@ -278,7 +278,7 @@ pub fn with_defaults() -> bool {
     env::var("MIDGE_FINDINGS_PACE").is_ok_and(|pace| pace == "default")
 }
 
-/// From now on it is brought about, or ended.
+/// Marks the moment at which the condition begins or ends.
 pub fn begin() {
     BEGUN.set(Instant::now());
 }
@@ -287,7 +287,7 @@ fn since_begun() -> f64 {
     BEGUN.with_borrow(Instant::elapsed).as_secs_f64()
 }
 
-/// A finding is there. The first time in a test counts.
+/// A finding has appeared. The first time in a test counts.
 pub fn note_shown(code: &str) {
     let Some(rule) = RULES.iter().find(|rule| rule.code == code) else {
         panic!("no rule {code}");
@@ -304,7 +304,7 @@ pub fn note_shown(code: &str) {
     });
 }
 
-/// A finding is gone. The first time in a test counts.
+/// A finding has cleared. The first time in a test counts.
 pub fn note_cleared(code: &str) {
     let cleared = since_begun();
     MEASURED.with_borrow_mut(|measured| {
@@ -316,8 +316,8 @@ pub fn note_cleared(code: &str) {
     begin();
 }
 
-/// Asks `probe` until it yields a value; panics with `what` after a while, which
-/// is longer with the default thresholds.
+/// Calls `probe` until it returns a value; panics with `what` after a timeout, which is
+/// longer with the default thresholds.
 pub fn wait<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let patience = match with_defaults() {
         true => 4 * PATIENCE,

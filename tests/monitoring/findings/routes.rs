@@ -29,7 +29,7 @@ const CODES: [&str; 6] = [
     "route-slow",
 ];
 
-/// A member that looks at the mesh often.
+/// A member that samples the mesh often.
 fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
     let mut plan = Plan::new(kind, name, port, routes);
     if kind == Kind::Midge {
@@ -38,7 +38,7 @@ fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
     plan
 }
 
-/// Plans of members that all know each other: `n0`, `n1` and so on.
+/// Plans of members with routes to all others: `n0`, `n1` and so on.
 fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let plan = |(index, kind): (usize, &Kind)| {
@@ -73,7 +73,7 @@ fn checks(broker: &Broker, expect: usize, code: i32) -> String {
     })
 }
 
-/// Whether every member of the matrix told that it sees every other.
+/// Whether every member of the matrix reports a route to every other.
 fn all_see_all(clusterz: &Value, count: usize) -> bool {
     let members = clusterz["members"].as_array().expect("members");
     members.len() == count
@@ -83,8 +83,8 @@ fn all_see_all(clusterz: &Value, count: usize) -> bool {
         })
 }
 
-/// Midges, a nats-server 2.15 and a 2.9 in one mesh: nothing is wrong but that
-/// the latter is older, and each tells what it sees.
+/// Midges, a nats-server 2.15 and a 2.9 in one mesh: the only finding is that the latter
+/// is older, and each reports its routes.
 #[test]
 fn a_healthy_mixed_mesh_has_no_findings() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29];
@@ -103,7 +103,7 @@ fn a_healthy_mixed_mesh_has_no_findings() {
         "{finding}"
     );
     for code in CODES.iter().filter(|code| **code != "members-differ") {
-        // While the mesh forms somebody is missing.
+        // While the mesh forms, members are missing.
         clears(broker, code);
         stays_silent(broker, code);
     }
@@ -123,7 +123,7 @@ fn a_healthy_mixed_mesh_has_no_findings() {
     checks(broker, 4, 0);
     let said = checks(broker, 5, 2);
     assert!(said.contains("4 members of 5"), "{said}");
-    // A nats-server tells its own routes.
+    // A nats-server reports its own routes.
     checks(&members[2].broker, 4, 0);
     checks(&members[2].broker, 5, 2);
 }
@@ -164,7 +164,7 @@ pub fn a_killed_member_is_reported_missing_until_it_returns() {
     }
 }
 
-/// A broker that no configuration names is missed as well, under its name.
+/// A broker that is in no configuration is reported missing as well, by its name.
 #[test]
 fn a_member_that_only_dialled_in_is_reported_missing_too() {
     let ports = [free_port(), free_port()];
@@ -181,8 +181,8 @@ fn a_member_that_only_dialled_in_is_reported_missing_too() {
     clears(&known.broker, "route-missing");
 }
 
-/// A member that is gone for good is forgotten when the file says so, or by the
-/// command; nobody else is.
+/// A member that is gone for good is forgotten when it is removed from the file, or by
+/// the command; no other member is.
 #[test]
 fn a_member_gone_for_good_is_forgotten() {
     let ports = [free_port(), free_port(), free_port()];
@@ -274,8 +274,8 @@ pub fn a_repeatedly_failing_route_is_reported() {
     assert_eq!(times.try_iter().count(), 3);
 }
 
-/// A way to a member that holds back what goes in one direction, as a network
-/// does that drops it, or delays it.
+/// A proxy to a member that can hold back one direction, like a network that drops or
+/// delays it.
 struct Way {
     port: u16,
     forth: Arc<Direction>,
@@ -286,12 +286,12 @@ struct Way {
 struct Direction {
     held: AtomicBool,
     delay_ms: AtomicU64,
-    /// Whether a midge is to seem of another version.
+    /// Whether a midge should appear to have another version.
     disguised: AtomicBool,
 }
 
 impl Way {
-    /// Listens at `port`; 0 is any.
+    /// Listens at `port`; 0 is any port.
     fn to(target: u16, port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         let way = Self {
@@ -338,12 +338,12 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
                 break;
             }
         }
-        // The other direction may have closed them.
+        // The other direction may have closed them already.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     });
 }
 
-/// Puts another version of the same length into an INFO.
+/// Replaces the version in an INFO with another of the same length.
 fn disguise(bytes: &mut [u8]) {
     let told = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
     let found = bytes
@@ -355,8 +355,8 @@ fn disguise(bytes: &mut [u8]) {
     }
 }
 
-/// What one member sends does not arrive at the other: both say so, each what it
-/// can know of the direction; and within two pings the route is gone.
+/// Data from one member does not arrive at the other: both report it with what they know
+/// of the direction, and after two unanswered pings the route is closed.
 #[test]
 fn a_route_blocked_in_one_direction_is_reported_with_the_direction() {
     let ports = [free_port(), free_port()];
@@ -379,7 +379,7 @@ fn a_route_blocked_in_one_direction_is_reported_with_the_direction() {
         });
         stays_silent(broker, "route-slow");
     }
-    // What n0 sends comes back on the way that n1 dialled.
+    // Data from n0 arrives over the connection that n1 dialled.
     way.back.held.store(true, Ordering::Relaxed);
     let says = |broker: &Broker, words: &str| {
         wait_until(words, || {
@@ -426,8 +426,8 @@ fn a_distant_member_is_reported_as_slow() {
     clears(&far.broker, "route-slow");
 }
 
-/// Two members have routes to a third and cannot reach each other: the third
-/// one sees it, and each of the two hears of the other.
+/// Two members have routes to a third but not to each other: the third reports it, and
+/// the two learn of each other.
 #[test]
 pub fn members_without_a_route_between_them_are_named() {
     let (hub, ports) = (free_port(), [free_port(), free_port()]);
@@ -436,7 +436,7 @@ pub fn members_without_a_route_between_them_are_named() {
     let apart: Vec<Member> = [0, 1]
         .map(|index| {
             let mut plan = plan(Kind::Midge, &format!("n{index}"), ports[index], &[hub], "");
-            // Nobody listens there yet.
+            // Nothing listens there yet.
             plan.cluster = format!(
                 "name: mesh\n  connect_retries: 100\n  cluster_advertise: \"127.0.0.1:{}\"",
                 told[index]
@@ -479,7 +479,7 @@ pub fn members_with_different_limits_are_reported() {
     stays_silent(&members[0].broker, "members-differ");
 }
 
-/// A midge tells its peers what a reload changed: the routes can stand.
+/// A midge announces reloaded settings to its peers over the existing routes.
 #[test]
 fn a_reload_clears_different_limits() {
     let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
@@ -497,7 +497,7 @@ fn a_reload_clears_different_limits() {
     }
 }
 
-/// A package that was rolled out to one member only.
+/// A package that was installed on one member only.
 #[test]
 fn a_member_of_another_version_is_reported() {
     let ports = [free_port(), free_port()];
@@ -522,8 +522,8 @@ fn a_member_of_another_version_is_reported() {
     stays_silent(&near.broker, "members-differ");
 }
 
-/// A nats-server has an account that midge is given later: what was wanted in it
-/// before counts from then on, and nothing is said any more.
+/// A nats-server has an account that midge gets later: earlier interest in it works from
+/// then on, and the finding clears.
 #[test]
 fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
     let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
@@ -548,7 +548,7 @@ fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
     assert_eq!(subscriber.next_message().body, b"hi");
     clears(&members[0].broker, "members-differ");
     stays_silent(&members[0].broker, "members-differ");
-    // And it goes again with the account.
+    // The finding also clears when the account is removed.
     plans[0].config = thresholds("");
     members[0].reload(&plans[0].text());
     assert!(!members[0].knows("news"));

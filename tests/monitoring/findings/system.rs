@@ -11,7 +11,7 @@ use std::{
 use super::{appears, clears, findings, proofs, quick, quick_with, stays_silent, text};
 use test_support::{HeldThreads, wait_until};
 
-/// /dev/full takes no byte, as a full disk.
+/// /dev/full fails every write, like a full disk.
 #[test]
 pub fn an_unwritable_log_is_reported_until_it_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -43,7 +43,7 @@ pub fn an_unwritable_log_is_reported_until_it_recovers() {
     });
 }
 
-/// A pipe takes the place of the configuration file: whoever reads it waits.
+/// A pipe replaces the configuration file: reading it hangs.
 #[test]
 pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     let broker = quick("").start();
@@ -59,7 +59,7 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     for path in ["/varz", "/healthz", "/metrics", "/connz", "/memz"] {
         assert_eq!(broker.get(path).status, 200, "{path}");
     }
-    // The first of these hangs, and the others neither queue nor hang anything.
+    // The first request hangs; the others neither queue up nor hang.
     for _ in 0..3 {
         broker.signal(libc::SIGHUP);
         wait_until("it is trapped", || {
@@ -72,7 +72,7 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     });
     assert_eq!(broker.get("/varz").status, 200);
     broker.connect().sync();
-    // Whoever waits for the pipe gets what is written to it.
+    // Readers that wait for the pipe get what is written to it.
     let again = file.with_extension("new");
     fs::write(&again, &before).expect("room");
     fs::write(&file, &before).expect("somebody reads the pipe");
@@ -80,8 +80,8 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     clears(&broker, "blocked-call");
 }
 
-/// The thread of the diagnosis is held as a debugger would: its last report says
-/// that all is well, and is told to be old.
+/// The thread of the diagnosis is stopped as by a debugger: its last report says that all
+/// is well, and is marked as old.
 #[test]
 pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     let broker = quick("").start();
@@ -125,7 +125,7 @@ pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     assert_eq!(broker.get("/healthz?probe=live").status, 200);
 }
 
-/// A named pipe takes the place of a file.
+/// Replaces a file with a named pipe.
 fn become_a_pipe(file: &std::path::Path) {
     let pipe = file.with_extension("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();

@@ -3,7 +3,7 @@
 use super::{appears_while, clears, quick_with, stays_silent, text};
 use test_support::{Broker, RawClient, wait_until};
 
-/// A client of a stage with several users.
+/// A client of a broker with several users.
 fn log_in(broker: &Broker, user: &str) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -44,7 +44,7 @@ pub fn an_account_with_too_many_pending_replies_is_named() {
         asking.sync();
         service.sync();
     };
-    // Nearly all that it may wait for; what is waited for must not take long.
+    // Just below the limit: what is pending must not take long.
     (0..40).for_each(|_| ask(20));
     let finding = appears_while(&broker, "replies-full", || ask(20));
     assert_eq!(finding["subject"], "A");
@@ -74,7 +74,7 @@ pub fn an_import_cycle_is_reported() {
         client.sync();
     });
     assert_eq!(finding["subject"], "A");
-    // Each message counts, and not each look for whom it reaches.
+    // Each message is counted, not each lookup of its subscribers.
     wait_until("a hundred at once are told", || {
         client.send("PUB go.a-b 0\r\n\r\n".repeat(100));
         client.sync();
@@ -121,7 +121,7 @@ pub fn a_full_table_is_reported() {
             responder.sync();
         });
     };
-    // Nearly all that they may; what is waited for must not take long.
+    // Just below the limit: what is pending must not take long.
     (0..12).for_each(|_| ask(10));
     let finding = appears_while(&broker, "table-full", || ask(10));
     assert_eq!(finding["subject"], "permissions");

@@ -36,7 +36,7 @@ fn entry(broker: &Broker, query: &str, name: &str) -> Option<Value> {
         .cloned()
 }
 
-/// Totals move by what was published and delivered, and requests are counted.
+/// Totals change by what was published and delivered, and requests are counted.
 #[test]
 fn varz_counts_messages_connections_and_requests() {
     let broker = Broker::midge().start();
@@ -77,7 +77,7 @@ fn varz_counts_messages_connections_and_requests() {
     assert_eq!(varz["port"], broker.client_addr().port());
 }
 
-/// Processor use shows in the figure once there is some.
+/// The processor use is not zero once there is some.
 #[test]
 fn varz_shows_processor_use() {
     let broker = Broker::midge().start();
@@ -91,7 +91,7 @@ fn varz_shows_processor_use() {
     });
 }
 
-/// One after another, the pages hold each connection once.
+/// Together, the pages contain each connection once.
 #[test]
 fn a_thousand_connections_are_listed_and_paged() {
     let broker = Broker::midge().start();
@@ -131,7 +131,7 @@ fn a_thousand_connections_are_listed_and_paged() {
     assert_eq!(ports, listed);
 }
 
-/// `sort`, `cid` and `user` select as they say.
+/// `sort`, `cid` and `user` have their documented effect.
 #[test]
 fn connections_are_sorted_and_selected() {
     let broker = Broker::midge().start();
@@ -163,7 +163,7 @@ fn connections_are_sorted_and_selected() {
     assert_eq!(by_id["limit"], 1);
 }
 
-/// Subscriptions show as a count, as subjects, and in full.
+/// Subscriptions are shown as a count, as subjects, or in full.
 #[test]
 fn subscriptions_have_three_levels_of_detail() {
     let broker = Broker::midge().start();
@@ -207,7 +207,7 @@ fn subscriptions_have_three_levels_of_detail() {
     assert_eq!(page["subscriptions_list"].as_array().map(Vec::len), Some(1));
 }
 
-/// A closed connection keeps its figures and tells why it was closed.
+/// A closed connection keeps its counters and shows why it was closed.
 #[test]
 fn closed_connections_have_a_reason() {
     let broker = Broker::midge().start();
@@ -251,7 +251,7 @@ fn closed_connections_have_a_reason() {
     drop(stay);
 }
 
-/// What a client calls itself stays text, in JSON and on the page.
+/// Client names are escaped, in JSON and on the page.
 #[test]
 fn client_supplied_names_are_escaped() {
     let broker = Broker::midge().start();
@@ -262,7 +262,7 @@ fn client_supplied_names_are_escaped() {
     assert!(!broker.get("/").body.contains("<blink>"));
 }
 
-/// The page refers to nobody else, and its links lead somewhere.
+/// The page refers to no other host, and its links work.
 #[test]
 fn the_index_page_loads_nothing_external() {
     let broker = Broker::midge().start();

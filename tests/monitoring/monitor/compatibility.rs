@@ -8,8 +8,8 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind};
 use test_support::{Broker, wait_until};
 
-/// Fields of which only one of the two knows, by the path in the answer, and
-/// why. A path covers everything below it.
+/// Fields that only one of the two has, by the path in the answer, with the reason. A
+/// path covers everything below it.
 const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
     ("/varz", "midge", "midge's own version"),
     ("/varz", "logins", "nats-server counts no logins"),
@@ -160,7 +160,7 @@ fn fields_and_types_match_nats_server() {
     drop(clients);
 }
 
-/// A declared difference that is none any more must go from the list.
+/// A declared difference that no longer exists must be removed from the list.
 fn assert_declarations_hold(
     query: &str,
     ours: &BTreeMap<String, &'static str>,
@@ -179,7 +179,7 @@ fn assert_declarations_hold(
     }
 }
 
-/// One client with everything an entry can show, and one that has gone.
+/// One client with everything that an entry can show, and one that has disconnected.
 fn occupy(broker: &Broker) -> test_support::RawClient {
     let hello = "CONNECT {\"verbose\":false,\"name\":\"n\",\"lang\":\"l\",\"version\":\"1\",\
                  \"user\":\"u\"}\r\nSUB full.* group 1\r\nSUB other 2\r\nUNSUB 2 9\r\n";
@@ -238,7 +238,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What is wrong with a request is told with the same status and the same words.
+/// Invalid requests get the same status and error text.
 #[test]
 fn invalid_parameters_give_nats_servers_errors() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
@@ -287,11 +287,11 @@ fn invalid_parameters_give_nats_servers_errors() {
     }
 }
 
-/// What is odd but not wrong is taken, and changes the page in the same way.
+/// Unusual but valid parameters are accepted with the same effect.
 #[test]
 fn unusual_parameters_are_parsed_like_nats_server() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
-    // The probe that found it ready may not have left yet.
+    // The connection of the readiness probe may still be open.
     midge.wait_for_connections(0);
     nats.wait_for_connections(0);
     let page = |broker: &Broker, query: &str| {
@@ -323,7 +323,7 @@ fn unusual_parameters_are_parsed_like_nats_server() {
     }
 }
 
-/// Values that no parameter is made for, or that lie at the ends of what it takes.
+/// Values that no parameter expects, or at the limits of the accepted range.
 const EXTREMES: &[&str] = &[
     "9223372036854775807",
     "-9223372036854775808",
@@ -412,7 +412,7 @@ fn extremes(parameters: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// Whatever is asked for, the status and what is said of it are nats-server's.
+/// The status and the error text are always nats-server's.
 #[test]
 fn extreme_parameters_give_nats_servers_answers() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
@@ -420,7 +420,7 @@ fn extreme_parameters_give_nats_servers_answers() {
         let (ours, theirs) = (midge.get(&query), nats.get(&query));
         let shown = &query[..query.len().min(100)];
         assert_eq!(ours.status, theirs.status, "{shown}");
-        // Of what is wrong nats-server leaves it to the reader to guess the type.
+        // For errors nats-server does not set the content type.
         match ours.status {
             200 => assert_eq!(
                 ours.header("content-type"),
@@ -433,7 +433,7 @@ fn extreme_parameters_give_nats_servers_answers() {
     assert_is_well(&midge);
 }
 
-/// What only midge takes is harmless too.
+/// Parameters that only midge has are harmless too.
 #[test]
 fn extreme_midge_parameters_are_harmless() {
     let midge = Broker::midge().start();
@@ -450,7 +450,7 @@ fn assert_is_well(midge: &Broker) {
     assert!(memory < 100 << 20, "{memory} bytes in use");
 }
 
-/// Fields that only one of both has in a cluster, and why.
+/// Fields that only one of the two has in a cluster, with the reason.
 const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     (
         "routes.remote_version",
@@ -470,7 +470,7 @@ const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     ("logins", "nats-server does not count logins"),
 ];
 
-/// Members of a cluster show each other with the same fields.
+/// Members of a cluster are shown with the same fields.
 #[test]
 fn clusters_show_the_same_fields() {
     let pairs = [Kind::Midge, Kind::Nats].map(|kind| mesh::start(&[kind, kind]));

@@ -3,7 +3,7 @@
 
 use test_support::{Broker, RawClient, http, wait_until};
 
-/// Subjects may stand in a target as they are, and no error comes without a word.
+/// Subjects may be unescaped in a target, and every error has an explanation.
 #[test]
 fn targets_are_parsed_leniently_and_errors_are_explained() {
     let broker = Broker::midge().start();
@@ -55,8 +55,8 @@ fn targets_are_parsed_leniently_and_errors_are_explained() {
     }
 }
 
-/// Who was refused is in the list of closed connections as who it said to be, as at
-/// a nats-server, and so is who left before CONNECT.
+/// A refused client is listed as closed with the user it claimed to be, as in
+/// nats-server; so is one that left before CONNECT.
 #[test]
 fn refused_and_silent_clients_are_listed() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -93,8 +93,8 @@ fn refused_and_silent_clients_are_listed() {
     }
 }
 
-/// With traces of everything the log has what goes to clients, too, and no more of
-/// its payload than is to be shown.
+/// A full trace also logs what is sent to clients, with the payload truncated to the
+/// configured length.
 #[test]
 fn deliveries_are_traced() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -115,7 +115,7 @@ fn deliveries_are_traced() {
     }
 }
 
-/// What `/varz` tells without TLS is what a nats-server does.
+/// Without TLS, `/varz` shows the same as a nats-server.
 #[test]
 fn handshake_times_without_tls_are_shown() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }";
@@ -131,7 +131,7 @@ fn handshake_times_without_tls_are_shown() {
     assert_eq!(told(Broker::midge()), told(Broker::nats_server()));
 }
 
-/// A trace has the words that a nats-server's has.
+/// A trace uses the wording of nats-server.
 #[test]
 fn operations_are_traced() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -159,7 +159,7 @@ fn operations_are_traced() {
     }
 }
 
-/// Nobody was active before it came.
+/// The last activity of a connection is not before its start.
 #[test]
 fn the_last_activity_is_not_before_the_start() {
     let broker = Broker::midge().start();

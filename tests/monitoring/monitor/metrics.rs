@@ -16,8 +16,8 @@ use test_support::{Broker, HttpResponse, RawClient, http, tools, wait_until};
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,\
     application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-/// What the boards that come with the exporter for brokers without streams show,
-/// after `gnatsd_varz_` and `nats_varz_`.
+/// The metrics of the dashboards that come with the exporter, for brokers without
+/// streams, after `gnatsd_varz_` and `nats_varz_`.
 const BOARD_NAMES: [&str; 9] = [
     "connections",
     "cpu",
@@ -30,8 +30,8 @@ const BOARD_NAMES: [&str; 9] = [
     "subscriptions",
 ];
 
-/// A broker that has something in every metric, apart from those that a board may
-/// ask for in vain.
+/// A broker that has a value in every metric, apart from those that a dashboard may
+/// request in vain.
 fn busy() -> (Broker, Vec<RawClient>) {
     let broker = Broker::midge().flag("-n").flag("na\"me\\").start();
     let hello = |name: &str| {
@@ -67,7 +67,7 @@ fn scrape(broker: &Broker, path: &str, accept: &str) -> HttpResponse {
     answer
 }
 
-/// The values by name and labels, as they stand in the text.
+/// The values by name and labels, as written in the text.
 pub fn values(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -100,11 +100,10 @@ fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("wait for the judge")
 }
 
-/// Names that are prometheus-nats-exporter's, which has them so.
+/// Names of prometheus-nats-exporter, which violate the conventions.
 const EXPORTERS_COUNTERS: [&str; 4] = ["in_bytes", "in_msgs", "out_bytes", "out_msgs"];
 
-/// Prometheus' own checker has nothing to say, neither of form nor of names, but for
-/// names that are the exporter's.
+/// Prometheus' own checker accepts format and names, except for the exporter's names.
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (broker, _clients) = busy();
@@ -126,7 +125,7 @@ fn promtool_finds_nothing_wrong() {
         let mut others = said.lines().filter(|line| !line.is_empty());
         let other = others.find(|line| !is_exporters(line));
         assert_eq!(other, None, "{path}: {}", answer.body);
-        // 3: there is something to say of names.
+        // 3: there are complaints about names.
         assert!(
             matches!(verdict.status.code(), Some(0 | 3)),
             "{path}: {said}"
@@ -134,7 +133,7 @@ fn promtool_finds_nothing_wrong() {
     }
 }
 
-/// The reference parser of OpenMetrics, which is strict, takes the other form.
+/// The reference parser of OpenMetrics, which is strict, accepts the other format.
 #[test]
 fn openmetrics_is_parsed() {
     let (broker, _clients) = busy();
@@ -173,7 +172,7 @@ fn openmetrics_is_parsed() {
     }
 }
 
-/// One truth: the figures are those of the other endpoints.
+/// The values equal those of the other endpoints.
 #[test]
 fn metrics_match_the_other_endpoints() {
     let (broker, _clients) = busy();
@@ -228,8 +227,8 @@ fn metrics_match_the_other_endpoints() {
     }
 }
 
-/// The exporter's names are there, by its own rule for `/varz`, `/subsz` and
-/// `/routez`, with the values of those answers.
+/// The exporter's names exist, by its own rule for `/varz`, `/subsz` and `/routez`, with
+/// the values of those answers.
 #[test]
 fn the_exporters_names_are_served() {
     let (broker, _clients) = busy();
@@ -247,7 +246,7 @@ fn the_exporters_names_are_served() {
         for (endpoint, answer) in answers {
             let members = answer.as_object().expect("an object");
             for (name, value) in members {
-                // These move between two requests.
+                // These change between two requests.
                 let moves = ["cpu", "mem", "http_req_stats"].contains(&&**name);
                 if let (Some(value), false) = (value.as_f64(), moves) {
                     let series = format!("{prefix}_{endpoint}_{name}{server}");
@@ -268,7 +267,7 @@ fn the_exporters_names_are_served() {
     assert!(names(&without).iter().all(|name| !name.contains("varz")));
 }
 
-/// However many connections there are, the answer has room for some.
+/// The number of connections with series is bounded, however many there are.
 #[test]
 fn connections_with_series_are_bounded() {
     let broker = Broker::midge().start();
@@ -290,7 +289,7 @@ fn connections_with_series_are_bounded() {
             .filter(|line| line.starts_with("midge_connection_subscriptions{"))
             .collect();
         assert_eq!(series.len(), expected, "{query}");
-        // The one that moved something comes first.
+        // The connection with the most traffic comes first.
         assert!(series.first().is_none_or(|line| line.ends_with(" 1")));
     }
     for wrong in [
