@@ -19,7 +19,7 @@ use rustls::{
 };
 use test_support::{Broker, BrokerBuilder, PATIENCE, pki::Pki};
 
-/// Name of the file, subject, alternative names.
+/// File name, subject, alternative names.
 const CERTIFICATES: &[(&str, &str, &str)] = &[
     ("plain", "/CN=node1", ""),
     (
@@ -57,9 +57,9 @@ const CERTIFICATES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Lists of users: those of one list may all be meant by one certificate.
+/// Lists of users: one certificate may match several users of a list.
 const USERS: &[&[&str]] = &[
-    // Without the domain components, as Go writes it, and no other way.
+    // Without the domain components, as Go writes it, and in no other notation.
     &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US"],
     &["C=US,O=NATS,CN=localhost,OU=NATS,L=Los Angeles,ST=CA"],
     &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US,DC=foo3,DC=foo4"],
@@ -134,7 +134,7 @@ fn tls_block(pki: &Pki, more: &str) -> String {
     )
 }
 
-/// Each user in an account of its own, whose name is the user's number.
+/// Each user in its own account, whose name is the user's number.
 fn accounts(users: &[&str], more: &str) -> String {
     let account = |(number, user): (usize, &&str)| {
         let user = user.replace('\\', "\\\\").replace('"', "\\\"");
@@ -173,7 +173,7 @@ fn connect(broker: &Broker, pki: &Pki, name: &str) -> Tls {
     BufReader::new(StreamOwned::new(connection, plain.into_inner()))
 }
 
-/// What comes of a CONNECT with these fields: the account, or the error.
+/// The result of a CONNECT with these fields: the account, or the error.
 fn outcome(tls: &mut Tls, fields: &str) -> String {
     let text = format!("CONNECT {{\"verbose\":false,\"protocol\":1{fields}}}\r\nPING\r\n");
     tls.get_mut().write_all(text.as_bytes()).expect("send");
@@ -191,8 +191,7 @@ fn outcome(tls: &mut Tls, fields: &str) -> String {
     "closed".into()
 }
 
-/// Plays all cases at the same time: midge lets those wait who fail again and
-/// again.
+/// Runs all cases in parallel: midge delays peers that fail repeatedly.
 fn side_by_side<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
     thread::scope(|scope| {
         for case in cases {
@@ -226,8 +225,8 @@ fn certificates_map_to_the_same_users_as_in_nats_server() {
     assert!(admitted > 20, "only {admitted} got in: this proves little");
 }
 
-/// A certificate is not all: passwords, connection types, names that the client
-/// says, `no_auth_user`, nkeys beside it.
+/// Other settings beside a certificate: passwords, connection types, names that the
+/// client sends, `no_auth_user`, nkeys.
 #[test]
 fn other_credentials_beside_a_certificate() {
     let pki = pki();
@@ -273,8 +272,8 @@ fn other_credentials_beside_a_certificate() {
     });
 }
 
-/// Monitoring shows the mapped user as nats-server does, and the log tells whose
-/// certificate names nobody.
+/// Monitoring shows the mapped user as nats-server does, and the log names certificates
+/// that match no user.
 #[test]
 fn the_mapped_user_is_shown() {
     let pki = pki();
@@ -308,7 +307,7 @@ fn the_mapped_user_is_shown() {
     });
 }
 
-/// One rule for all mapped users: each may use the subjects of its own name.
+/// One rule for all mapped users: each may use the subjects with its own name.
 #[test]
 fn a_mapped_user_cannot_act_for_another() {
     let pki = pki();
@@ -333,8 +332,8 @@ fn a_mapped_user_cannot_act_for_another() {
     }
 }
 
-/// The configuration of docs/fleet.md: one rule for all nodes, each of which may
-/// use its own subjects only.
+/// The configuration of docs/fleet.md: one rule for all nodes, each of which may use only
+/// its own subjects.
 #[test]
 fn a_node_of_the_documented_fleet_cannot_act_for_another() {
     let pki = pki();
@@ -384,7 +383,7 @@ fn a_node_of_the_documented_fleet_cannot_act_for_another() {
             "{refused}: {told:?}"
         );
     }
-    // A certname that would widen the rule opens nothing.
+    // A certname that would widen the rule is refused.
     for name in ["signs", "star", "rest", "braces", "empty"] {
         let mut hostile = connect(&broker, &pki, name);
         let told = outcome(&mut hostile, "");

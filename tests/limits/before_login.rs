@@ -15,11 +15,11 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, BrokerBuilder, PATIENCE, RawClient, http, tools, wait_until};
 
-/// Findings come and go quickly.
+/// Findings appear and clear quickly.
 const QUICK: &str =
     "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s }\n";
 
-/// Whoever dials or listens for routes.
+/// For brokers that dial or accept routes.
 const LOGIN: &str = "authorization { user: route, password: secret, timeout: 60 }";
 
 /// A bcrypt hash of "s3cret", of cost 6: a hundred comparisons take seconds.
@@ -30,7 +30,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
-/// Connects from the loopback address of that number.
+/// Connects from the loopback address with this number.
 fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let [high, low] = u16::try_from(number).expect("it fits").to_be_bytes();
@@ -42,7 +42,7 @@ fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// So many idle connections, of one address or each of its own.
+/// Opens idle connections, from one address or each from its own.
 fn crowd(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
     let from = |number| if of_one { 2 } else { 2 + number };
     (0..count)
@@ -94,8 +94,8 @@ fn routes(broker: &Broker) -> u64 {
         .expect("a number")
 }
 
-/// Strangers that say nothing for a minute fill the route ports of two brokers; a
-/// third that knows both gets in, and so does it after a restart.
+/// Idle unauthenticated connections fill the route ports of two brokers; a third that
+/// knows both connects, also after a restart.
 #[test]
 fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
     for of_one in [true, false] {
@@ -130,7 +130,7 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
     }
 }
 
-/// Silent sockets fill the monitoring port: each health check is answered.
+/// Idle sockets fill the monitoring port: each health check is answered.
 #[test]
 fn health_checks_succeed_when_idle_connections_fill_the_port() {
     for of_one in [true, false] {
@@ -161,8 +161,8 @@ fn the_monitoring_socket_replies_when_it_is_full() {
     }
 }
 
-/// Strangers fill `max_connections`: who logs in gets in all the same, and who is
-/// in stays.
+/// Unauthenticated connections fill `max_connections`: a client with a login connects
+/// anyway, and connected clients stay.
 #[test]
 fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
     let config = format!(
@@ -172,7 +172,7 @@ fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
         let broker = Broker::midge().config(&config).start();
         let mut served = login(&broker, "u", "p");
         let _crowd = crowd(300, of_one, broker.client_addr());
-        // Not while they come by the hundred: 49 places are few.
+        // Not while hundreds connect: 49 places are few.
         wait_until("all have come", || dropped(&broker, "client") >= 251.0);
         let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
         served.sync();
@@ -180,7 +180,7 @@ fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
         wait_until("the crowd is within the limit", || {
             broker.get_json("/varz")["connections"].as_u64() <= Some(50)
         });
-        // Those that are in make way for nobody.
+        // Authenticated clients are not evicted.
         newcomers.extend((0..29).map(|_| login(&broker, "u", "p")));
         let mut surplus = broker.connect();
         let told = surplus.next_frame().expect("why");
@@ -191,8 +191,8 @@ fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
     }
 }
 
-/// Guesses from many addresses wait for their comparisons: who is right does not
-/// wait for them.
+/// Password guesses from many addresses wait for their comparisons: a correct login does
+/// not wait for them.
 #[test]
 fn a_correct_login_is_not_delayed_by_distributed_guessing() {
     let broker = Broker::midge()
@@ -200,7 +200,7 @@ fn a_correct_login_is_not_delayed_by_distributed_guessing() {
             "{QUICK}authorization {{ timeout: 5, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
         ))
         .start();
-    // So many that they wait for seconds, however fast the machine is.
+    // So many that they wait for seconds even on a fast machine.
     let guesses: Vec<TcpStream> = (0..400)
         .map(|number| {
             let mut stream = connect_from(2 + number % 10, broker.client_addr());
@@ -222,7 +222,7 @@ fn a_correct_login_is_not_delayed_by_distributed_guessing() {
     let meanwhile = refused() - before;
     assert!(meanwhile < 20, "{meanwhile} guesses came before it");
     wait_until("that is a finding", || is_found(&broker, "passwords"));
-    // Those that fail are not compared once their time to log in is over.
+    // Failed logins are not compared once their login timeout is over.
     for left in [40.0, 20.0, 1.0] {
         wait_until("the guesses have an end", || {
             metric(&broker, "midge_password_checks_waiting") < left
@@ -241,7 +241,8 @@ fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     client
 }
 
-/// What the broker at a route port said, until it closed or said nothing more.
+/// Sends lines to a route port and returns what the broker sent until it closed or
+/// paused.
 fn say(to: SocketAddr, lines: &[String]) -> TcpStream {
     let mut stream = connect_from(1, to);
     for line in lines {
@@ -258,8 +259,8 @@ fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&told).into_owned()
 }
 
-/// A cluster whose name nobody configured: what strangers, duplicates and liars say
-/// on the route ports changes neither its name nor its routes.
+/// A cluster with a generated name: nothing that unauthenticated, duplicate or dishonest
+/// peers send to the route ports changes its name or its routes.
 #[test]
 fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
     for login in [
@@ -279,7 +280,7 @@ fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
         };
         let brokers = [start("a", 0), start("b", 1)];
         wait_until("they agree and have one route", || {
-            // Each may have dialled: then both are about to begin anew.
+            // Both may have dialled: then both are about to reconnect.
             let solicited =
                 |broker: &Broker| broker.get_json("/routez")["routes"][0]["did_solicit"].as_bool();
             let mut sides = brokers.each_ref().map(solicited);
@@ -305,7 +306,7 @@ fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
         for right in [false, true] {
             for (at, port) in ports.iter().enumerate() {
                 let (own, other) = (&ids[at], &ids[1 - at]);
-                // With the right password, only those that are no members after all.
+                // With the correct password, only those that do not become members.
                 let pairs: &[(&Value, &Value)] = match (right, login) {
                     (false, "") | (true, _) => &[(other, other), (own, own), (other, own)],
                     (false, _) => &[
@@ -337,7 +338,7 @@ fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
                     let after = brokers.each_ref().map(state);
                     assert_eq!(after, before, "{login:?}, {right}: {name} {id}");
                 }
-                // An id that was told and then another one: of a liar, too.
+                // One id and then another one, also from a dishonest peer.
                 let mut stream = say(*port, &[
                     "CONNECT {\"name\":\"new-broker\",\"user\":\"route\",\"pass\":\"secret\",\"cluster\":\"zz\",\"cluster_dynamic\":false}\r\n".into(),
                     format!("INFO {{\"server_id\":{other},\"server_name\":\"evil\",\"cluster\":\"zz\",\"cluster_dynamic\":false}}\r\n"),
@@ -356,8 +357,8 @@ fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
     }
 }
 
-/// A peer that was let in gave its name to two brokers, a different one to each, and
-/// left: they find together again.
+/// An accepted peer caused two brokers to use different cluster names, and left: they
+/// connect again.
 #[test]
 fn an_adopted_cluster_name_blocks_no_member() {
     let ports = [free_address(), free_address()];
@@ -404,7 +405,7 @@ fn an_adopted_cluster_name_blocks_no_member() {
     });
 }
 
-/// A midge that may have so many files open.
+/// A midge with this limit of open files.
 fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
     let script = folder.join("midge-with-few-files");
     let program = tools::midge();
@@ -417,9 +418,9 @@ fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
     Broker::program(script)
 }
 
-/// Clients use up the descriptors they may have: further ones are told, monitoring
-/// answers, a member gets in, and the finding is about descriptors and not about
-/// the configuration.
+/// Clients use all descriptors available to them: further clients get an error,
+/// monitoring answers, a member connects, and the finding is about descriptors and not
+/// about the configuration.
 #[test]
 fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -455,7 +456,7 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let joins = member("c", free_address(), &[port]).start();
     wait_until("a member gets in", || routes(&joins) == 1);
     wait_until("that is a finding", || {
-        // Each look tells of what is new.
+        // Each sample reports what is new.
         drop(connect_from(1, broker.client_addr()));
         let found = findings(&broker, "descriptors-exhausted");
         found
@@ -475,8 +476,8 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     assert!(broker.connect().sync().is_empty());
 }
 
-/// Strangers come and stay while some hundred clients are connected: those that make
-/// room leave free descriptors below, which are not counted as free for more.
+/// Unauthenticated connections arrive and stay while some hundred clients are connected:
+/// evicted ones free descriptors, which are not counted as available twice.
 #[test]
 fn evicted_unauthenticated_connections_free_their_descriptors() {
     const LIMIT: u32 = 256;
@@ -502,7 +503,7 @@ fn evicted_unauthenticated_connections_free_their_descriptors() {
             assert_eq!(broker.get("/healthz?probe=live").status, 200);
         }
     }
-    // A fourth of them is kept for routes, monitoring and files.
+    // A quarter of them is reserved for routes, monitoring and files.
     wait_until("the clients' part is not exceeded", || open() <= 200);
     assert_eq!(broker.get("/varz").status, 200);
     drop(log_in());

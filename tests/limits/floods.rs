@@ -17,13 +17,13 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, PATIENCE, RawClient, pki::Pki, tls_client::Speaker, wait_until};
 
-/// What is said once, and what is said again and again behind it.
+/// What is sent once, and what is sent repeatedly after it.
 type Flood = (&'static str, &'static str);
 
-/// Bytes written at once.
+/// Bytes per write.
 const WRITE_LEN: usize = 32 * 1024;
 
-/// What no stranger gets away with on either port.
+/// Floods that must be closed on either port before the login.
 const BEFORE_LOGIN: &[Flood] = &[
     ("", "PING\r\n"),
     ("", "PONG\r\n"),
@@ -48,7 +48,7 @@ const BEFORE_LOGIN: &[Flood] = &[
     ("+OK", "x"),
 ];
 
-/// What a broker that dials, or is dialled, says instead of its INFO.
+/// Floods of a dialling or dialled broker in place of its INFO.
 const INSTEAD_OF_INFO: &[Flood] = &[
     ("", "PING\r\n"),
     ("", "PONG\r\n"),
@@ -73,8 +73,7 @@ fn free_port() -> SocketAddr {
     free.expect("a free port")
 }
 
-/// Writes `first`, then `again` until the broker ends the connection. Nothing is
-/// read.
+/// Writes `first`, then `again` until the broker closes the connection. Nothing is read.
 fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
     let begin = Instant::now();
     let piece = again.repeat(WRITE_LEN / again.len());
@@ -91,7 +90,7 @@ fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
 
 fn pour_plain(address: SocketAddr, first: &str, again: &str) -> Duration {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    // Nothing is read: the broker is to notice soon.
+    // Nothing is read: the small buffer makes the broker notice soon.
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&address.into()).expect("connect");
     let mut stream = TcpStream::from(socket);
@@ -106,7 +105,7 @@ fn pour_sealed(speaker: &Speaker, address: SocketAddr, first: &str, again: &str)
     pour(&mut stream, first, again)
 }
 
-/// Pours each of these, all at the same time.
+/// Sends all of these floods in parallel.
 fn pour_all(
     floods: &[Flood],
     pour: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
@@ -121,8 +120,8 @@ fn pour_all(
     floods.iter().map(start).collect()
 }
 
-/// Two clients that ask and answer for as long as they are there, and an eye on
-/// the memory.
+/// Two clients that exchange requests and replies throughout, and a monitor of the
+/// memory.
 struct Bystanders {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -154,7 +153,7 @@ impl Bystanders {
                 answers.send("PUB a 1\r\ny\r\n");
                 asks.next_message();
                 count.fetch_add(1, Ordering::Relaxed);
-                // The broker's own pings do not go unanswered.
+                // Answers the broker's own pings.
                 asks.send("PONG\r\n");
                 answers.send("PONG\r\n");
                 thread::sleep(Duration::from_millis(1));
@@ -171,7 +170,7 @@ impl Bystanders {
         }
     }
 
-    /// Waits until the floods have been cut. Meanwhile all answers come.
+    /// Waits until the floods have been closed. Meanwhile all replies arrive.
     fn until_cut(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
         while floods.iter().any(|flood| !flood.is_finished()) {
             self.most = self.most.max(resident_kib(broker));
@@ -191,7 +190,8 @@ impl Bystanders {
         });
     }
 
-    /// They are all there, and the floods held at most so much.
+    /// Asserts that both clients are still connected, and that the floods used at most
+    /// this much memory.
     fn check(self, broker: &Broker, most_kib: u64) {
         self.stop.store(true, Ordering::Relaxed);
         let clients = self.busy.join().expect("all answers came");
@@ -211,7 +211,7 @@ impl Bystanders {
 const LOGIN: &str = "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n";
 const FREE_LOGIN: &str = "CONNECT {\"verbose\":false}\r\n";
 
-/// The client port, where a login is needed.
+/// The client port, where a login is required.
 #[test]
 fn unauthenticated_floods_on_the_client_port() {
     let config = "authorization { user: u, password: p, timeout: 1 }\n";
@@ -225,8 +225,8 @@ fn unauthenticated_floods_on_the_client_port() {
     bystanders.check(&broker, 32 * 1024);
 }
 
-/// The same, where `max_control_line` is large: that is not for strangers, and a
-/// line that never ends costs a client that is in no more than its limit.
+/// The same with a large `max_control_line`: it does not apply before the login, and an
+/// endless line of an authenticated client uses no more than its limit.
 #[test]
 fn endless_lines_with_a_large_max_control_line() {
     let config = "authorization { user: u, password: p, timeout: 1 }\nmax_control_line: 4MB\n";
@@ -248,15 +248,15 @@ fn endless_lines_with_a_large_max_control_line() {
     });
     bystanders.until_cut(&broker, floods);
     bystanders.check(&broker, 96 * 1024);
-    // What they made large is given back.
+    // The enlarged buffers are released.
     wait_until("the memory is given back", || {
         broker.get_json("/varz");
         resident_kib(&broker) < 64 * 1024
     });
 }
 
-/// A line that comes byte by byte, where long ones may: the last bytes are not
-/// dearer than the first.
+/// A line that arrives byte by byte, with a large max_control_line: the last bytes cost
+/// no more than the first.
 #[test]
 fn a_long_line_in_small_pieces_is_accepted() {
     let broker = Broker::midge().config("max_control_line: 1MB\n").start();
@@ -272,7 +272,7 @@ fn a_long_line_in_small_pieces_is_accepted() {
     assert_eq!(message.line, format!("MSG {subject} 1 2").as_bytes());
 }
 
-/// The client port with TLS: in the handshake and behind it.
+/// The client port with TLS: during and after the handshake.
 #[test]
 fn unauthenticated_floods_over_tls() {
     let pki = Pki::new(&["server"]);
@@ -297,8 +297,8 @@ fn unauthenticated_floods_over_tls() {
     bystanders.check(&broker, 64 * 1024);
 }
 
-/// What is said instead of a TLS handshake: alerts, records of one byte, of
-/// nought, and one without an end.
+/// Data in place of a TLS handshake: alerts, records of one byte, of zero bytes, and one
+/// without an end.
 const IN_THE_HANDSHAKE: &[Flood] = &[
     ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{64}"),
     ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{0}"),
@@ -309,7 +309,7 @@ const IN_THE_HANDSHAKE: &[Flood] = &[
     ("", "\u{16}"),
 ];
 
-/// The route port, before the login and, where everybody is let in, before INFO.
+/// The route port, before the login and, without a required login, before INFO.
 #[test]
 fn unauthenticated_floods_on_the_route_port() {
     let address = free_port();
@@ -356,8 +356,8 @@ fn unauthenticated_floods_on_the_route_port_over_tls() {
     bystanders.check(&broker, 64 * 1024);
 }
 
-/// An address in our own `routes`, where somebody floods whoever dials: each call
-/// ends in time, and the next comes after a pause.
+/// An address in our own `routes` that floods whoever dials it: each connection ends in
+/// time, and the next dial comes after a pause.
 #[test]
 fn floods_from_a_dialled_peer() {
     let mut routes = Vec::new();
@@ -389,8 +389,8 @@ fn floods_from_a_dialled_peer() {
     bystanders.check(&broker, 32 * 1024);
 }
 
-/// Clients that are in: what they do not read is bounded, and time runs out for
-/// them however much they send.
+/// Authenticated clients: what they do not read is bounded, and the timeouts apply
+/// however much they send.
 #[test]
 fn floods_from_authenticated_clients() {
     let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
@@ -398,7 +398,7 @@ fn floods_from_authenticated_clients() {
     let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
     let address = broker.client_addr();
     let floods = [
-        // Nobody reads the answers.
+        // Nobody reads the replies.
         ("", "PING\r\n"),
         ("CONNECT {}\r\n", "SUB a 1\r\n"),
         ("CONNECT {}\r\n", "PUB b 1\r\nx\r\n"),
@@ -420,7 +420,7 @@ fn floods_from_authenticated_clients() {
     bystanders.check(&broker, 48 * 1024);
 }
 
-/// A broker of the cluster that pings without end and reads nothing.
+/// A broker of the cluster that sends endless pings and reads nothing.
 #[test]
 fn floods_from_an_established_route() {
     let address = free_port();
@@ -438,7 +438,7 @@ fn floods_from_an_established_route() {
     bystanders.check(&broker, 64 * 1024);
 }
 
-/// The monitoring port: heads of requests that never end.
+/// The monitoring port: endless request heads.
 #[test]
 fn endless_http_request_heads() {
     let broker = Broker::midge().start();
@@ -459,7 +459,7 @@ fn endless_http_request_heads() {
     bystanders.check(&broker, 32 * 1024);
 }
 
-/// A stranger that says nothing but good PINGs is told why it is sent away.
+/// An unauthenticated client that only sends valid PINGs is told why it is disconnected.
 #[test]
 fn an_authentication_timeout_is_reported_to_the_client() {
     let address = free_port();

@@ -21,7 +21,7 @@ use test_support::{Broker, Frame, PATIENCE, RawClient, pki::Pki, raw_client::Nex
 
 const USERS: &str = "authorization { timeout: 2, users: [ { user: u, password: p } ] }\n";
 
-/// Every operation of clients and of routes, well formed and not.
+/// Every operation of clients and of routes, valid and invalid.
 const OPERATIONS: &[&str] = &[
     "PING\r\n",
     "PONG\r\n",
@@ -66,7 +66,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads to the end, which may be a reset; what was said until then.
+/// Reads to the end, which may be a reset; returns what was read.
 fn read_all(stream: &mut TcpStream) -> String {
     let mut told = Vec::new();
     if let Err(error) = stream.read_to_end(&mut told) {
@@ -82,16 +82,16 @@ fn login(broker: &Broker) -> RawClient {
     client
 }
 
-/// Says each operation alone, twice, and with each of these behind it, on a
-/// connection of its own; all at once, because answers may be made to wait.
-/// What was said, and what was told.
+/// Sends each operation alone, twice, and followed by each of these, on a separate
+/// connection; in parallel, because answers may be delayed. Returns what was sent and
+/// received.
 fn say_all(address: SocketAddr, behind: &[&str]) -> Vec<(String, String)> {
     let mut strangers = Vec::new();
     for first in OPERATIONS {
         for second in ["", first].iter().chain(behind) {
             let mut stranger = connect(address);
             let text = format!("{first}{second}");
-            // It may be cut in between.
+            // It may be disconnected in between.
             let _ = stranger.write_all(text.as_bytes());
             let _ = stranger.shutdown(std::net::Shutdown::Write);
             strangers.push((text, stranger));
@@ -101,15 +101,15 @@ fn say_all(address: SocketAddr, behind: &[&str]) -> Vec<(String, String)> {
     strangers.into_iter().map(read).collect()
 }
 
-/// What has come to a client, the broker's own pings left out.
+/// Everything a client has received, without the broker's own pings.
 fn heard(client: &mut RawClient) -> Vec<Frame> {
     let mut frames = client.sync();
     frames.retain(|frame| frame.line != b"PING");
     frames
 }
 
-/// Class "memory before login" (2026-02, -11, -25): a thousand sockets with a
-/// line that never ends cost little each, and the log does not grow with them.
+/// Class "memory before login" (2026-02, -11, -25): a thousand sockets with an endless
+/// line use little memory each, and the log does not grow with them.
 #[test]
 fn unterminated_lines_use_little_memory() {
     let broker = Broker::midge()
@@ -117,7 +117,7 @@ fn unterminated_lines_use_little_memory() {
         .start();
     let mut served = login(&broker);
     let before = resident_kib(&broker);
-    // Within the limit: the broker keeps what there is and waits for the rest.
+    // Within the limit: the broker keeps the data and waits for the rest.
     let mut waiting: Vec<TcpStream> = (0..1000).map(|_| connect(broker.client_addr())).collect();
     for stream in &mut waiting {
         stream.write_all(b"CONNECT {\"name\":\"").expect("write");
@@ -129,9 +129,9 @@ fn unterminated_lines_use_little_memory() {
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 1000 * 32, "{grown} KiB for 1000 strangers");
-    // Beyond it they are cut, whatever they go on sending.
+    // Beyond it they are disconnected, whatever else they send.
     for stream in &mut waiting {
-        // It may be cut in the middle.
+        // It may be disconnected in the middle.
         let _ = stream.write_all(&[b'x'; 64 * 1024]);
     }
     for mut stream in waiting {
@@ -152,8 +152,8 @@ fn unterminated_lines_use_little_memory() {
     });
 }
 
-/// A flood of bare connects and of hellos that nobody finishes: others are
-/// served, and the log does not grow with it.
+/// A flood of bare connects and of unfinished ClientHellos: others are served, and the
+/// log does not grow with it.
 #[test]
 fn a_connection_flood_does_not_affect_others() {
     let broker = Broker::midge().config(USERS).start();
@@ -172,8 +172,8 @@ fn a_connection_flood_does_not_affect_others() {
     assert!(more < 100, "{more} lines for 2000 connects");
 }
 
-/// Slow-loris on the client port: a byte now and then does not put off the end
-/// of the time to log in.
+/// Slow-loris on the client port: sending a byte from time to time does not extend the
+/// login timeout.
 #[test]
 fn a_slow_login_is_closed_at_the_timeout() {
     let config = "authorization { timeout: 0.5, user: u, password: p }\n";
@@ -184,7 +184,7 @@ fn a_slow_login_is_closed_at_the_timeout() {
     while broker.get_json("/varz")["connections"] != 0 {
         assert!(sent < line.len() - 2, "somebody dawdled through the login");
         for stream in &mut slow {
-            // It may be cut already.
+            // It may be disconnected already.
             let _ = stream.write_all(&line[sent..=sent]);
         }
         sent += 1;
@@ -202,7 +202,7 @@ fn a_slow_login_is_closed_at_the_timeout() {
     assert!((1..60).contains(&lines), "{lines} lines for 100 of them");
 }
 
-/// An oversized CONNECT is told so, and is not read to its end.
+/// An oversized CONNECT gets an error, and is not read to its end.
 #[test]
 fn an_oversized_connect_is_refused() {
     let broker = Broker::midge().config(USERS).start();
@@ -222,7 +222,7 @@ fn an_oversized_connect_is_refused() {
     });
 }
 
-/// A longer `max_control_line` is for those who are in: strangers get no more.
+/// A larger `max_control_line` applies to authenticated clients only.
 #[test]
 fn unauthenticated_connections_have_their_own_limit() {
     let broker = Broker::midge()
@@ -238,8 +238,8 @@ fn unauthenticated_connections_have_their_own_limit() {
     assert!(told.contains("maximum control line exceeded"), "{told}");
 }
 
-/// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever comes before
-/// a good CONNECT, once or twice, subscribes to nothing and publishes nothing.
+/// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever is sent before a
+/// valid CONNECT, once or twice, neither subscribes nor publishes.
 #[test]
 fn only_connect_is_accepted_before_the_login() {
     let broker = Broker::midge().config(USERS).start();
@@ -264,8 +264,7 @@ fn only_connect_is_accepted_before_the_login() {
     );
 }
 
-/// Subscriptions while the witness alone is there: what the broker itself has,
-/// and that one.
+/// Subscriptions while only the witness is connected: the broker's own, and that one.
 fn subscriptions_of_a_fresh(broker: &Broker) -> Option<u64> {
     let answer = broker.get_json("/connz?subs=1");
     assert_eq!(answer["num_connections"], 1, "{answer}");
@@ -273,8 +272,8 @@ fn subscriptions_of_a_fresh(broker: &Broker) -> Option<u64> {
     broker.get_json("/subsz")["num_subscriptions"].as_u64()
 }
 
-/// The same class, 2026-24: whom everybody is without credentials is bound to its
-/// connection types all the same, with CONNECT and without.
+/// The same class, 2026-24: the `no_auth_user` is restricted to its connection types too,
+/// with and without CONNECT.
 #[test]
 fn no_auth_user_keeps_its_connection_types() {
     let config = "no_auth_user: w\nauthorization { users: [ { user: u, password: p }, { user: w, \
@@ -288,8 +287,8 @@ fn no_auth_user_keeps_its_connection_types() {
     }
 }
 
-/// The same classes on the route port (2026-16, 2026-04, -10, -19): a stranger
-/// there reaches no subscriber, becomes no route, and ends nothing.
+/// The same classes on the route port (2026-16, 2026-04, -10, -19): an unauthenticated
+/// peer reaches no subscriber, becomes no route, and ends nothing.
 #[test]
 fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
@@ -309,7 +308,7 @@ fn unauthenticated_peers_on_the_route_port_reach_nobody() {
             "{text:?}: {told}"
         );
     }
-    // A line without an end is cut there too.
+    // An endless line is closed there too.
     let mut endless = connect(address);
     let _ = endless.write_all(&[b'x'; 256 * 1024]);
     read_all(&mut endless);
@@ -321,8 +320,8 @@ fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
 }
 
-/// Class "forged identity" (2026-08, -09): what a client writes into the header
-/// that tells a service who asks does not get there.
+/// Class "forged identity" (2026-08, -09): a client cannot set the header that tells a
+/// service who the requester is.
 #[test]
 fn a_client_cannot_forge_the_requester() {
     let config = "accounts { S { users: [ { user: s, password: s } ], exports: [ { service: q } ] }\n\
@@ -358,8 +357,8 @@ fn a_client_cannot_forge_the_requester() {
     }
 }
 
-/// Class "monitoring crash" (2026-28): the extremes of numbers on every
-/// parameter, over HTTP and over the system account.
+/// Class "monitoring crash" (2026-28): extreme numbers for every parameter, over HTTP and
+/// over the system account.
 #[test]
 fn extreme_numbers_are_harmless_to_monitoring() {
     const NUMBERS: &[&str] = &[
@@ -443,8 +442,8 @@ fn extreme_numbers_are_harmless_to_monitoring() {
     assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }
 
-/// Class "TLS details" (2026-01): the ticket of a session that began where no
-/// certificate is asked for opens no door where one is.
+/// Class "TLS details" (2026-01): a session ticket from a listener without client
+/// certificates is not accepted where one is required.
 #[test]
 fn a_session_ticket_is_valid_for_its_listener_only() {
     let pki = Pki::new(&["server"]);
@@ -463,7 +462,7 @@ fn a_session_ticket_is_valid_for_its_listener_only() {
     roots.add(ca).expect("the CA");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        // One memory of tickets for all connections, which are to one name.
+        // One ticket store for all connections, which use the same server name.
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[version])
             .expect("a version")
@@ -491,8 +490,8 @@ fn a_session_ticket_is_valid_for_its_listener_only() {
     }
 }
 
-/// TLS garbage, plaintext and handshakes that nobody goes on with, many of them:
-/// bounded in number and time, and in lines of log.
+/// Invalid TLS data, plaintext and unfinished handshakes, many of them: bounded in
+/// number, time and log lines.
 #[test]
 fn unauthenticated_handshakes_are_bounded() {
     let pki = Pki::new(&["server"]);
@@ -540,9 +539,9 @@ fn unauthenticated_handshakes_are_bounded() {
     });
 }
 
-/// Class "memory before login" (2026-02, -11, -25) with TLS: first messages that
-/// are long and never whole may not hold more than their share together, and
-/// who says no more than needed still gets in.
+/// Class "memory before login" (2026-02, -11, -25) with TLS: long incomplete first
+/// messages may not hold more than their share together, and a client with a normal
+/// handshake still connects.
 #[test]
 fn long_handshakes_are_bounded_together() {
     const STRANGERS: usize = 1000;
@@ -565,10 +564,10 @@ fn long_handshakes_are_bounded_together() {
         .map(|_| connect(broker.client_addr()))
         .collect();
     for stream in &mut strangers {
-        // It may be cut in the middle.
+        // It may be disconnected in the middle.
         let _ = stream.write_all(&hello);
     }
-    // Each that waits holds 40 KiB more than handshakes usually do.
+    // Each pending one holds 40 KiB more than a usual handshake.
     let may_wait = 32 * 1024 / 40;
     wait_until("those beyond the bound are sent away", || {
         let tls = &broker.get_json("/varz")["tls"];

@@ -13,10 +13,10 @@ use std::{
 use tempfile::TempDir;
 use test_support::{Broker, pki::Pki, tools, wait_for, wait_until};
 
-/// A name that would clear the screen, set its colour and turn its text around.
+/// A name that would clear the screen, set a colour and reverse its text.
 const HOSTILE_NAME: &str = r"\u001b[2J\u001b[31mhostile\u202e\u0007";
 
-/// A terminal of its own, 80 by 24.
+/// A terminal of 80 by 24 characters.
 struct Tmux {
     folder: TempDir,
 }
@@ -95,7 +95,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Publishes to `busy.subject`, which `reader` hears, until the test ends.
+/// Publishes to `busy.subject`, to which `reader` subscribes, until the test ends.
 fn traffic(broker: &Broker) -> impl Sized {
     let mut reader = broker.connect();
     reader.send(
@@ -112,7 +112,7 @@ fn traffic(broker: &Broker) -> impl Sized {
     writer.sync();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     thread::spawn(move || {
-        // Ends when the other end is dropped, or when the broker is gone.
+        // Ends when the other end is dropped, or when the broker has stopped.
         while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
             let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 writer.send("PUB busy.subject 5\r\nhello\r\n".repeat(50));
@@ -135,7 +135,7 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
     tmux.wait_for(&["midge", "messages in/s", "k/s", "? help"]);
     tmux.keys(&["2"]);
     tmux.wait_for(&["open connections, by pending", "busy-reader", "busy-writer"]);
-    // The hostile name is readable and has done nothing.
+    // The hostile name is readable and has no effect.
     tmux.wait_for(&["␛[2J␛[31mhosti", "WHO"]);
     tmux.keys(&["/", "busy-w", "Enter"]);
     tmux.wait_for(&["1 of 3 open connections with \"busy-w\""]);
@@ -171,7 +171,7 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
     again.kill().and_then(|()| again.wait()).expect("it ends");
 }
 
-/// Colours are there by default and not with `NO_COLOR`; bold and the like remain.
+/// Colours are on by default and off with `NO_COLOR`; bold and the like remain.
 #[test]
 fn colours_can_be_disabled() {
     let broker = Broker::midge().start();
@@ -262,7 +262,7 @@ fn connections_can_be_written_as_json() {
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[0][..2], ["CID", "WHO"]);
-    // A program finds its columns by name.
+    // A program finds the columns by name.
     let names: BTreeSet<&str> = lines[0].iter().copied().collect();
     assert_eq!(names.len(), lines[0].len(), "{:?}", lines[0]);
     assert_eq!(lines[1][1], "busy-reader");
@@ -275,8 +275,8 @@ fn connections_can_be_written_as_json() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/folder/x"));
 }
 
-/// Through the Unix socket, with a token, with a password, and over https with a
-/// CA of its own: each succeeds with what it needs and fails without.
+/// Through the Unix socket, with a token, with a password, and over https with its own
+/// CA: each succeeds with what it needs and fails without.
 #[test]
 fn each_target_uses_its_own_credentials() {
     let folder = TempDir::new().expect("a folder");

@@ -14,10 +14,10 @@ use std::{
 
 use test_support::{Broker, HeldThreads, RawClient, http, tools, wait_for, wait_until};
 
-/// Far above the bound of a stop, for a busy machine.
+/// Far above the maximum time of a stop, for a busy machine.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A broker that logs whatever clients say to a pipe that nobody reads.
+/// A broker that logs clients' messages to a pipe that nobody reads.
 fn with_unread_log() -> (Broker, PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let broker = Broker::midge()
@@ -28,7 +28,7 @@ fn with_unread_log() -> (Broker, PipeReader) {
     (broker, reader)
 }
 
-/// Logs so much that no pipe and no queue takes it.
+/// Logs more than the pipe and the queue hold.
 fn log_much(broker: &Broker) {
     let mut client = RawClient::connect(broker.client_addr());
     let line = format!("PUB {} 0\r\n\r\n", "x".repeat(1000));
@@ -71,7 +71,7 @@ fn a_blocked_stderr_does_not_block_the_broker() {
     drop(reader);
 }
 
-/// The reader comes back: lines are whole, and those that are missing are counted.
+/// The reader returns: lines are complete, and missing ones are counted.
 #[test]
 fn lost_log_lines_are_reported_when_the_pipe_is_read() {
     let (broker, reader) = with_unread_log();
@@ -102,8 +102,8 @@ fn lost_log_lines_are_reported_when_the_pipe_is_read() {
     reading.join().expect("whole lines");
 }
 
-/// SIGTERM and SIGINT while a reload waits for a pipe; and over the socket a reload
-/// that hangs is told to be under way, by itself and to the next.
+/// SIGTERM and SIGINT while a reload waits for a pipe; a hanging reload over the socket
+/// is reported as in progress, to itself and to the next request.
 #[test]
 fn a_hanging_reload_blocks_nothing_else() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
@@ -142,8 +142,8 @@ fn a_hanging_reload_blocks_nothing_else() {
     }
 }
 
-/// A signal that comes while a reload hangs is not lost: what the file says by then is
-/// in force in the end.
+/// A signal during a hanging reload is not lost: the file's latest content is finally in
+/// force.
 #[test]
 fn a_reload_requested_during_a_reload_runs_afterwards() {
     let config = |max: u32| {
@@ -184,24 +184,24 @@ fn a_reload_requested_during_a_reload_runs_afterwards() {
     assert!(log[first..].contains("max_payload = 3000"), "{log}");
 }
 
-/// The workers do not run, so that nothing is stopped gently, and what locks they
-/// hold stay held: the process ends by its bound.
+/// The worker threads do not run, so that no graceful stop is possible and their locks
+/// stay held: the process ends within its maximum time.
 #[test]
 fn a_stop_ends_the_process_when_something_hangs() {
     let mut broker = Broker::midge().start();
     let _client = broker.connect();
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
     broker.signal(libc::SIGTERM);
-    // A thread that is traced is gone when its tracer has seen its end.
+    // A traced thread disappears when its tracer has seen its exit.
     held.reap(STOP_PATIENCE);
     let status = ended(&mut broker);
-    // By the system, if the log was one of what hung.
+    // By the system, if the log hung as well.
     let by_alarm = status.signal() == Some(libc::SIGALRM);
     assert!(status.code() == Some(1) || by_alarm, "{status}");
 }
 
-/// A start that waits for a file can be stopped: within the bound, and at once by
-/// whoever asks again.
+/// A start that waits for a file can be stopped: in bounded time, and immediately by a
+/// second signal.
 #[test]
 fn a_hanging_start_can_be_stopped() {
     for (times, last_words) in [(1, "did not stop in time"), (2, "ends at once")] {
@@ -221,7 +221,7 @@ fn a_hanging_start_can_be_stopped() {
         let mut says = |words| lines.any(|line| line.contains(words));
         assert!(says("Listening"));
         for _ in 0..times {
-            // Its signals are taken over before anything that it logs.
+            // Signal handlers are installed before it logs anything.
             signal(&child, libc::SIGTERM);
             assert!(says("Trapped \"terminated\""));
         }
@@ -231,7 +231,7 @@ fn a_hanging_start_can_be_stopped() {
     }
 }
 
-/// The file of starts is a pipe: the broker starts and looks at itself.
+/// The file of starts is a pipe: the broker starts and samples itself.
 #[test]
 fn a_hanging_starts_file_blocks_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

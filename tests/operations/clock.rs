@@ -21,7 +21,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .start();
         let _client = RawClient::connect(broker.client_addr());
-        // Replaced in one step: half a number must not be read.
+        // Replaced atomically: a partial number must not be read.
         let new = folder.path().join("new");
         fs::write(&new, format!("{:+}", hours * 3600)).expect("room");
         fs::rename(&new, &offset).expect("it takes the name");
@@ -56,7 +56,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
     }
 }
 
-/// Seconds, or a minute of them.
+/// Seconds, or one minute and seconds.
 fn is_short(uptime: &Value) {
     let text = uptime.as_str().expect("a time");
     assert!(!text.contains(['-', 'h', 'd', 'y']), "{text}");

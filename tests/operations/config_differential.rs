@@ -22,7 +22,7 @@ use self::{
     same::SAME,
 };
 
-/// Seen by both as environment variables.
+/// Environment variables of both.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("T_NUMBER", "12345"),
     ("T_QUOTED", "\"12345\""),

@@ -9,8 +9,8 @@ use std::fs;
 
 use test_support::{Broker, RawClient, wait_for, wait_until};
 
-/// Writes another configuration and has it read. Returns what the log says
-/// from then on, once it says `until`.
+/// Writes another configuration and reloads. Returns the log from then on, once it
+/// contains `until`.
 fn reload(broker: &Broker, text: &str, until: &str) -> String {
     let before = broker.log().len();
     fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
@@ -60,8 +60,8 @@ fn settings_that_need_a_restart_are_named_and_the_rest_applies() {
     assert_ne!(varz["config_load_time"], varz["start"]);
 }
 
-/// A user and a setting that needs a restart in one file: the user gets in at
-/// once, and the broker says that the other one waits.
+/// A new user and a setting that needs a restart in one file: the user can log in
+/// immediately, and the broker names the pending setting.
 #[test]
 fn a_new_user_applies_beside_settings_that_need_a_restart() {
     let user = "authorization { user: u, password: p }";

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use test_support::{pki::Pki, tools, wait_for};
 
-/// Hosts that a broker serves.
+/// Addresses on which a broker listens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Serves {
     ThisHost,
@@ -26,7 +26,7 @@ struct Way {
     serves: Serves,
     /// Whether nats-server does the same.
     as_nats_server: bool,
-    /// Whether strangers may do everything, which is worth a warning.
+    /// Whether remote clients have full access, which causes a warning.
     warns: bool,
 }
 
@@ -85,7 +85,7 @@ fn ways(pki: &Pki) -> Vec<Way> {
         )
     };
     vec![
-        // Nothing that says whom to serve.
+        // Nothing that configures remote clients.
         way("", ThisHost).unlike_nats_server(),
         way("--name a -D --no_advertise", ThisHost).unlike_nats_server(),
         way("--cluster nats://127.0.0.1:-1", ThisHost).unlike_nats_server(),
@@ -148,7 +148,7 @@ fn a_broker_serves_remote_clients_only_when_configured() {
     }
 }
 
-/// A broker with the flags of a way, and ports of its own choice.
+/// A broker with the flags of a case, on free ports.
 struct Started {
     child: Child,
     folder: tempfile::TempDir,
@@ -176,7 +176,7 @@ impl Started {
         Self { child, folder, log }
     }
 
-    /// What the system says of its client port.
+    /// The addresses of its client port, according to the system.
     fn serves(&mut self) -> Serves {
         let port = wait_for("the ports file", || {
             let ended = self.child.try_wait().expect("ask for its state");
@@ -209,7 +209,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Neither can fail in a way that matters: the child has ended, or ends now.
+        // Failures do not matter: the child has ended, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -226,8 +226,7 @@ fn client_port(folder: &Path) -> Option<u16> {
     port.parse().ok()
 }
 
-/// The addresses that somebody listens on with this port, as the system writes
-/// them.
+/// The addresses that are listened on with this port, as the system writes them.
 fn listening(port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let of_table = |file: &str| -> Vec<String> {

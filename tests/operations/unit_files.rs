@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use test_support::{Broker, RawClient, http, tools, wait_for, wait_until};
 
-/// The next message of a log server that has `text`.
+/// The next message of a log server that contains `text`.
 fn logged(receive: impl Fn(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
     let mut buffer = [0; 9000];
     wait_for(text, || {
@@ -34,7 +34,7 @@ fn the_log_goes_to_a_server_over_udp() {
             .flag(format!("udp://{address}"))
             .start();
         let message = logged(|buffer| server.recv(buffer), "Server is ready");
-        // A daemon's notice, with whose it is.
+        // Facility daemon, severity notice, with the program's name.
         assert!(message.starts_with('<'), "{message}");
         let origin = format!("[{}]: ", broker.pid());
         assert!(message.contains(&origin), "{message}");
@@ -67,7 +67,7 @@ fn the_log_goes_to_a_server_over_tcp_and_to_a_socket() {
         .config(format!("remote_syslog: \"unix://{}\"", path.display()))
         .start();
     logged(|buffer| server.recv(buffer), "[INF] Server is ready");
-    // A reader that reads nothing any more holds up nobody.
+    // A log server that stops reading blocks nothing.
     for _ in 0..2000 {
         drop(TcpStream::connect(broker.client_addr()).expect("it listens"));
     }
@@ -87,8 +87,8 @@ fn line_of(listener: &std::net::TcpListener, text: &str) {
     assert!(found.is_some(), "{text}");
 }
 
-/// A log server that is not there keeps no broker from starting. Its lines go to
-/// stderr, whole ones, until it is there.
+/// An unreachable log server does not prevent the start. Complete lines go to stderr
+/// until it is reachable.
 #[test]
 fn a_log_server_started_late_receives_the_log() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -109,8 +109,8 @@ fn a_log_server_started_late_receives_the_log() {
     line_of(&listener, "lines of the log went to stderr");
 }
 
-/// A reload that names a log server that is not there says so where it can be read,
-/// and each later one leaves the log where it goes.
+/// A reload that names an unreachable log server reports it in the readable log, and
+/// later reloads leave the log where it is.
 #[test]
 fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -125,14 +125,14 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
         std::fs::write(broker.folder().join("broker.conf"), text).expect("room");
         broker.signal(libc::SIGHUP);
     };
-    // Another setting: the connection stays, with the listener as its witness.
+    // Another setting changes: the connection stays, as the listener shows.
     reload(config(&remote, 2000));
     wait_until("it has reloaded", || {
         broker.get_json("/varz")["max_payload"] == 2000
     });
     listener.set_nonblocking(true).expect("a listener");
     assert!(listener.accept().is_err());
-    // To a place where nobody is.
+    // To an address where nothing listens.
     drop((stream, listener));
     let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let elsewhere = gone.local_addr().expect("an address");
@@ -149,7 +149,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let finding = wait_for("the finding", || {
         let findings = broker.get_json("/explainz")["findings"].clone();
         let mut findings = findings.as_array()?.clone().into_iter();
-        // The one before may be told for a moment.
+        // The previous one may be reported for a moment.
         let subject = format!("tcp://{elsewhere}");
         findings.find(|it| it["code"] == "log-lost" && it["subject"] == subject)
     });
@@ -158,7 +158,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
         text.contains(&named) && text.contains("Connection refused"),
         "{text}"
     );
-    // A reload of something else changes nothing of that, and the log comes back.
+    // A reload of another setting does not change that, and the log returns.
     reload(config(&remote, 4000));
     wait_until("it has reloaded", || {
         broker.get_json("/varz")["max_payload"] == 4000
@@ -179,8 +179,8 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
 /// The unit file of the legacy module has `-s`; others have `--profile`.
 #[test]
 fn flags_of_unit_files_are_accepted() {
-    // As `-s` says it, the log goes to the system's log, or to stderr where there is
-    // none: the monitoring port tells.
+    // With `-s` the log goes to the system log, or to stderr without one: the monitoring
+    // port shows which.
     for flags in [
         &["-s"][..],
         &["--syslog"],
@@ -264,7 +264,7 @@ fn descriptions_are_shown() {
     });
 }
 
-/// With `trace_headers` the log has the headers of a message and not its payload.
+/// With `trace_headers` the log has the headers of a message but not its payload.
 #[test]
 fn header_traces_contain_no_payload() {
     let broker = Broker::midge().config("trace_headers: true").start();
@@ -288,12 +288,12 @@ fn header_traces_contain_no_payload() {
     });
     let log = broker.log();
     assert!(!log.contains("secret"), "{log}");
-    // Once from who sent it, once to who takes headers.
+    // Once from the sender, once to a client that supports headers.
     assert_eq!(log.matches("Key: v").count(), 2, "{log}");
     drop(subscribers);
 }
 
-/// Who speaks another protocol sees nothing of it, but the log quotes what came.
+/// A client with another protocol does not see it, but the log quotes what was received.
 #[test]
 fn a_protocol_error_quotes_what_came() {
     for (config, sent, quoted) in [
@@ -315,8 +315,7 @@ fn a_protocol_error_quotes_what_came() {
     }
 }
 
-/// Whoever says who he is in words that are no CONNECT finds no secret of his in the
-/// log, at whatever port.
+/// Credentials in lines that are no valid CONNECT do not appear in the log, on any port.
 #[test]
 fn the_log_contains_no_secret_of_refused_clients() {
     let said = [
@@ -347,7 +346,7 @@ fn the_log_contains_no_secret_of_refused_clients() {
                 .expect("a bound");
             stream.write_all(said.as_bytes()).expect("write");
             stream.shutdown(Shutdown::Write).expect("say no more");
-            // Whether it ends with a word, an end or a reset is for other tests.
+            // Whether it ends with an error, a close or a reset is tested elsewhere.
             let _ = stream.read_to_end(&mut Vec::new());
         }
         wait_until("the log tells of the end", || {
@@ -362,7 +361,8 @@ fn the_log_contains_no_secret_of_refused_clients() {
     }
 }
 
-/// Programs that are sent to the client port instead of the monitoring port say so.
+/// HTTP programs that connect to the client port instead of the monitoring port are
+/// reported.
 #[test]
 fn the_client_port_is_distinguished_from_the_monitoring_port() {
     let broker = Broker::midge().start();
@@ -380,8 +380,8 @@ fn the_client_port_is_distinguished_from_the_monitoring_port() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A publisher that is not paused for a reader that is behind: the reader is cut,
-/// as it would be there.
+/// A publisher that is not stalled for a slow subscriber: the subscriber is disconnected,
+/// as in nats-server.
 #[test]
 fn with_no_fast_producer_stall_a_slow_subscriber_is_disconnected() {
     let config = "max_pending: 4MB\nno_fast_producer_stall: true";

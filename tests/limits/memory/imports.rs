@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{MIB, Stage, address_space::limited};
 use test_support::{Broker, RawClient, tools, wait_until};
 
-/// A circle that goes through mappings is refused like any other.
+/// A cycle through mappings is refused like any other.
 #[test]
 fn an_import_cycle_through_mappings_is_refused() {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -37,8 +37,8 @@ fn an_import_cycle_through_mappings_is_refused() {
     }
 }
 
-/// One that the configuration does not show: each message comes to an end, as with
-/// nats-server, and it is told.
+/// A cycle that the configuration does not show: each message is dropped eventually, as
+/// in nats-server, and it is reported.
 #[test]
 fn an_undetected_import_cycle_terminates() {
     let stage = Stage::new(
@@ -80,8 +80,8 @@ fn an_undetected_import_cycle_terminates() {
     });
 }
 
-/// Who subscribes to what another account exports without end takes its own account's
-/// room, however many imports each subscription goes through.
+/// Endless subscriptions to another account's export use the importing account's share of
+/// memory, however many imports each subscription passes.
 #[test]
 fn import_subscriptions_count_for_the_importing_account() {
     let broker = limited(
@@ -123,7 +123,7 @@ fn import_subscriptions_count_for_the_importing_account() {
     for _ in 0..20 {
         assert!(is_taken(&mut exporter, 60_000));
     }
-    // All of it is given back, to whom it counted for.
+    // All of it is released, from the account it was counted for.
     drop(importer);
     broker.wait_for_connections(1);
     let mut importer = log_in(&broker, "importer");

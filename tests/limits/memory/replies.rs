@@ -13,8 +13,8 @@ const CONFIG: &str = "accounts {
 }
 ";
 
-/// They end at a share of the account, in bytes; it is told, other accounts' requests
-/// go on, and what was held is given back when their time is over.
+/// Pending replies are limited to a share per account, in bytes; the limit is reported,
+/// other accounts' requests continue, and the memory is released when the replies expire.
 #[test]
 fn a_service_that_never_replies_costs_only_its_requesters() {
     let threshold = CONFIG.replace("2s", "20s");
@@ -33,7 +33,7 @@ fn a_service_that_never_replies_costs_only_its_requesters() {
                     "PUB svc.x _INBOX.{batch}.{number}.{long} 0\r\n\r\n"
                 ));
             }
-            // The service takes what comes and says nothing.
+            // The service reads requests and sends nothing.
             service.sync();
             let told = asking.sync();
             refused += told
@@ -56,7 +56,7 @@ fn a_service_that_never_replies_costs_only_its_requesters() {
     other.send("SUB _INBOX.b 1\r\nPUB svc.b _INBOX.b 0\r\n\r\n");
     let told = other.sync();
     assert!(told.is_empty(), "{told:?}");
-    // What the other account asked may come before it.
+    // Requests of the other account may arrive first.
     let reply = loop {
         let request = service.next_message().arguments();
         if request[0] == "svc.b" {

@@ -3,7 +3,7 @@
 use super::{MIB, Memory, Stage};
 use test_support::{RawClient, wait_until};
 
-/// Long subjects that are never the same: of what is counted the beginning is kept.
+/// Long subjects that are all different: statistics keep only their beginning.
 #[test]
 fn unique_long_subjects_use_no_lasting_memory() {
     let stage = Stage::new("max_control_line: 64KB");
@@ -24,8 +24,8 @@ fn unique_long_subjects_use_no_lasting_memory() {
     assert!(subject.len() <= 128 && subject.ends_with('…'), "{subject}");
 }
 
-/// Publishers remember whom their subjects reach: not more than a share, and only
-/// while they are there.
+/// Publishers cache the destinations of their subjects: within a limit, and only while
+/// they are connected.
 #[test]
 fn publisher_caches_are_bounded() {
     let stage = Stage::new("max_control_line: 64KB");
@@ -49,13 +49,13 @@ fn publisher_caches_are_bounded() {
     });
 }
 
-/// Publishers that rest keep no subscriptions that have gone: neither each of them much,
-/// nor all of them together, and not for long.
+/// Idle publishers keep no closed subscriptions: limited for each, for all of them
+/// together, and in time.
 #[test]
 fn idle_publishers_keep_no_closed_subscriptions() {
     const PUBLISHERS: usize = 40;
     let stage = Stage::new("max_control_line: 64KB");
-    // Two kinds: a list that is remembered and one that is too long for it.
+    // Two kinds: a list that is cached and one that is too long for it.
     for (padding, count) in [("", 4000), (&*"x".repeat(2000), 200)] {
         let mut publishers: Vec<RawClient> = (0..PUBLISHERS).map(|_| stage.log_in("p")).collect();
         let mut subscriber = stage.log_in("s");
@@ -81,8 +81,8 @@ fn idle_publishers_keep_no_closed_subscriptions() {
     }
 }
 
-/// What a crowd that subscribes to very much and leaves held is told while it is
-/// there, and given back but for a bounded memory of it.
+/// The memory of many clients with many subscriptions is shown while they are connected,
+/// and released afterwards but for bounded records.
 #[test]
 fn memory_is_released_after_many_clients_subscribe_and_leave() {
     let stage = Stage::new("");
@@ -111,7 +111,7 @@ fn memory_is_released_after_many_clients_subscribe_and_leave() {
     assert!(gone.cause("closed_connections") <= 16 * MIB, "{gone:#?}");
     assert!(gone.cause("subscriptions") < MIB, "{gone:#?}");
     stage.is_given_back(32 * MIB);
-    // The number is whole, the list is not.
+    // The number is complete, the list is not.
     let closed = stage
         .broker
         .get_json("/connz?state=closed&subs=1&sort=subs");
@@ -120,7 +120,7 @@ fn memory_is_released_after_many_clients_subscribe_and_leave() {
     assert!((1..5000).contains(&listed.as_array().map_or(0, Vec::len)));
 }
 
-/// A payload that waits in many queues is held, and told, once.
+/// A payload pending in many queues is stored, and counted, once.
 #[test]
 fn shared_payloads_are_counted_once() {
     let stage = Stage::new("");
@@ -144,7 +144,7 @@ fn shared_payloads_are_counted_once() {
     stage.is_given_back(16 * MIB);
 }
 
-/// Queues of readers that are stuck.
+/// Queues of stuck subscribers.
 #[test]
 fn queues_of_stuck_subscribers_are_reported() {
     let stage = Stage::new("");
@@ -167,8 +167,8 @@ fn queues_of_stuck_subscribers_are_reported() {
     stage.is_given_back(16 * MIB);
 }
 
-/// Clients that may respond to what they are asked: reply subjects of requests that
-/// are never answered.
+/// Clients with a permission to respond: reply subjects of requests that are never
+/// answered.
 #[test]
 fn permissions_to_respond_are_bounded() {
     let stage = Stage::new(

@@ -302,7 +302,7 @@ fn connections_with_series_are_bounded() {
     }
 }
 
-/// The Grafana dashboard asks for nothing that is not served.
+/// The Grafana dashboard queries only metrics that are served.
 #[test]
 fn the_dashboard_uses_only_served_metrics() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/grafana/midge.json");
@@ -322,7 +322,7 @@ fn the_dashboard_uses_only_served_metrics() {
             .collect();
         assert!(!asked.is_empty(), "no metric in {expression}");
         for name in asked {
-            // There is one only while something grows.
+            // It exists only while something grows.
             if name == "midge_ceiling_exhaustion_seconds" {
                 continue;
             }
@@ -338,7 +338,7 @@ fn the_dashboard_uses_only_served_metrics() {
     }
 }
 
-/// Prometheus can parse them, once Grafana has filled in its variables.
+/// Prometheus can parse the queries once Grafana has filled in its variables.
 fn assert_are_queries(expressions: &[String]) {
     let mut rules = String::from("groups:\n- name: board\n  rules:\n");
     for (index, expression) in expressions.iter().enumerate() {
@@ -358,7 +358,7 @@ fn assert_are_queries(expressions: &[String]) {
     );
 }
 
-/// The queries of a dashboard, those of variables included.
+/// The queries of a dashboard, including those of variables.
 fn collect(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -374,7 +374,7 @@ fn collect(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The types of all metrics, by name; the parts of a histogram by theirs.
+/// The types of all metrics, by name; the parts of a histogram under their own names.
 fn types(text: &str) -> BTreeMap<String, &str> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

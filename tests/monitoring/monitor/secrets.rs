@@ -22,20 +22,20 @@ use test_support::{
     Broker, PATIENCE, RawClient, http, pki::Pki, raw_client::Next, tools, wait_until,
 };
 
-/// What is in every secret, in whatever case.
+/// Contained in every secret, in any case.
 const CANARY: &str = "canary";
 
-/// The same in base64, at the right place of a login's pair.
+/// The same in base64, aligned with the position in a login's user and password.
 const ENCODED: &str = "y2fuyxj5";
 
-/// A bcrypt hash that no password has.
+/// A bcrypt hash that matches no password.
 const HASH: &str = "$2a$04$canarycanarycanarycanudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
 
-/// A seed in place of the key.
+/// A seed instead of the public key.
 const SEED: &str = "SUACANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARY4";
 
-/// Lines of the configuration with a secret in each. `CLUSTER` and `PEER` are
-/// ports, `HASH` is the hash.
+/// Lines of the configuration that each contain a secret. `CLUSTER` and `PEER` are ports,
+/// `HASH` is the hash.
 const PLACES: &[&str] = &[
     "authorization { user: u, password: canary-password }",
     "authorization { token: canary-token }",
@@ -50,7 +50,7 @@ const PLACES: &[&str] = &[
      tls { cert_file: \"KEYS/n.pem\", key_file: \"KEYS/n.key\", ca_file: \"KEYS/ca.pem\" } }",
 ];
 
-/// Arguments with a secret in each.
+/// Arguments that each contain a secret.
 const ARGUMENTS: &[&[&str]] = &[
     &["--user", "u", "--pass", "canary-pass"],
     &["--auth", "canary-auth"],
@@ -63,12 +63,12 @@ const ARGUMENTS: &[&[&str]] = &[
     ],
 ];
 
-/// What is in every configuration of a broker that runs.
+/// Part of the configuration of every broker that runs.
 const ALWAYS: &str = "monitor { unix: m.sock, token: $SECRET, user: ann, password: canary-monitor }\n\
      diagnosis { interval: 50ms, appear_after: 50ms, config_check: 50ms, login_failures: 1 }\n";
 
-/// What clients send to the client port as CONNECT, each with a secret. Some of
-/// it is right at some of the brokers.
+/// CONNECT messages for the client port, each with a secret. Some are valid at some of
+/// the brokers.
 const CONNECTS: &[&str] = &[
     "{\"user\":\"u\",\"pass\":\"canary-password\"}",
     "{\"user\":\"u\",\"pass\":\"canary-variable\"}",
@@ -90,7 +90,7 @@ const CONNECTS: &[&str] = &[
     "canary-no-json",
 ];
 
-/// What is sent to the monitoring port as a login.
+/// Logins for the monitoring port.
 const LOGINS: &[&str] = &[
     "Bearer canary-bearer",
     // an:canary-pair
@@ -99,7 +99,7 @@ const LOGINS: &[&str] = &[
     "canary-scheme",
 ];
 
-/// Configurations that are refused, each with a secret.
+/// Invalid configurations, each with a secret.
 const REFUSED: &[&str] = &[
     "authorization { user: u, pasword: canary-misspelt }",
     "authorization { user: u, password: [ canary-list ] }",
@@ -137,7 +137,7 @@ const REFUSED: &[&str] = &[
     "tls { cert_file: \"KEYS/n.pem\", key_file: \"KEYS/junk.key\" }",
 ];
 
-/// Arguments that are refused, each with a secret.
+/// Invalid arguments, each with a secret.
 const REFUSED_ARGUMENTS: &[&[&str]] = &[
     &["--pass", "canary-nobody"],
     &[
@@ -156,7 +156,7 @@ const REFUSED_ARGUMENTS: &[&[&str]] = &[
     &["-a", "u:canary@host"],
 ];
 
-/// What `check_nats` is given by mistake.
+/// Secrets passed to `check_nats` by mistake.
 const CHECKS: &[&[&str]] = &[
     &["-u", "http://u:canary-url@127.0.0.1:1"],
     &["-u", "canary:canary@127.0.0.1"],
@@ -164,7 +164,7 @@ const CHECKS: &[&[&str]] = &[
     &["--password=canary-option"],
 ];
 
-/// Paths with all that they can show.
+/// Paths with the parameters that show the most.
 const WIDE: &[&str] = &[
     "/varz?auth=1&subs=1",
     "/connz?auth=1&subs=detail&state=any&limit=1024",
@@ -189,7 +189,7 @@ const WIDE: &[&str] = &[
     "/eventsz?limit=1000",
 ];
 
-/// What of the system account's services is asked.
+/// Requests to the services of the system account.
 const SERVICES: &[&str] = &[
     "SERVER.PING",
     "SERVER.PING.IDZ",
@@ -217,7 +217,7 @@ const SERVICES: &[&str] = &[
     "SERVER.ID.RELOAD",
 ];
 
-/// A text with its marks replaced.
+/// A text with its placeholders replaced.
 fn filled(text: &str, ports: [u16; 2], keys: &Pki) -> String {
     text.replace("HASH", HASH)
         .replace("SEED", SEED)
@@ -226,7 +226,7 @@ fn filled(text: &str, ports: [u16; 2], keys: &Pki) -> String {
         .replace("KEYS/", &keys.text(""))
 }
 
-/// A key, and a file that is none.
+/// A key, and a file that is not a key.
 fn keys() -> Pki {
     let keys = Pki::new(&["n"]);
     let junk = "-----BEGIN PRIVATE KEY-----\ncanary/canary\n-----END PRIVATE KEY-----\ncanary\n";
@@ -234,7 +234,7 @@ fn keys() -> Pki {
     keys
 }
 
-/// No secret of the tables and no line of the key is in `shown`.
+/// Asserts that `shown` contains no secret of the tables and no line of the key.
 fn assert_hidden(place: &str, shown: &str, keys: &Pki) {
     let key = fs::read_to_string(keys.path("n.key")).expect("the key");
     let key = key.lines().nth(1).expect("a second line");
@@ -245,7 +245,7 @@ fn assert_hidden(place: &str, shown: &str, keys: &Pki) {
     }
 }
 
-/// Sends a CONNECT; whether the client is in.
+/// Sends a CONNECT; returns whether the client is accepted.
 fn connect(client: &mut RawClient, options: &str) -> bool {
     let quiet = options.replacen('{', "{\"verbose\":false,", 1);
     client.send(format!("CONNECT {quiet}\r\nPING\r\n"));
@@ -259,7 +259,7 @@ fn connect(client: &mut RawClient, options: &str) -> bool {
     }
 }
 
-/// Every path, bare and with all that it can show.
+/// Requests every path, without parameters and with those that show the most.
 fn ask_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
     for path in endpoints::of(&http::request_unix(socket, "GET", "/").body) {
         let answer = http::request_unix(socket, "GET", &path);
@@ -267,13 +267,13 @@ fn ask_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
         shown.push((path, answer.body));
     }
     for path in WIDE {
-        // Not every broker has what is asked for.
+        // Not every broker has every path.
         let answer = http::request_unix(socket, "GET", path);
         shown.push(((*path).to_owned(), answer.body));
     }
 }
 
-/// All events from the first on, as a browser follows them.
+/// All events from the first on, as a browser reads them.
 fn follow_events(socket: &Path) -> String {
     let mut stream = UnixStream::connect(socket).expect("the monitoring socket");
     let request = "GET /eventsz HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
@@ -292,7 +292,7 @@ fn follow_events(socket: &Path) -> String {
     told
 }
 
-/// What the system account tells, and what its services answer.
+/// The events of the system account, and the replies of its services.
 fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
     let varz = http::request_unix(&broker.folder().join("m.sock"), "GET", "/varz").json();
     let id = varz["server_id"].as_str().expect("an id");
@@ -325,7 +325,7 @@ fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
     told
 }
 
-/// A member of no cluster of ours knocks at the port for routes.
+/// Connects to the route port as an unknown member.
 fn knock(port: u16) {
     let Ok(mut stream) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
         return;
@@ -335,11 +335,12 @@ fn knock(port: u16) {
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("bound the reading");
-    // What is answered matters less than what is logged; over TLS it is a reset.
+    // The log matters more than the answer; over TLS the answer is a reset.
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// Starts a broker with secrets, brings about what could show them, and looks.
+/// Starts a broker with secrets, causes everything that could show them, and checks all
+/// output.
 fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
     let ports = [free_port(), free_port()];
     let text = filled(&format!("{ALWAYS}{place}\n"), ports, keys);
@@ -387,7 +388,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         client.send("SUB a.b 1\r\nPUB a.c 2\r\nhi\r\n");
         client.sync();
         if options.contains("canary-system") && place.contains("canary-system") {
-            // A stranger's failure and a client's end are told there, too.
+            // A failed login and a disconnect are reported there too.
             let mut other = broker.connect();
             connect(&mut other, CONNECTS[0]);
             shown.push(("the system account".into(), ask_services(client, &broker)));
@@ -437,7 +438,7 @@ fn no_output_contains_a_secret() {
     });
 }
 
-/// What a program that is to fail says.
+/// The output of a program that must fail.
 fn complaint(program: &Path, arguments: &[String], folder: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)

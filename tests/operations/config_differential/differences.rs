@@ -1,7 +1,7 @@
 //! Values that only one of the two servers accepts, with the reasons.
 
-/// Values that one of both takes and the other one does not; `*` is any key of the
-/// block that is not named, or any value.
+/// A value that only one of the two accepts; `*` is any key of the block that is not
+/// listed, or any value.
 pub struct Difference {
     pub block: &'static str,
     pub keys: &'static [&'static str],

@@ -31,8 +31,8 @@ const FORMS: &[&str] = &[
     "2024-01-02T03:04:05Z",
 ];
 
-/// A certificate stands in one place: whoever writes it in two has one that is not
-/// shown.
+/// A certificate is configured in one place: one configured in two places would not be
+/// used in one of them.
 #[test]
 fn certificates_are_in_one_place() {
     let place = Place::new();
@@ -60,7 +60,7 @@ fn certificates_are_in_one_place() {
     }
 }
 
-/// The real nats-server knows each of the names, and midge has an answer to each.
+/// The real nats-server knows each of the names, and midge handles each.
 #[test]
 fn every_nats_server_key_is_handled() {
     let place = Place::new();
@@ -93,8 +93,8 @@ fn every_nats_server_key_is_handled() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Words that may be keys: all that are known to be one somewhere, or stand in a file
-/// of ours as one.
+/// Words that may be keys: all that are known to be one somewhere, or are used as one in
+/// a file of ours.
 fn words() -> BTreeSet<&'static str> {
     let examples = [
         include_str!("../../../conf/midge.conf"),
@@ -130,7 +130,7 @@ pub fn own_names(names: &[Name], block: &str) -> Vec<&'static str> {
     known.copied().filter(|name| !theirs(name)).collect()
 }
 
-/// The table in which the keys of a block stand.
+/// The table with the keys of a block.
 pub fn table_of(block: &str) -> &str {
     match block {
         "service export" => "export",
@@ -139,10 +139,11 @@ pub fn table_of(block: &str) -> &str {
     }
 }
 
-/// What nats-server says of these lines in a block, as far as it does not know the keys.
+/// What nats-server reports about these lines in a block, as far as it does not know the
+/// keys.
 fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> BTreeSet<String> {
     let lines: Vec<String> = keys.iter().map(|key| format!("{key}: a")).collect();
-    // What stands in the line of a key, here of many.
+    // The text of a line with a key, here one of many.
     let (name, value) = lines[0].split_once(": ").expect("a key");
     let rest = lines[1..].join("\n");
     let path = place.write(&place.text(block, name, &format!("{value}\n{rest}")));
@@ -155,9 +156,9 @@ fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> B
         .collect()
 }
 
-/// In each block both are asked for every word that is a key anywhere: nats-server knows
-/// none that is not listed, and midge none that is neither listed nor its own. So the
-/// list is as whole as can be told without nats-server's source.
+/// In each block both are given every word that is a key anywhere: nats-server knows none
+/// that is not listed, and midge none that is neither listed nor its own. So the list is
+/// as complete as can be tested without nats-server's source.
 #[test]
 fn no_key_is_missing_from_the_lists() {
     let place = Place::new();
@@ -166,11 +167,11 @@ fn no_key_is_missing_from_the_lists() {
     assert!(words.len() > 150, "{words:?}");
     let mut wrong = Vec::new();
     for (block, ..) in BLOCKS {
-        // An entry without its kind is told as one, whatever else stands in it.
+        // An entry without its kind is reported as such, whatever else it contains.
         if ["export", "import"].contains(block) {
             continue;
         }
-        // Both kinds of an export, and of an import, have the same reader.
+        // Both kinds of an export, and of an import, have the same parser.
         let kind = block.rsplit(' ').next().unwrap_or_default();
         let is_of_kind = ["export", "import"].contains(&kind);
         let is_listed = |of: &str| of == *block || is_of_kind && of.ends_with(kind);
@@ -187,7 +188,7 @@ fn no_key_is_missing_from_the_lists() {
                 wrong.push(format!("midge, {block}: {word} is known: {is_known}"));
             }
         }
-        // Some blocks are told of one key at a time.
+        // Some blocks report one key at a time.
         loop {
             let unknown = unknown_there(&place, block, &left);
             let before = left.len();
@@ -205,8 +206,8 @@ fn no_key_is_missing_from_the_lists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// With values of all kinds both accept or both refuse, but for what is listed
-/// with its reason; and what is listed is still so.
+/// For values of all kinds both accept or both refuse, except for the listed differences;
+/// and each listed difference still exists.
 #[test]
 fn values_of_all_kinds_get_the_same_verdict() {
     let place = Place::new();

@@ -62,7 +62,7 @@ fn page() -> String {
             write_row(&mut page, row);
         }
         let own = own_names(&names, table.name);
-        // Of these blocks nats-server has nothing.
+        // nats-server has none of these blocks.
         if !own.is_empty() && own.len() < table.rows.len() {
             let _ = writeln!(page, "\nnats-server does not have {}.", code(&own));
         }

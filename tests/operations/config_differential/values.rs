@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use test_support::{Broker, BrokerBuilder};
 
-/// Files, and what of `/varz` they set.
+/// Files, and the fields of `/varz` that they set.
 const FILES: &[(&str, &[&str])] = &[
     (
         "max_connections: 77, max_subs: 5, max_payload: 2MB, max_pending: 128mib, \
@@ -93,7 +93,7 @@ fn varz(broker: BrokerBuilder, text: &str) -> Value {
     broker.get_json(path)
 }
 
-/// Whole numbers may be written with a fraction or without.
+/// Integers may be written with a fraction or without.
 fn is_same(theirs: &Value, ours: &Value) -> bool {
     match (theirs.as_f64(), ours.as_f64()) {
         (Some(theirs), Some(ours)) => (theirs - ours).abs() < f64::EPSILON,
@@ -107,7 +107,7 @@ fn the_effective_values_are_the_same() {
     fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("room");
     let mut wrong = Vec::new();
     for (text, fields) in FILES {
-        // An included file lies beside the one that includes it, wherever that is.
+        // An included file is found relative to the including file, in any directory.
         let text = match *text {
             "include more.conf" => {
                 let up = "../".repeat(16);

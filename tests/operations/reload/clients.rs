@@ -13,7 +13,7 @@ use test_support::{
 
 const DONE: &str = "Reloaded server configuration (sha256:";
 
-/// A client that says who it is. Empty names: it does not.
+/// Connects and logs in; without a login if the names are empty.
 pub fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     let mut client = RawClient::connect(broker.client_addr());
     let who = match user {
@@ -48,8 +48,7 @@ fn users(permissions: &str) -> String {
     )
 }
 
-/// Narrowed permissions take the subscriptions that are forbidden now, and
-/// nothing else.
+/// Narrower permissions remove the subscriptions that are now forbidden, and no others.
 #[test]
 fn a_reload_removes_only_forbidden_subscriptions() {
     for builder in both() {
@@ -82,7 +81,7 @@ fn a_reload_removes_only_forbidden_subscriptions() {
         }
         publisher.sync();
         assert_eq!(lines(&client.sync()), ["MSG bar 3 0", "MSG w.y 4 0"]);
-        // What may be published is another matter: nothing is said.
+        // Publish permissions are separate: nothing is removed or reported.
         reload(&broker, &users(&format!("{denies}, publish: pub")), DONE);
         assert!(client.sync().is_empty());
         client.send("PUB pub 0\r\n\r\nPUB other 0\r\n\r\n");
@@ -91,7 +90,7 @@ fn a_reload_removes_only_forbidden_subscriptions() {
             told,
             ["-ERR 'Permissions Violation for Publish to \"other\"'"]
         );
-        // And back: what was denied in part comes again.
+        // And back: partially denied subjects are delivered again.
         reload(&broker, &users("subscribe: [foo, bar, \"w.>\"]"), DONE);
         publisher.send("PUB w.x 0\r\n\r\nPUB foo 0\r\n\r\n");
         publisher.sync();
@@ -99,7 +98,7 @@ fn a_reload_removes_only_forbidden_subscriptions() {
     }
 }
 
-/// One more subject for those who need no login cuts none of them.
+/// One more permitted subject for users without a login disconnects none of them.
 #[test]
 fn users_without_a_login_stay_connected() {
     let config = |more: &str| {
@@ -125,7 +124,7 @@ fn users_without_a_login_stay_connected() {
     }
 }
 
-/// A grant to respond outlives a reload that leaves it.
+/// A permission to respond survives a reload that keeps it.
 #[test]
 fn a_pending_request_can_still_be_answered() {
     let broker = Broker::midge()
@@ -147,8 +146,8 @@ fn a_pending_request_can_still_be_answered() {
     assert_eq!(lines(&asker.sync()), ["MSG reply 1 0"]);
 }
 
-/// Another password, written in whatever way, asks for that password; one that
-/// is as it was is not asked for.
+/// A changed password, in any notation, disconnects the client; an unchanged one does
+/// not.
 #[test]
 fn changed_credentials_disconnect_clients() {
     let hash = |password: &str| bcrypt::hash(password, 5).expect("a hash");
@@ -182,7 +181,7 @@ fn changed_credentials_disconnect_clients() {
         log.contains("User \"a\": wrong password, after a reload"),
         "{log}"
     );
-    // Where a login is asked for from now on, who said the right thing stays.
+    // When a login becomes required, clients that had sent valid credentials stay.
     let open = Broker::midge().config("max_payload: 1000").start();
     let mut right = login(&open, "a", "p");
     let mut none = login(&open, "", "");
@@ -200,7 +199,7 @@ fn changed_credentials_disconnect_clients() {
     assert!(silent.sync().is_empty());
 }
 
-/// A user in another account goes there, with what it subscribed to.
+/// A user moved to another account takes its subscriptions along.
 #[test]
 fn a_user_moves_with_its_subscriptions() {
     let config = |account: &str| {
@@ -226,11 +225,11 @@ fn a_user_moves_with_its_subscriptions() {
     assert!(u.sync().is_empty());
     b.send("PUB x 1\r\n1\r\nPUB x 1\r\n2\r\nPUB x 1\r\n3\r\n");
     b.sync();
-    // The second one had one of its three messages before.
+    // The second one had received one of its three messages before.
     assert_eq!(u.sync().len(), 5);
 }
 
-/// Limits that are lowered tell whom they cut.
+/// Clients disconnected by lowered limits are told the reason.
 #[test]
 fn lowered_limits_tell_the_clients_they_disconnect() {
     let config = |limits: &str| {
@@ -271,7 +270,7 @@ fn lowered_limits_tell_the_clients_they_disconnect() {
     assert!(clients[1].sync().is_empty());
 }
 
-/// Imported streams that stay imported miss nothing while others come and go.
+/// Unchanged stream imports lose nothing while others are added and removed.
 #[test]
 fn unchanged_imports_lose_no_message() {
     let config = |more: &str| {
@@ -320,8 +319,7 @@ fn unchanged_imports_lose_no_message() {
     assert_eq!(got[2000].line, b"MSG in.t.x 1 0");
 }
 
-/// TLS that is asked for, keys that are pinned and CAs that are believed count
-/// for who is connected too.
+/// Required TLS, pinned keys and trusted CAs also apply to connected clients.
 #[test]
 pub fn tls_counts_for_who_is_connected() {
     let pki = Pki::new(&["broker", "node", "other"]);
@@ -390,12 +388,12 @@ pub fn tls_counts_for_who_is_connected() {
     );
 }
 
-/// A hash that takes long to compare.
+/// A hash with a slow comparison.
 const SLOW_HASH: &str = "$2a$12$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
 
-/// Who has not logged in when nobody has to any more is in, whether it is silent,
-/// in the middle of its CONNECT, or waits for its password to be compared; and who
-/// is in the middle of it when everybody has to logs in with it.
+/// When a reload removes the login requirement, clients before their login are accepted,
+/// whether they are idle, in the middle of CONNECT, or waiting for their password check;
+/// when it adds one, clients in the middle of CONNECT log in with it.
 #[test]
 fn a_login_that_is_no_longer_required_is_not_awaited() {
     let slow = format!(
@@ -410,7 +408,7 @@ fn a_login_that_is_no_longer_required_is_not_awaited() {
     let whole = connect("b");
     let (begin, end) = whole.split_at(12);
     half.send(begin);
-    // One comparison of a source at a time: most of these wait for theirs.
+    // One comparison per source at a time: most of these wait for theirs.
     let mut waiting: Vec<RawClient> = (0..4)
         .map(|_| RawClient::connect(broker.client_addr()))
         .collect();
@@ -429,7 +427,7 @@ fn a_login_that_is_no_longer_required_is_not_awaited() {
         assert_eq!(lines(&client.sync()), Vec::<String>::new());
     }
 
-    // The way back.
+    // The opposite direction.
     let mut half = RawClient::connect(broker.client_addr());
     let good = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
     let (begin, end) = good.split_at(12);

@@ -10,7 +10,7 @@ use test_support::{Broker, pki::Pki, tls_client::Speaker};
 
 const FAILED: &str = "Failed to reload server configuration";
 
-/// All that can be seen of what is in force.
+/// Everything that shows the settings in force.
 fn seen(broker: &Broker) -> Value {
     let varz = broker.get_json("/varz");
     let kept = [
@@ -48,7 +48,7 @@ fn seen(broker: &Broker) -> Value {
     })
 }
 
-/// Whether a client without TLS and a login gets a word but INFO.
+/// Whether a client without TLS and login gets anything but INFO.
 fn is_open(broker: &Broker) -> bool {
     use std::io::Write;
     let mut stream = TcpStream::connect(broker.client_addr()).expect("connect");
@@ -94,7 +94,7 @@ fn a_failed_reload_step_changes_nothing() {
     }
     let before = seen(&broker);
 
-    // Everything is otherwise in these files, and one thing cannot be had.
+    // Everything differs in these files, and one setting cannot be applied.
     let other = |tls: &str, cluster: &str, pid: &str, log: &str| {
         format!(
             "{tls}\n{cluster}\npid_file: {pid:?}\nlog_file: {log:?}\nmax_payload: 10\nping_interval: \
@@ -116,7 +116,7 @@ fn a_failed_reload_step_changes_nothing() {
         (other("", &fine, "new.pid", missing), missing),
         // A full disk.
         (other("", &fine, "/dev/full", "new.log"), "/dev/full"),
-        // A folder is no file.
+        // A directory is no file.
         (other("", &fine, "/tmp", "new.log"), "/tmp"),
         (other("", &fine, "new.pid", "/tmp"), "/tmp"),
         (
@@ -135,7 +135,7 @@ fn a_failed_reload_step_changes_nothing() {
         assert!(!is_open(&broker), "{text}");
         node.attempt(broker.client_addr()).expect("gets in still");
     }
-    // All of it can be had, and all of it is put in force.
+    // All of it can be applied, and is.
     fs::write(
         broker.folder().join("broker.conf"),
         other("", &fine, "new.pid", "new.log"),

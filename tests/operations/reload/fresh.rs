@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use test_support::mesh::{Kind, Member, Plan, free_port, wait_for_mesh};
 use test_support::{Frame, PATIENCE, RawClient, wait_until};
 
-/// What clients publish to and, wildcards apart, subscribe to.
+/// Subjects that clients publish to and, apart from wildcards, subscribe to.
 const SUBJECTS: [&str; 8] = ["a.x", "a.y", "b.x", "s.1", "in.s.1", "svc", "m", "mapped"];
 
-/// What they subscribe to, by sid, and where in a queue group, which is the
-/// client's own: who of several members gets a message is chance.
+/// Subscriptions, by sid, and whether in a queue group, which is the client's own: which
+/// of several members gets a message is random.
 const WANTED: [(&str, bool); 9] = [
     ("a.x", false),
     ("a.*", false),
@@ -31,7 +31,7 @@ const WANTED: [(&str, bool); 9] = [
     ("a.y", true),
 ];
 
-/// Who connects: name and password.
+/// The clients: name and password.
 const CLIENTS: [(&str, &str); 6] = [
     ("u0", "p0"),
     ("u1", "p0"),
@@ -41,7 +41,7 @@ const CLIENTS: [(&str, &str); 6] = [
     ("u0", "p0"),
 ];
 
-/// A configuration made by chance.
+/// A random configuration.
 fn configuration(rng: &mut Rng) -> String {
     let patterns = [
         "\"a.*\"",
@@ -130,7 +130,7 @@ fn configuration(rng: &mut Rng) -> String {
     let mut cluster = Vec::new();
     for direction in ["import", "export"] {
         if rng.bool() {
-            // The barrier passes at any time.
+            // The barrier is always permitted.
             let allow = format!("allow: [barrier, \"$SYS.>\", {}]", some(rng, false));
             let deny = format!("deny: [{}]", some(rng, false).replace("\">\"", "b.y"));
             cluster.push(match rng.u8(..3) {
@@ -141,7 +141,7 @@ fn configuration(rng: &mut Rng) -> String {
         }
     }
     let cluster = cluster.join(", ");
-    // Behind a mark, since it belongs into another block.
+    // After a marker, since it belongs in another block.
     format!("{text}#cluster permissions {{ {cluster} }}")
 }
 
@@ -153,7 +153,7 @@ const OTHERS: &str = "accounts {
 }
 system_account: SYS";
 
-/// A broker that is looked at, another member of its mesh, and their clients.
+/// The broker under test, another member of its mesh, and their clients.
 struct Scene {
     member: Member,
     other: Member,
@@ -161,7 +161,7 @@ struct Scene {
     /// By index in [`CLIENTS`].
     clients: BTreeMap<usize, RawClient>,
     others: Vec<RawClient>,
-    /// Clients of the system account, here and there.
+    /// Clients of the system account at both members.
     barriers: [RawClient; 2],
 }
 
@@ -201,8 +201,8 @@ impl Scene {
         }
     }
 
-    /// Connects these clients, as far as they are let in, and has each subscribe
-    /// to those of [`WANTED`].
+    /// Connects these clients, as far as they are accepted, and subscribes each to its
+    /// part of [`WANTED`].
     fn connect(&mut self, who: &BTreeMap<usize, Vec<usize>>) {
         for (index, sids) in who {
             let (name, password) = CLIENTS[*index];
@@ -214,7 +214,7 @@ impl Scene {
         }
     }
 
-    /// The clients that are connected, and what each has subscribed to.
+    /// The connected clients, and the subscriptions of each.
     fn present(&self) -> BTreeMap<usize, Vec<usize>> {
         let connz = self.member.broker.get_json("/connz?subs=detail");
         let connections = connz["connections"].as_array().cloned().unwrap_or_default();
@@ -236,8 +236,8 @@ impl Scene {
         present
     }
 
-    /// What each client and each other member's client gets of messages that all
-    /// publish, and what is refused.
+    /// The messages that each client at both members receives when all publish, and the
+    /// errors.
     fn exchange(&mut self) -> BTreeMap<String, Vec<Frame>> {
         let mut got: BTreeMap<String, Vec<Frame>> = BTreeMap::new();
         let here = self.clients.iter_mut();
@@ -251,7 +251,7 @@ impl Scene {
             }
             got.entry(name.clone()).or_default().extend(client.sync());
         }
-        // What was put on its way before has come with these.
+        // Everything sent before has arrived with these.
         for from in 0..2 {
             self.barriers[from].send("PUB barrier 0\r\n\r\n");
             self.barriers[from].sync();
@@ -260,15 +260,15 @@ impl Scene {
         for (name, client) in &mut all {
             let got = got.entry(name.clone()).or_default();
             got.extend(client.sync());
-            // Pings come when they come.
+            // Pings arrive at any time.
             got.retain(|frame| frame.is_message() || frame.verb() == b"-ERR");
-            // Nothing orders the messages of several publishers.
+            // The order between several publishers is not defined.
             got.sort();
         }
         got
     }
 
-    /// What monitoring says, as far as both brokers should say the same.
+    /// The monitoring data that must be the same on both brokers.
     fn monitored(&self) -> Value {
         let broker = &self.member.broker;
         let varz = broker.get_json("/varz");
@@ -320,7 +320,7 @@ impl Scene {
     }
 }
 
-/// Subjects in order, the ids of brokers left out.
+/// Sorted subjects, without the ids of brokers.
 fn sorted(list: &Value) -> Vec<String> {
     let texts = list
         .as_array()
@@ -371,7 +371,7 @@ fn subscriptions(client: usize, sids: &[usize]) -> String {
     sids.iter().map(line).collect()
 }
 
-/// One reload: compares with a broker that begins with the new file.
+/// One reload: compares with a broker that starts with the new file.
 fn check(scene: &mut Scene, configuration: &str) {
     let before = scene.present();
     scene.member.reload(&text(&scene.plan, configuration));
@@ -380,7 +380,7 @@ fn check(scene: &mut Scene, configuration: &str) {
     let mut expected = fresh.present();
     let max = fresh.member.broker.get_json("/varz")["max_subscriptions"].as_u64();
     if let Some(max) = max {
-        // Who has too many goes, as at a nats-server.
+        // A client with too many subscriptions is closed, as in nats-server.
         let is_over = |index: &usize| before[index].len() as u64 > max;
         expected.retain(|index, _| !is_over(index));
         fresh.clients.retain(|index, _| !is_over(index));

@@ -20,7 +20,8 @@ pub const EFFECTS: &[Effect] = &[
     ("pid_file", pid_file),
 ];
 
-/// Who comes is told, so are clients that are here, and a peer tells its own.
+/// New clients, connected clients and the peer, which announces it to its own clients,
+/// get the new address.
 #[test]
 fn client_advertise() {
     let mut scene = Scene::new("", "");
@@ -88,7 +89,7 @@ fn max_sub_tokens() {
     assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
 }
 
-/// A peer is told, so that it may tell its clients what they can send here.
+/// A peer gets it too, so that it can announce it to its clients.
 #[test]
 fn max_payload() {
     let mut scene = Scene::new("max_payload: 1000", "");
@@ -99,7 +100,7 @@ fn max_payload() {
     assert!(error_of(&mut client).contains("Maximum Payload Violation"));
 }
 
-/// Peers have a limit of their own, which no setting narrows.
+/// Peers have a separate limit, which no setting lowers.
 #[test]
 fn max_control_line() {
     let mut scene = Scene::new("max_control_line: 4KB", "");

@@ -29,15 +29,15 @@ pub const EFFECTS: &[Effect] = &[
     ("remote_syslog", remote_syslog),
 ];
 
-/// The lines of the log that have this in them.
+/// The log lines that contain this.
 fn lines_with(scene: &Scene, text: &str) -> Vec<String> {
     let log = scene.member.broker.log();
     let lines = log.lines().filter(|line| line.contains(text));
     lines.map(str::to_owned).collect()
 }
 
-/// Waits until the log has lines with this in them. Lines come a moment later than what
-/// they tell of, in its order.
+/// Waits until the log has lines that contain this. Lines appear a moment later than what
+/// they report, in its order.
 fn logged(scene: &Scene, text: &str) -> Vec<String> {
     wait_for(&format!("the log has {text:?}"), || {
         let found = lines_with(scene, text);
@@ -48,7 +48,7 @@ fn logged(scene: &Scene, text: &str) -> Vec<String> {
 #[test]
 fn debug() {
     let mut scene = Scene::new("", "");
-    // What is logged of its end may come later.
+    // Its disconnect may be logged later.
     let _before = scene.client();
     scene.reload("debug: true", "");
     assert!(lines_with(&scene, "Client connection created").is_empty());
@@ -56,7 +56,7 @@ fn debug() {
     logged(&scene, "Client connection created");
 }
 
-/// What a client that is connected says is traced once this is the configuration.
+/// Asserts that a connected client is traced once this is the configuration.
 fn is_traced_with(config: &str) {
     let mut scene = Scene::new("", "");
     let mut client = scene.client();
@@ -110,7 +110,7 @@ fn max_traced_msg_len() {
     assert!(!line.contains("01234"), "{line}");
 }
 
-/// The time in the last line of the log.
+/// The time of the last log line.
 fn last_time(log: &str) -> Option<NaiveDateTime> {
     let line = log.lines().last()?;
     let (_, rest) = line.split_once("] ")?;
@@ -151,7 +151,7 @@ fn log_file() {
     });
 }
 
-/// Has it read another file where the log cannot be looked at.
+/// Reloads where the log cannot be read.
 fn write_reload(scene: &mut Scene, config: &str) {
     scene.plan.config = config.into();
     let file = scene.member.broker.folder().join("broker.conf");
@@ -159,7 +159,7 @@ fn write_reload(scene: &mut Scene, config: &str) {
     scene.member.broker.signal(libc::SIGHUP);
 }
 
-/// Files that the log has been divided into.
+/// Number of rotated log files.
 fn files(folder: &Path) -> usize {
     let names = fs::read_dir(folder).expect("the broker's folder");
     names
@@ -168,7 +168,7 @@ fn files(folder: &Path) -> usize {
         .count()
 }
 
-/// Clients that come and go are logged.
+/// Connects and disconnects of clients are logged.
 fn log_something(scene: &Scene) {
     for _ in 0..20 {
         drop(scene.client());
@@ -206,7 +206,7 @@ fn log_max_num() {
     });
 }
 
-/// Where there is no log of the system, the log says that it would go there.
+/// Without a system log, the log says that it would be used.
 #[test]
 fn syslog() {
     let mut scene = Scene::new("", "");

@@ -17,7 +17,7 @@ pub const EFFECTS: &[Effect] = &[
 
 const USERS: &str = "users: [{ user: u, password: p }]";
 
-/// Users, and the time that they have.
+/// Users, and the login timeout.
 #[test]
 fn authorization() {
     let mut scene = Scene::new("", "");
@@ -45,7 +45,7 @@ fn no_auth_user() {
     assert!(error_of(&mut guest).contains("Authorization Violation"));
 }
 
-/// A new one is there for clients and for peers, and so are its limits.
+/// A new account works for clients and peers, and so do its limits.
 #[test]
 fn accounts() {
     let mut scene = Scene::new("", "");
@@ -64,7 +64,7 @@ fn accounts() {
     assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
 }
 
-/// What the monitoring port says to a request with this header.
+/// The status of a monitoring request with this header.
 fn status(scene: &Scene, header: &str) -> u16 {
     let address = scene.member.broker.monitor_addr();
     let request =
@@ -81,7 +81,7 @@ fn monitor_token() {
     assert_eq!(status(&scene, "Authorization: Bearer t\r\n"), 200);
 }
 
-/// User and password, as requests bring them.
+/// User and password as an HTTP header.
 const U_P: &str = "Authorization: Basic dTpw\r\n";
 const V_P: &str = "Authorization: Basic djpw\r\n";
 const U_Q: &str = "Authorization: Basic dTpx\r\n";

@@ -19,7 +19,8 @@ pub const EFFECTS: &[Effect] = &[
 
 const PAYLOAD: usize = 10_000;
 
-/// Pings are far, so that who does not read is cut for that alone.
+/// The ping interval is long, so that a client that does not read is closed for that
+/// reason only.
 const CONFIG: &str = "max_payload: 16KB\nping_interval: \"1h\"\nwrite_deadline: \"1h\"";
 
 /// Publishes until `done`, in parts.
@@ -41,7 +42,7 @@ fn reader(scene: &Scene) -> RawClient {
     reader
 }
 
-/// Much less than the old limit is too much by the new one.
+/// Much less than the old limit exceeds the new one.
 const SOME: usize = 30 * 1000 * 1000 / PAYLOAD;
 
 fn publish_some(scene: &Scene) {
@@ -64,7 +65,7 @@ fn max_pending() {
     drop(reader);
 }
 
-/// What all queues together may hold counts for clients and for peers.
+/// The limit for all queues together applies to clients and peers.
 #[test]
 fn max_memory() {
     let much = "max_pending: 1GB\nmax_memory: 1GB";
@@ -98,7 +99,7 @@ fn max_memory() {
     });
 }
 
-/// Has a client that subscribes and reads slowly while `work` is done.
+/// Runs `work` beside a client that subscribes and reads slowly.
 fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
     let slow = reader(scene);
     let mut stream = slow.stream();
@@ -111,7 +112,7 @@ fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
         scope.spawn(|| {
             let mut bytes = vec![0; 256 * 1024];
             while !stops.load(Ordering::Relaxed) {
-                // Nothing to read for a moment is no error here.
+                // A read timeout is no error here.
                 let _ = stream.read(&mut bytes);
                 thread::sleep(Duration::from_millis(4));
             }
@@ -129,7 +130,7 @@ impl Drop for StopsAtEnd<'_> {
     }
 }
 
-/// A publisher waits for a reader that reads and is behind, unless that is not wanted.
+/// A publisher is stalled for a slow subscriber that reads, unless that is disabled.
 #[test]
 fn no_fast_producer_stall() {
     let config = "max_pending: 16MB\nwrite_deadline: \"1m\"";

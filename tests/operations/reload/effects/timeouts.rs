@@ -13,7 +13,7 @@ pub const EFFECTS: &[Effect] = &[
     ("cluster write_deadline", cluster_write_deadline),
 ];
 
-/// Pings that nobody would see at the old interval.
+/// Pings that would not arrive with the old interval.
 const PINGS: usize = 5;
 
 #[test]
@@ -40,7 +40,7 @@ fn cluster_ping_interval() {
     }
 }
 
-/// Who never answers stays as long as pings may go unanswered.
+/// A peer that never answers stays as long as pings may be unanswered.
 #[test]
 fn ping_max() {
     let often = "ping_interval: \"50ms\"";
@@ -65,7 +65,7 @@ fn cluster_ping_max() {
     scene.route_ends();
 }
 
-/// More than the socket of a reader that takes nothing has room for.
+/// More than the socket buffer of a subscriber that does not read.
 fn publish_much(scene: &Scene) {
     let mut publisher = scene.client();
     let line = format!("PUB big 100000\r\n{}\r\n", "x".repeat(100_000));
@@ -75,7 +75,7 @@ fn publish_much(scene: &Scene) {
     publisher.sync();
 }
 
-/// Queues may be long and take long.
+/// Large queues and long deadlines.
 const PATIENT: &str = "max_pending: 1GB\nmax_memory: 1GB\nping_interval: \"1h\"";
 
 #[test]
