@@ -10,10 +10,10 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
 
-/// A bcrypt hash of "s3cret" that takes long to compare.
+/// A bcrypt hash of "s3cret" with a slow comparison.
 const SLOW_HASH: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
 
-/// While a hash is compared the broker serves others on the same threads.
+/// While a hash is compared, the broker serves others on the same threads.
 #[test]
 fn a_slow_password_check_delays_nobody_else() {
     let broker = Broker::midge()
@@ -41,7 +41,7 @@ fn a_slow_password_check_delays_nobody_else() {
     }
 }
 
-/// Whose user is gone or changed has to log in again; others stay.
+/// A client whose user was removed or changed must log in again; others stay.
 #[test]
 fn a_reload_disconnects_clients_that_lost_access() {
     let users = |list: &str| format!("authorization {{ users: [ {list} ] }}\n");
@@ -61,7 +61,8 @@ fn a_reload_disconnects_clients_that_lost_access() {
     login(&broker, "b", "other");
 }
 
-/// Clients that came while nobody had to log in must do so from a reload on.
+/// Clients that connected without a required login are disconnected by a reload that
+/// requires one.
 #[test]
 fn a_reload_that_requires_logins_disconnects_everybody() {
     let broker = Broker::midge().config("ping_max: 3\n").start();
@@ -81,7 +82,7 @@ fn a_reload_that_requires_logins_disconnects_everybody() {
     assert!(broker.connect().info().get("auth_required").is_none());
 }
 
-/// The log tells who was refused and why, and never a secret.
+/// The log names the refused client and the reason, and never a secret.
 #[test]
 fn the_log_names_client_and_reason_but_no_secret() {
     let broker = Broker::midge()
@@ -100,9 +101,9 @@ fn the_log_names_client_and_reason_but_no_secret() {
     assert!(!log.contains("hidden") && !log.contains("attempt"), "{log}");
 }
 
-/// Who guesses waits longer and longer for the answer; monitoring counts the
-/// guesses by reason, and the log does not grow with them. Somebody else behind
-/// the same address gets in, while the guesses still wait.
+/// The answers to repeated wrong passwords are delayed more and more; monitoring counts
+/// them by reason, and the log does not grow with them. Another client at the same
+/// address is accepted while they wait.
 #[test]
 fn password_guessing_is_throttled_without_affecting_others() {
     let broker = Broker::midge()
@@ -124,11 +125,11 @@ fn password_guessing_is_throttled_without_affecting_others() {
     wait_until("the guesses are counted", || {
         broker.get_json("/varz")["logins"]["refused"]["unknown_user"] == 60
     });
-    // The last ones wait for their answer, and the right password does not.
+    // The last failed logins wait for their answer, and the correct password does not.
     let last = guessing.last_mut().expect("a client");
     assert!(matches!(last.poll_frame(Duration::ZERO), Next::Nothing));
     login(&broker, "derek", "hidden");
-    // Whoever goes on talking meanwhile is not heard.
+    // What such a client sends in the meantime is ignored.
     last.send("PING\r\nSUB > 1\r\n");
     for client in &mut guessing {
         let frames = client.read_to_end();
@@ -150,8 +151,8 @@ fn password_guessing_is_throttled_without_affecting_others() {
     assert!((1..=45).contains(&lines), "{lines} lines for 66 guesses");
 }
 
-/// Whoever names a user and is refused is not shown as that user among those who are
-/// connected, though its answer is delayed; once it is closed, one may see whom it named.
+/// A refused client is not shown as the user it named while it is still connected,
+/// although its answer is delayed; once it is closed, the name it sent is shown.
 #[test]
 fn a_refused_client_is_shown_without_a_user() {
     let broker = Broker::midge()
@@ -179,7 +180,7 @@ fn a_refused_client_is_shown_without_a_user() {
     let nobody = ["", ""].map(str::to_owned);
     let root = ["root", "n"].map(str::to_owned);
     let mut looks = 0;
-    // By and by the answers come late.
+    // The answers are delayed increasingly.
     for count in 1..=9 {
         let mut client = guess();
         loop {
@@ -203,15 +204,16 @@ fn a_refused_client_is_shown_without_a_user() {
     });
 }
 
-/// Who hangs up before the answer is slowed all the same: once guesses from there
-/// have failed, each login waits before it is looked at. The right one gets in.
+/// Disconnecting before the answer does not avoid the delay: after failed logins from an
+/// address, each login from there waits before it is checked. The correct one is
+/// accepted.
 #[test]
 fn disconnecting_early_does_not_avoid_the_throttle() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
         .start();
     let logins = || broker.get_json("/varz")["logins"].clone();
-    // A key beside the password excuses nobody: no user has one.
+    // A key beside the password makes no difference: no user has one.
     let hang_up = || {
         let mut client = broker.connect();
         client.send("CONNECT {\"user\":\"derek\",\"pass\":\"x\",\"nkey\":\"x\"}\r\n");
@@ -240,13 +242,12 @@ fn disconnecting_early_does_not_avoid_the_throttle() {
     );
 }
 
-/// A crowd of guesses that are dear to look at leaves room: somebody elsewhere is
-/// let in before they are through, and those whose turn does not come in time are
-/// not looked at.
+/// Many expensive password guesses do not block others: a client elsewhere is accepted
+/// before they are finished, and those that exceed the login timeout are not compared.
 #[test]
 fn many_password_guesses_lock_nobody_else_out() {
     const GUESSES: u64 = 300;
-    // Of cost 6: so many of them take longer than the time to log in.
+    // Of cost 6: so many of them take longer than the login timeout.
     let hash = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
     let broker = Broker::midge()
         .config(format!(
@@ -283,7 +284,7 @@ fn many_password_guesses_lock_nobody_else_out() {
     drop(guesses);
 }
 
-/// A login by key is never held: nobody guesses keys.
+/// A login by key is never delayed: keys cannot be guessed.
 #[test]
 fn nkey_logins_do_not_wait_for_password_guesses() {
     let key = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
@@ -328,8 +329,8 @@ fn reload(broker: &Broker, text: &str) {
     wait_until("the configuration is read again", || done() > before);
 }
 
-/// Whether a login is asked for, in INFO and in `/varz`, is what a nats-server says,
-/// in each way of letting clients in.
+/// `auth_required` in INFO and in `/varz` is the same as in nats-server, for each login
+/// method.
 #[test]
 fn auth_required_in_info_matches_nats_server() {
     let users =

@@ -17,11 +17,11 @@ const ACCOUNT: &str = "AAAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQDPYC"
 const SEED: &str = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY";
 const USER: &str = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
 
-/// What stands for a JWT.
+/// Used as a JWT.
 const JWT: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJjYW5hcnkiOjF9.c2ln";
 
-/// Every key of nats-server 2.15 that belongs to operator mode, with a value as
-/// it is found in files; `%` is a JWT, `@` the key of an account.
+/// Every key of nats-server 2.15 that belongs to operator mode, with a realistic value;
+/// `%` is a JWT, `@` the key of an account.
 const KEYS: &[(&str, &str)] = &[
     ("operator", "\"/etc/nats/operator.jwt\""),
     ("operator", "%"),
@@ -65,8 +65,8 @@ fn midge(arguments: &[&str]) -> Output {
     output.expect("run midge")
 }
 
-/// Asserts that `said` has exactly one line of the file, for this line of it,
-/// and that it tells the key and what to do.
+/// Asserts that `said` has exactly one line about this line of the file, and that it
+/// names the key and the remedy.
 fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
     let lines: Vec<&str> = said
         .lines()
@@ -104,8 +104,8 @@ fn each_key_is_refused_at_the_start() {
     }
 }
 
-/// What `nsc generate config --mem-resolver` writes, in a file of its own as its
-/// manual has it: each key is told with the line of that file, all at once.
+/// The output of `nsc generate config --mem-resolver`, in an included file as in its
+/// manual: each key is reported with its line in that file, all in one run.
 #[test]
 fn an_included_file_of_nsc_is_refused_key_by_key() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -137,8 +137,8 @@ fn an_included_file_of_nsc_is_refused_key_by_key() {
     assert!(!said.contains(JWT), "{said}");
 }
 
-/// At a reload each key changes nothing: the broker tells the line and goes on
-/// with what it had, and so do its clients.
+/// At a reload no key changes anything: the broker reports the line and keeps its
+/// settings and its clients.
 #[test]
 fn each_key_is_refused_at_a_reload() {
     let broker = Broker::midge().config("ping_max: 3\n").start();
@@ -170,8 +170,8 @@ fn each_key_is_refused_at_a_reload() {
     });
 }
 
-/// nats-server has no flag for operator mode; what a hopeful operator may try is
-/// refused by its name.
+/// nats-server has no flag for operator mode; flags that an operator may try are refused
+/// by name.
 #[test]
 fn no_flag_enables_operator_mode() {
     for flag in [
@@ -193,7 +193,7 @@ fn no_flag_enables_operator_mode() {
     }
 }
 
-/// What came of a CONNECT with these fields: the lines until the PONG or the end.
+/// The result of a CONNECT with these fields: the lines up to the PONG or the close.
 fn outcome(broker: &Broker, fields: &str) -> Vec<String> {
     let mut client = broker.connect();
     client.send(format!("CONNECT {{\"verbose\":false{fields}}}\r\nPING\r\n"));
@@ -209,8 +209,8 @@ fn outcome(broker: &Broker, fields: &str) -> Vec<String> {
     said
 }
 
-/// A JWT opens no door and closes none: beside right credentials it is passed
-/// over, alone it is nothing.
+/// A JWT changes nothing: beside valid credentials it is ignored, alone it is no
+/// credential.
 #[test]
 fn a_client_with_a_jwt_gets_nats_servers_result() {
     let configs = [
@@ -247,8 +247,8 @@ fn a_client_with_a_jwt_gets_nats_servers_result() {
     }
 }
 
-/// A real client with a `.creds` file: the log tells what it showed and what to
-/// do, monitoring counts it, and the JWT is in neither.
+/// A real client with a `.creds` file: the log says what it sent and what to do,
+/// monitoring counts it, and the JWT appears in neither.
 #[test]
 fn a_client_with_a_creds_file_is_refused_with_the_reason() {
     const PYTHON: &str = "

@@ -11,7 +11,7 @@ use midge::security::permissions::{
 };
 use test_support::{Broker, BrokerBuilder, Frame, RawClient};
 
-/// Who logs in; no rule has a template.
+/// The user; no rule has a template.
 const NAMES: TemplateValues<'_> = TemplateValues {
     user: "u",
     certname: "",
@@ -34,12 +34,12 @@ fn subjects(tokens: &[&str]) -> Vec<String> {
     all
 }
 
-/// One set of rules: what is allowed to be published and subscribed to, and
-/// what is denied. A pattern of subscriptions may be followed by a queue.
+/// One set of rules: patterns that may be published and subscribed to, and denied ones. A
+/// pattern of subscriptions may be followed by a queue.
 struct Case {
     publish: [Vec<String>; 2],
     subscribe: [Vec<String>; 2],
-    /// The same for the judge.
+    /// The same for the model.
     lists: [Lists; 2],
 }
 
@@ -107,14 +107,14 @@ impl Case {
         self.lists[0].permit(subject, None, NAMES)
     }
 
-    /// Whether a message may come to a subscription in this queue.
+    /// Whether a message may be delivered to a subscription in this queue.
     fn may_receive(&self, subject: &str, queue: Option<&str>) -> bool {
         self.lists[1].permit(subject, queue, NAMES)
     }
 }
 
-/// Nothing that is denied is delivered, whatever the subscription's wildcards,
-/// and what nothing is said against is delivered.
+/// No denied message is delivered, whatever the subscription's wildcards, and every
+/// message that is not denied is.
 #[test]
 fn rules_agree_with_a_naive_model() {
     let patterns = subjects(&["a", "b", "*", ">"]);
@@ -162,8 +162,8 @@ fn rules_agree_with_a_naive_model() {
                     delivered += usize::from(comes);
                     kept += usize::from(!comes);
                 }
-                // A literal subscription in no queue is permitted exactly if its
-                // one subject is.
+                // A literal subscription without a queue is permitted exactly if its
+                // subject is.
                 if queue.is_none() && !pattern.contains(['*', '>']) {
                     assert_eq!(
                         verdict != SubscribeDecision::Deny,
@@ -178,8 +178,8 @@ fn rules_agree_with_a_naive_model() {
     assert!(delivered > 100_000 && kept > 100_000, "{delivered} {kept}");
 }
 
-/// What each subscription gets when all literal subjects are published to, and
-/// which of the restricted user's publishes arrive.
+/// The messages that each subscription gets when all literal subjects are published, and
+/// which of the restricted user's messages are delivered.
 fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
     let broker = builder.config(case.config()).start();
     let login = |name: &str| {
@@ -251,8 +251,8 @@ fn brokers_agree_with_the_model_and_with_each_other() {
         let ours = outcomes(Broker::midge(), &case);
         let theirs = outcomes(Broker::nats_server(), &case);
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            // nats-server takes the last token of `a.>` for one that `a.*`
-            // permits, and so permits more than that; midge does not.
+            // nats-server matches the last token of `a.>` with `a.*`, and so permits too
+            // much; midge does not.
             let is_stricter = ours.contains("> ") && ours.contains("refused true");
             assert!(
                 ours == theirs || is_stricter,

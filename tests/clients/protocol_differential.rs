@@ -30,13 +30,13 @@ fn midge_connects_like_nats_server() {
     assert_alike(&connect::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Logins, right and wrong.
+/// Valid and invalid logins.
 #[test]
 fn midge_authenticates_like_nats_server() {
     assert_alike(&authentication::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Valid, invalid and reserved subjects; what matches what.
+/// Valid, invalid and reserved subjects; matching.
 #[test]
 fn midge_matches_subjects_like_nats_server() {
     assert_alike(&subjects::cases(), Broker::midge, Broker::nats_server);
@@ -48,7 +48,7 @@ fn midge_subscribes_like_nats_server() {
     assert_alike(&subscriptions::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Limits at their edge.
+/// Limits and values around them.
 #[test]
 fn midge_limits_like_nats_server() {
     assert_alike(&limits::cases(), Broker::midge, Broker::nats_server);
@@ -90,7 +90,7 @@ fn nats_server_accepts_bytes_in_any_pieces() {
     }
 }
 
-/// The comparison can fail: an old nats-server is told apart.
+/// The comparison can fail: an old nats-server is detected.
 #[test]
 fn old_nats_server_differs() {
     let found = differences(&all_cases(), Broker::nats_server_29, Broker::nats_server);

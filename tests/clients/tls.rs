@@ -26,7 +26,7 @@ use test_support::{
 };
 use tokio::time::timeout;
 
-/// A `tls` block with the broker's certificate and some more settings.
+/// A `tls` block with the broker's certificate and further settings.
 fn block(pki: &Pki, more: &str) -> String {
     format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {more} }}",
@@ -36,10 +36,10 @@ fn block(pki: &Pki, more: &str) -> String {
     )
 }
 
-/// What a client of this certificate uses; a name without files is no
+/// The options of a client with this certificate; a name without files means no
 /// certificate.
 fn client(pki: &Pki, name: &str) -> ConnectOptions {
-    // Two kinds of cryptography are compiled in; whoever is second finds it done.
+    // Two cryptography providers are compiled in; a second call finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = ConnectOptions::new()
         .require_tls(true)
@@ -60,7 +60,7 @@ async fn connect(broker: &Broker, options: ConnectOptions) -> Result<Client, Str
     Ok(client)
 }
 
-/// Sends messages of many sizes to itself and compares what comes.
+/// Sends messages of many sizes to itself and compares what it receives.
 async fn echo(client: &Client) {
     let mut subscriber = client.subscribe("echo").await.expect("subscribe");
     for len in [0, 1, 1000, 16_384, 70_000, 1_000_000] {
@@ -75,8 +75,8 @@ async fn echo(client: &Client) {
     }
 }
 
-/// The same clients get in as at a nats-server: with a certificate of the CA,
-/// and nobody else.
+/// The same clients are accepted as by nats-server: only those with a certificate of the
+/// CA.
 async fn who_gets_in(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
@@ -110,7 +110,7 @@ async fn who_gets_in(broker: BrokerBuilder) {
     );
 }
 
-/// What is shown of a connection with TLS, which must not depend on the broker.
+/// The data shown about a TLS connection, which must be the same for both brokers.
 async fn what_connz_shows(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     let broker = broker.config(block(&pki, "verify: true")).start();
@@ -141,7 +141,7 @@ async fn what_connz_shows(broker: BrokerBuilder) {
     assert!(text.contains(print), "{text} {print}");
 }
 
-/// TLS before INFO, and INFO before TLS, for who waits.
+/// TLS before INFO, and INFO before TLS for clients that wait.
 async fn handshake_first(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     let broker = broker
@@ -172,7 +172,7 @@ macro_rules! on_both_brokers {
 
 on_both_brokers![who_gets_in, what_connz_shows, handshake_first];
 
-/// A new CRL closes who is revoked, and nobody else; the broker is not told.
+/// A new CRL disconnects revoked clients and nobody else, without a signal to the broker.
 #[tokio::test]
 async fn a_new_crl_closes_who_is_revoked() {
     let pki = Pki::new(&["broker", "bad", "good"]);
@@ -211,7 +211,7 @@ async fn a_new_crl_closes_who_is_revoked() {
     assert_eq!(broker.get_json("/varz")["tls"]["revoked"], 1);
 }
 
-/// A renewed certificate is shown to who comes; a broken file changes nothing.
+/// A renewed certificate is used for new connections; a broken file changes nothing.
 #[tokio::test]
 async fn changed_files_are_taken_over_and_broken_ones_are_not() {
     let pki = Pki::new(&["broker", "node"]);
@@ -240,7 +240,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
     echo(&stays).await;
 }
 
-/// One word makes a Puppet agent's files count, its CRL included.
+/// One setting selects a Puppet agent's files, its CRL included.
 #[tokio::test]
 async fn puppet_s_files_are_found() {
     let pki = Pki::new(&["broker", "node", "gone"]);
@@ -273,8 +273,7 @@ async fn puppet_s_files_are_found() {
     assert!(broker.get_json("/varz")["tls"]["crl_next_update"].is_string());
 }
 
-/// Files that cannot be used keep the broker from starting; the error names
-/// the file and what is wrong.
+/// Unusable files prevent the start; the error names the file and the problem.
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let pki = Pki::new(&["broker", "other"]);
@@ -331,7 +330,7 @@ fn files_that_cannot_be_used_are_named() {
     }
 }
 
-/// Keys in every usual form are read.
+/// Keys in every common format are read.
 #[tokio::test]
 async fn keys_of_every_form_are_read() {
     let pki = Pki::new(&["broker", "node"]);
@@ -361,7 +360,7 @@ async fn keys_of_every_form_are_read() {
     }
 }
 
-/// Garbage, silence and plain clients end in time and leave others alone.
+/// Invalid data, idle and plain clients are closed in time and affect nobody else.
 #[tokio::test]
 async fn who_does_not_speak_tls_is_cut() {
     let pki = Pki::new(&["broker", "node"]);
@@ -391,7 +390,7 @@ async fn who_does_not_speak_tls_is_cut() {
     assert!(failed["timeout"].as_u64() >= Some(1), "{failed}");
 }
 
-/// Where TLS is not a must, both kinds of clients are served.
+/// Where TLS is optional, both kinds of clients are served.
 #[tokio::test]
 async fn some_may_do_without_tls() {
     let pki = Pki::new(&["broker"]);
@@ -404,7 +403,7 @@ async fn some_may_do_without_tls() {
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
 }
 
-/// The monitoring port shows the certificate of `tls` and asks for none.
+/// The monitoring port uses the certificate of `tls` and requires none.
 #[test]
 fn monitoring_is_served_over_https() {
     let pki = Pki::new(&["broker"]);

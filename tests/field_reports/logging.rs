@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::{both, client, login, publish};
 use test_support::{Broker, wait_until};
 
-/// The files in the folder of a log, with their sizes.
+/// The files in the directory of a log, with their sizes.
 fn files(folder: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(folder).expect("the folder");
     let mut files: Vec<(String, u64)> = entries
@@ -19,16 +19,15 @@ fn files(folder: &Path) -> Vec<(String, u64)> {
     files
 }
 
-/// Has the broker log some kilobytes.
+/// Makes the broker log some kilobytes.
 fn chatter(broker: &Broker) {
     let mut client = client(broker, "chatter");
     client.send(publish("chatter.of.some.length", 100).repeat(50));
     client.sync();
 }
 
-/// A log took 88 GB of a disk. With a limit each file ends there and another one
-/// begins; after somebody has rotated by hand, with the signal, the limit still
-/// counts.
+/// A log used 88 GB of a disk. With a limit each file ends there and a new one begins;
+/// after a manual rotation with the signal, the limit still applies.
 #[test]
 fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
     for builder in both() {
@@ -57,7 +56,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
     }
 }
 
-/// Files that were rotated were kept for ever. No more than the wanted number is.
+/// Rotated files were kept forever. At most the configured number must be kept.
 #[test]
 fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
     for builder in both() {
@@ -79,7 +78,7 @@ fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
     }
 }
 
-/// After the signal to begin a new file no traces came any more.
+/// After the signal to open a new file no traces were logged any more.
 #[test]
 fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
     for builder in both() {
@@ -105,9 +104,9 @@ fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
     }
 }
 
-/// With many clients in one account a line that one had gone did not tell which:
-/// it had an address and a number. It has the name that the client gave itself,
-/// the account, and the user.
+/// With many clients in one account the line about a disconnect did not identify the
+/// client: it had an address and a number. It must have the client's name, the account,
+/// and the user.
 #[test]
 fn nats_server_4596_the_line_of_a_client_that_goes_says_who_it_was() {
     let config = "debug: true\naccounts { SHOP { users: [ { user: till, password: t } ] } }\n";

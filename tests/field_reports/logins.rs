@@ -8,8 +8,8 @@ use crate::{
 };
 use test_support::{Broker, RawClient, tools, wait_until};
 
-/// A subscription that is forbidden was believed to close the whole connection.
-/// It is an error that names the subject; the other subscriptions go on.
+/// A forbidden subscription was believed to close the whole connection. It is an error
+/// that names the subject; other subscriptions continue.
 #[test]
 fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
     let config = "authorization { users: [ { user: a, password: a, permissions: { subscribe: { \
@@ -33,9 +33,9 @@ fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
     }
 }
 
-/// The program did not learn of a refused subscription, and the log was the only
-/// place to look. Its line names the user and the subject; here it is an event
-/// and a finding as well.
+/// The program did not learn of a refused subscription, and only the log showed it. The
+/// log line names the user and the subject; in midge it is an event and a finding as
+/// well.
 #[test]
 fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
     let config = "authorization { users: [ { user: meter, password: m, permissions: { subscribe: \
@@ -69,8 +69,8 @@ fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
     }
 }
 
-/// Who is denied a subject heard it all the same with a queue group on a wildcard
-/// over it.
+/// A user with a denied subject received it anyway with a queue group on a matching
+/// wildcard.
 #[test]
 fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
     let config = "authorization { users: [ { user: some, password: s, permissions: { subscribe: { \
@@ -87,8 +87,8 @@ fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
     }
 }
 
-/// A program that dies between the begin of its connection and its login stayed
-/// in the list with bytes waiting for it. It goes as soon as its socket does.
+/// A program that died between connecting and its login stayed in the list with pending
+/// bytes. It must be removed when its socket closes.
 #[test]
 fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
     for builder in both() {
@@ -102,8 +102,8 @@ fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
     }
 }
 
-/// A broker on which only the system account has users lets everybody else in
-/// without a login; a reload threw all of those out.
+/// A broker with users in the system account only accepts all other clients without a
+/// login; a reload disconnected all of them.
 #[test]
 fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
     let config = |tag: &str| {
@@ -127,7 +127,7 @@ fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
     }
 }
 
-/// The key of a user in nkey's form, and the seed it is made from.
+/// A user's public nkey, and its seed.
 const KEY: &str = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
 const SEED: [u8; 32] = [1; 32];
 
@@ -144,8 +144,8 @@ fn with_key(broker: &Broker) -> RawClient {
     client
 }
 
-/// Each reload closed the clients that had shown a key, and those alone. They
-/// stay as long as the key is known, and go when it is not.
+/// Each reload closed exactly the clients that had logged in with a key. They must stay
+/// as long as the key is configured.
 #[test]
 fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
     let config = |keys: &str, payload: u64| {
@@ -173,8 +173,8 @@ fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
     }
 }
 
-/// `/connz?auth=1` showed no user, or a wrong one, for who had not come with a
-/// password. Each is shown with what he is known by.
+/// `/connz?auth=1` showed no user, or a wrong one, for clients without a password. Each
+/// must be shown with its identity.
 #[test]
 fn nats_server_1799_each_kind_of_user_is_shown() {
     let config =
@@ -195,9 +195,8 @@ fn nats_server_1799_each_kind_of_user_is_shown() {
     }
 }
 
-/// A user for those who come without credentials was refused as soon as its
-/// password was written down as a hash. What its password is does not matter to
-/// them.
+/// A user for clients without credentials was refused as soon as its password was a hash.
+/// Its password does not matter for them.
 #[test]
 fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
@@ -215,8 +214,8 @@ fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
     }
 }
 
-/// Permissions for all users without their own counted for those with a password
-/// only; who came with a key had none and was free. They count for both.
+/// Default permissions applied only to users with a password; users with a key had no
+/// restrictions. They must apply to both.
 #[test]
 fn nats_server_1390_default_permissions_count_for_keys_too() {
     let config = format!(
@@ -234,8 +233,8 @@ fn nats_server_1390_default_permissions_count_for_keys_too() {
     }
 }
 
-/// As soon as the system account had a user, everybody got in without a login,
-/// though a block `authorization` was there. It asks everybody.
+/// As soon as the system account had a user, everybody was accepted without a login,
+/// despite a block `authorization`. A login must be required.
 #[test]
 fn nats_server_4535_a_user_of_the_system_account_opens_no_door() {
     let config = "accounts { $SYS { users: [ { user: sys, password: s } ] } }\n\

@@ -13,8 +13,8 @@ use test_support::{
     wait_until,
 };
 
-/// Nothing but a user was changed, and the reload was refused: the cluster had a
-/// port and no host, and the host that had been filled in counted as a change.
+/// Only a user was changed, and the reload was refused: the cluster had a port and no
+/// host, and the default host counted as a change.
 #[test]
 fn nats_server_1509_what_was_filled_in_is_no_change() {
     for builder in both() {
@@ -36,8 +36,8 @@ fn nats_server_1509_what_was_filled_in_is_no_change() {
     }
 }
 
-/// Blocks with TLS compare unequal to themselves, so that a reload of a file with
-/// nothing new was refused. It is done, and clients and routes stay.
+/// TLS blocks compared unequal to themselves, so that a reload of an unchanged file was
+/// refused. It must succeed, and clients and routes stay.
 #[test]
 fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
     let pki = Pki::new(&["n0", "n1", "node"]);
@@ -87,10 +87,9 @@ fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
     }
 }
 
-/// An account came with a reload of all members, and exports to one that had been
-/// there before: through some members its messages went to nobody, for ever and
-/// without a word. They arrive, whoever reloads first and wherever they are
-/// published.
+/// An account was added by a reload of all members, with an export to an existing
+/// account: through some members its messages were lost silently, for good. They must
+/// arrive, in any order of reloads and from any member.
 #[test]
 fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
     let accounts = |new: bool| {
@@ -132,7 +131,7 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
                 heard.extend(subjects(&hub.sync()));
                 heard.contains(&subject)
             });
-            // From now on each of them is, once.
+            // From now on each of them arrives, once.
             let mark = format!("data.mark.{at}");
             site.send(publish(&mark, 1).repeat(20));
             site.sync();
@@ -147,9 +146,9 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
     }
 }
 
-/// Where processes cannot send signals to each other, as between containers, there
-/// was no way to have the file read again. Who may use the broker's own socket
-/// asks there, and is answered with what was done.
+/// Where processes cannot send signals to each other, as between containers, there was no
+/// way to request a reload. With access to the broker's socket it is possible, and the
+/// response says what was done.
 #[test]
 fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
     let config = |payload: u64| format!("monitor {{ unix: ask.sock }}\nmax_payload: {payload}\n");
@@ -162,9 +161,9 @@ fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
     assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
 }
 
-/// Which options a reload changes was to be found in the source alone, and one
-/// that it does not change had the whole file refused. Those are named, all others
-/// are in force, and the finding stays until the restart.
+/// Only the source told which options a reload changes, and one that it does not change
+/// made the whole file invalid. Those must be named, all others applied, and the finding
+/// stays until the restart.
 #[test]
 fn nats_docs_539_what_waits_for_a_restart_is_named_and_holds_up_nothing() {
     let config = |name: &str, payload: u64| {

@@ -7,8 +7,8 @@ use test_support::{
     wait_until,
 };
 
-/// A broker that was asked to stop ended with 1, as if something had gone wrong,
-/// and the service manager told so. It ends with 0, with clients and routes too.
+/// A broker that was told to stop exited with 1, as after an error, and the service
+/// manager reported it. It must exit with 0, with clients and routes too.
 #[test]
 fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -22,8 +22,8 @@ fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
     }
 }
 
-/// A container's runtime sends SIGTERM a moment after the lame duck mode was asked
-/// for, and cut the gentle end short. The second wish changes nothing.
+/// A container's runtime sends SIGTERM a moment after lame duck mode was requested, and
+/// ended the graceful shutdown early. The second signal must change nothing.
 #[test]
 fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
     for builder in both() {
@@ -42,18 +42,18 @@ fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
         stays.send(publish("a", 1));
         assert_eq!(subjects(&stays.sync()), ["a"]);
         assert!(!broker.has_exited());
-        // It goes by itself when its time has come.
+        // It ends by itself after its time.
         stays.read_to_end();
         assert_eq!(broker.wait_exit().code(), Some(0));
     }
 }
 
-/// A lame duck without clients did not end, not even after its time. It has nobody
-/// to wait for and ends at once.
+/// A lame duck without clients did not stop, not even after its time. It has nobody to
+/// wait for and must stop immediately.
 #[test]
 fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
     for builder in both() {
-        // The defaults: two minutes, and ten seconds before the first client goes.
+        // The defaults: two minutes, and ten seconds before the first client is closed.
         let mut broker = builder.start();
         wait_until("nobody is connected", || {
             broker.get_json("/varz")["connections"] == 0
@@ -63,8 +63,8 @@ fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
     }
 }
 
-/// During each restart of a member its clients saw errors for minutes, since they
-/// did not hear beforehand that it goes. They are told, with who stays.
+/// During each restart of a member its clients had errors for minutes, since they were
+/// not told in advance. They must be told, with the remaining members.
 #[test]
 fn nats_py_868_clients_are_told_that_their_broker_is_going() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
@@ -93,8 +93,8 @@ fn nats_py_868_clients_are_told_that_their_broker_is_going() {
     }
 }
 
-/// In a container without the tools of a shell, `--signal reload` could not find
-/// the process. The process id, or the file with it, may be given.
+/// In a container without shell tools, `--signal reload` could not find the process. The
+/// process id, or the file with it, can be given.
 #[test]
 fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
     for builder in both() {

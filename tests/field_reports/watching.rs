@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::{both, check, client, run};
 use test_support::{Broker, wait_until};
 
-/// A check was wished for that takes a limit and what is used of it, and warns by
-/// the part, for any Nagios: of connections, at half and at three quarters.
+/// A request for a check that compares usage with a limit, and warns by percentage, for
+/// any Nagios: of connections, at half and at three quarters.
 #[test]
 fn natscli_168_a_check_judges_the_part_of_a_limit_that_is_used() {
     for builder in both() {
@@ -30,9 +30,9 @@ fn natscli_168_a_check_judges_the_part_of_a_limit_that_is_used() {
     }
 }
 
-/// A check told whether a threshold was passed, and not the value, so that nothing
-/// else could be made of it. It tells all values, without thresholds too, and in
-/// the form of Prometheus on request.
+/// A check reported whether a threshold was exceeded, but not the value, which was needed
+/// elsewhere. It must report all values, without thresholds too, and in Prometheus format
+/// on request.
 #[test]
 fn natscli_276_a_check_tells_its_values_without_thresholds() {
     for builder in both() {
@@ -56,16 +56,16 @@ fn natscli_276_a_check_tells_its_values_without_thresholds() {
     }
 }
 
-/// Somebody looked for one question that says whether the broker works, for his
-/// load balancer. The health check asks the client port and the monitoring port;
-/// a process that does not answer is critical, though its ports are open.
+/// A request for a single health check for a load balancer. The check uses the client
+/// port and the monitoring port; a process that does not answer is critical, though its
+/// ports are open.
 #[test]
 fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
     for builder in both() {
         let broker = builder.start();
         assert_eq!(check(&broker, &[]).code, Some(0));
         broker.signal(libc::SIGSTOP);
-        // The kernel still takes connections for it.
+        // The kernel still accepts connections for it.
         assert!(test_support::broker::is_listening(broker.client_addr()));
         let said = check(&broker, &["-t", "1"]);
         assert_eq!(said.code, Some(2), "{said:?}");
@@ -76,8 +76,8 @@ fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
     }
 }
 
-/// Who points a tool at the client port in place of the monitoring port got an
-/// error about HTTP with the broker's INFO within. The check says what it found.
+/// A tool pointed at the client port instead of the monitoring port got an HTTP error
+/// that contained the broker's INFO. The check must say what it found.
 #[test]
 fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
     for builder in both() {
@@ -91,8 +91,8 @@ fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
     }
 }
 
-/// A dashboard of slow consumers stayed red for ever, since the count never falls.
-/// The check tells new ones, names them, and is quiet in the next run.
+/// A dashboard of slow consumers stayed red for good, since the counter never decreases.
+/// The check reports new ones by name, and is quiet in the next run.
 #[test]
 fn nats_server_296_a_slow_consumer_is_told_once_by_name() {
     let state = tempfile::tempdir().expect("a folder");

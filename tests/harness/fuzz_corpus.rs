@@ -22,7 +22,7 @@ fn the_corpus_and_its_mutations_find_no_failure() {
             .collect();
         assert!(inputs.len() > 10, "{name} has a corpus");
         inputs.iter().for_each(|input| target(input));
-        // The same mutations in every run: a failure can be repeated.
+        // The same mutations in every run, so that a failure can be repeated.
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..MUTATIONS {
             let input = mutate(&mut random, &inputs);

@@ -10,7 +10,7 @@ use test_support::{
     wait_until,
 };
 
-/// The number of the alert that `openssl s_client` gets with these words.
+/// The number of the alert that `openssl s_client` gets with these arguments.
 fn alert(pki: &Pki, broker: &Broker, version: &str, more: &[String]) -> Option<u32> {
     let output = Command::new("openssl")
         .args(["s_client", "-connect", &broker.client_addr().to_string()])
@@ -31,7 +31,7 @@ fn each_outcome_has_one_alert() {
     let pki = Pki::new(&["broker"]);
     pki.sign("late", Term::Expired);
     pki.sign("early", Term::NotYet);
-    // Of a CA that bears the same name.
+    // Of another CA with the same name.
     let double = Pki::new(&["node"]);
     let settings = std::fs::read_to_string(pki.path("ca.cnf")).expect("the settings");
     let settings = settings.replace("serverAuth,clientAuth", "serverAuth");
@@ -56,7 +56,7 @@ fn each_outcome_has_one_alert() {
         .to_vec()
     };
     let words = |words: &str| -> Vec<String> { words.split(' ').map(str::to_owned).collect() };
-    // What the client brings, and the alerts at 1.2 and 1.3.
+    // The client's arguments, and the alerts with 1.2 and 1.3.
     let cases: Vec<(&str, Vec<String>, u32, u32)> = vec![
         ("none", vec![], 40, 116),
         ("expired", shows(&pki, "late"), 45, 45),
@@ -88,13 +88,13 @@ fn each_outcome_has_one_alert() {
         if program != BrokerBuilder::program_path(&Broker::midge()) {
             continue;
         }
-        // The log speaks in words.
+        // The log names the reasons.
         for words in [
             "CN=node, signed by CN=",
             "it is not for clients",
             "no way of signing",
         ] {
-            // So many in a second are not all told: the last ones come again.
+            // Log lines are limited per second: the last handshakes are repeated.
             wait_until(words, || {
                 for (_, more, ..) in &cases[3..] {
                     alert(&pki, &broker, "-tls1_3", more);
@@ -108,7 +108,7 @@ fn each_outcome_has_one_alert() {
     }
 }
 
-/// A certificate of version 1 is refused in words: in the log and in the finding.
+/// A version 1 certificate is explained in the log and in the finding.
 #[test]
 fn a_version_1_certificate_is_reported_as_such() {
     let pki = Pki::new(&["broker", "old"]);
@@ -126,8 +126,8 @@ fn a_version_1_certificate_is_reported_as_such() {
     });
 }
 
-/// A serial number says who is revoked among those of one CA: another CA of the same
-/// name that uses it as well is no CA at all.
+/// A serial number identifies a revoked certificate of one CA only: a certificate with
+/// the same serial from another CA with the same name is untrusted instead.
 #[test]
 fn a_listed_serial_of_an_unknown_ca_is_untrusted_not_revoked() {
     let pki = Pki::new(&["broker", "gone"]);

@@ -44,9 +44,9 @@ fn libraries_connect_only_with_their_certificate() {
     }
 }
 
-/// Client libraries, each in a program that does the same: argument 1 is the
-/// port, 2 the CA's file, 3 and 4 certificate and key if there are any. It sends
-/// itself a message and says `served`, or ends with another code than 0.
+/// Client libraries, each in a program that does the same: argument 1 is the port, 2 the
+/// CA's file, 3 and 4 certificate and key if there are any. It sends a message to itself
+/// and prints `served`, or exits with another code than 0.
 pub(crate) struct Libraries {
     scripts: PathBuf,
     folder: TempDir,
@@ -61,8 +61,8 @@ impl Libraries {
         Self { scripts, folder }
     }
 
-    /// Runs each of them with a CA's file, and a certificate and its key if there
-    /// are any; each is served, or none.
+    /// Runs each of them with a CA's file, and a certificate and its key if there are
+    /// any; all must be served, or none.
     pub(crate) fn expect(
         &self,
         broker: &Broker,

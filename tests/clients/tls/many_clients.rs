@@ -19,12 +19,12 @@ use test_support::{
 
 const NODES: usize = 2000;
 
-/// Threads that connect nodes, one behind the other.
+/// Threads that each connect nodes one after the other.
 const CROWDS: usize = 50;
 
-/// 2000 clients with certificates come at once to a broker whose key and CA are
-/// RSA-4096, as Puppet's: all get in, and who was there before is served all
-/// the time.
+/// 2000 clients with certificates connect at the same time to a broker whose key and CA
+/// are RSA-4096, as Puppet's: all are accepted, and existing clients are served all the
+/// time.
 #[test]
 fn two_thousand_nodes_connect_while_others_are_served() {
     let pki = Pki::new(&["node"]);
@@ -70,7 +70,7 @@ fn two_thousand_nodes_connect_while_others_are_served() {
                         node.ping()?;
                         Ok(node)
                     };
-                    // They stay until all of this crowd are in.
+                    // They stay until all nodes of this thread are connected.
                     let nodes: Vec<Result<_, String>> =
                         (0..NODES / CROWDS).map(|_| node()).collect();
                     let refused = nodes.into_iter().filter_map(Result::err);
@@ -105,7 +105,7 @@ fn two_thousand_nodes_connect_while_others_are_served() {
     );
 }
 
-/// A client that has shaken hands.
+/// A client after its handshake.
 struct Node<S>(S);
 
 impl<S: Read + Write> Node<S> {

@@ -12,10 +12,10 @@ use test_support::{
     tls_client::Speaker,
 };
 
-/// What a client meets: in with this agreed on, or refused.
+/// The result for a client: accepted with these parameters, or refused.
 type Outcome = Option<&'static str>;
 
-/// Starts both brokers with one configuration and lets clients try.
+/// Starts both brokers with one configuration and connects clients.
 fn both(config: &str, clients: &[(&str, Speaker, Outcome)]) {
     for builder in [Broker::midge(), Broker::nats_server()] {
         let program = builder.program_path().display().to_string();
@@ -124,8 +124,8 @@ fn tls_block_settings_decide_who_connects() {
     );
 }
 
-/// The time to log in begins with the end of the handshake, which may have had to
-/// wait for those of a whole fleet.
+/// The login timeout starts at the end of the handshake, which may have waited for those
+/// of many other clients.
 #[test]
 fn a_handshake_does_not_count_towards_the_login_timeout() {
     let pki = Pki::new(&["broker"]);
@@ -155,7 +155,7 @@ fn pinned_keys_decide_who_connects() {
     );
 }
 
-/// RSA-4096 as Puppet has it, other curves, and every form of file.
+/// RSA-4096 as in Puppet, other curves, and every file format.
 #[test]
 fn keys_of_every_kind_work() {
     let pki = Pki::new(&["node"]);
@@ -191,8 +191,8 @@ fn keys_of_every_kind_work() {
     }
 }
 
-/// Certificates of an intermediate CA: who sends the chain gets in where the
-/// root is believed; who does not, where the intermediate is.
+/// Certificates of an intermediate CA: a client that sends the chain is accepted where
+/// the root is trusted; one that does not, where the intermediate is.
 #[test]
 fn chains_are_followed() {
     let root = Pki::new(&[]);
@@ -232,7 +232,7 @@ fn chains_are_followed() {
     );
 }
 
-/// The flags alone make the same broker as the block.
+/// The flags alone configure the same broker as the block.
 #[test]
 fn tls_flags_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
@@ -267,7 +267,7 @@ fn tls_flags_decide_who_connects() {
     }
 }
 
-/// Class "TLS details" (2021-03): what the file says of TLS counts beside flags.
+/// Class "TLS details" (2021-03): the file's TLS settings apply in addition to flags.
 #[test]
 fn tls_flags_do_not_weaken_the_configuration() {
     let pki = Pki::new(&["broker", "node"]);

@@ -65,7 +65,7 @@ impl Puppet {
         );
     }
 
-    /// Revokes a node and brings the CRLs to the agent's place.
+    /// Revokes a node and copies the CRLs to the agent's directory.
     fn revoke(&self, node: &str) {
         let pki = Pki::of(&self.path("ca/ca_crt.pem"), &self.path("ca/ca_key.pem"));
         let certificate = self.path(&format!("ca/signed/{node}.pem"));

@@ -27,7 +27,7 @@ impl<S: Read + Write + Send> Stream for S {}
 /// Two brokers with the same CAs and CRLs, and a route between them.
 struct Stage {
     pki: Pki,
-    /// Another CA, which is believed now and then.
+    /// Another CA, which is trusted in some rounds.
     other: Pki,
     members: Vec<Member>,
 }
@@ -92,7 +92,7 @@ impl Stage {
             fs::remove_file(self.pki.path(&format!("{name}.key"))).expect("remove the old key");
             self.pki.sign(name, Term::Valid);
         }
-        // Else the files are looked at every second.
+        // Otherwise the files are checked every second.
         if round.is_multiple_of(2) {
             for member in &self.members {
                 member.broker.signal(libc::SIGHUP);
@@ -123,15 +123,15 @@ impl Stage {
         Box::new(stream)
     }
 
-    /// Whether whoever comes now sees a member's certificate as it is on disk,
-    /// as a client and as a broker.
+    /// Whether new connections see a member's certificate as it is on disk, as a client
+    /// and as a route.
     fn shows_new(&self, member: usize) -> bool {
         let name = &self.members[member].name;
         let file = self.pki.path(&format!("{name}.pem"));
         let Ok(on_disk) = CertificateDer::from_pem_file(file) else {
             return false;
         };
-        // Routes begin with TLS.
+        // Routes start with TLS.
         let route = SocketAddr::from(([127, 0, 0, 1], self.members[member].route_port));
         [
             self.speaker("node").connect(self.addr(member)),
@@ -146,7 +146,7 @@ impl Stage {
         })
     }
 
-    /// The route between both, as a number that another one would not have.
+    /// The id of the route between both; another route would have another id.
     fn route(&self) -> u64 {
         let routes = self.members[0].routes();
         assert_eq!(routes.len(), 1, "{routes:?}");
@@ -154,10 +154,10 @@ impl Stage {
     }
 }
 
-/// How long a reader waits before it looks whether all is there.
+/// The time after which a reader checks whether everything has arrived.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Publishes numbers until it is told to stop; returns the last one.
+/// Publishes numbers until told to stop; returns the last one.
 fn publish(mut stream: Box<dyn Stream>, name: &str, stop: &AtomicBool) -> u64 {
     let mut last = 0;
     let connect = "CONNECT {\"verbose\":false,\"tls_required\":true}\r\n";
@@ -180,7 +180,7 @@ fn publish(mut stream: Box<dyn Stream>, name: &str, stop: &AtomicBool) -> u64 {
     last
 }
 
-/// Lines of a socket that is asked again when nothing came.
+/// Lines of a socket that is read again after a timeout.
 struct Lines(BufReader<Box<dyn Stream>>, Vec<u8>);
 
 impl Lines {
@@ -188,8 +188,8 @@ impl Lines {
         Self(BufReader::new(stream), Vec::new())
     }
 
-    /// The next line; `None` at the end, or when nothing came and `enough` says
-    /// that nothing is to come.
+    /// The next line; `None` at the end, or after a timeout when `enough` says that
+    /// nothing more is expected.
     fn next(&mut self, enough: impl Fn() -> bool) -> Option<Vec<u8>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -207,14 +207,14 @@ impl Lines {
                     }
                     assert!(Instant::now() < deadline, "nothing came for {PATIENCE:?}");
                 }
-                // With or without a farewell of TLS.
+                // With or without a TLS close_notify.
                 Err(_) => return None,
             }
         }
     }
 }
 
-/// Subscribes to all numbers; returns once the broker knows it.
+/// Subscribes to all numbers; returns once the broker has processed it.
 fn subscriber(mut stream: Box<dyn Stream>) -> Lines {
     stream
         .write_all(
@@ -226,8 +226,8 @@ fn subscriber(mut stream: Box<dyn Stream>) -> Lines {
     lines
 }
 
-/// Reads numbers until all are there, or the broker closes: none may be missing,
-/// come twice or come before an earlier one. Returns the last of each publisher.
+/// Reads numbers until all have arrived, or the broker closes: none may be missing,
+/// duplicate or out of order. Returns the last of each publisher.
 fn count(mut lines: Lines, expected: &AtomicU64) -> HashMap<String, u64> {
     let mut last: HashMap<String, u64> = HashMap::new();
     loop {
@@ -359,8 +359,8 @@ fn renewals_lose_no_message() {
     assert_eq!(revoked.count(), 1);
 }
 
-/// A file is broken for a while: the broker tells, newcomers see what was there
-/// before, and once it is mended it counts again.
+/// A file is broken for a while: the broker reports it, new clients see the previous
+/// state, and the repaired file is loaded.
 fn breaks_nothing(stage: &Stage, file: &str) {
     let path = stage.pki.path(file);
     let broker = &stage.members[0].broker;

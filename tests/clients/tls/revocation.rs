@@ -13,8 +13,8 @@ use test_support::{
     wait_until,
 };
 
-/// A root, an intermediate CA and their files as `puppetserver ca` lays them
-/// out: one bundle of CAs and one of CRLs, the intermediate's first.
+/// A root, an intermediate CA and their files in the layout of `puppetserver ca`: one
+/// bundle of CAs and one of CRLs, the intermediate's first.
 struct Chain {
     root: Pki,
     middle: Pki,
@@ -59,7 +59,7 @@ impl Chain {
     }
 }
 
-/// Both layouts: the bundle believed, and the root alone.
+/// Both layouts: the bundle is trusted, or the root alone.
 #[test]
 fn every_crl_of_a_chain_is_checked() {
     for root_alone in [false, true] {
@@ -91,7 +91,7 @@ fn every_crl_of_a_chain_is_checked() {
         chain.join_crls();
         wait_until("the CA is revoked", || attempt("good").is_err());
         let mut rest = Vec::new();
-        // With or without a farewell of TLS.
+        // With or without a TLS close_notify.
         let _ = kept.read_to_end(&mut rest);
         let closed = broker.get_json("/connz?state=closed");
         let closed = closed["connections"].as_array().expect("a list");
@@ -102,8 +102,8 @@ fn every_crl_of_a_chain_is_checked() {
     }
 }
 
-/// The CRL of one CA of a chain is not there: who depends on it is refused, and
-/// the log says which one is missing.
+/// The CRL of one CA of a chain is missing: dependent certificates are refused, and the
+/// log names the missing CRL.
 #[test]
 fn a_missing_crl_is_named() {
     let chain = Chain::new();
@@ -116,8 +116,8 @@ fn a_missing_crl_is_named() {
     assert!(broker.get_json("/varz")["tls"]["failed"]["no_crl"].as_u64() >= Some(1));
 }
 
-/// What does not go together when files are loaded is in the log, a finding, and in
-/// `/varz`, with the file, the CA and what to do; a chain that is whole is quiet.
+/// Inconsistent files are reported when loaded in the log, a finding, and in `/varz`,
+/// with the file, the CA and the remedy; nothing is reported for a complete chain.
 #[test]
 fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
     for root_alone in [false, true] {
@@ -148,7 +148,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
             assert!(broker.log().contains(what), "{what}");
         };
 
-        // The list of the CA that signs the nodes is not there.
+        // The CRL of the CA that signs the nodes is missing.
         Pki::join(&[chain.root.path("crl.pem")], &bundle);
         let what = "no CRL of the CA CN=Puppet CA: middle is in crl_file";
         is_told(what);
@@ -160,7 +160,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
                 .contains("CN=good, signed by CN=Puppet CA: middle")
         });
 
-        // The CA itself is revoked: that is not told as a node that is.
+        // The CA itself is revoked: that is reported differently from a revoked node.
         let certificate = chain.middle.text("ca.pem");
         chain
             .root
@@ -179,8 +179,8 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
     }
 }
 
-/// Lists that cannot be used, without a number and with one that is too long, are
-/// refused in words, with file and CA: when they come, and at a start.
+/// Unusable CRLs, without a number and with one that is too long, are refused with an
+/// explanation, the file and the CA: when they change, and at a start.
 #[test]
 fn unusable_crls_are_named() {
     for (number, why) in [("", "has a number"), ("7F", "longer than 20 bytes")] {
@@ -255,8 +255,8 @@ fn an_expired_crl_refuses_or_warns() {
     }
 }
 
-/// A certificate that ends while its client is connected lets the client stay,
-/// as at a nats-server, and does not let it come back.
+/// A client whose certificate expires while it is connected stays, as in nats-server, but
+/// cannot reconnect.
 #[test]
 fn a_certificate_that_expires_keeps_its_connection() {
     let pki = Pki::new(&["broker"]);
@@ -285,9 +285,8 @@ fn a_certificate_that_expires_keeps_its_connection() {
     drop(speaker);
 }
 
-/// Who has been let in goes on with its session, without new signatures, as long
-/// as its certificate is good: not when it has ended, and not after the files have
-/// changed.
+/// An accepted client resumes its session without new signatures as long as its
+/// certificate is valid: not after it has expired, and not after the files have changed.
 #[test]
 fn sessions_resume_only_with_valid_certificates() {
     for tls12 in [false, true] {
@@ -314,15 +313,15 @@ fn sessions_resume_only_with_valid_certificates() {
         let counted = &broker.get_json("/varz")["tls"];
         assert_eq!(counted["resumed"], 3, "{counted}");
 
-        // Its CRLs are those that the session began with: only the look at the
+        // Its CRLs are those from the start of the session: only the check of the
         // certificate can refuse it.
         wait_until("the certificate has ended", || attempt(short).is_err());
-        // The alert may be here before the line is written.
+        // The alert may arrive before the line is written.
         wait_until("the log names who was refused and why", || {
             let log = broker.log();
             log.contains("expired") && log.contains("CN=short")
         });
-        // Its ticket is not taken, it is told why, and others go on with theirs.
+        // Its ticket is refused with a reason, and others resume with theirs.
         let why = attempt(short).expect_err("is refused");
         assert!(why.to_lowercase().contains("expired"), "{why}");
         assert!(attempt(good).expect("gets in").resumed);
@@ -334,7 +333,7 @@ fn sessions_resume_only_with_valid_certificates() {
     }
 }
 
-/// The same of a certificate whose DER is so short that its length takes one byte.
+/// The same for a certificate whose DER is so short that its length takes one byte.
 #[test]
 fn sessions_of_short_certificates_expire_with_them() {
     let pki = Pki::new(&["broker"]);
@@ -372,7 +371,7 @@ fn sessions_of_short_certificates_expire_with_them() {
         assert!(!attempt().expect("gets in").resumed);
         assert!(attempt().expect("gets in").resumed);
         wait_until("the certificate has ended", || attempt().is_err());
-        // It is told: the ticket itself was not taken.
+        // The alert shows that the ticket itself was refused.
         let why = attempt().expect_err("is refused");
         assert!(why.to_lowercase().contains("expired"), "{why}");
     }

@@ -86,7 +86,7 @@ fn fields() -> Vec<Case> {
     .into()
 }
 
-/// What the JSON reader takes.
+/// Input of the JSON parser.
 fn json() -> Vec<Case> {
     let nested = format!("{{\"x\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
     [

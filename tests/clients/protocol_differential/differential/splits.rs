@@ -4,8 +4,8 @@
 use super::{Player, normalise};
 use test_support::{Broker, RawClient};
 
-/// Stands for four digits that differ per connection, so that connections that
-/// have just gone do not matter.
+/// Replaced by four digits that differ per connection, so that recently closed
+/// connections do not matter.
 const RUN: &str = "@@@@";
 
 /// A mixed script that leaves the connection open.

@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Publishes to `subject` whose payloads are these letters.
+/// Publishes these letters as payloads to `subject`.
 fn publishes(subject: &str, letters: &str) -> String {
     letters
         .chars()
