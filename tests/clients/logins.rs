@@ -122,7 +122,7 @@ fn password_guessing_is_throttled_without_affecting_others() {
     let mut guessing: Vec<RawClient> = (0..60)
         .map(|n| guess(&format!("\"user\":\"nobody{n}\"")))
         .collect();
-    wait_until("the guesses are counted", || {
+    wait_until("the failed logins are counted", || {
         broker.get_json("/varz")["logins"]["refused"]["unknown_user"] == 60
     });
     // The last failed logins wait for their answer, and the correct password does not.
@@ -192,13 +192,13 @@ fn a_refused_client_is_shown_without_a_user() {
             looks += open.len();
             assert!(open.iter().all(|known| *known == nobody), "{open:?}");
         }
-        wait_until("it is in the list of the closed ones", || {
+        wait_until("it is listed as closed", || {
             let closed = names("closed");
             closed.iter().filter(|known| **known == root).count() == count
         });
     }
     assert!(looks > 0, "no answer came late");
-    wait_until("the log tells of it", || {
+    wait_until("the log reports it", || {
         let log = broker.log();
         log.contains("authentication error - User \"root\"") && log.contains("v::n")
     });
@@ -220,7 +220,7 @@ fn disconnecting_early_does_not_avoid_the_throttle() {
     };
     for count in 1..=6 {
         hang_up();
-        wait_until("the guess is counted", || {
+        wait_until("the failed login is counted", || {
             logins()["refused"]["wrong_password"] == count
         });
     }
@@ -228,11 +228,9 @@ fn disconnecting_early_does_not_avoid_the_throttle() {
     for _ in 0..20 {
         hang_up();
     }
-    wait_until("these wait before they are looked at", || {
-        logins()["held"] == 20
-    });
+    wait_until("these logins are delayed", || logins()["held"] == 20);
     login(&broker, "derek", "hidden");
-    wait_until("each is counted in the end", || {
+    wait_until("each is counted", || {
         logins()["refused"]["wrong_password"] == 26
     });
     let logins = logins();
@@ -271,13 +269,13 @@ fn many_password_guesses_lock_nobody_else_out() {
         let logins = &broker.get_json("/varz")["logins"];
         logins["refused"][reason].as_u64().unwrap_or_default()
     };
-    wait_until("the guesses are known as such", || {
+    wait_until("the failed logins are counted", || {
         refused("wrong_password") > 6
     });
     login(&broker, "derek", "s3cret");
     let through = refused("wrong_password") + refused("timeout");
     assert!(through < GUESSES, "it had to wait for all of them");
-    wait_until("each guess has its end", || {
+    wait_until("each failed login is closed", || {
         refused("wrong_password") + refused("timeout") == GUESSES
     });
     assert!(refused("timeout") > 0, "all were looked at");
@@ -326,7 +324,7 @@ fn reload(broker: &Broker, text: &str) {
     let before = done();
     std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("the configuration is read again", || done() > before);
+    wait_until("the configuration is reloaded", || done() > before);
 }
 
 /// `auth_required` in INFO and in `/varz` is the same as in nats-server, for each login

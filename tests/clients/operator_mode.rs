@@ -150,7 +150,7 @@ fn each_key_is_refused_at_a_reload() {
         let text = format!("ping_max: 4\n{key}: {}\n", filled(value));
         fs::write(&file, text).expect("write the configuration");
         broker.signal(libc::SIGHUP);
-        let said = wait_for("the reload is told", || {
+        let said = wait_for("the reload is logged", || {
             let said = broker.log().split_off(before);
             let told = said.contains("Failed to reload server configuration: ");
             (told && said.ends_with('\n')).then_some(said)
@@ -165,7 +165,7 @@ fn each_key_is_refused_at_a_reload() {
     assert!(!broker.log().contains(JWT));
     fs::write(&file, "ping_max: 4\n").expect("write the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("a file without them is taken over", || {
+    wait_until("a file without them is loaded", || {
         broker.get_json("/varz")["ping_max"] == 4
     });
 }

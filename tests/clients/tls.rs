@@ -221,7 +221,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
         .expect("gets in");
     let good = fs::read(pki.path("broker.key")).expect("read the key");
     fs::write(pki.path("broker.key"), "nonsense").expect("break the key");
-    wait_until("the broken file is told", || {
+    wait_until("the broken file is reported", || {
         broker
             .log()
             .contains("cannot be used, the old ones stay in force")
@@ -231,7 +231,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
         .expect("gets in still");
     fs::write(pki.path("broker.key"), good).expect("mend the key");
     pki.sign("broker", Term::Valid);
-    wait_until("the new certificate is told", || {
+    wait_until("the new certificate is reported", || {
         broker.log().contains("the TLS files were read again")
     });
     connect(&broker, client(&pki, "node"))
@@ -436,7 +436,7 @@ fn monitoring_is_served_over_https() {
         .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
         .expect("write");
     let _ = stranger.read_to_end(&mut Vec::new());
-    wait_for("who does not speak TLS there is told of", || {
+    wait_for("the peer without TLS is logged", || {
         let text = "TLS handshake error on the monitor port";
         broker.log().contains(text).then_some(())
     });

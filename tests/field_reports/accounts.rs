@@ -39,7 +39,7 @@ fn nats_server_4674_a_message_does_not_come_back_through_the_service() {
 /// Two accounts export the same subject; an account that imported both got only the last
 /// one. Both must arrive.
 #[test]
-fn nats_server_1273_the_same_stream_of_two_accounts_is_heard_from_both() {
+fn nats_server_1273_the_same_stream_import_from_two_accounts_delivers_both() {
     let config = "accounts {\n\
          north { users: [ { user: n, password: n } ], exports: [ { stream: \"temp.>\" } ] }\n\
          south { users: [ { user: s, password: s } ], exports: [ { stream: \"temp.>\" } ] }\n\
@@ -65,7 +65,7 @@ fn nats_server_1273_the_same_stream_of_two_accounts_is_heard_from_both() {
 /// The same with a service was refused as a duplicate. Both must serve, and the replies
 /// of both arrive.
 #[test]
-fn nats_server_6704_the_same_service_of_two_accounts_is_asked_at_both() {
+fn nats_server_6704_the_same_service_import_from_two_accounts_reaches_both() {
     let config = "accounts {\n\
          one { users: [ { user: o, password: o } ], exports: [ { service: \"time.now\" } ] }\n\
          two { users: [ { user: t, password: t } ], exports: [ { service: \"time.now\" } ] }\n\
@@ -111,7 +111,7 @@ fn reply_of(request: &Frame) -> String {
 /// subscribed, but no message arrived until the next start. Every start must work, in any
 /// order of connections.
 #[test]
-fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start() {
+fn nats_server_5480_accounts_that_import_from_each_other_work_after_every_start() {
     const ACCOUNTS: usize = 10;
     let part = |at: usize| {
         format!(
@@ -158,7 +158,7 @@ fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start
 /// A service with only a permission to respond could reply within its own account but not
 /// to other accounts.
 #[test]
-fn nats_server_1486_who_may_only_answer_answers_other_accounts_too() {
+fn nats_server_1486_a_responder_can_reply_to_other_accounts() {
     let config = "accounts {\n\
          serves { users: [ { user: s, password: s, permissions: { subscribe: { allow: api.v1 }, \
            publish: { allow: log.s }, allow_responses: true } }, { user: near, password: n } ]\n\
@@ -189,7 +189,7 @@ fn nats_server_1486_who_may_only_answer_answers_other_accounts_too() {
 /// were that of the other account. `subject` is the exported subject, `local_subject` the
 /// name in this account.
 #[test]
-fn nats_server_4144_accountz_tells_imports_the_right_way_round() {
+fn nats_server_4144_accountz_shows_imports_the_right_way_round() {
     let config = "accounts {\n\
          cloud { exports: [ { service: \"down.>\" }, { stream: \"up.>\" } ] }\n\
          app { imports: [ { service: { account: cloud, subject: \"down.>\" }, to: \"event.>\" }\n\
@@ -214,7 +214,7 @@ fn nats_server_4144_accountz_tells_imports_the_right_way_round() {
 /// Requests to another account over a route, with a queue group on the reply subject: the
 /// replies were dropped. Choria's clients read replies this way.
 #[test]
-fn nats_server_847_answers_over_a_route_reach_a_queue_group() {
+fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
     let accounts = "accounts {\n\
          serves { users: [ { user: s, password: s } ], exports: [ { service: facts } ] }\n\
          asks { users: [ { user: a, password: a } ], imports: [ { service: { account: serves, subject: facts } } ] }\n}";

@@ -7,7 +7,7 @@ use test_support::{Broker, wait_until};
 /// A member of a queue group whose machine had disappeared got its share of the messages
 /// for minutes. The broker's pings detect it, with a configurable interval.
 #[test]
-fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
+fn nats_server_172_a_silent_queue_member_is_disconnected() {
     for builder in both() {
         let broker = builder
             .config("ping_interval: \"500ms\"\nping_max: 2\n")
@@ -18,7 +18,7 @@ fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
         // Neither reads nor answers, and its connection stays open.
         let mut silent = login(&broker, ",\"name\":\"silent\"");
         silent.send("SUB jobs workers 1\r\n");
-        wait_until("both are there", || {
+        wait_until("both are connected", || {
             let listed = connections(&broker, "");
             listed.iter().filter(|it| it["subscriptions"] == 1).count() == 2
         });
@@ -37,7 +37,7 @@ fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
 /// Reports feared that pings would disconnect idle clients. A client that answers stays,
 /// also after many more pings than may be unanswered.
 #[test]
-fn nats_server_609_who_answers_pings_stays_however_quiet() {
+fn nats_server_609_an_idle_client_that_answers_pings_stays() {
     for builder in both() {
         let broker = builder
             .config("ping_interval: \"400ms\"\nping_max: 2\n")
@@ -58,7 +58,7 @@ fn nats_server_609_who_answers_pings_stays_however_quiet() {
 /// A subscription that had received its last message was still counted by the monitoring.
 /// It must be in no count.
 #[test]
-fn nats_server_6926_a_subscription_that_had_its_last_message_is_not_counted() {
+fn nats_server_6926_a_subscription_at_its_maximum_is_not_counted() {
     for builder in both() {
         let broker = builder.start();
         let mut client = client(&broker, "once");
@@ -89,7 +89,7 @@ fn own(broker: &Broker) -> u64 {
 /// undocumented whether the number of UNSUB counts from there. It counts from the start
 /// of the subscription, and a number that is reached already ends it immediately.
 #[test]
-fn nats_go_152_the_maximum_counts_from_the_begin_of_the_subscription() {
+fn nats_go_152_the_maximum_counts_from_the_start_of_the_subscription() {
     for builder in both() {
         let broker = builder.start();
         let mut client = client(&broker, "counts");
@@ -112,7 +112,7 @@ fn nats_go_152_the_maximum_counts_from_the_begin_of_the_subscription() {
 /// continued. The broker announces in INFO that it does not support them, and a client
 /// that sends one anyway is closed.
 #[test]
-fn nats_rs_160_headers_that_are_not_taken_do_not_disappear_in_silence() {
+fn nats_rs_160_unsupported_headers_are_an_error() {
     for builder in both() {
         let broker = builder.config("no_header_support: true").start();
         let plain = |name: &str| {
@@ -141,7 +141,7 @@ fn nats_rs_160_headers_that_are_not_taken_do_not_disappear_in_silence() {
 /// no-responders replies. A client that requests them gets one immediately; a client
 /// without headers is not sent any.
 #[test]
-fn nats_rs_219_who_asks_is_told_that_nobody_serves() {
+fn nats_rs_219_a_requester_gets_a_no_responders_reply() {
     for builder in both() {
         let broker = builder.start();
         let request = "SUB reply.1 1\r\nPUB nobody.here reply.1 0\r\n\r\n";
@@ -161,7 +161,7 @@ fn nats_rs_219_who_asks_is_told_that_nobody_serves() {
 /// show. The limit is in INFO, headers count, and the error is sent before the close;
 /// others are not affected.
 #[test]
-fn nats_py_888_too_much_with_headers_is_told_and_hurts_nobody_else() {
+fn nats_py_888_an_oversized_message_with_headers_gets_an_error() {
     for builder in both() {
         let broker = builder.config("max_payload: 1000").start();
         let mut other = client(&broker, "other");
@@ -190,7 +190,7 @@ fn nats_py_888_too_much_with_headers_is_told_and_hurts_nobody_else() {
 /// timeout. The broker lists and logs the closed client and the reason, and nothing of
 /// the line reaches a subscriber.
 #[test]
-fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
+fn nats_go_1809_a_line_break_in_a_subject_is_recorded_with_its_client() {
     for builder in both() {
         let broker = builder.config("debug: true").start();
         let mut listener = client(&broker, "listener");
@@ -218,7 +218,7 @@ fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
 /// A subscription beyond the limit made a library close the whole connection. It is an
 /// error; existing subscriptions continue, and a freed slot can be used.
 #[test]
-fn nats_go_921_a_subscription_beyond_the_limit_costs_nothing_else() {
+fn nats_go_921_a_subscription_beyond_the_limit_affects_no_other() {
     for builder in both() {
         let config =
             "accounts { A { limits { max_subs: 2 }, users: [ { user: a, password: a } ] } }";

@@ -29,7 +29,7 @@ fn chatter(broker: &Broker) {
 /// A log used 88 GB of a disk. With a limit each file ends there and a new one begins;
 /// after a manual rotation with the signal, the limit still applies.
 #[test]
-fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
+fn nats_server_1438_the_log_size_limit_applies_after_a_manual_rotation() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -40,7 +40,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
         let broker = builder.config(config).start();
         let size = || fs::metadata(&file).map_or(0, |file| file.len());
         let rotated = || files(folder.path()).len();
-        wait_until("it has rotated by itself", || {
+        wait_until("it has rotated the log", || {
             chatter(&broker);
             rotated() > 1
         });
@@ -48,7 +48,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
         broker.signal(libc::SIGUSR1);
         wait_until("it has begun a new file", || size() > 0);
         let before = rotated();
-        wait_until("it goes on to rotate", || {
+        wait_until("it continues to rotate", || {
             chatter(&broker);
             rotated() > before + 1
         });
@@ -58,7 +58,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
 
 /// Rotated files were kept forever. At most the configured number must be kept.
 #[test]
-fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
+fn nats_server_3851_old_logs_beyond_the_limit_are_removed() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -73,14 +73,14 @@ fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
             names.extend(files(folder.path()).into_iter().map(|(name, _)| name));
             names.len() >= 8
         });
-        wait_until("three are left", || files(folder.path()).len() <= 3);
+        wait_until("three files remain", || files(folder.path()).len() <= 3);
         assert!(file.exists());
     }
 }
 
 /// After the signal to open a new file no traces were logged any more.
 #[test]
-fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
+fn nats_streaming_622_traces_continue_after_the_log_was_reopened() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -108,7 +108,7 @@ fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
 /// client: it had an address and a number. It must have the client's name, the account,
 /// and the user.
 #[test]
-fn nats_server_4596_the_line_of_a_client_that_goes_says_who_it_was() {
+fn nats_server_4596_the_log_line_of_a_disconnect_names_the_client() {
     let config = "debug: true\naccounts { SHOP { users: [ { user: till, password: t } ] } }\n";
     for builder in both() {
         let broker = builder.config(config).start();

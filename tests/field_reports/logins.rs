@@ -11,7 +11,7 @@ use test_support::{Broker, RawClient, tools, wait_until};
 /// A forbidden subscription was believed to close the whole connection. It is an error
 /// that names the subject; other subscriptions continue.
 #[test]
-fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
+fn nats_node_530_a_forbidden_subscription_keeps_the_others() {
     let config = "authorization { users: [ { user: a, password: a, permissions: { subscribe: { \
                   deny: \"private.>\" } } } ] }";
     for builder in both() {
@@ -37,7 +37,7 @@ fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
 /// log line names the user and the subject; in midge it is an event and a finding as
 /// well.
 #[test]
-fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
+fn nats_rs_1284_a_refused_subscription_is_logged_with_user_and_subject() {
     let config = "authorization { users: [ { user: meter, password: m, permissions: { subscribe: \
                   [\"readings.*\"], publish: [\"readings.*\"] } } ] }";
     for builder in both() {
@@ -72,7 +72,7 @@ fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
 /// A user with a denied subject received it anyway with a queue group on a matching
 /// wildcard.
 #[test]
-fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
+fn advisory_2022_29946_a_queue_group_on_a_wildcard_gets_no_denied_subject() {
     let config = "authorization { users: [ { user: some, password: s, permissions: { subscribe: { \
                   deny: \"pay.secret\" } } }, { user: all, password: a } ] }";
     for builder in both() {
@@ -90,7 +90,7 @@ fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
 /// A program that died between connecting and its login stayed in the list with pending
 /// bytes. It must be removed when its socket closes.
 #[test]
-fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
+fn nats_server_1384_a_client_that_leaves_before_the_login_is_not_listed() {
     for builder in both() {
         let broker = builder.start();
         for _ in 0..20 {
@@ -105,7 +105,7 @@ fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
 /// A broker with users in the system account only accepts all other clients without a
 /// login; a reload disconnected all of them.
 #[test]
-fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
+fn nats_server_2282_a_reload_keeps_clients_that_need_no_login() {
     let config = |tag: &str| {
         format!(
             "server_tags: [{tag}]\naccounts {{ $SYS {{ users: [ {{ user: sys, password: s }} ] }} }}\n"
@@ -147,7 +147,7 @@ fn with_key(broker: &Broker) -> RawClient {
 /// Each reload closed exactly the clients that had logged in with a key. They must stay
 /// as long as the key is configured.
 #[test]
-fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
+fn nats_server_8606_a_reload_keeps_clients_with_an_nkey() {
     let config = |keys: &str, payload: u64| {
         format!(
             "max_payload: {payload}\nauthorization {{ users: [ {keys} {{ user: u, password: p }} ] }}\n"
@@ -198,7 +198,7 @@ fn nats_server_1799_each_kind_of_user_is_shown() {
 /// A user for clients without credentials was refused as soon as its password was a hash.
 /// Its password does not matter for them.
 #[test]
-fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
+fn nats_server_6928_the_no_auth_user_may_have_a_hashed_password() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     for password in ["plain", &hash] {
         let config = format!(
@@ -217,7 +217,7 @@ fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
 /// Default permissions applied only to users with a password; users with a key had no
 /// restrictions. They must apply to both.
 #[test]
-fn nats_server_1390_default_permissions_count_for_keys_too() {
+fn nats_server_1390_default_permissions_apply_to_nkeys_too() {
     let config = format!(
         "authorization {{ default_permissions {{ subscribe: {{ deny: closed }} }}\n users: [ {{ nkey: \
          {KEY} }}, {{ user: u, password: p }} ] }}"
@@ -236,7 +236,7 @@ fn nats_server_1390_default_permissions_count_for_keys_too() {
 /// As soon as the system account had a user, everybody was accepted without a login,
 /// despite a block `authorization`. A login must be required.
 #[test]
-fn nats_server_4535_a_user_of_the_system_account_opens_no_door() {
+fn nats_server_4535_a_system_account_user_does_not_disable_logins() {
     let config = "accounts { $SYS { users: [ { user: sys, password: s } ] } }\n\
                   authorization { users: [ { user: one, password: p } ] }";
     for builder in both() {

@@ -27,7 +27,7 @@ fn arrivals(broker: &Broker, published: &[String]) -> BTreeMap<String, usize> {
 /// count: the same value is always in the same partition, all partitions are used, and
 /// both brokers compute the same one.
 #[test]
-fn nats_server_3660_partitions_depend_on_the_named_words_alone() {
+fn nats_server_3660_partitions_depend_on_the_named_tokens_only() {
     let config = "mappings = {\n  \"one.*.*\": \"one.$1.$2.{{partition(4,1)}}\"\n  \
                   \"two.*.*\": \"two.$1.$2.{{partition(4,2)}}\"\n  \
                   \"all.*.*\": \"all.$1.$2.{{partition(4,1,2)}}\"\n}\n";
@@ -74,7 +74,7 @@ fn nats_server_3660_partitions_depend_on_the_named_words_alone() {
 /// A partial mapping was completed by a second one later, and the rest still went to the
 /// original subject. A reload must apply exactly what the file contains.
 #[test]
-fn nats_server_3618_a_changed_weight_counts_after_a_reload() {
+fn nats_server_3618_a_changed_weight_applies_after_a_reload() {
     let config = |more: &str| {
         format!("mappings = {{ shop: [ {{ dest: old.shop, weight: 40% }} {more} ] }}\n")
     };

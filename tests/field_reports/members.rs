@@ -78,7 +78,7 @@ fn nats_server_323_routes_go_over_ipv6() {
 /// A member was replaced by one with another address; the others continued to announce
 /// the old address to clients and monitoring.
 #[test]
-fn nats_server_438_the_address_of_a_member_that_was_replaced_is_told_no_more() {
+fn nats_server_438_the_address_of_a_replaced_member_is_not_announced() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut members = mesh::start(&[kind, kind]);
         let mut gone = members.remove(1);
@@ -91,20 +91,23 @@ fn nats_server_438_the_address_of_a_member_that_was_replaced_is_told_no_more() {
         mesh::wait_for_mesh(&[stays, &new]);
         let address = new.broker.client_addr().to_string();
         assert_ne!(address, old);
-        wait_until("the new address is told, and the old one is not", || {
-            let varz = stays.broker.get_json("/varz")["connect_urls"].to_string();
-            let info = stays.broker.connect().info()["connect_urls"].to_string();
-            [&varz, &info]
-                .iter()
-                .all(|told| told.contains(&address) && !told.contains(&old))
-        });
+        wait_until(
+            "the new address is announced, and the old one is not",
+            || {
+                let varz = stays.broker.get_json("/varz")["connect_urls"].to_string();
+                let info = stays.broker.connect().info()["connect_urls"].to_string();
+                [&varz, &info]
+                    .iter()
+                    .all(|told| told.contains(&address) && !told.contains(&old))
+            },
+        );
     }
 }
 
 /// Disconnect events reached a subscriber at another member only without a queue group. A
 /// group must get each of them once, from all members.
 #[test]
-fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
+fn nats_server_3177_a_queue_group_receives_events_of_all_members() {
     let accounts = "accounts { $SYS { users: [ { user: sys, password: s } ] } }";
     let start = |kinds: [Kind; 2]| {
         let ports = [free_port(), free_port()];
@@ -127,7 +130,7 @@ fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
         let mut watcher = user(&members[0].broker, "sys", "s");
         watcher.send("SUB $SYS.ACCOUNT.*.DISCONNECT watchers 1\r\n");
         watcher.sync();
-        wait_until("the other member knows", || {
+        wait_until("the other member has the subscription", || {
             let routes = members[1].broker.get_json("/routez?subs=1").to_string();
             routes.contains("$SYS.ACCOUNT.*.DISCONNECT")
         });
@@ -154,7 +157,7 @@ fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
 /// The password of routes was in the log whenever a member tried to reach an unreachable
 /// one. No line may contain it, with everything that can be logged.
 #[test]
-fn nats_server_2597_the_password_of_routes_is_in_no_line_of_the_log() {
+fn nats_server_2597_the_route_password_is_never_logged() {
     let dead = free_port();
     let port = free_port();
     let mut plan = Plan::new(Kind::Midge, "n0", port, &[dead, port]);
@@ -184,7 +187,7 @@ fn nats_server_2597_the_password_of_routes_is_in_no_line_of_the_log() {
 /// Only a timeout within the cluster block was changed, and after the reload the route
 /// was refused and never restored. It must stay.
 #[test]
-fn nats_server_719_a_reload_of_the_login_time_of_routes_keeps_the_route() {
+fn nats_server_719_a_reload_of_the_route_login_timeout_keeps_the_route() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let route = |member: &Member| member.routes()[0]["rid"].clone();
     let before: Vec<_> = members.iter().map(route).collect();
@@ -209,7 +212,7 @@ fn nats_server_719_a_reload_of_the_login_time_of_routes_keeps_the_route() {
 /// restarted. A reload without them must suffice: they are neither dialled nor reported
 /// missing.
 #[test]
-fn nats_server_824_a_reload_without_a_member_ends_the_search_for_it() {
+fn nats_server_824_a_reload_without_a_member_stops_dialling_it() {
     let diagnosis = "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 200ms }";
     let ports = [free_port(), free_port()];
     let plan = |routes: &[u16]| {
@@ -222,9 +225,11 @@ fn nats_server_824_a_reload_without_a_member_ends_the_search_for_it() {
     mesh::wait_for_mesh(&[&stays, &leaves]);
     leaves.broker.kill();
     let missing = || crate::findings(&stays.broker, "route-missing");
-    wait_until("it is missed", || !missing().is_empty());
+    wait_until("it is reported missing", || !missing().is_empty());
     stays.reload(&plan(&[]).text());
-    wait_until("it is missed no more", || missing().is_empty());
+    wait_until("it is not reported missing any more", || {
+        missing().is_empty()
+    });
     let urls = stays.broker.get_json("/varz")["cluster"]["urls"].clone();
     assert!(!urls.to_string().contains(&ports[1].to_string()), "{urls}");
 }
@@ -250,7 +255,7 @@ fn nats_server_549_a_subscription_for_one_message_does_not_outlive_its_client() 
             knows("once.only") && knows("once.queue")
         });
         drop(leaves);
-        wait_until("both are forgotten", || {
+        wait_until("both are removed", || {
             !knows("once.only") && !knows("once.queue")
         });
     }
@@ -275,7 +280,7 @@ fn nats_server_319_routes_of_the_command_line_replace_those_of_the_file() {
             .flag("--routes")
             .flag(format!("nats-route://{}@127.0.0.1:{port}", mesh::LOGIN))
             .start();
-        wait_until("it has joined", || {
+        wait_until("it has joined the mesh", || {
             member.peers().contains("n1") && broker.get_json("/varz")["remotes"] == 1
         });
         assert!(

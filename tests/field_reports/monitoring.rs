@@ -10,7 +10,7 @@ use test_support::{Broker, wait_until};
 /// The number of subscriptions in `/varz` grew with each request for it. Requests must
 /// not change it.
 #[test]
-fn nats_server_2176_asking_does_not_change_the_number_of_subscriptions() {
+fn nats_server_2176_requests_do_not_change_the_number_of_subscriptions() {
     let config = "accounts { A { users: [ { user: a, password: a } ] }, B { users: [ { user: b, \
                   password: b } ] } }";
     for builder in both() {
@@ -117,7 +117,7 @@ fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
                 entry.expect("listed")["last_activity"].clone()
             };
             let before = last(&broker);
-            wait_until("its activity is noted", || {
+            wait_until("its activity is recorded", || {
                 clients[at].send(publish("a", 1));
                 clients[at].sync();
                 last(&broker) != before
@@ -133,7 +133,7 @@ fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
 /// Behind a proxy with a path, the links of the index page were wrong. They must be
 /// relative, with and without a configured path.
 #[test]
-fn nats_server_1553_links_of_the_first_page_lead_to_what_is_served() {
+fn nats_server_1553_links_of_the_index_page_work() {
     for (config, page) in [
         ("", "/"),
         ("http_base_path: \"/nats\"", "/nats"),
@@ -164,7 +164,7 @@ fn nats_server_1553_links_of_the_first_page_lead_to_what_is_served() {
 /// A dashboard did not show publishers: it used subscriptions, and they had none. A
 /// client without subscriptions must be listed like any other.
 #[test]
-fn natsboard_6_who_only_publishes_is_listed_too() {
+fn natsboard_6_a_client_that_only_publishes_is_listed_too() {
     for builder in both() {
         let broker = builder.start();
         let mut publisher = client(&broker, "publisher");
@@ -184,7 +184,7 @@ fn natsboard_6_who_only_publishes_is_listed_too() {
 /// its monitoring port used the clients' address. It must listen on loopback unless
 /// configured otherwise.
 #[test]
-fn puppet_choria_290_monitoring_is_for_the_machine_itself_where_clients_are_not() {
+fn puppet_choria_290_monitoring_stays_on_loopback_when_clients_do_not() {
     // The address of the flag is for clients.
     let broker = Broker::midge().flag("-a").flag("0.0.0.0").start();
     assert_eq!(broker.client_addr().ip(), IpAddr::from([0, 0, 0, 0]));

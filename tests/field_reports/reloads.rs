@@ -16,7 +16,7 @@ use test_support::{
 /// Only a user was changed, and the reload was refused: the cluster had a port and no
 /// host, and the default host counted as a change.
 #[test]
-fn nats_server_1509_what_was_filled_in_is_no_change() {
+fn nats_server_1509_a_default_value_is_no_change() {
     for builder in both() {
         let config = |user: &str, port: u16| {
             format!(
@@ -91,7 +91,7 @@ fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
 /// account: through some members its messages were lost silently, for good. They must
 /// arrive, in any order of reloads and from any member.
 #[test]
-fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
+fn nats_server_8560_a_new_account_reaches_its_importer_at_every_member() {
     let accounts = |new: bool| {
         let (exporter, import) = match new {
             true => (
@@ -125,7 +125,7 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
             let subject = format!("data.from.{at}");
             let mut site = user(&member.broker, "s", "s");
             let mut heard = Vec::new();
-            wait_until(&format!("what is published at n{at} is heard"), || {
+            wait_until(&format!("a message published at n{at} is received"), || {
                 site.send(publish(&subject, 1));
                 site.sync();
                 heard.extend(subjects(&hub.sync()));
@@ -136,7 +136,7 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
             site.send(publish(&mark, 1).repeat(20));
             site.sync();
             let mut marks = 0;
-            wait_until("all are heard", || {
+            wait_until("all are received", || {
                 let heard = subjects(&hub.sync());
                 marks += heard.iter().filter(|it| **it == mark).count();
                 marks >= 20
@@ -150,7 +150,7 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
 /// way to request a reload. With access to the broker's socket it is possible, and the
 /// response says what was done.
 #[test]
-fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
+fn nats_server_3950_a_reload_can_be_requested_without_a_signal() {
     let config = |payload: u64| format!("monitor {{ unix: ask.sock }}\nmax_payload: {payload}\n");
     let broker = Broker::midge().config(config(5000)).start();
     let file = broker.folder().join("broker.conf");
@@ -165,7 +165,7 @@ fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
 /// made the whole file invalid. Those must be named, all others applied, and the finding
 /// stays until the restart.
 #[test]
-fn nats_docs_539_what_waits_for_a_restart_is_named_and_holds_up_nothing() {
+fn nats_docs_539_settings_that_need_a_restart_are_named_and_block_nothing() {
     let config = |name: &str, payload: u64| {
         format!(
             "diagnosis {{ interval: 50ms, appear_after: 100ms, config_check: 50ms }}\n\

@@ -10,7 +10,7 @@ use test_support::{
 /// A broker that was told to stop exited with 1, as after an error, and the service
 /// manager reported it. It must exit with 0, with clients and routes too.
 #[test]
-fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
+fn nats_server_6083_a_requested_stop_exits_with_success() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut members = mesh::start(&[kind, Kind::Midge]);
         let mut clients: Vec<_> = (0..3).map(|_| members[0].client()).collect();
@@ -25,7 +25,7 @@ fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
 /// A container's runtime sends SIGTERM a moment after lame duck mode was requested, and
 /// ended the graceful shutdown early. The second signal must change nothing.
 #[test]
-fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
+fn nats_server_1973_sigterm_does_not_shorten_lame_duck_mode() {
     for builder in both() {
         let mut broker = builder
             .config("lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"4s\"\n")
@@ -34,9 +34,11 @@ fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
         stays.send("SUB a 1\r\n");
         stays.sync();
         broker.signal(libc::SIGUSR2);
-        wait_until("it is a lame duck", || broker.log().contains("lame duck"));
+        wait_until("it is in lame duck mode", || {
+            broker.log().contains("lame duck")
+        });
         broker.signal(libc::SIGTERM);
-        wait_until("the signal has come", || {
+        wait_until("the signal has arrived", || {
             broker.log().contains("Trapped \"terminated\" signal")
         });
         stays.send(publish("a", 1));
@@ -51,7 +53,7 @@ fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
 /// A lame duck without clients did not stop, not even after its time. It has nobody to
 /// wait for and must stop immediately.
 #[test]
-fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
+fn nats_server_1275_a_lame_duck_without_clients_stops_immediately() {
     for builder in both() {
         // The defaults: two minutes, and ten seconds before the first client is closed.
         let mut broker = builder.start();
@@ -66,11 +68,11 @@ fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
 /// During each restart of a member its clients had errors for minutes, since they were
 /// not told in advance. They must be told, with the remaining members.
 #[test]
-fn nats_py_868_clients_are_told_that_their_broker_is_going() {
+fn nats_py_868_clients_are_told_that_their_broker_stops() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
         let members = mesh::start(&kinds);
         let stays = members[1].broker.client_addr().to_string();
-        wait_until("both are told to clients", || {
+        wait_until("both are announced to clients", || {
             let info = members[0].broker.connect().info().clone();
             info["connect_urls"].to_string().contains(&stays)
         });
@@ -96,7 +98,7 @@ fn nats_py_868_clients_are_told_that_their_broker_is_going() {
 /// In a container without shell tools, `--signal reload` could not find the process. The
 /// process id, or the file with it, can be given.
 #[test]
-fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
+fn nats_server_2883_a_reload_is_signalled_by_pid_file() {
     for builder in both() {
         let program = builder.program_path();
         let folder = tempfile::tempdir().expect("a folder");
@@ -114,7 +116,7 @@ fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
             std::fs::write(file, config(user)).expect("write");
             let ended = run(&program, &["--signal", &format!("reload={target}")]);
             assert_eq!(ended.code, Some(0), "{ended:?}");
-            wait_until(&format!("{user} gets in"), || {
+            wait_until(&format!("{user} is accepted"), || {
                 lets_in(&broker, &as_user(user, "p"))
             });
         }

@@ -26,7 +26,7 @@ fn subscriber(broker: &Broker, name: &str, subscriptions: &[&str]) -> RawClient 
 /// other subscriber blocked until the write deadline. Both must continue while the stuck
 /// one is still connected.
 #[test]
-fn nats_server_2679_a_stuck_subscriber_does_not_stop_a_publisher() {
+fn nats_server_2679_a_stuck_subscriber_does_not_block_a_publisher() {
     for builder in both() {
         // If the publisher waited for that write, nothing below would end in time.
         let broker = builder.config("write_deadline: \"10m\"").start();
@@ -46,7 +46,7 @@ fn nats_server_2679_a_stuck_subscriber_does_not_stop_a_publisher() {
 /// Publishes until the broker has disconnected a slow consumer.
 fn until_one_is_cut(broker: &Broker, subject: &str) {
     let mut publisher = client(broker, "publisher");
-    wait_until("somebody is cut", || {
+    wait_until("a client is disconnected", || {
         publisher.send(publish(subject, MESSAGE_LEN).repeat(50));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1
@@ -69,7 +69,7 @@ fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
         // Closed at once, like a probe; no port stays in use for it.
         let _ = probe.shutdown(Shutdown::Both);
     }
-    wait_until("all probes have come", || {
+    wait_until("all probes have connected", || {
         number(&broker.get_json("/varz")["total_connections"]) >= before + PROBES
     });
     let found = connections(&broker, &format!("state=closed&cid={cid}"));
@@ -82,14 +82,14 @@ fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
 /// With many programs on many brokers it was hard to find the slow one: the log had an
 /// address. It must have the program's name, and the subject with most pending messages.
 #[test]
-fn nats_server_520_the_log_names_the_slow_program_and_its_subject() {
+fn nats_server_520_the_log_names_the_slow_client_and_its_subject() {
     for builder in both() {
         let is_midge = builder.program_path() == test_support::tools::midge();
         let broker = builder.config("max_pending: 2MB").start();
         let _stuck = subscriber(&broker, "billing-7", &["bills.*.new"]);
         until_one_is_cut(&broker, "bills.ch.new");
         let cid = format!("cid:{}", closed(&broker, "billing-7")["cid"]);
-        wait_until("the log has a line about it", || {
+        wait_until("it is logged", || {
             let log = broker.log();
             let mut about = log.lines().filter(|line| line.contains(&cid));
             about.any(|line| line.contains("billing-7") && line.contains("Slow Consumer"))
@@ -107,7 +107,7 @@ fn nats_server_520_the_log_names_the_slow_program_and_its_subject() {
 /// Thousands of error lines for a slow consumer, and none named the subscription. The
 /// broker must list the subjects by pending messages.
 #[test]
-fn nats_py_242_the_subject_that_made_a_consumer_slow_is_told() {
+fn nats_py_242_the_subject_of_a_slow_consumer_is_reported() {
     let broker = Broker::midge().config("max_pending: 4MB").start();
     let _stuck = subscriber(&broker, "many", &["small.a", "flood.*", "small.b", "never"]);
     let mut publisher = client(&broker, "publisher");
@@ -124,7 +124,7 @@ fn nats_py_242_the_subject_that_made_a_consumer_slow_is_told() {
 /// The reasons of closed connections were only available for those that were still
 /// listed. They must be counted by reason, however few are listed.
 #[test]
-fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
+fn nats_server_1618_closed_connections_are_counted_by_reason() {
     let config = "max_pending: 2MB\nmax_closed_clients: 1\nmax_payload: 100000\n\
                   authorization { timeout: 10, users: [ { user: u, password: p } ] }\n";
     let broker = Broker::midge().config(config).start();
@@ -150,7 +150,7 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
     slow.send("SUB a 1\r\n");
     slow.sync();
     let mut publisher = good();
-    wait_until("the slow one is cut", || {
+    wait_until("the slow consumer is disconnected", || {
         publisher.send(publish("a", MESSAGE_LEN).repeat(50));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1
@@ -169,7 +169,7 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
         ("Maximum Message Payload Exceeded", 3),
         ("Slow Consumer (Pending Bytes)", 1),
     ] {
-        wait_until(&format!("{expected} ended by {reason}"), || {
+        wait_until(&format!("{expected} closed by {reason}"), || {
             count(reason) == Some(expected)
         });
     }
@@ -184,7 +184,7 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
 /// deadline, and its route was closed as slow. The deadline can be set for routes
 /// separately from clients, and then the route stays.
 #[test]
-fn choria_222_a_route_outlives_a_message_to_very_many() {
+fn choria_222_a_route_survives_a_message_with_large_fan_out() {
     const CLIENTS: u64 = 20;
     const SUBSCRIPTIONS: u64 = 10_000;
     const BULK: u64 = 200;
@@ -209,7 +209,7 @@ fn choria_222_a_route_outlives_a_message_to_very_many() {
         })
         .collect();
     let mut bulk = subscriber(&members[1].broker, "bulk", &["bulk"]);
-    wait_until("the other member knows", || {
+    wait_until("the other member has the subscription", || {
         members[0].knows(SUBJECT) && members[0].knows("bulk")
     });
     let route = members[0].routes()[0]["rid"].clone();
@@ -236,7 +236,7 @@ fn choria_222_a_route_outlives_a_message_to_very_many() {
 /// A burst of a hundred thousand small messages made a healthy client a slow consumer.
 /// What fits into its queue must be delivered, in order.
 #[test]
-fn nats_c_317_a_burst_that_fits_into_the_queue_waits_for_its_reader() {
+fn nats_c_317_a_burst_that_fits_into_the_queue_is_delivered() {
     const COUNT: usize = 60_000;
     for builder in both() {
         let broker = builder.config("write_deadline: \"10m\"").start();
@@ -258,7 +258,7 @@ fn nats_c_317_a_burst_that_fits_into_the_queue_waits_for_its_reader() {
 /// Pending bytes of a client were not visible before it was disconnected. They must be
 /// listed, sortable, and available to the check.
 #[test]
-fn nats_server_91_what_waits_for_a_client_is_seen_while_it_waits() {
+fn nats_server_91_pending_bytes_of_a_client_are_visible() {
     for builder in both() {
         let broker = builder.config("write_deadline: \"10m\"").start();
         let _stuck = subscriber(&broker, "hoarder", &["heap"]);

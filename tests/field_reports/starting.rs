@@ -133,7 +133,7 @@ fn nats_server_487_the_write_deadline_has_a_unit() {
 /// A user and a password in the block `cluster` were believed to keep clients out;
 /// everybody was accepted, without any warning. midge must warn.
 #[test]
-fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told() {
+fn nats_server_1691_a_route_password_alone_does_not_protect_clients_and_is_warned_about() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\", authorization { user: mq, \
                    password: geheim } }\n";
     // It listens on all addresses, as in the report.
@@ -157,7 +157,7 @@ fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told()
 /// A mistyped key was ignored, and the cluster was open. The test of the file must name
 /// file, line, column and key.
 #[test]
-fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
+fn nats_server_774_a_mistyped_key_is_reported_with_its_position() {
     for builder in both() {
         let text =
             "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
@@ -171,7 +171,7 @@ fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
 /// A space in the name of a cluster or a broker corrupted the protocol between brokers.
 /// Such a name must be a configuration error.
 #[test]
-fn nats_server_5676_names_between_brokers_have_no_blanks() {
+fn nats_server_5676_cluster_and_server_names_have_no_spaces() {
     for text in [
         "server_name: \"my broker\"",
         "cluster { name: \"my cluster\", port: 6222 }",
@@ -187,7 +187,7 @@ fn nats_server_5676_names_between_brokers_have_no_blanks() {
 /// The file of the Puppet module uses old names of limits. They must be applied, not
 /// ignored.
 #[test]
-fn puppet_nats_8_and_9_limits_of_the_module_are_in_force() {
+fn puppet_nats_8_and_9_limits_of_the_module_are_applied() {
     let config = "max_payload: 3000000\nmax_pending_size: 12000000\nmax_connections: 40000\n\
                   debug: false\ntrace: false\nmonitor_port: -1\n";
     let broker = Broker::midge().config(config).start();
@@ -220,7 +220,7 @@ fn puppet_choria_379_each_time_limit_is_set_by_itself() {
 /// A second broker was started on a port in use, and its launcher continued as if it ran,
 /// talking to the first. The process must exit with 1 and name the port.
 #[test]
-fn bacalhau_3649_a_second_broker_on_the_port_of_routes_ends() {
+fn bacalhau_3649_a_second_broker_on_the_route_port_fails() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     for program in [tools::midge(), tools::nats_server()] {

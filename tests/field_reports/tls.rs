@@ -39,7 +39,7 @@ fn speaker(pki: &Pki, name: &str) -> Speaker {
 /// local list of revoked certificates, loaded while the broker runs. The node must be
 /// disconnected and refused; its neighbour is not affected.
 #[test]
-fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
+fn nats_server_929_a_revoked_node_is_disconnected_when_the_crl_changes() {
     let pki = Pki::new(&["broker", "leaver", "stayer"]);
     let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
     let broker = Broker::midge().config(block(&pki, &crl)).start();
@@ -70,7 +70,7 @@ fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
 /// only checked the port. The expiry must be visible days before, for clients and routes:
 /// in the check, the findings and the metrics.
 #[test]
-fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
+fn nats_server_4763_an_expiring_certificate_is_reported_before_its_expiry() {
     let pki = Pki::new(&[]);
     pki.sign("broker", Term::Seconds(3 * DAY));
     let tls = block(&pki, "verify: true");
@@ -158,7 +158,7 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
 /// whole; the broker continued with the old certificate until it got a signal. The new
 /// one must be served automatically.
 #[test]
-fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
+fn nats_server_3475_a_certificate_in_a_swapped_directory_is_reloaded() {
     let pki = Pki::new(&["broker"]);
     let secret = tempfile::tempdir().expect("a folder");
     let path = |name: &str| secret.path().join(name);
@@ -204,7 +204,7 @@ fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
 /// Clients that did not finish the handshake were counted as slow consumers, and caused
 /// an alarm. Only a logged-in client can be one.
 #[test]
-fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
+fn nats_server_861_a_hanging_handshake_is_no_slow_consumer() {
     let pki = Pki::new(&["broker"]);
     for builder in both() {
         let config = format!("write_deadline: \"1ms\"\n{}", block(&pki, "timeout: 0.2"));
@@ -228,7 +228,7 @@ fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
 /// A client library wrote CONNECT in plain text before TLS had started, under load only.
 /// That client must be closed and counted, and others still connect.
 #[test]
-fn nats_rb_164_plain_words_where_tls_is_due_end_that_client_only() {
+fn nats_rb_164_plain_text_instead_of_tls_closes_that_client_only() {
     let pki = Pki::new(&["broker", "node"]);
     for builder in both() {
         let broker = builder.config(block(&pki, "verify: true")).start();
@@ -255,7 +255,7 @@ fn nats_rb_164_plain_words_where_tls_is_due_end_that_client_only() {
 /// Half a second for TLS was too little for distant nodes and for manual tests. The
 /// default is two seconds, and it can be configured.
 #[test]
-fn choria_228_a_late_handshake_gets_in() {
+fn choria_228_a_late_handshake_is_accepted() {
     let pki = Pki::new(&["broker"]);
     for builder in both() {
         let broker = builder.config(block(&pki, "")).start();
@@ -271,7 +271,7 @@ fn choria_228_a_late_handshake_gets_in() {
 /// Members whose certificates have host names and an empty subject were refused, though
 /// the names were right. The names must be accepted.
 #[test]
-fn nats_server_8099_members_without_a_subject_are_known_by_their_names() {
+fn nats_server_8099_certificates_without_a_subject_are_matched_by_their_names() {
     let pki = Pki::new(&["broker"]);
     for name in ["n0", "n1"] {
         sign_without_a_subject(&pki, name);
@@ -320,7 +320,7 @@ fn sign_without_a_subject(pki: &Pki, name: &str) {
 /// with unclear errors. A client at the wrong port must be recognised, many of them cause
 /// few lines, and both ports continue to work.
 #[test]
-fn nats_server_270_who_is_at_the_wrong_port_neither_harms_nor_fills_the_log() {
+fn nats_server_270_a_client_on_the_wrong_port_does_not_fill_the_log() {
     let pki = Pki::new(&["broker"]);
     for tls in ["", &block(&pki, "verify: true")] {
         let route_port = free_port();

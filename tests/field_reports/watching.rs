@@ -9,7 +9,7 @@ use test_support::{Broker, wait_until};
 /// A request for a check that compares usage with a limit, and warns by percentage, for
 /// any Nagios: of connections, at half and at three quarters.
 #[test]
-fn natscli_168_a_check_judges_the_part_of_a_limit_that_is_used() {
+fn natscli_168_a_check_compares_usage_with_a_limit() {
     for builder in both() {
         let broker = builder.config("max_connections: 8").start();
         broker.wait_for_connections(0);
@@ -34,7 +34,7 @@ fn natscli_168_a_check_judges_the_part_of_a_limit_that_is_used() {
 /// elsewhere. It must report all values, without thresholds too, and in Prometheus format
 /// on request.
 #[test]
-fn natscli_276_a_check_tells_its_values_without_thresholds() {
+fn natscli_276_a_check_reports_its_values_without_thresholds() {
     for builder in both() {
         let broker = builder.start();
         let _clients = [client(&broker, "a"), client(&broker, "b")];
@@ -60,7 +60,7 @@ fn natscli_276_a_check_tells_its_values_without_thresholds() {
 /// port and the monitoring port; a process that does not answer is critical, though its
 /// ports are open.
 #[test]
-fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
+fn nats_server_1903_an_unresponsive_broker_is_not_healthy() {
     for builder in both() {
         let broker = builder.start();
         assert_eq!(check(&broker, &[]).code, Some(0));
@@ -79,7 +79,7 @@ fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
 /// A tool pointed at the client port instead of the monitoring port got an HTTP error
 /// that contained the broker's INFO. The check must say what it found.
 #[test]
-fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
+fn nats_top_103_the_client_port_is_distinguished_from_the_monitoring_port() {
     for builder in both() {
         let broker = builder.start();
         let port = broker.client_addr().port().to_string();
@@ -94,7 +94,7 @@ fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
 /// A dashboard of slow consumers stayed red for good, since the counter never decreases.
 /// The check reports new ones by name, and is quiet in the next run.
 #[test]
-fn nats_server_296_a_slow_consumer_is_told_once_by_name() {
+fn nats_server_296_a_slow_consumer_is_reported_once_by_name() {
     let state = tempfile::tempdir().expect("a folder");
     let state = state.path().display().to_string();
     let broker = Broker::midge().config("max_pending: 2MB").start();
@@ -104,7 +104,7 @@ fn nats_server_296_a_slow_consumer_is_told_once_by_name() {
     stuck.send("SUB a 1\r\n");
     stuck.sync();
     let mut publisher = client(&broker, "publisher");
-    wait_until("it is cut", || {
+    wait_until("it is disconnected", || {
         publisher.send(crate::publish("a", 60_000).repeat(10));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1

@@ -106,15 +106,15 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
         ];
         let _crowds = [first, second].map(|port| crowd(2500, of_one, port));
         for broker in &brokers {
-            wait_until("those beyond the places are cut", || {
+            wait_until("the excess connections are closed", || {
                 dropped(broker, "route") > 1000.0
             });
             wait_until("that is a finding", || is_found(broker, "route"));
         }
         for _ in 0..2 {
             let joins = member("c", third, &[first, second]).start();
-            wait_until("the member is in", || routes(&joins) == 2);
-            wait_until("all see it", || {
+            wait_until("the member is connected", || routes(&joins) == 2);
+            wait_until("all members see it", || {
                 brokers.iter().all(|broker| routes(broker) == 2)
             });
             drop(joins);
@@ -123,7 +123,7 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
             });
         }
         for broker in &brokers {
-            wait_until("the finding is over", || !is_found(broker, "route"));
+            wait_until("the finding has cleared", || !is_found(broker, "route"));
             let lines = broker.log().lines().count();
             assert!(lines < 400, "{lines} lines of log");
         }
@@ -144,7 +144,7 @@ fn health_checks_succeed_when_idle_connections_fill_the_port() {
             let _more = crowd(70, of_one, broker.monitor_addr());
             is_found(&broker, "monitor")
         });
-        wait_until("the finding is over", || !is_found(&broker, "monitor"));
+        wait_until("the finding has cleared", || !is_found(&broker, "monitor"));
     }
 }
 
@@ -173,11 +173,11 @@ fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
         let mut served = login(&broker, "u", "p");
         let _crowd = crowd(300, of_one, broker.client_addr());
         // Not while hundreds connect: 49 places are few.
-        wait_until("all have come", || dropped(&broker, "client") >= 251.0);
+        wait_until("all have connected", || dropped(&broker, "client") >= 251.0);
         let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
         served.sync();
         newcomers.iter_mut().for_each(|client| drop(client.sync()));
-        wait_until("the crowd is within the limit", || {
+        wait_until("the connections are within the limit", || {
             broker.get_json("/varz")["connections"].as_u64() <= Some(50)
         });
         // Authenticated clients are not evicted.
@@ -209,7 +209,7 @@ fn a_correct_login_is_not_delayed_by_distributed_guessing() {
             stream
         })
         .collect();
-    wait_until("they wait", || {
+    wait_until("the logins wait", || {
         metric(&broker, "midge_password_checks_waiting") > 30.0
     });
     let refused = || {
@@ -224,11 +224,13 @@ fn a_correct_login_is_not_delayed_by_distributed_guessing() {
     wait_until("that is a finding", || is_found(&broker, "passwords"));
     // Failed logins are not compared once their login timeout is over.
     for left in [40.0, 20.0, 1.0] {
-        wait_until("the guesses have an end", || {
+        wait_until("the password guesses have ended", || {
             metric(&broker, "midge_password_checks_waiting") < left
         });
     }
-    wait_until("the finding is over", || !is_found(&broker, "passwords"));
+    wait_until("the finding has cleared", || {
+        !is_found(&broker, "passwords")
+    });
     drop(guesses);
 }
 
@@ -385,7 +387,7 @@ fn an_adopted_cluster_name_blocks_no_member() {
             ])
         })
         .collect();
-    wait_until("the names are taken over", || {
+    wait_until("the names are adopted", || {
         let name = |broker: &Broker| broker.get_json("/varz")["cluster"]["name"].clone();
         brokers.iter().any(|broker| {
             name(broker)
@@ -400,7 +402,7 @@ fn an_adopted_cluster_name_blocks_no_member() {
             .to_string()
             .contains("\"remote_name\": \"new")
     };
-    wait_until("they are together again", || {
+    wait_until("they are connected again", || {
         mesh_stands() && !brokers.iter().any(is_theirs)
     });
 }
@@ -454,7 +456,7 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
         assert_eq!(broker.get("/healthz?probe=live").status, 200);
     }
     let joins = member("c", free_address(), &[port]).start();
-    wait_until("a member gets in", || routes(&joins) == 1);
+    wait_until("a member connects", || routes(&joins) == 1);
     wait_until("that is a finding", || {
         // Each sample reports what is new.
         drop(connect_from(1, broker.client_addr()));
@@ -469,7 +471,7 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let lines = broker.log().lines().count();
     assert!(lines < 300, "{lines} lines of log");
     drop(clients);
-    wait_until("the finding is over", || {
+    wait_until("the finding has cleared", || {
         let found = findings(&broker, "descriptors-exhausted");
         found.iter().all(|it| it["subject"] != "client")
     });
@@ -504,7 +506,7 @@ fn evicted_unauthenticated_connections_free_their_descriptors() {
         }
     }
     // A quarter of them is reserved for routes, monitoring and files.
-    wait_until("the clients' part is not exceeded", || open() <= 200);
+    wait_until("the clients' share is not exceeded", || open() <= 200);
     assert_eq!(broker.get("/varz").status, 200);
     drop(log_in());
     for mut client in clients {

@@ -185,7 +185,7 @@ impl Bystanders {
             flood.join().expect("it is cut in time");
         }
         let so_far = self.answered.load(Ordering::Relaxed);
-        wait_until("the bystanders are served", || {
+        wait_until("the other clients are served", || {
             self.answered.load(Ordering::Relaxed) > so_far + 10
         });
     }
@@ -249,7 +249,7 @@ fn endless_lines_with_a_large_max_control_line() {
     bystanders.until_cut(&broker, floods);
     bystanders.check(&broker, 96 * 1024);
     // The enlarged buffers are released.
-    wait_until("the memory is given back", || {
+    wait_until("the memory is released", || {
         broker.get_json("/varz");
         resident_kib(&broker) < 64 * 1024
     });

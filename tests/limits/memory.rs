@@ -32,7 +32,7 @@ impl Memory {
         let looked = || broker.get_json("/explainz")["looked"].clone();
         for _ in 0..2 {
             let before = looked();
-            wait_until("the broker looks at itself", || looked() != before);
+            wait_until("the broker takes a sample", || looked() != before);
         }
         let memz = broker.get_json("/memz");
         let causes = memz["causes"].as_array().expect("causes").iter();
@@ -103,7 +103,7 @@ impl Stage {
             let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
             kib.expect("a figure").parse::<u64>().expect("a number") * 1024
         };
-        wait_until("the memory is given back", || {
+        wait_until("the memory is released", || {
             held() < self.before.resident + within
         });
     }

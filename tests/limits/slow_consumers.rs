@@ -109,7 +109,7 @@ fn a_stuck_subscriber_is_disconnected_and_a_healthy_one_gets_everything() {
     let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
     publish(&broker, count);
     reader.join().expect("everything arrived");
-    wait_until("the stuck reader is cut", || {
+    wait_until("the stuck subscriber is disconnected", || {
         closed_for_pending(&broker) == 1
     });
     let varz = broker.get_json("/varz");
@@ -132,7 +132,7 @@ fn all_queues_together_stay_within_max_memory() {
     let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
     publish(&broker, count);
     reader.join().expect("everything arrived");
-    wait_until("enough stuck readers are cut", || {
+    wait_until("enough stuck subscribers are disconnected", || {
         let open = broker.get_json("/connz");
         let pending: u64 = open["connections"]
             .as_array()
@@ -171,9 +171,7 @@ fn memory_is_released() {
         let held = resident();
         assert!(held > 64 << 20, "the queues hold little: {held} bytes");
         drop(stuck);
-        wait_until("the memory is given back", || {
-            resident() < idle + (24 << 20)
-        });
+        wait_until("the memory is released", || resident() < idle + (24 << 20));
     }
 }
 

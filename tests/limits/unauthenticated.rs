@@ -144,7 +144,7 @@ fn unterminated_lines_use_little_memory() {
     served.sync();
     let lines = broker.log().lines().count();
     assert!(lines < 200, "{lines} lines of log");
-    wait_until("the next one tells how many were left out", || {
+    wait_until("the next line has the number of suppressed ones", || {
         let mut stranger = connect(broker.client_addr());
         stranger.write_all(b"NONSENSE\r\n").expect("write");
         read_all(&mut stranger);
@@ -164,7 +164,7 @@ fn a_connection_flood_does_not_affect_others() {
         served.sync();
         drop(flood);
     }
-    wait_until("they are gone", || {
+    wait_until("they are disconnected", || {
         broker.get_json("/varz")["connections"] == 1
     });
     served.sync();
@@ -214,7 +214,7 @@ fn an_oversized_connect_is_refused() {
     let frames = client.read_to_end();
     assert_eq!(frames[0].line, b"-ERR 'maximum control line exceeded'");
     assert_eq!(frames.len(), 1);
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let line = format!("127.0.0.1:{} - cid:", client.local_port());
         let log = broker.log();
         let mut lines = log.lines().filter(|told| told.contains(&line));
@@ -253,7 +253,7 @@ fn only_connect_is_accepted_before_the_login() {
             "{text:?}: {told}"
         );
     }
-    wait_until("they are gone", || {
+    wait_until("they are disconnected", || {
         broker.get_json("/varz")["connections"] == 1
     });
     let heard = heard(&mut witness);
@@ -519,7 +519,7 @@ fn unauthenticated_handshakes_are_bounded() {
             "{told}"
         );
     }
-    wait_until("all have been given up", || {
+    wait_until("all have been closed", || {
         let varz = broker.get_json("/varz");
         varz["connections"] == 0 && varz["tls"]["unfinished"] == 0
     });
@@ -531,7 +531,7 @@ fn unauthenticated_handshakes_are_bounded() {
     for told in ["did not send TLS", "TLS handshake timeout"] {
         assert!(log.contains(told), "{told}: {log}");
     }
-    wait_until("the next one tells how many were left out", || {
+    wait_until("the next line has the number of suppressed ones", || {
         let mut stranger = connect(broker.client_addr());
         stranger.write_all(b"NONSENSE\r\n").expect("write");
         read_all(&mut stranger);
@@ -569,14 +569,14 @@ fn long_handshakes_are_bounded_together() {
     }
     // Each pending one holds 40 KiB more than a usual handshake.
     let may_wait = 32 * 1024 / 40;
-    wait_until("those beyond the bound are sent away", || {
+    wait_until("the excess connections are closed", || {
         let tls = &broker.get_json("/varz")["tls"];
         let cut = tls["failed"]["too_many"].as_u64().unwrap_or_default();
         cut >= STRANGERS as u64 - may_wait
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 100 * 1024, "{grown} KiB for {STRANGERS} strangers");
-    wait_until("who looks at the memory sees what it is held for", || {
+    wait_until("the memory is shown with its cause", || {
         let causes = &broker.get_json("/memz")["causes"];
         let mut causes = causes.as_array().expect("causes").iter();
         let cause = causes.find(|cause| cause["cause"] == "handshakes");
@@ -604,7 +604,7 @@ fn long_handshakes_are_bounded_together() {
     stream.read_exact(&mut answer).expect("it is served");
     assert_eq!(answer, *b"PONG\r\n");
     drop(strangers);
-    wait_until("what they held is given back", || {
+    wait_until("their memory is released", || {
         resident_kib(&broker) < before + 12 * 1024
     });
 }

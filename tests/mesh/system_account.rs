@@ -492,11 +492,14 @@ fn cluster_members_report_their_cluster() {
             plan.start()
         });
         mesh::wait_for_mesh(&[&members[0], &members[1]]);
-        wait_until("each member knows the services of the other", || {
-            members
-                .iter()
-                .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
-        });
+        wait_until(
+            "each member has the interest of the other's services",
+            || {
+                members
+                    .iter()
+                    .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
+            },
+        );
         let mut system = log_in(&members[0].broker, "s");
         // Both members reply to a request to all.
         let mut all = |subject: &str, body: &str| {

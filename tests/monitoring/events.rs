@@ -72,7 +72,7 @@ fn a_client_disconnect_event_has_totals() {
     client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
     client.sync();
     drop(client);
-    let told = wait_for("the end is told", || {
+    let told = wait_for("the disconnect is reported", || {
         Some(events(&broker, "type=client.connected,client.closed")).filter(|e| e.len() == 2)
     });
     assert_eq!(told[0]["type"], "client.connected");
@@ -110,14 +110,14 @@ fn bare_connects_leave_one_line_and_a_bounded_list() {
     let broker = Broker::midge().config(CONFIG).start();
     drop(named_client(&broker, "before"));
     let closed = || broker.get_json("/connz?state=closed");
-    wait_until("the client is remembered", || {
+    wait_until("the client is listed as closed", || {
         closed().to_string().contains("\"name\":\"before\"")
     });
     let before = broker.get_json("/eventsz")["last_id"].clone();
     for _ in 0..300 {
         drop(TcpStream::connect(broker.client_addr()).expect("the client port"));
     }
-    wait_until("all have been accepted and are gone", || {
+    wait_until("all have been accepted and closed", || {
         let varz = broker.get_json("/varz");
         varz["total_connections"].as_u64() >= Some(302) && varz["connections"] == 0
     });
@@ -138,7 +138,7 @@ fn a_connect_storm_is_one_event() {
     let broker = Broker::midge().config(CONFIG).start();
     let clients: Vec<_> = (0..200).map(|_| named_client(&broker, "many")).collect();
     drop(clients);
-    let storm = wait_for("the storm is told", || {
+    let storm = wait_for("the storm is reported", || {
         events(&broker, "type=storm").first().cloned()
     });
     let text = storm["text"].as_str().expect("a text");
@@ -188,7 +188,7 @@ fn discarded_events_are_reported_as_a_gap() {
         let clients: Vec<_> = (0..500).map(|_| named_client(&broker, &name)).collect();
         drop(clients);
     }
-    wait_until("early events are forgotten", || {
+    wait_until("early events are discarded", || {
         broker.get_json("/eventsz?since=1&limit=1")["missed"] != 0
     });
     let mut stream = Stream::open(&broker, "since=1", "");
@@ -214,7 +214,7 @@ fn discarded_events_are_reported_as_a_gap() {
     assert!(refused());
     assert_eq!(broker.get("/eventsz").status, 200);
     readers.pop();
-    wait_until("the place is free", || {
+    wait_until("the slot is free", || {
         let stream = TcpStream::connect(host).expect("the monitoring port");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         (&stream).write_all(request.as_bytes()).expect("room");
@@ -268,7 +268,7 @@ fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {
     fill();
     let grown = memory().saturating_sub(before);
     assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
-    let missed = wait_for("the gap is told", || {
+    let missed = wait_for("the gap is reported", || {
         let (name, data) = stream.next();
         (name == "gap").then(|| data["missed"].as_u64().expect("a number"))
     });

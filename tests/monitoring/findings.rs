@@ -78,7 +78,7 @@ fn stays_silent(broker: &Broker, code: &str) {
     let looks_wanted = if proofs::with_defaults() { 4 } else { 20 };
     let mut looks = 0;
     let mut last = Value::Null;
-    proofs::wait("the broker looks at itself", || {
+    proofs::wait("the broker takes a sample", || {
         let explained = broker.get_json("/explainz");
         let found = findings(broker, code);
         assert!(found.is_empty(), "{found:?}");

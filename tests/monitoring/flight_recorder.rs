@@ -145,7 +145,7 @@ fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
         // Closed at once, like a probe; no port stays in use for it.
         let _ = stream.shutdown(Shutdown::Both);
     }
-    wait_until("all have been accepted and are gone", || {
+    wait_until("all have been accepted and closed", || {
         let varz = broker.get_json("/varz");
         number(&varz["total_connections"]) >= connects_before + 10_005 && varz["connections"] == 1
     });
@@ -205,7 +205,7 @@ fn a_paused_subscriber_is_reported_before_max_pending_and_recovers() {
     );
     assert_eq!(incident["cause"], "peer_not_reading", "{incident}");
     assert_eq!(incident["subjects"][0]["subject"], "a");
-    wait_until("the paused reader is the worst", || {
+    wait_until("the paused subscriber is the worst", || {
         let latencyz = broker.get_json("/latencyz");
         let worst = &latencyz["worst"][0];
         worst["name"] == "paused" && worst["subject"] == "a" && worst["max"].as_f64() > Some(0.2)
@@ -221,7 +221,7 @@ fn a_paused_subscriber_is_reported_before_max_pending_and_recovers() {
     for _ in 0..count {
         paused.next_message();
     }
-    let ended = wait_for("the reader has recovered", || {
+    let ended = wait_for("the subscriber has recovered", || {
         let slowz = broker.get_json("/slowz");
         let incident = slowz["incidents"][0].clone();
         (incident["state"] == "recovered").then_some(incident)
@@ -262,7 +262,7 @@ fn the_busiest_clients_and_subjects_are_listed() {
 
     let total: u64 = (1..=40).map(|subject| 4000 / subject).sum();
     for window in ["1m", "5m", "start"] {
-        let topz = wait_for("the load is seen", || {
+        let topz = wait_for("the load is measured", || {
             let topz = broker.get_json(&format!("/topz?window={window}&sort=msgs"));
             let of_account = &topz["accounts"][0];
             (of_account["in_msgs"] == total + 30 && topz["no_interest"].get(0).is_some())

@@ -164,7 +164,9 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
         .stderr(std::process::Stdio::null())
         .spawn();
     let mut again = again.expect("the broker starts again");
-    wait_until("the answer again", || !tmux.screen().contains("NO ANSWER"));
+    wait_until("the response after the restart", || {
+        !tmux.screen().contains("NO ANSWER")
+    });
     tmux.wait_for(&["connections 0 of"]);
     tmux.keys(&["q"]);
     tmux.wait_for(&["ended with 0"]);

@@ -283,17 +283,16 @@ fn clients_receive_the_configured_addresses() {
                 "{listen}"
             );
             assert_eq!(info["cluster"], "x", "{listen}");
-            wait_until(&format!("{listen}: the route is there"), || {
+            wait_until(&format!("{listen}: the route is up"), || {
                 member.log().contains("Route connection created")
             });
             wait_until(
-                &format!("{listen}: the other one tells of it: {expected:?}"),
+                &format!("{listen}: the other member announces {expected:?}"),
                 || member.connect_urls(&members) == expected,
             );
-            wait_until(
-                &format!("{listen}: it tells of itself: {expected:?}"),
-                || broker.connect_urls(&members) == expected,
-            );
+            wait_until(&format!("{listen}: it announces {expected:?}"), || {
+                broker.connect_urls(&members) == expected
+            });
         }
     }
 }
@@ -350,7 +349,7 @@ fn a_client_that_closes_after_info_is_logged_as_such() {
         );
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.client_port()));
         drop(RawClient::connect(address));
-        wait_until("the log tells of it", || {
+        wait_until("the log reports it", || {
             broker.log().contains("or a client that cannot read INFO")
         });
         assert!(!broker.log().contains("TLS handshake"), "{}", broker.log());
@@ -358,7 +357,7 @@ fn a_client_that_closes_after_info_is_logged_as_such() {
             continue;
         }
         let stays = RawClient::connect(address);
-        wait_until("the log tells what did not come", || {
+        wait_until("the log names the missing CONNECT", || {
             broker
                 .log()
                 .contains("TLS handshake timeout: the client sent nothing")
@@ -400,7 +399,7 @@ fn a_wildcard_is_dual_stack_at_each_port() {
             assert_eq!(connz["connections"][0]["ip"], ip.to_string(), "{connz}");
             TcpStream::connect(SocketAddr::new(*ip, broker.route_port())).expect("routes");
             drop(client);
-            wait_until("the client has left", || {
+            wait_until("the client has disconnected", || {
                 let varz = http::get(SocketAddr::new(*ip, http_port), "/varz").json();
                 varz["connections"] == 0
             });

@@ -51,7 +51,7 @@ fn a_blocked_stderr_does_not_block_the_broker() {
     log_much(&broker);
     RawClient::connect(broker.client_addr()).sync();
     assert!(lost(&broker) > 0.0);
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("log-lost")
     });
@@ -163,7 +163,7 @@ fn a_reload_requested_during_a_reload_runs_afterwards() {
     become_a_pipe(&file);
     let pipe = broker.folder().join("pipe");
     broker.signal(libc::SIGHUP);
-    wait_until("it waits for the pipe", || {
+    wait_until("the read of the pipe hangs", || {
         broker
             .get("/explainz?format=text")
             .body
@@ -172,11 +172,11 @@ fn a_reload_requested_during_a_reload_runs_afterwards() {
     fs::rename(&file, &pipe).expect("move the pipe away");
     fs::write(&file, text(3000)).expect("the newest configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("the second is noted", || {
+    wait_until("the second is recorded", || {
         broker.log().contains("A reload is under way")
     });
     fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
-    wait_until("the newest is in force", || {
+    wait_until("the latest configuration is in force", || {
         broker.get_json("/varz")["max_payload"] == 3000
     });
     let log = broker.log();
@@ -242,7 +242,7 @@ fn a_hanging_starts_file_blocks_nothing() {
             "diagnosis {{ interval: 50ms, starts_file: {starts:?} }}"
         ))
         .start();
-    wait_for("it is told", || {
+    wait_for("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("recording the start").then_some(())
     });

@@ -42,7 +42,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
         is_short(&client["idle"]);
         assert!(is_now(&client["start"]), "{client}");
         broker.signal(libc::SIGHUP);
-        wait_until("an event is dated", || {
+        wait_until("an event has a time", || {
             let events = broker.get_json("/eventsz?type=reload");
             let last = events["events"].as_array().expect("events").last().cloned();
             last.is_some_and(|event| is_now(&event["time"]))

@@ -77,7 +77,7 @@ fn a_new_user_applies_beside_settings_that_need_a_restart() {
     let mut client = broker.connect();
     client.send("CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n");
     assert!(client.sync().is_empty(), "the user is let in");
-    test_support::wait_until("it is told that a setting waits", || {
+    test_support::wait_until("the pending setting is reported", || {
         let explained = broker.get_json("/explainz");
         let first = &explained["findings"][0];
         first["code"] == "config-differs"
@@ -111,7 +111,7 @@ fn a_file_with_an_error_changes_nothing() {
 fn a_reload_without_a_configuration_file_is_refused() {
     let broker = Broker::midge().start();
     broker.signal(libc::SIGHUP);
-    wait_until("the log tells of it", || {
+    wait_until("the log reports it", || {
         broker
             .log()
             .contains("can only reload config when a file is provided using -c or --config")

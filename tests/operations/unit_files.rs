@@ -97,7 +97,7 @@ fn a_log_server_started_late_receives_the_log() {
     let broker = Broker::midge()
         .config(format!("remote_syslog: \"tcp://{address}\""))
         .start();
-    wait_until("the log is on stderr", || {
+    wait_until("the log goes to stderr", || {
         broker.log().contains("Server is ready")
     });
     let log = broker.log();
@@ -140,7 +140,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
     reload(config(&remote, 3000));
     let named = format!("the log server tcp://{elsewhere}");
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let log = broker.log();
         log.contains(&format!(
             "goes to stderr, because {named} cannot be reached: "
@@ -259,7 +259,7 @@ fn descriptions_are_shown() {
     let file = broker.folder().join("broker.conf");
     std::fs::write(file, config("Green")).expect("room");
     broker.signal(libc::SIGHUP);
-    wait_until("the tag is another one", || {
+    wait_until("the tag has changed", || {
         broker.get_json("/varz")["tags"][0] == "green"
     });
 }
@@ -282,7 +282,7 @@ fn header_traces_contain_no_payload() {
     client.send("PUB a 6\r\nsecret\r\n");
     client.sync();
     let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
-    wait_until("the trace is there", || {
+    wait_until("the trace is logged", || {
         let log = broker.log();
         lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
     });
@@ -349,7 +349,7 @@ fn the_log_contains_no_secret_of_refused_clients() {
             // Whether it ends with an error, a close or a reset is tested elsewhere.
             let _ = stream.read_to_end(&mut Vec::new());
         }
-        wait_until("the log tells of the end", || {
+        wait_until("the disconnect is logged", || {
             let log = broker.log();
             log.lines().any(|line| {
                 line.contains("cid:2") && line.contains("Client connection closed")
@@ -394,7 +394,7 @@ fn with_no_fast_producer_stall_a_slow_subscriber_is_disconnected() {
         broker.client_addr().port(),
     ));
     let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65536));
-    wait_until("the reader is cut", || {
+    wait_until("the subscriber is disconnected", || {
         publisher.send(message.repeat(16));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1

@@ -120,7 +120,7 @@ fn a_version_1_certificate_is_reported_as_such() {
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(alert(&pki, &broker, version, &more), Some(42), "{version}");
     }
-    wait_until("it is told in words", || {
+    wait_until("the reason is logged", || {
         let log = broker.log();
         log.contains("X.509 version 1") && log.contains("CN=old")
     });
@@ -150,7 +150,7 @@ fn a_listed_serial_of_an_unknown_ca_is_untrusted_not_revoked() {
             assert_eq!(met, Some(expected), "{name} {version}");
         }
     }
-    wait_until("the log tells it", || {
+    wait_until("the log reports it", || {
         broker.log().contains("CN=node, signed by CN=")
     });
 }

@@ -105,7 +105,7 @@ fn nodes_of_a_real_puppet_ca_connect_until_revoked() {
         .connect(broker.client_addr())
         .expect("gets in");
     puppet.revoke("gone");
-    wait_until("the revoked node is cut", || {
+    wait_until("the revoked node is disconnected", || {
         broker.get_json("/varz")["tls"]["revoked_closed"] == 1
     });
     libraries.expect(&broker, &ca, Some(&puppet.files("gone")), false);

@@ -284,7 +284,7 @@ fn renewals_lose_no_message() {
     ];
     let victim = subscriber(stage.secured("victim", 0));
     for member in &stage.members {
-        wait_until("each knows the other's subscriptions", || {
+        wait_until("each has the other's subscriptions", || {
             member.knows("count.>")
         });
     }
@@ -305,12 +305,12 @@ fn renewals_lose_no_message() {
             stage.renew(round);
             for member in 0..2 {
                 wait_until(
-                    &format!("round {round}: {member} shows what is new"),
+                    &format!("round {round}: {member} uses the new files"),
                     || stage.shows_new(member),
                 );
             }
             let guest = || stage.speaker("guest").attempt(stage.addr(0)).is_ok();
-            wait_until("the other CA is believed, or not", || {
+            wait_until("the other CA is trusted, or not", || {
                 guest() == (round % 2 == 1)
             });
             match round {
@@ -319,8 +319,10 @@ fn renewals_lose_no_message() {
                 3 => {
                     stage.pki.revoke("victim");
                     stage.join(true);
-                    wait_until("the victim is cut", || victim.is_finished());
-                    wait_until("the victim is kept out", || {
+                    wait_until("the revoked client is disconnected", || {
+                        victim.is_finished()
+                    });
+                    wait_until("the revoked client is refused", || {
                         stage.speaker("victim").attempt(stage.addr(0)).is_err()
                     });
                 }
@@ -375,6 +377,6 @@ fn breaks_nothing(stage: &Stage, file: &str) {
     let newcomer = stage.speaker("node").attempt(stage.addr(0));
     newcomer.unwrap_or_else(|why| panic!("{file}: {why}"));
     fs::write(&path, good).expect("mend the file");
-    wait_until(&format!("{file} is taken again"), || refused().is_null());
+    wait_until(&format!("{file} is accepted again"), || refused().is_null());
     assert!(stage.shows_new(0), "{file}");
 }

@@ -112,7 +112,7 @@ fn a_missing_crl_is_named() {
     Pki::join(&[chain.root.path("crl.pem")], &chain.middle.path("one.pem"));
     let broker = Broker::midge().config(chain.block(&ca, "one.pem")).start();
     assert!(chain.speaker("good").attempt(broker.client_addr()).is_err());
-    wait_until("it is told", || broker.log().contains("CRL"));
+    wait_until("it is reported", || broker.log().contains("CRL"));
     assert!(broker.get_json("/varz")["tls"]["failed"]["no_crl"].as_u64() >= Some(1));
 }
 
@@ -154,7 +154,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
         is_told(what);
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
-        wait_until("who is refused is told with the CA", || {
+        wait_until("the refusal is logged with the CA", || {
             broker
                 .log()
                 .contains("CN=good, signed by CN=Puppet CA: middle")
@@ -170,7 +170,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
         is_told("the CA CN=Puppet CA: middle is revoked itself");
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
-        wait_until("the log speaks of the CA", || {
+        wait_until("the log names the CA", || {
             let log = broker.log();
             log.contains(
                 "the CA of the peer's certificate is revoked, CN=Puppet CA: middle: CN=good",
@@ -269,7 +269,7 @@ fn a_certificate_that_expires_keeps_its_connection() {
             .showing(&pki.path("node.pem"), &pki.path("node.key"));
         let broker = builder.config(block(&pki, "verify: true")).start();
         let (mut kept, _) = speaker.connect(broker.client_addr()).expect("gets in");
-        wait_until("the certificate has ended", || {
+        wait_until("the certificate has expired", || {
             speaker.attempt(broker.client_addr()).is_err()
         });
         kept.sock.set_read_timeout(Some(PATIENCE)).expect("a bound");
@@ -315,9 +315,9 @@ fn sessions_resume_only_with_valid_certificates() {
 
         // Its CRLs are those from the start of the session: only the check of the
         // certificate can refuse it.
-        wait_until("the certificate has ended", || attempt(short).is_err());
+        wait_until("the certificate has expired", || attempt(short).is_err());
         // The alert may arrive before the line is written.
-        wait_until("the log names who was refused and why", || {
+        wait_until("the log names the refused client and the reason", || {
             let log = broker.log();
             log.contains("expired") && log.contains("CN=short")
         });
@@ -328,7 +328,7 @@ fn sessions_resume_only_with_valid_certificates() {
 
         pki.revoke("bad");
         broker.signal(libc::SIGHUP);
-        wait_until("the CRL counts", || attempt(bad).is_err());
+        wait_until("the CRL is in force", || attempt(bad).is_err());
         attempt(good).expect("gets in");
     }
 }
@@ -370,7 +370,7 @@ fn sessions_of_short_certificates_expire_with_them() {
         let attempt = || speaker.attempt(broker.client_addr());
         assert!(!attempt().expect("gets in").resumed);
         assert!(attempt().expect("gets in").resumed);
-        wait_until("the certificate has ended", || attempt().is_err());
+        wait_until("the certificate has expired", || attempt().is_err());
         // The alert shows that the ticket itself was refused.
         let why = attempt().expect_err("is refused");
         assert!(why.to_lowercase().contains("expired"), "{why}");

@@ -52,7 +52,7 @@ fn stuck_subscribers_are_disconnected_before_memory_runs_out() {
     let varz = broker.get_json("/varz");
     assert!(varz["slow_consumers"].as_u64() > Some(5), "{varz}");
     drop(readers);
-    wait_until("the broker is as before", || {
+    wait_until("the broker is idle again", || {
         broker.connect().sync();
         broker.get_json("/varz")["mem"].as_u64() < Some(100 * MIB)
     });
@@ -93,8 +93,8 @@ fn announced_payloads_do_not_exhaust_memory() {
         // It may be disconnected before it has sent all of it.
         client.send(&half);
     }
-    wait_until("some are cut", || cut(&broker) > 100);
-    wait_until("it is told", || {
+    wait_until("some are disconnected", || cut(&broker) > 100);
+    wait_until("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("table-full") && explained.contains("payloads")
     });

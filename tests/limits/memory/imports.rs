@@ -71,7 +71,7 @@ fn an_undetected_import_cycle_terminates() {
     assert!((100..=1000).contains(&heard), "{heard}");
     let now = stage.adds_up();
     assert!(now.resident < stage.before.resident + 24 * MIB, "{now:#?}");
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let explained = stage.broker.get_json("/explainz");
         let findings = explained["findings"].as_array().expect("findings");
         findings

@@ -68,7 +68,7 @@ fn a_service_that_never_replies_costs_only_its_requesters() {
 
     let varz = stage.broker.get_json("/varz");
     assert_eq!(varz["dropped_msgs"]["replies_full"], refused, "{varz}");
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let explained = stage.broker.get_json("/explainz");
         let findings = explained["findings"].as_array().expect("findings");
         findings
@@ -94,7 +94,7 @@ fn pending_replies_expire() {
     }
     asking.sync();
     service.sync();
-    wait_until("they are forgotten", || {
+    wait_until("they have expired", || {
         super::Memory::of(&stage.broker).cause("replies") < MIB
     });
     stage.is_given_back(16 * MIB);

@@ -44,7 +44,7 @@ fn publisher_caches_are_bounded() {
     assert!((32 * MIB..=72 * MIB).contains(&held), "{held}");
     drop(publishers);
     stage.is_given_back(24 * MIB);
-    wait_until("nothing is remembered", || {
+    wait_until("nothing is cached", || {
         Memory::of(&stage.broker).cause("lookups") < MIB
     });
 }
@@ -73,7 +73,7 @@ fn idle_publishers_keep_no_closed_subscriptions() {
             subscriber.sync();
         }
         let before = stage.before.cause("subscriptions");
-        wait_until("nothing that has gone is kept", || {
+        wait_until("no closed subscription is kept", || {
             let now = Memory::of(&stage.broker);
             now.cause("lookups") < MIB && now.cause("subscriptions") < before + MIB
         });
@@ -198,7 +198,7 @@ fn permissions_to_respond_are_bounded() {
     let held = now.cause("permissions");
     assert!((4 * MIB..=9 * MIB).contains(&held), "{held}");
     drop(responder);
-    wait_until("they are given back", || {
+    wait_until("they are released", || {
         Memory::of(&stage.broker).cause("permissions") == 0
     });
 }

@@ -197,7 +197,7 @@ fn excess_connections_are_closed_once() {
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
-    wait_until("the surplus is cut", || {
+    wait_until("the excess connections are closed", || {
         let count = |member: &Member| {
             let connz = member.broker.get_json("/connz?acc=A");
             connz["total"].as_u64().unwrap_or_default()
@@ -264,7 +264,7 @@ fn a_brief_route_loss_disconnects_no_client() {
         assert!(first.iter_mut().all(is_open), "{kinds:?}");
         pair.cut(|| {
             first.clear();
-            wait_until("they have gone", || {
+            wait_until("they have disconnected", || {
                 there.broker.get_json("/connz?acc=A")["total"] == 0
             });
         });
@@ -285,7 +285,7 @@ fn a_crashed_member_counts_until_it_is_back() {
             .collect();
         wait_until_known(&members, 3);
         members[1].broker.kill();
-        wait_until("its end is known", || members[0].peers().is_empty());
+        wait_until("its disconnect is known", || members[0].peers().is_empty());
         assert_eq!(log_in(&members[0], "a").err().as_deref(), Some(FULL));
         members[1] = plans[1].start();
         wait_until_known(&members, 0);
@@ -313,7 +313,7 @@ fn every_account_is_reduced_to_its_limit() {
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
-    wait_until("each has one", || {
+    wait_until("each account has one connection", || {
         let mut open = [0; ACCOUNTS];
         for member in &pair.members {
             let connz = member.broker.get_json("/connz?auth=1&limit=2000");
@@ -345,10 +345,10 @@ fn a_limit_set_again_starts_from_current_counts() {
         plans[0].config = accounts("");
         members[0].reload(&plans[0].text());
         if kind == Kind::Midge {
-            wait_until("it is asked no more", || !is_asked(&members[1]));
+            wait_until("it gets no more requests", || !is_asked(&members[1]));
         }
         drop(first);
-        wait_until("they have gone", || {
+        wait_until("they have disconnected", || {
             members[1].broker.get_json("/connz?acc=A")["total"] == 0
         });
         plans[0].config = accounts(THREE);
@@ -397,7 +397,7 @@ fn a_moved_client_counts_in_its_new_account() {
     let only_b = format!("B {{ users: [ {{ user: b, password: b }} {moves} ]\n {THREE} }}");
     plans[1].config = format!("accounts {{ {only_b} }}");
     members[1].reload(&plans[1].text());
-    wait_for("A is gone", [0, 2]);
+    wait_for("A is removed", [0, 2]);
 }
 
 /// Connection counts are requested until they arrive: a member that is still sending its

@@ -50,14 +50,17 @@ fn route_ids(member: &Member) -> Vec<u64> {
 fn wait_for_way(publisher: &mut RawClient, reader: &mut RawClient, subject: &str) {
     reader.send(format!("SUB {subject} way\r\n"));
     reader.sync();
-    wait_until(&format!("{subject} is wanted at the other member"), || {
-        publisher.send(format!("PUB {subject} 0\r\n\r\n"));
-        publisher.sync();
-        matches!(
-            reader.poll_frame(Duration::from_millis(100)),
-            Next::Frame(_)
-        )
-    });
+    wait_until(
+        &format!("the other member has interest in {subject}"),
+        || {
+            publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+            publisher.sync();
+            matches!(
+                reader.poll_frame(Duration::from_millis(100)),
+                Next::Frame(_)
+            )
+        },
+    );
     reader.send("UNSUB way\r\n");
     reader.sync();
 }
@@ -150,7 +153,7 @@ fn wait_for_way_counting(
         }
         is_over
     };
-    wait_until(&format!("{subject} has come"), || {
+    wait_until(&format!("{subject} has arrived"), || {
         publisher.send(format!("PUB {subject} 0\r\n\r\n"));
         publisher.sync();
         count(reader.sync())
@@ -321,21 +324,24 @@ fn members_with_different_max_control_line_stay_connected() {
         other.send("SUB > 1\r\n");
         other.sync();
         let mut publisher = members[0].client();
-        wait_until(&format!("{} has the short one", member.name), || {
-            publisher.send(format!(
-                "PUB {subject} 0\r\n\r\nPUB short.{number} 0\r\n\r\n"
-            ));
-            publisher.sync();
-            let frames = other.sync();
-            let short = format!("MSG short.{number} 1 0");
-            frames.iter().any(|frame| frame.line == short.as_bytes())
-        });
+        wait_until(
+            &format!("{} has received the short message", member.name),
+            || {
+                publisher.send(format!(
+                    "PUB {subject} 0\r\n\r\nPUB short.{number} 0\r\n\r\n"
+                ));
+                publisher.sync();
+                let frames = other.sync();
+                let short = format!("MSG short.{number} 1 0");
+                frames.iter().any(|frame| frame.line == short.as_bytes())
+            },
+        );
     }
     assert_eq!(before, routes(), "a route was made anew");
     let log = members[0].broker.log();
     let lost = log.matches("Router connection to \"n5\" closed").count();
     assert!(lost <= 1, "the route to n5 was made anew {lost} times");
-    let finding = wait_for("the difference is told", || {
+    let finding = wait_for("the difference is reported", || {
         let explained = members[0].broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
         found.into_iter().find(|it| {
@@ -395,25 +401,23 @@ fn bulk_interest_arrives_complete_and_the_route_stays_open() {
         reader.send(lines);
     }
     reader.sync();
-    wait_long("all is known at the one that was there", || {
+    wait_long("the existing member has all of it", || {
         known(&there) >= SUBJECTS
     });
     assert_eq!(route_ids(&there), before, "the route was made anew");
     let later = plan(2, Kind::Midge).start();
-    wait_long("all is known at the one that came later", || {
-        known(&later) >= SUBJECTS
-    });
+    wait_long("the new member has all of it", || known(&later) >= SUBJECTS);
     let came = route_ids(&later);
     // A message to the last subscription, and the reply to its request.
     let mut publisher = later.client();
-    wait_long("a message comes", || {
+    wait_long("a message arrives", || {
         publisher.send(format!("PUB mass.77.{} 0\r\n\r\n", "s".repeat(480)));
         publisher.sync();
         reader.sync().iter().any(|frame| frame.is_message())
     });
     drop(reader);
     for member in [&there, &later] {
-        wait_long("all of it is forgotten", || known(member) < 1000);
+        wait_long("all of it is removed", || known(member) < 1000);
     }
     assert_eq!(route_ids(&later), came, "the route was made anew");
     assert!(
@@ -436,7 +440,7 @@ fn a_repeatedly_failing_peer_is_redialled_with_growing_delay_and_reported() {
     for (pause, least) in pauses.iter().zip([1, 2, 3, 5]) {
         assert!(*pause >= Duration::from_secs(least), "{pauses:?}");
     }
-    let finding = wait_for("it is told", || {
+    let finding = wait_for("it is reported", || {
         let explained = member.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
         found.into_iter().find(|it| it["code"] == "route-failing")
@@ -471,7 +475,7 @@ fn the_incident_of_a_route_ends_when_the_route_closes() {
         }
     }
     publisher.sync();
-    wait_until("an incident is told", || {
+    wait_until("an incident is reported", || {
         waiting = incident();
         waiting.is_some()
     });
@@ -496,10 +500,10 @@ fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     let member = plan.start();
     let mut peer = introduce(&member, "stuck-peer");
     peer.write_all(b"RS+ $G load\r\n").expect("it reads");
-    wait_until("the interest is known", || member.knowing("load") >= 1);
+    wait_until("the interest has arrived", || member.knowing("load") >= 1);
     let mut publisher = member.client();
     let messages = format!("PUB load 100000\r\n{}\r\n", "x".repeat(100_000)).repeat(20);
-    let ended = wait_for("it is cut", || {
+    let ended = wait_for("it is disconnected", || {
         publisher.send(&messages);
         publisher.sync();
         let slowz = member.broker.get_json("/slowz");
@@ -567,7 +571,7 @@ fn is_asked_for_again(kind: Kind) {
         }
         flood.sync();
     };
-    wait_until("there is no room", || {
+    wait_until("memory is exhausted", || {
         subscribe(50, 60_000);
         finding().is_some()
     });
@@ -580,7 +584,7 @@ fn is_asked_for_again(kind: Kind) {
     let mut publisher = small.client();
     drop(flood);
     wait_for_way(&mut publisher, &mut reader, "orders");
-    wait_until("nothing is missing any more", || finding().is_none());
+    wait_until("no interest is missing any more", || finding().is_none());
     assert!(small.broker.log().contains("Interest Forgotten"));
 }
 
@@ -610,7 +614,7 @@ fn a_peer_that_stalls_publishers_is_named() {
     let interest = interest.iter().map(|name| format!("RS+ $G > {name} 1\r\n"));
     peer.write_all(interest.collect::<String>().as_bytes())
         .expect("it reads");
-    wait_until("the interest is known", || member.knowing(">") >= 500);
+    wait_until("the interest has arrived", || member.knowing(">") >= 500);
     let finding = || {
         let explained = member.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();

@@ -171,16 +171,16 @@ fn interest_ends(members: &[Member]) {
         let subject = format!("gone.{}.{}", from.name, to.name);
         let mut subscriber = subscribe(to, &[from], &subject);
         subscriber.send("UNSUB 1\r\n");
-        wait_until("the end is known", || !from.knows(&subject));
+        wait_until("the unsubscribe is known", || !from.knows(&subject));
         subscriber.send(format!("SUB {subject} 1\r\nUNSUB 1 2\r\n"));
         subscriber.sync();
-        wait_until("the new one is known", || from.knows(&subject));
+        wait_until("the new subscription is known", || from.knows(&subject));
         let mut publisher = from.client();
         publisher.send(format!("PUB {subject} 1\r\n1\r\nPUB {subject} 1\r\n2\r\n").repeat(2));
         assert_eq!(subscriber.next_message().body, b"1");
         assert_eq!(subscriber.next_message().body, b"2");
         expect_silence(&mut subscriber);
-        wait_until("its end is known too", || !from.knows(&subject));
+        wait_until("its unsubscribe is known too", || !from.knows(&subject));
     }
 }
 

@@ -114,7 +114,7 @@ fn clients_of_a_stopping_member_know_the_remaining_members() {
                 follower.never_forgets(&living, &what);
             }
         }
-        wait_until(&format!("{what}: the member is gone"), || {
+        wait_until(&format!("{what}: the member is lost"), || {
             for follower in its_own.iter_mut().chain(&mut others) {
                 follower.never_forgets(&living, &what);
             }

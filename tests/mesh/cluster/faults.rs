@@ -37,7 +37,7 @@ fn a_hanging_member_is_dropped_and_reconnected() {
     let (healthy, hanging) = (plan(0).start(), plan(1).start());
     mesh::wait_for_mesh(&[&healthy, &hanging]);
     hanging.broker.signal(libc::SIGSTOP);
-    wait_until("the hanging member is given up", || {
+    wait_until("the hanging member is dropped", || {
         healthy.peers().is_empty()
     });
     // Nobody else is delayed.
@@ -338,10 +338,9 @@ impl Trial {
 
     fn wait_until_lost(&self, member: usize, other: usize) {
         let (member, other) = (&self.members[member], &self.members[other].name);
-        wait_until(
-            &format!("{} notices that {other} is lost", member.name),
-            || !member.peers().contains(other),
-        );
+        wait_until(&format!("{} has lost {other}", member.name), || {
+            !member.peers().contains(other)
+        });
     }
 
     /// Waits until the mesh is complete and interest is exact again.
@@ -454,10 +453,9 @@ fn many_clients_reconnect_to_other_members() {
     for client in &mut clients {
         client.sync();
     }
-    wait_until(
-        "each knows what the other's clients want, and no more",
-        || told(&members[0], "n2") == CLIENTS / 2 + 1 && told(&members[1], "n1") == CLIENTS / 2 + 1,
-    );
+    wait_until("each has exactly the other's interest", || {
+        told(&members[0], "n2") == CLIENTS / 2 + 1 && told(&members[1], "n1") == CLIENTS / 2 + 1
+    });
     let mut publisher = members[0].client();
     for number in 0..CLIENTS {
         publisher.send(format!("PUB node.{number} 0\r\n\r\n"));

@@ -160,7 +160,7 @@ fn a_member_may_list_itself_as_a_route() {
     let members = [plan(0).start(), plan(1).start()];
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     for member in &members {
-        wait_until("it has found itself", || {
+        wait_until("it has detected itself", || {
             member.broker.log().contains("leads to this broker itself")
         });
         assert_eq!(member.routes().len(), 1);
@@ -296,14 +296,14 @@ fn many_subscriptions_are_propagated() {
     let port = free_port();
     let others = [members[0].route_port, members[1].route_port];
     let late = Plan::new(Kind::Midge, "late", port, &others).start();
-    wait_until("the newcomer knows all", || {
+    wait_until("the new member has all of it", || {
         let routez = late.broker.get_json("/routez");
         let routes = routez["routes"].as_array().expect("routes");
         routes.iter().any(|route| count(route) >= COUNT)
     });
     let mut publisher = late.client();
     publisher.send("PUB many.0 0\r\n\r\n");
-    wait_for("the message comes", || {
+    wait_for("the message arrives", || {
         match client.poll_frame(Duration::from_millis(50)) {
             raw_client::Next::Frame(frame) if frame.is_message() => Some(()),
             _ => None,
@@ -362,7 +362,7 @@ fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     // The seed discovers a member that it does not know.
     let late = Plan::new(Kind::Midge, "n3", free_port(), &[ports[0]]);
     let _late = late.start_with(hashed(&late));
-    wait_until("why it is refused is told", || {
+    wait_until("the reason of the refusal is logged", || {
         let log = seed.broker.log();
         log.contains("the cluster's password is a hash and no route")
     });

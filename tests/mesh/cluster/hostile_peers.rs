@@ -34,7 +34,7 @@ impl Liar {
         ));
         liar.read_until("INFO");
         liar.say(&info(""));
-        wait_until("the route stands", || !member.routes().is_empty());
+        wait_until("the route is up", || !member.routes().is_empty());
         liar
     }
 
@@ -98,7 +98,7 @@ fn an_unfinished_line_is_counted() {
     wait_until("it is counted", || held(&member, "payloads") >= 3_000_000);
     liar.say(" ");
     liar.is_heard();
-    wait_until("it is given back", || held(&member, "payloads") == 0);
+    wait_until("it is released", || held(&member, "payloads") == 0);
 }
 
 /// An INFO of the maximum length with unknown entries is ignored, even one of a
@@ -135,7 +135,7 @@ fn a_large_list_of_client_addresses_is_truncated() {
     liar.say(&info(&format!(",\"connect_urls\":[{}]", urls.join(","))));
     liar.is_heard();
     let own = member.broker.client_addr().to_string();
-    wait_until("clients are told some", || {
+    wait_until("clients get some of them", || {
         let mut client = RawClient::connect_silently(member.broker.client_addr());
         let frame = client.next_frame().expect("INFO");
         let info = parse_info(&frame).expect("INFO comes first");
@@ -163,7 +163,7 @@ fn account_names_from_a_peer_are_bounded() {
         liar.say(&format!("RS- {} a", name(number)));
     }
     liar.is_heard();
-    wait_until("they are given back", || held() < before + 4000);
+    wait_until("they are released", || held() < before + 4000);
     liar.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
     liar.is_heard();
     assert!(member.broker.log().contains("whose name has 1000000 bytes"));

@@ -73,7 +73,7 @@ fn members_sharing_a_certificate_are_distinct() {
     let seer = start(0, "");
     let mut members: Vec<_> = (1..4).map(|index| start(index, "")).collect();
     let all = |connected: usize| {
-        wait_until(&format!("three are known, {connected} there"), || {
+        wait_until(&format!("three are known, {connected} connected"), || {
             let members = seer.broker.get_json("/clusterz")["members"].clone();
             let members = members.as_array().cloned().unwrap_or_default();
             let others = || members.iter().filter(|member| member["own"] != true);

@@ -179,7 +179,7 @@ fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
 
     let mut here = Crew::join(&members[0], "work", 1);
     members[1].broker.kill();
-    wait_until("its end is known", || members[0].peers().is_empty());
+    wait_until("its disconnect is known", || members[0].peers().is_empty());
     at_once(&mut deaf, "work");
     assert_eq!(here.counts(), [COUNT]);
 }
@@ -318,7 +318,7 @@ fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
         assert_eq!(told, "", "{kind:?}: a member is here");
         assert_eq!(client.sync().len(), 2);
         drop((client, link));
-        wait_until("it has left", || member.peers().is_empty());
+        wait_until("it has disconnected", || member.peers().is_empty());
 
         let mut link = Link::new(&member, "");
         link.say("RS+ $G bar g 3\r\n");
@@ -357,12 +357,12 @@ fn many_leaving_queue_members_cause_one_update() {
         let subscribe = |sid: usize| format!("SUB work crew {sid}\r\n");
         client.send((0..100).map(subscribe).collect::<String>());
         client.sync();
-        wait_until("all are told", || {
+        wait_until("all are reported", || {
             link.say("").contains("RS+ $G work crew 100\r\n")
         });
         drop(client);
         let mut told = String::new();
-        wait_until("it is told", || {
+        wait_until("it is reported", || {
             told += &link.say("");
             told.contains("RS- $G work crew\r\n")
         });

@@ -51,7 +51,7 @@ fn a_client_on_the_route_port_gets_an_explanatory_error() {
         let last = frames.last().map(|frame| frame.line.clone());
         let told = b"-ERR 'attempted to connect to route port'".to_vec();
         assert_eq!(last, Some(told), "{kind:?}");
-        wait_until("the log tells it", || {
+        wait_until("the log reports it", || {
             member
                 .broker
                 .log()
@@ -81,14 +81,14 @@ fn route_port_failures_are_counted_as_on_the_client_port() {
         let events = broker.get_json(&format!("/eventsz?type={kind}"));
         events["events"].as_array().expect("events").clone()
     };
-    wait_until("the handshakes are told", || {
+    wait_until("the handshakes are reported", || {
         events("tls.failed").len() == 3
     });
     for event in events("tls.failed") {
         assert_eq!(event["subject"], "127.0.0.1", "{event}");
     }
     assert!(events("auth.failed").is_empty());
-    wait_until("those without a word are counted", || {
+    wait_until("connections that sent nothing are counted", || {
         let metrics = broker.get("/metrics").body;
         let line = metrics
             .lines()
@@ -99,7 +99,7 @@ fn route_port_failures_are_counted_as_on_the_client_port() {
     let mut stranger = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
     stranger.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
     let _stranger = stranger.start_with(stranger.text().replace("routes:s3cret@", "routes:wrong@"));
-    wait_until("the wrong password is told", || {
+    wait_until("the wrong password is reported", || {
         !events("auth.failed").is_empty()
     });
     assert_eq!(events("auth.failed")[0]["subject"], "127.0.0.1");
@@ -143,7 +143,7 @@ fn the_error_of_a_dialled_broker_is_reported() {
                 assert!(is_told, "{kind:?} {line}");
                 Some(())
             });
-            wait_until("it is tried again", || {
+            wait_until("it is dialled again", || {
                 let clusterz = member.broker.get_json("/clusterz").to_string();
                 clusterz.contains(words)
             });
@@ -183,7 +183,7 @@ fn a_healthy_nats_server_causes_no_event() {
     }
     // One that dials on its own.
     let dials = Plan::new(Kind::Nats, "n2", free_port(), &ports[..1]).start();
-    wait_until("it is there", || member.peers().contains("n2"));
+    wait_until("it is connected", || member.peers().contains("n2"));
     thread::sleep(Duration::from_secs(2));
     let text = member.broker.get_json("/eventsz").to_string() + &member.broker.log();
     for told in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
@@ -200,7 +200,7 @@ fn a_healthy_nats_server_causes_no_event() {
     drop(dials);
     let guess = Plan::new(Kind::Midge, "n3", free_port(), &ports[..1]);
     let _guess = guess.start_with(guess.text().replace("s3cret@", "wrong@"));
-    wait_until("a guess is told", || {
+    wait_until("a wrong password is reported", || {
         let events = member.broker.get_json("/eventsz").to_string();
         events.contains("auth.failed") && refused().len() == 1
     });
@@ -237,7 +237,7 @@ fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        wait_until("the crowd waits", || {
+        wait_until("the clients wait", || {
             let metrics = member.broker.get("/metrics").body;
             let mut lines = metrics.lines();
             let line = lines.find(|line| line.starts_with("midge_password_checks_waiting "));
@@ -281,6 +281,6 @@ fn an_error_before_info_is_reported() {
              \"host\":\"127.0.0.1\",\"port\":1}\r\n",
         );
         assert_eq!(client.next_message().body, b"PING\r\n", "{kind:?}");
-        wait_until("what it wants is known", || member.knows("wanted"));
+        wait_until("its interest is known", || member.knows("wanted"));
     }
 }

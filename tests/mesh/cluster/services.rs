@@ -206,7 +206,7 @@ fn events_of_one_member_are_received_at_all() {
             listener.send("SUB $SYS.ACCOUNT.A.> 1\r\n");
             listener.sync();
         }
-        wait_until("all know who listens", || {
+        wait_until("all know the subscribers", || {
             let mut known = members.iter().map(|it| it.knowing("$SYS.ACCOUNT.A.>"));
             known.all(|count| count == members.len() - 1)
         });
@@ -262,7 +262,7 @@ fn permanent_interest_survives_the_end_of_a_subscription() {
     mesh::wait_for_mesh(&[&first, &second]);
     client.send("UNSUB 0\r\nUNSUB 1\r\nSUB told 2\r\n");
     client.sync();
-    wait_until("the other one was told", || second.knows("told"));
+    wait_until("the other member has the interest", || second.knows("told"));
     for subject in &for_good {
         assert!(second.knows(subject), "{subject} is not wanted any more");
     }

@@ -79,7 +79,7 @@ fn command_line_flags_configure_a_member() {
     let stranger = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
     let text = stranger.text().replace("s3cret@", "wrong@");
     let _stranger = stranger.start_with(text);
-    wait_until("the password of the flag counts", || {
+    wait_until("the password of the flag is in force", || {
         flags.broker.log().contains("wrong password")
     });
 }
@@ -109,7 +109,7 @@ fn permissions_limit_interest() {
             client.sync();
         }
         wait_until("the last is known", || other.knowing("shut.a") > 0);
-        wait_until("the one that is open is known", || {
+        wait_until("the permitted subject is known", || {
             limited.knowing("open.a") > 0
         });
         let known = |member: &Member| subjects.map(|subject| member.knows(subject));
@@ -120,10 +120,9 @@ fn permissions_limit_interest() {
             .expect("its configuration")
             .replace("deny: [\"mine.>\"]", "deny: [\"shut.>\"]");
         limited.reload(&text);
-        wait_until(
-            "what is permitted now is told, what is not is untold",
-            || known(&other) == [true, true, false],
-        );
+        wait_until("interest matches the new permissions", || {
+            known(&other) == [true, true, false]
+        });
     }
 }
 
@@ -153,7 +152,9 @@ fn a_reload_of_permissions_affects_both_directions() {
             client.send("SUB foo 1\r\nSUB bar 2\r\nSUB * 3\r\nSUB end 4\r\n");
             client.sync();
         }
-        wait_until("both are told", || members.iter().all(|it| it.knows("end")));
+        wait_until("both are reported", || {
+            members.iter().all(|it| it.knows("end"))
+        });
         // What the other member's client receives of `foo` and `bar` from here, and ours
         // from there.
         let mut pass = |from: usize| {
@@ -242,7 +243,7 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert_eq!(members[0].routes()[0]["is_configured"], true);
     members[0].reload(&alone);
-    wait_until("the route has ended", || {
+    wait_until("the route has closed", || {
         members.iter().all(|member| member.peers().is_empty())
     });
     let log = || members[0].broker.log();
@@ -267,7 +268,7 @@ fn a_reload_changes_the_mesh() {
         other_password(text).replace("name: mesh", &format!("name: mesh\n  {block}"))
     };
     members[1].reload(&with_tls(&plan(1, &[]).text(), "n1"));
-    wait_until("the plain route has ended", || {
+    wait_until("the plain route has closed", || {
         members[1].peers().is_empty()
     });
     members[0].reload(&with_tls(&dialling, "n0"));
@@ -319,7 +320,7 @@ fn the_route_password_may_be_a_hash() {
     mesh::wait_for_mesh(&[&first, &second, &third]);
     let wrong = Plan::new(Kind::Midge, "wrong", free_port(), &[seed]);
     let _wrong = wrong.start_with(wrong.text().replace("routes:s3cret@", "routes:other@"));
-    wait_until("who shows another one is refused", || {
+    wait_until("a peer with another password is refused", || {
         first.broker.log().contains("or wrong password")
     });
 }
@@ -365,7 +366,7 @@ fn unexported_subjects_are_not_counted() {
             limited.reload(&plan.text());
             client.send("SUB other.two 5\r\nUNSUB 1\r\nUNSUB 3\r\n");
             client.sync();
-            wait_until("it has left", || limited.knowing("bar") == 1);
+            wait_until("it has disconnected", || limited.knowing("bar") == 1);
             assert_eq!(counts(), [Some(2); 2]);
             limited.reload(&open);
             assert_eq!(counts(), [Some(4); 2]);
@@ -389,6 +390,6 @@ fn a_standalone_broker_announces_no_address() {
             urls().contains(&own) && urls().contains(&theirs)
         });
         other.broker.kill();
-        wait_until("its own stays", || urls() == format!("[{own:?}]"));
+        wait_until("its own address stays", || urls() == format!("[{own:?}]"));
     }
 }

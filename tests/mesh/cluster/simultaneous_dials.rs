@@ -298,7 +298,7 @@ fn a_duplicate_server_name_is_reported_on_both_sides() {
             let log = member.broker.log();
             log.contains("Remote server has a duplicate name")
         };
-        wait_until(&format!("{kinds:?}: both are told"), || {
+        wait_until(&format!("{kinds:?}: both sides report it"), || {
             told(&first) && told(&second)
         });
         // A nats-server shows one for a moment.
@@ -309,8 +309,8 @@ fn a_duplicate_server_name_is_reported_on_both_sides() {
         let between = Plan::new(third, "other", free_port(), &[first.route_port]).start();
         mesh::wait_for_mesh(&[&between, &first]);
         let late = Plan::new(kinds[1], "twin", free_port(), &[between.route_port]).start();
-        wait_until("the one between is told", || told(&between));
-        wait_until("the late one is told", || told(&late));
+        wait_until("the third member reports it", || told(&between));
+        wait_until("the late member reports it", || told(&late));
         assert_eq!(between.peers().len(), 1);
     }
 }
@@ -324,7 +324,7 @@ fn a_silent_peer_is_closed_as_a_stale_route() {
     plan.cluster = "name: mesh\n  ping_interval: \"100ms\"\n  ping_max: 1".into();
     let broker = plan.start();
     peer.is_dialled().is_ended();
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         broker.broker.log().contains("Stale Connection: no INFO")
     });
 }
@@ -363,7 +363,7 @@ fn the_surviving_route_counts_as_configured() {
     again.say(&elsewhere(peer.info()));
     again.is_ended();
     plan.routes.clear();
-    wait_until("the next one is", configured);
+    wait_until("the next route is configured", configured);
     broker.reload(&plan.text());
     next.is_ended();
 }

@@ -131,7 +131,7 @@ fn a_peer_without_tls_is_reported() {
     let member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
     let expected = format!("127.0.0.1:{port}: TLS handshake error: the peer did not send TLS");
     wait_until(&expected, || member.broker.log().contains(&expected));
-    wait_until("several tries", || {
+    wait_until("several attempts", || {
         plain
             .broker
             .log()
@@ -168,7 +168,7 @@ fn a_revoked_member_is_cut_off() {
     pki.revoke("n3");
     let left = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     for (member, others) in [(&members[0], ["n1"]), (&members[1], ["n0"])] {
-        wait_until("the revoked ones are cut off", || {
+        wait_until("the revoked members are disconnected", || {
             member.peers() == left(&others)
         });
     }
@@ -245,10 +245,10 @@ fn removing_a_pinned_key_closes_its_route() {
         plan(Kind::Nats, &pki, "n1", ports[1], &ports[..1], "").start(),
         plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
     ];
-    wait_until("both are there", || members[0].peers().len() == 2);
+    wait_until("both are connected", || members[0].peers().len() == 2);
     for (stays, goes) in [("n2", "n1"), ("n1", "n2")] {
         members[0].reload(&first(&[stays]).text());
-        wait_until(&format!("{stays} alone is there"), || {
+        wait_until(&format!("only {stays} is connected"), || {
             members[0].peers() == [stays.to_owned()].into()
         });
         let log = members[0].broker.log();
@@ -286,10 +286,10 @@ fn removing_a_ca_closes_routes_to_its_members() {
     dialled.cluster = format!("name: mesh\n  {tls}");
     let member = dialling(&both.display().to_string()).start();
     let _dialled = dialled.start();
-    wait_until("the route is there", || member.peers().len() == 1);
+    wait_until("the route is up", || member.peers().len() == 1);
     member.reload(&dialling(&pki.text("ca.pem")).text());
     let told = "the CA of its certificate is no longer trusted";
-    wait_until("it is cut off", || {
+    wait_until("it is disconnected", || {
         member.peers().is_empty() && member.broker.log().contains(told)
     });
 }
@@ -313,7 +313,7 @@ fn a_dialling_member_is_identified_by_its_certificate() {
         let named = dials("n1");
         mesh::wait_for_mesh(&[&host, &named]);
         let other = dials("n2");
-        wait_until("who is named otherwise is refused", || {
+        wait_until("a peer with another name is refused", || {
             other.broker.log().contains("Authorization Violation")
         });
         assert!(other.peers().is_empty());
@@ -346,7 +346,7 @@ fn a_reload_can_require_known_hosts_of_dialling_members() {
     ];
     let there = |expected: &[&str]| {
         let expected = expected.iter().map(|&name| name.to_owned()).collect();
-        wait_until(&format!("{expected:?} are there"), || {
+        wait_until(&format!("{expected:?} are connected"), || {
             members[0].peers() == expected
         });
     };

@@ -217,7 +217,7 @@ fn limits_are_checked_by_usage_and_time_left() {
         .map(|_| RawClient::connect_quietly(broker.client_addr()))
         .collect();
     // The broker samples its limits periodically.
-    wait_until("it has looked", || {
+    wait_until("it has taken a sample", || {
         ceilings(&[]).output.contains("(9 of 10)")
     });
     ceilings(&[]).expect(1, "\"connections\" 90% used (9 of 10)");
@@ -233,7 +233,7 @@ fn a_limit_being_approached_is_reported_with_the_time_left() {
         .start();
     let mut client = RawClient::connect_quietly(broker.client_addr());
     let mut number = 0;
-    wait_until("the end is in sight", || {
+    wait_until("the exhaustion is predicted", || {
         for _ in 0..200 {
             number += 1;
             client.send(format!("SUB s.{number} {number}\r\n"));

@@ -29,13 +29,13 @@ fn a_new_slow_consumer_is_named() {
 
         let _reader = stuck_reader(&broker);
         let mut publisher = RawClient::connect_quietly(broker.client_addr());
-        wait_until("the reader is cut off", || {
+        wait_until("the subscriber is disconnected", || {
             publish(&mut publisher);
             broker.get_json("/varz")["slow_consumers"] != 0
                 && broker.get_json("/connz?state=closed")["total"] != 0
         });
         // The list of closed connections is updated a moment later.
-        wait_until("the reader is among the closed", || {
+        wait_until("the subscriber is listed as closed", || {
             let closed = broker.get_json("/connz?state=closed");
             let names = closed["connections"]
                 .as_array()
@@ -66,7 +66,7 @@ fn pending_bytes_are_attributed_to_a_client() {
         check(&broker, &["--mode", "pending"]).expect(0, "no bytes pending");
         let _reader = stuck_reader(&broker);
         let mut publisher = RawClient::connect_quietly(broker.client_addr());
-        wait_until("bytes are pending for good", || {
+        wait_until("bytes stay pending", || {
             publish(&mut publisher);
             biggest_pending(&broker) > STUCK_BYTES
         });

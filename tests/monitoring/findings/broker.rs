@@ -14,7 +14,7 @@ fn a_fresh_broker_has_no_findings() {
     let broker = Broker::midge()
         .config("diagnosis { interval: 50ms }")
         .start();
-    wait_until("it has looked", || {
+    wait_until("it has taken a sample", || {
         let explained = broker.get_json("/explainz");
         explained["looked"].as_str() > explained["now"].as_str().map(|_| "")
             && broker.get_json("/memz")["ceilings"]
@@ -73,7 +73,7 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
         before.replace("incident_window: 2s", "incident_window: 3s"),
     )
     .expect("room");
-    wait_until("what waits for a restart is only worth knowing", || {
+    wait_until("the pending restart has severity info", || {
         // The limit is also restored, which takes effect immediately.
         broker.signal(libc::SIGHUP);
         appears(&broker, "config-differs")["severity"] == "info"
@@ -196,7 +196,7 @@ fn secured_ports_are_not_reported() {
     // Certificates do not help while plain connections are accepted too.
     let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
     let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
-    wait_until("the open door is told", || {
+    wait_until("the open port is reported", || {
         is_told(
             &broker,
             "unsafe-clients",
@@ -211,7 +211,7 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
     let file = broker.folder().join("broker.conf");
     let before = fs::read_to_string(&file).expect("the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("it was reloaded", || {
+    wait_until("it has reloaded", || {
         broker.log().contains("Reloaded server configuration")
     });
     stays_silent(&broker, "reload-failed");

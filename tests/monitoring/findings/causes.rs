@@ -127,7 +127,7 @@ fn publish(publisher: &mut RawClient, count: usize) {
 /// The incident of the client with this name, once it satisfies the condition.
 fn incident(broker: &Broker, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
-    wait_for("the incident is as wanted", || {
+    wait_for("the incident satisfies the condition", || {
         let slowz = broker.get_json("/slowz");
         let all = slowz["incidents"].as_array().expect("incidents");
         let found = all.iter().find(|incident| incident["name"] == name)?;

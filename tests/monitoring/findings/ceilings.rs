@@ -183,7 +183,7 @@ pub fn queue_memory_near_its_limit_is_reported_by_cause() {
         publisher.send(&message);
         publisher.sync();
         let looked = broker.get_json("/explainz")["looked"].clone();
-        wait_until("the broker looks", || {
+        wait_until("the broker takes a sample", || {
             broker.get_json("/explainz")["looked"] != looked
         });
         used() > 6_800_000.0

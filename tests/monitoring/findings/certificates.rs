@@ -65,7 +65,7 @@ pub fn the_server_certificate_is_reported_before_and_after_expiry() {
 
     pki.sign("broker", Term::Seconds(8));
     reaches(&broker, "certificate-expiry", "critical");
-    wait_until("the end has come", || {
+    wait_until("it has expired", || {
         text(&appears(&broker, "certificate-expiry")).contains("the certificate expired")
     });
     wait_until("the days left are negative", || {
@@ -124,7 +124,7 @@ pub fn certificate_validity_is_listed_as_a_ceiling() {
         let all = memz["ceilings"].as_array().cloned().unwrap_or_default();
         all.into_iter().find(|ceiling| ceiling["name"] == name)
     };
-    wait_until("the broker looks", || ceiling("crl").is_some());
+    wait_until("the broker takes a sample", || ceiling("crl").is_some());
     for (name, days) in [("certificate", 10.0), ("ca", 30.0), ("crl", 30.0)] {
         let ceiling = ceiling(name).expect("a ceiling");
         let number = |field: &str| ceiling[field].as_f64().expect("a number");
@@ -141,7 +141,7 @@ pub fn unusable_tls_files_are_reported_until_they_load() {
     let pki = Pki::new(&["broker", "other"]);
     let broker = broker(&pki, "");
     pki.sign("broker", Term::Valid);
-    wait_until("a good change is taken over", || {
+    wait_until("a valid change is loaded", || {
         broker.log().contains("the TLS files were read again")
     });
     stays_silent(&broker, "tls-files");
@@ -253,7 +253,7 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
         .await
         .expect("gets in");
     pki.revoke("absent");
-    wait_until("the CRL is taken over", || {
+    wait_until("the CRL is loaded", || {
         broker.get_json("/varz")["tls"]["revoked"] == 1
     });
     stays_silent(&broker, "revoked-clients");

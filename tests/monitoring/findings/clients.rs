@@ -133,7 +133,7 @@ pub fn large_messages_are_reported_before_and_at_the_limit() {
     );
     assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], false);
     publish("above", 1001);
-    wait_until("the refused one is told", || {
+    wait_until("the refused member is reported", || {
         findings(&broker, "large-payloads")
             .iter()
             .any(|f| f["subject"] == "above" && f["severity"] == "warning")
@@ -164,7 +164,7 @@ fn ten_thousand_connects_are_one_finding() {
     }
     assert_eq!(most, 1);
     clears(&broker, "connect-storm");
-    wait_until("the storm is over and told", || {
+    wait_until("the storm is over and reported", || {
         let page = broker.get_json("/eventsz?type=storm");
         page["events"].as_array().is_some_and(|all| !all.is_empty())
     });

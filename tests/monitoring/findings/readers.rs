@@ -78,7 +78,7 @@ pub fn a_stuck_subscriber_is_reported_until_it_reads() {
     assert_eq!(finding["subject"], "stuck-app");
     assert_ne!(finding["cid"], 0);
     assert!(text(&finding).contains("% of max_pending"), "{finding}");
-    wait_until("it is known that it takes nothing", || {
+    wait_until("the subscriber is reported as stuck", || {
         let finding = appears(&broker, "slow-consumer");
         finding["cause"]
             .as_str()
@@ -133,7 +133,7 @@ pub fn a_growing_queue_is_predicted_and_a_disconnect_is_reported_for_a_while() {
     assert!(text(&foreseen).contains("and is full in"), "{foreseen}");
     assert!(findings(&broker, "slow-consumer-recent").is_empty());
 
-    wait_until("the reader is cut", || {
+    wait_until("the subscriber is disconnected", || {
         publish(&mut publisher, 16);
         broker.get_json("/varz")["slow_consumers"] == 1
     });

@@ -143,7 +143,7 @@ pub fn a_killed_member_is_reported_missing_until_it_returns() {
             (&Value::from(&*name), &"critical".into())
         );
         let broker = &members[0].broker;
-        wait_until("the last error of dialling is told", || {
+        wait_until("the last dial error is reported", || {
             let finding = appears(broker, "route-missing");
             text(&finding).contains("Connection refused") && text(&finding).contains(" attempt")
         });
@@ -193,7 +193,7 @@ fn a_member_gone_for_good_is_forgotten() {
     let first = first.start();
     let mut named = plan(Kind::Midge, "n1", ports[1], &[], "").start();
     let mut dialling = plan(Kind::Midge, "n2", ports[2], &ports[..1], "").start();
-    wait_until("both are there", || first.peers().len() == 2);
+    wait_until("both are connected", || first.peers().len() == 2);
     let forget = |member: &str| {
         let socket = first.broker.folder().join("m.sock");
         http::request_unix(&socket, "POST", &format!("/forget?member={member}"))
@@ -201,7 +201,7 @@ fn a_member_gone_for_good_is_forgotten() {
     assert_eq!(forget("n2").status, 409, "it is there");
     dialling.broker.kill();
     named.broker.kill();
-    wait_until("both are missed", || {
+    wait_until("both are reported missing", || {
         findings(&first.broker, "route-missing").len() == 2
     });
     assert_eq!(forget("n1").status, 409, "the file names it");
@@ -210,7 +210,7 @@ fn a_member_gone_for_good_is_forgotten() {
     let forgotten = forget("n2");
     assert_eq!(forgotten.status, 200, "{forgotten:?}");
     assert_eq!(forgotten.json()["forgotten"], serde_json::json!(["n2"]));
-    wait_until("one is missed", || {
+    wait_until("one is reported missing", || {
         findings(&first.broker, "route-missing").len() == 1
     });
     first.reload(&alone.text());

@@ -37,7 +37,7 @@ pub fn an_unwritable_log_is_reported_until_it_recovers() {
     fs::remove_file(&log).expect("the link goes");
     broker.signal(libc::SIGUSR1);
     clears(&broker, "log-lost");
-    wait_until("the log tells what is missing", || {
+    wait_until("the log names the missing member", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         text.contains("lines of the log could not be written")
     });
@@ -62,11 +62,11 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     // The first request hangs; the others neither queue up nor hang.
     for _ in 0..3 {
         broker.signal(libc::SIGHUP);
-        wait_until("it is trapped", || {
+        wait_until("the read hangs", || {
             broker.log().contains("Trapped \"hangup\"")
         });
     }
-    wait_until("the second is noted", || {
+    wait_until("the second is recorded", || {
         broker.signal(libc::SIGHUP);
         broker.log().contains("A reload is under way")
     });

@@ -75,7 +75,7 @@ pub fn an_import_cycle_is_reported() {
     });
     assert_eq!(finding["subject"], "A");
     // Each message is counted, not each lookup of its subscribers.
-    wait_until("a hundred at once are told", || {
+    wait_until("a hundred at once are reported", || {
         client.send("PUB go.a-b 0\r\n\r\n".repeat(100));
         client.sync();
         let told = super::findings(&broker, "imports-cut");

@@ -82,7 +82,7 @@ fn varz_counts_messages_connections_and_requests() {
 fn varz_shows_processor_use() {
     let broker = Broker::midge().start();
     let mut writer = client(&broker, "writer", "");
-    wait_until("the broker's processor use shows", || {
+    wait_until("the broker's processor use is shown", || {
         writer.send("PUB a 5\r\nhello\r\n".repeat(10_000));
         writer.sync();
         broker.get_json("/varz")["cpu"]

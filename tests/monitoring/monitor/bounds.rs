@@ -105,7 +105,7 @@ fn connections_are_limited() {
         stream.set_nonblocking(true).expect("no waiting");
         let _ = stream.read(&mut [0; 4096]);
     }
-    wait_until("those that were first are cut", || {
+    wait_until("the first ones are closed", || {
         open.iter_mut()
             .filter_map(|it| is_open(it).then_some(()))
             .count()
@@ -120,7 +120,7 @@ fn connections_are_limited() {
     let log = broker.log();
     let lines = log.matches("silent monitoring connection").count();
     assert!((1..150).contains(&lines), "{lines} lines");
-    wait_until("the next one tells how many were left out", || {
+    wait_until("the next line has the number of suppressed ones", || {
         open.extend((0..70).map(|_| admitted(broker.monitor_addr())));
         broker.log().contains("more connections not shown")
     });
@@ -189,7 +189,7 @@ fn invalid_requests_are_reported() {
         .expect("send");
     let _ = stream.read_to_end(&mut Vec::new());
     let port = stream.local_addr().expect("its address").port();
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let told = format!("127.0.0.1:{port} - Not an HTTP request: ");
         broker.log().contains(&told)
     });

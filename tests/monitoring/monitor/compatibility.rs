@@ -191,7 +191,7 @@ fn occupy(broker: &Broker) -> test_support::RawClient {
     client.send(hello);
     client.send("PUB full.a 3\r\nabc\r\n");
     client.sync();
-    wait_until("the closed connection is remembered", || {
+    wait_until("the closed connection is listed", || {
         let closed = broker.get_json("/connz?state=closed");
         let closed = closed["connections"].as_array().expect("a list");
         closed.iter().any(|entry| entry["name"] == "n")
@@ -478,7 +478,7 @@ fn clusters_show_the_same_fields() {
         let mut far = members[1].client();
         far.send("SUB far.* crew 1\r\nSUB far.a 2\r\n");
         far.sync();
-        wait_until("the interest has come over", || members[0].knows("far.a"));
+        wait_until("the interest has arrived", || members[0].knows("far.a"));
         let mut near = members[0].client();
         near.send("PUB far.a 2\r\nhi\r\n");
         near.sync();

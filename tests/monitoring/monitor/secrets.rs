@@ -403,7 +403,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         shown.push(("a dry run".into(), post("/reload?dry_run=1")));
         shown.push(("a reload".into(), post("/reload")));
     }
-    wait_until("the failed reload is told", || {
+    wait_until("the failed reload is reported", || {
         let findings = http::request_unix(&socket, "GET", "/explainz").body;
         findings.contains("config-") && findings.contains("\"code\"")
     });

@@ -110,7 +110,7 @@ pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
     let mut far = hello(&members[1], "far");
     far.send("SUB far 1\r\n");
     far.sync();
-    wait_until("the interest has come over", || members[0].knows("far"));
+    wait_until("the interest has arrived", || members[0].knows("far"));
     let mut writer = hello(&members[0], "writer");
     writer.send("PUB far 5\r\nhello\r\n".repeat(3));
     writer.send("PUB nobody 2\r\nno\r\n".repeat(4));
@@ -120,7 +120,7 @@ pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
     stuck.send("SUB flood 1\r\n");
     stuck.sync();
     let flood = format!("PUB flood 60000\r\n{}\r\n", "x".repeat(60_000));
-    wait_until("the reader that takes nothing is cut", || {
+    wait_until("the client that does not read is closed", || {
         writer.send(flood.repeat(16));
         writer.sync();
         members[0].broker.get_json("/varz")["slow_consumers"] == 1
@@ -212,7 +212,7 @@ fn loss_findings_incidents_and_routes_have_series() {
     assert!(value(&found, &format!("midge_route_rtt_seconds{{{of_route}}}")) > 0.0);
     // A ping may be pending for its peer at any moment.
     let pending = format!("midge_route_pending_bytes{{{of_route}}}");
-    wait_until("nothing waits for the peer", || {
+    wait_until("nothing is pending for the peer", || {
         value(&values(&broker.get("/metrics").body), &pending) == 0.0
     });
     assert!(value(&found, "midge_events_total{type=\"route\"}") >= 1.0);

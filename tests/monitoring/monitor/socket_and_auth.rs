@@ -256,7 +256,7 @@ fn a_client_is_kicked() {
         found.clone().find(|entry| entry["name"] == "bad").cloned()
     });
     assert_eq!(closed["reason"], "Kicked");
-    wait_until("an event tells of it", || {
+    wait_until("an event reports it", || {
         broker.get("/eventsz").body.contains("Kicked after")
     });
     other.sync();

@@ -362,7 +362,7 @@ pub fn tls_counts_for_who_is_connected() {
     let _bare = connect(Speaker::believing(&pki.path("ca.pem")));
     let stays = |text: &str, count: usize| {
         reload(&broker, text, DONE);
-        wait_until(&format!("{count} stay"), || open() == count);
+        wait_until(&format!("{count} clients stay"), || open() == count);
     };
     stays(&block(&pki, "verify: true"), 0);
     let _both = (connect(speaker("node")), connect(speaker("other")));
@@ -432,7 +432,7 @@ fn a_login_that_is_no_longer_required_is_not_awaited() {
     let good = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
     let (begin, end) = good.split_at(12);
     half.send(begin);
-    wait_until("it was read", || {
+    wait_until("it was loaded", || {
         broker.get_json("/connz")["num_connections"] == 7
     });
     reload(&broker, "authorization { user: u, password: p }", DONE);

@@ -128,7 +128,7 @@ fn a_failed_reload_step_changes_nothing() {
         let log = reload(&broker, &text, FAILED);
         assert!(log.contains(named), "{named}: {log}");
         assert!(!log.contains("Reloaded"), "{log}");
-        super::wait_until("those who tried have left", || {
+        super::wait_until("the test clients have disconnected", || {
             broker.get_json("/connz")["num_connections"] == 1
         });
         assert_eq!(seen(&broker), before, "{text}");
@@ -143,7 +143,7 @@ fn a_failed_reload_step_changes_nothing() {
     .expect("write the configuration");
     broker.signal(libc::SIGHUP);
     let new_log = broker.folder().join("new.log");
-    super::wait_until("the new log tells of the reload", || {
+    super::wait_until("the new log reports the reload", || {
         fs::read_to_string(&new_log).is_ok_and(|log| log.contains(super::DONE))
     });
     let pid = fs::read_to_string(broker.folder().join("new.pid")).expect("the new pid file");

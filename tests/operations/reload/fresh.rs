@@ -188,7 +188,7 @@ impl Scene {
             client.sync();
             client
         });
-        wait_until("both are told", || {
+        wait_until("both are reported", || {
             member.knows("barrier") && other.knows("barrier")
         });
         Self {
@@ -385,10 +385,10 @@ fn check(scene: &mut Scene, configuration: &str) {
         expected.retain(|index, _| !is_over(index));
         fresh.clients.retain(|index, _| !is_over(index));
     }
-    wait_until("clients go and stay as with a fresh start", || {
+    wait_until("the same clients stay as with a fresh start", || {
         scene.present() == expected
     });
-    wait_until("the clients of the fresh start are as many", || {
+    wait_until("the fresh start has as many clients", || {
         fresh.present() == expected
     });
     let gone: Vec<usize> = scene
@@ -453,7 +453,7 @@ fn a_reload_equals_a_fresh_start() {
         let next = configuration(&mut rng);
         println!("seed {seed}, case {case}:\n{current}\n---- to\n{next}");
         scene.clients.clear();
-        wait_until("they have left", || {
+        wait_until("they have disconnected", || {
             scene.member.broker.get_json("/connz")["num_connections"] == 1
         });
         let all = (0..CLIENTS.len()).map(|index| (index, (0..WANTED.len()).collect()));

@@ -113,7 +113,7 @@ fn max_control_line() {
     client.send(format!("SUB {long} 2\r\n"));
     assert!(error_of(&mut client).contains("maximum control line exceeded"));
     peer.send(format!("RS+ $G {long}\r\n"));
-    wait_until("the peer's line is taken", || scene.member.knows(&long));
+    wait_until("the peer's line is accepted", || scene.member.knows(&long));
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn max_closed_clients() {
     };
     let leave = |scene: &Scene, count| drop((0..count).map(|_| scene.client()).collect::<Vec<_>>());
     leave(&scene, 5);
-    wait_until("they have left", || closed(&scene) >= 5);
+    wait_until("they have disconnected", || closed(&scene) >= 5);
     scene.reload("max_closed_clients: 2", "");
     leave(&scene, 3);
-    wait_until("two are remembered", || {
+    wait_until("two are listed", || {
         let open = scene.member.broker.get_json("/connz")["num_connections"].clone();
         open == 0 && closed(&scene) == 2
     });
@@ -175,7 +175,7 @@ fn lame_duck_duration() {
     let clients: Vec<RawClient> = (0..60).map(|_| scene.client()).collect();
     scene.reload(&format!("{grace}\nlame_duck_duration: \"30s\""), "");
     scene.member.broker.signal(libc::SIGUSR2);
-    wait_until("it closes them by the new time", || {
+    wait_until("it closes them by the new timeout", || {
         let log = scene.member.broker.log();
         log.contains("Closing 60 clients, one every 499.98")
     });

@@ -146,7 +146,7 @@ fn log_file() {
     let mut scene = Scene::new("log_file: \"old.log\"", "");
     let file = scene.member.broker.folder().join("new.log");
     write_reload(&mut scene, "log_file: \"new.log\"");
-    wait_until("the other file is written to", || {
+    wait_until("the other file is written", || {
         fs::read_to_string(&file).is_ok_and(|log| log.contains("Reloaded server configuration"))
     });
 }
@@ -184,7 +184,7 @@ fn log_size_limit() {
     log_something(&scene);
     assert_eq!(files(&folder), 1);
     write_reload(&mut scene, &format!("{LOGS}\nlog_size_limit: 1000"));
-    wait_until("the log is divided", || {
+    wait_until("the log is rotated", || {
         log_something(&scene);
         files(&folder) > 3
     });
@@ -195,12 +195,12 @@ fn log_max_num() {
     let many = format!("{LOGS}\nlog_size_limit: 1000");
     let mut scene = Scene::new(&many, "");
     let folder = scene.member.broker.folder().to_owned();
-    wait_until("the log is divided", || {
+    wait_until("the log is rotated", || {
         log_something(&scene);
         files(&folder) > 5
     });
     write_reload(&mut scene, &format!("{many}\nlog_max_num: 3"));
-    wait_until("the oldest go", || {
+    wait_until("the oldest files are removed", || {
         log_something(&scene);
         files(&folder) <= 4
     });
@@ -216,7 +216,7 @@ fn syslog() {
     match Path::new("/dev/log").exists() {
         true => {
             // From then on stderr is silent.
-            wait_until("the new file is read", || {
+            wait_until("the new file is loaded", || {
                 scene.member.broker.get_json("/varz")["config_load_time"]
                     != scene.member.broker.get_json("/varz")["start"]
             });
@@ -224,7 +224,7 @@ fn syslog() {
             let said = said(&scene);
             assert!(!said.contains("Reloaded server configuration"), "{said}");
         }
-        false => wait_until("it says where the log is to go", || {
+        false => wait_until("it reports the destination of the log", || {
             said(&scene).contains("the system's log /dev/log")
         }),
     }

@@ -57,7 +57,9 @@ fn accounts() {
     user.sync();
     line_with(&mut peer, "RS+ A news");
     peer.send("RS+ A theirs\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("theirs"));
+    wait_until("the peer's interest is known", || {
+        scene.member.knows("theirs")
+    });
     scene.reload(&config("max_subs: 1"), "");
     user.send("SUB more 2\r\n");
     let told = user.sync();

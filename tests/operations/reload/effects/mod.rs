@@ -90,7 +90,7 @@ impl Scene {
     /// A scripted peer.
     fn peer(&self) -> RawClient {
         let peer = self.peer_with("s3cret");
-        wait_until("the route stands", || !self.member.routes().is_empty());
+        wait_until("the route is up", || !self.member.routes().is_empty());
         peer
     }
 
@@ -177,7 +177,7 @@ fn error_of(client: &mut RawClient) -> String {
 #[track_caller]
 fn accepted(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).expect("a listener");
-    let stream = wait_for("somebody connects", || {
+    let stream = wait_for("a connection arrives", || {
         listener.accept().ok().map(|(stream, _)| stream)
     });
     stream.set_nonblocking(false).expect("a connection");

@@ -90,7 +90,7 @@ fn max_memory() {
     let mut scene = Scene::new(&format!("{CONFIG}\n{much}"), "");
     let mut peer = scene.peer();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_some(&scene);
     assert!(!scene.member.routes().is_empty());
     scene.reload(&format!("{CONFIG}\n{little}"), "");
@@ -147,7 +147,7 @@ fn no_fast_producer_stall() {
     assert_eq!(stalls(&scene), 0);
     scene.reload(&format!("{config}\nno_fast_producer_stall: false"), "");
     beside_a_slow_reader(&scene, || {
-        wait_until("the publisher waits", || {
+        wait_until("the publisher is stalled", || {
             publisher.send(&part);
             publisher.sync();
             stalls(&scene) != 0

@@ -41,7 +41,7 @@ fn authorization() {
     let mut refused = scene.peer_with("s3cret");
     refused.read_to_end();
     let _new = scene.peer_with("n3w");
-    wait_until("the new password lets in", || {
+    wait_until("the new password is accepted", || {
         !scene.member.routes().is_empty()
     });
 }
@@ -101,7 +101,9 @@ fn permissions() {
     client.sync();
     // What may not be imported is not: it does not become interest.
     peer.send("RS+ $G theirs\r\nRS+ $G open\r\n");
-    wait_until("what is permitted is known", || scene.member.knows("open"));
+    wait_until("the permitted subject is known", || {
+        scene.member.knows("open")
+    });
     assert!(!scene.member.knows("theirs"));
 }
 
@@ -137,7 +139,7 @@ fn no_advertise() {
     });
     scene.reload("", "no_advertise: true");
     info_with(&mut peer, |info| urls(info) == 0);
-    wait_until("who comes is told of nobody", || {
+    wait_until("a new client gets no other address", || {
         urls(scene.client().info()) == 0
     });
 }
@@ -203,7 +205,9 @@ fn queue_policy() {
     here.send("SUB work crew 1\r\n");
     here.sync();
     peer.send("RS+ $G work crew 1\r\n");
-    wait_until("the peer's member is known", || scene.member.knows("work"));
+    wait_until("the peer's queue member is known", || {
+        scene.member.knows("work")
+    });
     let served_here = |scene: &Scene, here: &mut RawClient| {
         let mut publisher = scene.client();
         publisher.send("PUB work 0\r\n\r\n".repeat(COUNT));

@@ -85,12 +85,12 @@ fn write_deadline() {
     client.send("SUB big 1\r\n");
     client.sync();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_much(&scene);
     assert!(!scene.closed("Slow Consumer (Write Deadline)"));
     assert!(!scene.member.routes().is_empty());
     scene.reload(&format!("{PATIENT}\nwrite_deadline: \"100ms\""), "");
-    wait_until("the client is cut", || {
+    wait_until("the client is disconnected", || {
         scene.closed("Slow Consumer (Write Deadline)")
     });
     scene.route_ends();
@@ -101,7 +101,7 @@ fn cluster_write_deadline() {
     let mut scene = Scene::new(PATIENT, "write_deadline: \"1h\"");
     let mut peer = scene.peer();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_much(&scene);
     assert!(!scene.member.routes().is_empty());
     scene.reload(PATIENT, "write_deadline: \"100ms\"");
