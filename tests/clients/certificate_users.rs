@@ -355,8 +355,8 @@ fn a_node_of_the_documented_fleet_cannot_act_for_another() {
         node.get_mut().write_all(text.as_bytes()).expect("send");
         node.get_mut().write_all(b"PING\r\n").expect("send");
         let lines = (&mut node).lines().map(|line| line.expect("a line"));
-        let told = lines.take_while(|line| line != "PONG");
-        told.collect::<Vec<_>>()
+        let reported = lines.take_while(|line| line != "PONG");
+        reported.collect::<Vec<_>>()
     };
     for permitted in [
         "SUB mcollective.node.node1 1\r\n",
@@ -377,17 +377,17 @@ fn a_node_of_the_documented_fleet_cannot_act_for_another() {
         "PUB mcollective.node.node2 0\r\n\r\n",
         "PUB mcollective.broadcast.agent.rpcutil 0\r\n\r\n",
     ] {
-        let told = ask(refused);
+        let reported = ask(refused);
         assert!(
-            told.len() == 1 && told[0].contains("Permissions Violation"),
-            "{refused}: {told:?}"
+            reported.len() == 1 && reported[0].contains("Permissions Violation"),
+            "{refused}: {reported:?}"
         );
     }
     // A certname that would widen the rule is refused.
     for name in ["signs", "star", "rest", "braces", "empty"] {
         let mut hostile = connect(&broker, &pki, name);
-        let told = outcome(&mut hostile, "");
-        assert_eq!(told, "-ERR 'Authorization Violation'", "{name}");
+        let reported = outcome(&mut hostile, "");
+        assert_eq!(reported, "-ERR 'Authorization Violation'", "{name}");
     }
     let refused = &broker.get_json("/varz")["logins"]["refused"];
     assert_eq!(refused["name_unfit"], 5, "{refused}");

@@ -342,7 +342,7 @@ fn auth_required_in_info_matches_nats_server() {
         "accounts { A { users: [ { user: u, password: p } ] } }\nno_auth_user: u".into(),
         "accounts { $SYS { users: [ { user: a, password: b } ] } }".into(),
     ] {
-        let told = |builder: test_support::BrokerBuilder| {
+        let reported = |builder: test_support::BrokerBuilder| {
             let broker = builder.config(config.clone()).start();
             let of = |json: &serde_json::Value| json["auth_required"] == true;
             (
@@ -350,7 +350,7 @@ fn auth_required_in_info_matches_nats_server() {
                 of(&broker.get_json("/varz")),
             )
         };
-        let [midge, nats] = [Broker::midge(), Broker::nats_server()].map(told);
+        let [midge, nats] = [Broker::midge(), Broker::nats_server()].map(reported);
         assert_eq!(midge, nats, "INFO and /varz with {config:?}");
     }
 }

@@ -45,18 +45,18 @@ fn outcome(client: &mut RawClient, fields: &str) -> String {
     client.send(format!(
         "CONNECT {{\"verbose\":false,\"protocol\":1,{fields}}}\r\nPING\r\n"
     ));
-    let mut said = Vec::new();
+    let mut result = Vec::new();
     while let Some(frame) = client.next_frame() {
         let line = String::from_utf8_lossy(&frame.line).into_owned();
         if let Some(json) = line.strip_prefix("INFO ") {
             let info: serde_json::Value = serde_json::from_str(json).expect("JSON");
-            said.push(format!("in {}", info["remote_account"]));
+            result.push(format!("in {}", info["remote_account"]));
             assert!(info.get("nonce").is_none(), "only the first INFO has one");
             break;
         }
-        said.push(line);
+        result.push(line);
     }
-    said.join(" ")
+    result.join(" ")
 }
 
 /// The fields of a CONNECT, by the nonce.

@@ -65,14 +65,14 @@ fn midge(arguments: &[&str]) -> Output {
     output.expect("run midge")
 }
 
-/// Asserts that `said` has exactly one line about this line of the file, and that it
+/// Asserts that `result` has exactly one line about this line of the file, and that it
 /// names the key and the remedy.
-fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
-    let lines: Vec<&str> = said
+fn assert_one_line(result: &str, place: &str, key: &str, file: &Path) {
+    let lines: Vec<&str> = result
         .lines()
         .filter(|line| line.contains(&file.display().to_string()))
         .collect();
-    assert_eq!(lines.len(), 1, "{key}: {said}");
+    assert_eq!(lines.len(), 1, "{key}: {result}");
     let line = lines[0];
     let begin = format!("{}:{place}:", file.display());
     assert!(line.contains(&begin), "{key}: {line}");
@@ -84,7 +84,7 @@ fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
     assert!(line.contains(named), "{key}: {line}");
     assert!(line.contains("operator mode (JWT) is not served"), "{line}");
     assert!(line.contains("write "), "what to do: {line}");
-    assert!(!said.contains(JWT), "{key}: {said}");
+    assert!(!result.contains(JWT), "{key}: {result}");
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn each_key_is_refused_at_the_start() {
         for flags in [&["-c", &*path][..], &["-t", "-c", &path]] {
             let output = midge(flags);
             assert_eq!(output.status.code(), Some(1), "{key}: {output:?}");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_one_line(&said, "3:1", key, &file);
+            let result = String::from_utf8_lossy(&output.stderr);
+            assert_one_line(&result, "3:1", key, &file);
         }
     }
 }
@@ -121,7 +121,7 @@ fn an_included_file_of_nsc_is_refused_key_by_key() {
     fs::write(&included, text).expect("write the configuration");
     let output = midge(&["-c", &file.display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let result = String::from_utf8_lossy(&output.stderr);
     for (line, key) in [
         (2, "operator"),
         (4, "system_account"),
@@ -129,12 +129,18 @@ fn an_included_file_of_nsc_is_refused_key_by_key() {
         (8, "resolver_preload"),
     ] {
         let place = format!("resolver.conf:{line}:1: ");
-        let told: Vec<&str> = said.lines().filter(|said| said.contains(&place)).collect();
-        assert_eq!(told.len(), 1, "{key}: {said}");
-        assert!(told[0].contains(key), "{key}: {said}");
-        assert!(told[0].contains("operator mode (JWT)"), "{key}: {said}");
+        let reported: Vec<&str> = result
+            .lines()
+            .filter(|result| result.contains(&place))
+            .collect();
+        assert_eq!(reported.len(), 1, "{key}: {result}");
+        assert!(reported[0].contains(key), "{key}: {result}");
+        assert!(
+            reported[0].contains("operator mode (JWT)"),
+            "{key}: {result}"
+        );
     }
-    assert!(!said.contains(JWT), "{said}");
+    assert!(!result.contains(JWT), "{result}");
 }
 
 /// At a reload no key changes anything: the broker reports the line and keeps its
@@ -150,13 +156,13 @@ fn each_key_is_refused_at_a_reload() {
         let text = format!("ping_max: 4\n{key}: {}\n", filled(value));
         fs::write(&file, text).expect("write the configuration");
         broker.signal(libc::SIGHUP);
-        let said = wait_for("the reload is logged", || {
-            let said = broker.log().split_off(before);
-            let told = said.contains("Failed to reload server configuration: ");
-            (told && said.ends_with('\n')).then_some(said)
+        let result = wait_for("the reload is logged", || {
+            let result = broker.log().split_off(before);
+            let reported = result.contains("Failed to reload server configuration: ");
+            (reported && result.ends_with('\n')).then_some(result)
         });
         let place = if *key == "accounts" { "2:17" } else { "2:1" };
-        assert_one_line(&said, place, key, &file);
+        assert_one_line(&result, place, key, &file);
         assert!(client.sync().is_empty());
     }
     let varz = broker.get_json("/varz");
@@ -184,11 +190,11 @@ fn no_flag_enables_operator_mode() {
     ] {
         let dashed = format!("--{flag}");
         let output = midge(&[&dashed, "x"]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{flag}: {said}");
+        let result = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{flag}: {result}");
         assert!(
-            said.contains(&dashed) || said.contains(&format!("-{flag}")),
-            "{said}"
+            result.contains(&dashed) || result.contains(&format!("-{flag}")),
+            "{result}"
         );
     }
 }
@@ -197,16 +203,16 @@ fn no_flag_enables_operator_mode() {
 fn outcome(broker: &Broker, fields: &str) -> Vec<String> {
     let mut client = broker.connect();
     client.send(format!("CONNECT {{\"verbose\":false{fields}}}\r\nPING\r\n"));
-    let mut said = Vec::new();
+    let mut result = Vec::new();
     while let Some(frame) = client.next_frame() {
         let line = String::from_utf8_lossy(&frame.line).into_owned();
         let is_last = line == "PONG";
-        said.push(line);
+        result.push(line);
         if is_last {
             break;
         }
     }
-    said
+    result
 }
 
 /// A JWT changes nothing: beside valid credentials it is ignored, alone it is no
@@ -281,8 +287,8 @@ asyncio.run(main())
         .arg(&creds)
         .output()
         .expect("start the client");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("Authorization Violation"), "{output:?}");
+    let result = String::from_utf8_lossy(&output.stdout);
+    assert!(result.contains("Authorization Violation"), "{output:?}");
     wait_until("it is logged and counted", || {
         broker.log().contains(
             "authentication error: it logs in with a JWT (a .creds file), but operator mode",

@@ -209,8 +209,8 @@ fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
         for queue in QUEUES {
             let name = queue.unwrap_or_default();
             limited.send(format!("SUB {pattern} {name} 1\r\n"));
-            let told = limited.sync();
-            let refused = told.iter().any(|frame| frame.line.starts_with(b"-ERR"));
+            let reported = limited.sync();
+            let refused = reported.iter().any(|frame| frame.line.starts_with(b"-ERR"));
             all.send(&everything);
             assert!(all.sync().is_empty());
             let mut got = arrived(&mut limited);

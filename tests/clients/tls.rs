@@ -80,7 +80,7 @@ async fn echo(client: &Client) {
 async fn who_gets_in(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
-    let stranger = Pki::new(&["node"]);
+    let untrusted_peer = Pki::new(&["node"]);
     let broker = broker.config(block(&pki, "verify: true")).start();
     echo(
         &connect(&broker, client(&pki, "node"))
@@ -95,7 +95,10 @@ async fn who_gets_in(broker: BrokerBuilder) {
     let foreign = ConnectOptions::new()
         .require_tls(true)
         .add_root_certificates(pki.path("ca.pem"))
-        .add_client_certificate(stranger.path("node.pem"), stranger.path("node.key"));
+        .add_client_certificate(
+            untrusted_peer.path("node.pem"),
+            untrusted_peer.path("node.key"),
+        );
     assert!(
         connect(&broker, foreign).await.is_err(),
         "a stranger got in"
@@ -321,12 +324,12 @@ fn files_that_cannot_be_used_are_named() {
             .arg(&file)
             .output()
             .expect("start midge");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let reported = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && told.contains(expected),
-            "{text}: {told}"
+            !output.status.success() && reported.contains(expected),
+            "{text}: {reported}"
         );
-        assert!(told.contains("test.conf:1:"), "{told}");
+        assert!(reported.contains("test.conf:1:"), "{reported}");
     }
 }
 
@@ -370,21 +373,23 @@ async fn who_does_not_speak_tls_is_cut() {
         &b"CONNECT {}\r\nPING\r\n"[..],
         &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3],
     ] {
-        let mut stranger = TcpStream::connect(broker.client_addr()).expect("connect");
-        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-        stranger.write_all(bytes).expect("write");
-        let mut told = Vec::new();
-        match stranger.read_to_end(&mut told) {
+        let mut untrusted_peer = TcpStream::connect(broker.client_addr()).expect("connect");
+        untrusted_peer
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a bound");
+        untrusted_peer.write_all(bytes).expect("write");
+        let mut reported = Vec::new();
+        match untrusted_peer.read_to_end(&mut reported) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
         }
-        assert!(!told.windows(4).any(|four| four == b"PONG"));
+        assert!(!reported.windows(4).any(|four| four == b"PONG"));
     }
     silent.read_to_end();
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
     let log = broker.log();
-    for told in ["TLS handshake timeout", "did not send TLS"] {
-        assert!(log.contains(told), "{told}: {log}");
+    for reported in ["TLS handshake timeout", "did not send TLS"] {
+        assert!(log.contains(reported), "{reported}: {log}");
     }
     let failed = &broker.get_json("/varz")["tls"]["failed"];
     assert!(failed["timeout"].as_u64() >= Some(1), "{failed}");
@@ -426,16 +431,16 @@ fn monitoring_is_served_over_https() {
         .args(["-c", &script])
         .output();
     let output = output.expect("start Python");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let reported = String::from_utf8_lossy(&output.stdout);
     assert!(
-        told.contains(&format!("\"https_port\": {port}")),
+        reported.contains(&format!("\"https_port\": {port}")),
         "{output:?}"
     );
-    let mut stranger = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    stranger
+    let mut untrusted_peer = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    untrusted_peer
         .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
         .expect("write");
-    let _ = stranger.read_to_end(&mut Vec::new());
+    let _ = untrusted_peer.read_to_end(&mut Vec::new());
     wait_for("the peer without TLS is logged", || {
         let text = "TLS handshake error on the monitor port";
         broker.log().contains(text).then_some(())

@@ -260,10 +260,10 @@ fn outages_are_logged_once_and_rates_do_not_spike() {
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
     let log = lines.log();
-    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(told("connection refused"), 2, "{log:#?}");
-    assert_eq!(told(" serves"), 2, "{log:#?}");
-    assert_eq!(told("the broker was restarted"), 1, "{log:#?}");
+    let reported = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(reported("connection refused"), 2, "{log:#?}");
+    assert_eq!(reported(" serves"), 2, "{log:#?}");
+    assert_eq!(reported("the broker was restarted"), 1, "{log:#?}");
     // collectd would poll a failing read callback less and less often.
     assert!(lines.with("suspend").is_empty(), "{lines:#?}");
     assert_eq!(lines.with("severity = FAILURE").len(), 2, "{lines:#?}");
@@ -433,8 +433,8 @@ fn an_incomplete_health_answer_is_an_error() {
          total_connections: not in the answer",
     ] {
         let log = lines.log();
-        let told = log.iter().filter(|line| line.contains(reason)).count();
-        assert_eq!(told, 1, "{reason}: {lines:#?}");
+        let reported = log.iter().filter(|line| line.contains(reason)).count();
+        assert_eq!(reported, 1, "{reason}: {lines:#?}");
     }
 }
 

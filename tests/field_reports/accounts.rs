@@ -31,8 +31,8 @@ fn nats_server_4674_a_message_does_not_come_back_through_the_service() {
         sender.sync();
         assert_eq!(lines(&site.sync()), ["MSG ev.door.7 1 2"]);
         // There it arrives as a stream message, once.
-        let heard = subjects(&hub.sync());
-        assert_eq!(heard, ["site.ev.door.7"], "{heard:?}");
+        let received = subjects(&hub.sync());
+        assert_eq!(received, ["site.ev.door.7"], "{received:?}");
     }
 }
 
@@ -56,9 +56,9 @@ fn nats_server_1273_the_same_stream_import_from_two_accounts_delivers_both() {
             sender.send(publish(&format!("temp.{name}"), 1));
             sender.sync();
         }
-        let mut heard = subjects(&all.sync());
-        heard.sort();
-        assert_eq!(heard, ["temp.n", "temp.s"]);
+        let mut received = subjects(&all.sync());
+        received.sort();
+        assert_eq!(received, ["temp.n", "temp.s"]);
     }
 }
 
@@ -178,8 +178,11 @@ fn nats_server_1486_a_responder_can_reply_to_other_accounts() {
             assert_eq!(asks.next_message().body, b"yes");
             // Once only.
             server.send("PUB in.1 2\r\nno\r\n");
-            let told = lines(&server.sync());
-            assert!(told.concat().contains("Permissions Violation"), "{told:?}");
+            let reported = lines(&server.sync());
+            assert!(
+                reported.concat().contains("Permissions Violation"),
+                "{reported:?}"
+            );
             assert!(asks.sync().is_empty());
         }
     }
@@ -250,9 +253,9 @@ fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
             asks.send("PUB facts in.7 0\r\n\r\n");
             sent += 1;
             asks.sync();
-            let heard = server.sync();
-            let count = heard.iter().filter(|frame| frame.is_message()).count();
-            for request in heard.iter().filter(|frame| frame.is_message()) {
+            let received = server.sync();
+            let count = received.iter().filter(|frame| frame.is_message()).count();
+            for request in received.iter().filter(|frame| frame.is_message()) {
                 server.send(format!("PUB {} 2\r\nok\r\n", reply_of(request)));
             }
             server.sync();
@@ -263,14 +266,14 @@ fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
             asks.send("PUB facts in.7 0\r\n\r\n");
             answer(&mut server, "ok");
         }
-        let mut heard = 0;
+        let mut received = 0;
         wait_until(&format!("{kinds:?}: all answers are there"), || {
-            heard += receivers
+            received += receivers
                 .iter_mut()
                 .map(|it| subjects(&it.sync()).len())
                 .sum::<usize>();
-            heard >= 41
+            received >= 41
         });
-        assert_eq!(heard, 41, "{kinds:?}");
+        assert_eq!(received, 41, "{kinds:?}");
     }
 }

@@ -147,9 +147,9 @@ fn nats_rs_219_a_requester_gets_a_no_responders_reply() {
         let request = "SUB reply.1 1\r\nPUB nobody.here reply.1 0\r\n\r\n";
         let mut asks = client(&broker, "asks");
         asks.send(request);
-        let told = asks.sync();
-        assert_eq!(subjects(&told), ["reply.1"], "{told:?}");
-        assert!(told[0].body.starts_with(b"NATS/1.0 503\r\n"));
+        let reported = asks.sync();
+        assert_eq!(subjects(&reported), ["reply.1"], "{reported:?}");
+        assert!(reported[0].body.starts_with(b"NATS/1.0 503\r\n"));
         let mut does_not = broker.connect();
         does_not.send("CONNECT {\"verbose\":false}\r\n");
         does_not.send(request);
@@ -178,8 +178,8 @@ fn nats_py_888_an_oversized_message_with_headers_gets_an_error() {
                 head + len
             ));
         }
-        let told = lines(&sender.read_to_end());
-        assert_eq!(told, ["-ERR 'Maximum Payload Violation'"]);
+        let reported = lines(&sender.read_to_end());
+        assert_eq!(reported, ["-ERR 'Maximum Payload Violation'"]);
         assert_eq!(subjects(&other.sync()), ["big"]);
         let closed = crate::closed(&broker, "sender");
         assert_eq!(closed["reason"], "Maximum Message Payload Exceeded");
@@ -208,8 +208,8 @@ fn nats_go_1809_a_line_break_in_a_subject_is_recorded_with_its_client() {
         let cid = format!("cid:{}", entry["cid"]);
         wait_until("the log names the client and what came", || {
             let log = broker.log();
-            let told = |line: &str| line.contains(&cid) && line.contains("orders");
-            log.lines().any(told)
+            let reported = |line: &str| line.contains(&cid) && line.contains("orders");
+            log.lines().any(reported)
         });
         assert!(listener.sync().is_empty());
     }

@@ -21,13 +21,13 @@ fn nats_node_530_a_forbidden_subscription_keeps_the_others() {
         for round in 0..5 {
             a.send(format!("SUB private.x {}\r\n", 2 + round));
             a.send(publish("open.x", 1));
-            let told = lines(&a.sync());
+            let reported = lines(&a.sync());
             assert!(
-                told[0]
+                reported[0]
                     .starts_with("-ERR 'Permissions Violation for Subscription to \"private.x\""),
-                "{told:?}"
+                "{reported:?}"
             );
-            assert_eq!(told[1], "MSG open.x 1 1");
+            assert_eq!(reported[1], "MSG open.x 1 1");
         }
         assert_eq!(connections(&broker, "subs=1")[0]["subscriptions"], 1);
     }
@@ -113,16 +113,16 @@ fn nats_server_2282_a_reload_keeps_clients_that_need_no_login() {
     };
     for builder in both() {
         let broker = builder.config(config("one")).start();
-        let mut guest = client(&broker, "guest");
-        guest.send("SUB a 1\r\n");
-        guest.sync();
+        let mut anonymous_client = client(&broker, "guest");
+        anonymous_client.send("SUB a 1\r\n");
+        anonymous_client.sync();
         let cid = connections(&broker, "")[0]["cid"].clone();
         reload(&broker, &config("two"));
         assert_eq!(broker.get_json("/varz")["tags"][0], "two");
         let mut other = client(&broker, "other");
         other.send(publish("a", 1));
         other.sync();
-        assert_eq!(subjects(&guest.sync()), ["a"]);
+        assert_eq!(subjects(&anonymous_client.sync()), ["a"]);
         assert_eq!(connections(&broker, "")[0]["cid"], cid);
     }
 }
@@ -206,11 +206,11 @@ fn nats_server_6928_the_no_auth_user_may_have_a_hashed_password() {
              \"{password}\", permissions: {{ subscribe: \"open.>\" }} }} ] }}"
         );
         let broker = Broker::midge().config(config).start();
-        let mut guest = client(&broker, "guest");
-        guest.send("SUB open.a 1\r\nSUB closed.a 2\r\n");
-        let told = lines(&guest.sync());
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("\"closed.a\""), "{told:?}");
+        let mut anonymous_client = client(&broker, "guest");
+        anonymous_client.send("SUB open.a 1\r\nSUB closed.a 2\r\n");
+        let reported = lines(&anonymous_client.sync());
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].contains("\"closed.a\""), "{reported:?}");
     }
 }
 
@@ -226,9 +226,12 @@ fn nats_server_1390_default_permissions_apply_to_nkeys_too() {
         let broker = builder.config(config.clone()).start();
         for mut client in [with_key(&broker), user(&broker, "u", "p")] {
             client.send("SUB open 1\r\nSUB closed 2\r\n");
-            let told = lines(&client.sync());
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].contains("Permissions Violation"), "{told:?}");
+            let reported = lines(&client.sync());
+            assert_eq!(reported.len(), 1, "{reported:?}");
+            assert!(
+                reported[0].contains("Permissions Violation"),
+                "{reported:?}"
+            );
         }
     }
 }
@@ -241,10 +244,10 @@ fn nats_server_4535_a_system_account_user_does_not_disable_logins() {
                   authorization { users: [ { user: one, password: p } ] }";
     for builder in both() {
         let broker = builder.config(config).start();
-        let mut guest = login(&broker, "");
-        guest.send("SUB > 1\r\nPING\r\n");
-        let told = lines(&guest.read_to_end());
-        assert_eq!(told, ["-ERR 'Authorization Violation'"]);
+        let mut anonymous_client = login(&broker, "");
+        anonymous_client.send("SUB > 1\r\nPING\r\n");
+        let reported = lines(&anonymous_client.read_to_end());
+        assert_eq!(reported, ["-ERR 'Authorization Violation'"]);
         user(&broker, "one", "p");
         user(&broker, "sys", "s");
     }

@@ -98,7 +98,7 @@ fn nats_server_438_the_address_of_a_replaced_member_is_not_announced() {
                 let info = stays.broker.connect().info()["connect_urls"].to_string();
                 [&varz, &info]
                     .iter()
-                    .all(|told| told.contains(&address) && !told.contains(&old))
+                    .all(|reported| reported.contains(&address) && !reported.contains(&old))
             },
         );
     }

@@ -124,12 +124,12 @@ fn nats_server_8560_a_new_account_reaches_its_importer_at_every_member() {
         for (at, member) in members.iter().enumerate() {
             let subject = format!("data.from.{at}");
             let mut site = user(&member.broker, "s", "s");
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             wait_until(&format!("a message published at n{at} is received"), || {
                 site.send(publish(&subject, 1));
                 site.sync();
-                heard.extend(subjects(&hub.sync()));
-                heard.contains(&subject)
+                received.extend(subjects(&hub.sync()));
+                received.contains(&subject)
             });
             // From now on each of them arrives, once.
             let mark = format!("data.mark.{at}");
@@ -137,8 +137,8 @@ fn nats_server_8560_a_new_account_reaches_its_importer_at_every_member() {
             site.sync();
             let mut marks = 0;
             wait_until("all are received", || {
-                let heard = subjects(&hub.sync());
-                marks += heard.iter().filter(|it| **it == mark).count();
+                let received = subjects(&hub.sync());
+                marks += received.iter().filter(|it| **it == mark).count();
                 marks >= 20
             });
             assert_eq!(marks, 20);
@@ -180,14 +180,15 @@ fn nats_docs_539_settings_that_need_a_restart_are_named_and_block_nothing() {
     assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
     assert_eq!(broker.get_json("/varz")["server_name"], "first");
     let log = broker.log();
-    let told = |line: &str| line.contains("server name") || line.contains("server_name");
+    let reported = |line: &str| line.contains("server name") || line.contains("server_name");
     assert!(
-        log.lines().any(|line| line.contains("[WRN]") && told(line)),
+        log.lines()
+            .any(|line| line.contains("[WRN]") && reported(line)),
         "{log}"
     );
     wait_until("the finding", || {
         let findings = crate::findings(&broker, "config-differs");
-        findings.iter().any(|it| told(&it.to_string()))
+        findings.iter().any(|it| reported(&it.to_string()))
     });
     stays.send(publish("a", 1));
     assert_eq!(subjects(&stays.sync()), ["a"]);

@@ -97,8 +97,9 @@ fn nats_server_520_the_log_names_the_slow_client_and_its_subject() {
         if is_midge {
             wait_until("the log names the subject", || {
                 let log = broker.log();
-                let told = |line: &str| line.contains("billing-7") && line.contains("bills.ch.new");
-                log.lines().any(told)
+                let reported =
+                    |line: &str| line.contains("billing-7") && line.contains("bills.ch.new");
+                log.lines().any(reported)
             });
         }
     }
@@ -269,8 +270,8 @@ fn nats_server_91_pending_bytes_of_a_client_are_visible() {
             let first = &connections(&broker, "sort=pending&limit=1")[0];
             first["name"] == "hoarder" && number(&first["pending_bytes"]) > 1_000_000
         });
-        let said = check(&broker, &["--mode", "pending", "-c", "1MB"]);
-        assert_eq!(said.code, Some(2), "{said:?}");
-        assert!(said.output.contains("hoarder"), "{said:?}");
+        let result = check(&broker, &["--mode", "pending", "-c", "1MB"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.output.contains("hoarder"), "{result:?}");
     }
 }

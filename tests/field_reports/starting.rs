@@ -84,9 +84,9 @@ fn nats_server_1798_an_include_without_an_end_is_an_error() {
         "include",
     ] {
         for builder in both() {
-            let (code, said) = judged(&builder, text);
-            assert_eq!(code, Some(1), "{text:?}: {said}");
-            assert!(!said.is_empty(), "{text:?}");
+            let (code, result) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text:?}: {result}");
+            assert!(!result.is_empty(), "{text:?}");
         }
     }
 }
@@ -110,10 +110,10 @@ fn nats_streaming_559_users_are_included_from_beside_the_file() {
         let broker = builder.flag("-c").flag(main.display().to_string()).start();
         let mut reader = user(&broker, "r", "s1");
         reader.send("SUB news.> 1\r\nPUB news.a 0\r\n\r\n");
-        let told = reader.sync();
+        let reported = reader.sync();
         assert!(
-            format!("{told:?}").contains("Permissions Violation for Publish to \"news.a\""),
-            "{told:?}"
+            format!("{reported:?}").contains("Permissions Violation for Publish to \"news.a\""),
+            "{reported:?}"
         );
     }
 }
@@ -161,10 +161,10 @@ fn nats_server_774_a_mistyped_key_is_reported_with_its_position() {
     for builder in both() {
         let text =
             "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
-        let (code, said) = judged(&builder, text);
+        let (code, result) = judged(&builder, text);
         assert_eq!(code, Some(1));
-        assert!(said.contains("b.conf:4:3: "), "{said}");
-        assert!(said.contains("\"autorization\""), "{said}");
+        assert!(result.contains("b.conf:4:3: "), "{result}");
+        assert!(result.contains("\"autorization\""), "{result}");
     }
 }
 
@@ -177,9 +177,9 @@ fn nats_server_5676_cluster_and_server_names_have_no_spaces() {
         "cluster { name: \"my cluster\", port: 6222 }",
     ] {
         for builder in both() {
-            let (code, said) = judged(&builder, text);
-            assert_eq!(code, Some(1), "{text}: {said}");
-            assert!(said.contains("name"), "{text}: {said}");
+            let (code, result) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text}: {result}");
+            assert!(result.contains("name"), "{text}: {result}");
         }
     }
 }

@@ -88,10 +88,13 @@ fn nats_server_4763_an_expiring_certificate_is_reported_before_its_expiry() {
         "--ca-warning",
         "7:",
     ];
-    let said = check(&broker, &arguments);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.output.contains("\"CN=broker\" expires in"), "{said:?}");
-    assert!(said.output.contains("route_cert_days="), "{said:?}");
+    let result = check(&broker, &arguments);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(
+        result.output.contains("\"CN=broker\" expires in"),
+        "{result:?}"
+    );
+    assert!(result.output.contains("route_cert_days="), "{result:?}");
     wait_until("the finding", || {
         !findings(&broker, "certificate-expiry").is_empty()
     });
@@ -103,7 +106,7 @@ fn nats_server_4763_an_expiring_certificate_is_reported_before_its_expiry() {
     wait_until("the finding is gone", || {
         findings(&broker, "certificate-expiry").is_empty()
     });
-    let said = check(
+    let result = check(
         &broker,
         &[
             "--mode",
@@ -114,7 +117,7 @@ fn nats_server_4763_an_expiring_certificate_is_reported_before_its_expiry() {
             "7:",
         ],
     );
-    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(result.code, Some(0), "{result:?}");
 }
 
 /// Probes of the client and route ports flooded the log with TLS errors. One line for
@@ -340,10 +343,10 @@ fn nats_server_270_a_client_on_the_wrong_port_does_not_fill_the_log() {
                     stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
                     stream.write_all(words.as_bytes()).expect("write");
                     stream.shutdown(Shutdown::Write).expect("say no more");
-                    let mut said = Vec::new();
-                    let _ = stream.read_to_end(&mut said);
-                    let said = String::from_utf8_lossy(&said).into_owned();
-                    assert!(!said.contains("PONG"), "{address}: {said}");
+                    let mut result = Vec::new();
+                    let _ = stream.read_to_end(&mut result);
+                    let result = String::from_utf8_lossy(&result).into_owned();
+                    assert!(!result.contains("PONG"), "{address}: {result}");
                 }
             }
         }

@@ -19,12 +19,15 @@ fn natscli_168_a_check_compares_usage_with_a_limit() {
             while clients.len() < count {
                 clients.push(client(&broker, "one of many"));
             }
-            let said = check(&broker, &mode);
-            assert_eq!(said.code, Some(code), "{said:?}");
-            assert!(said.output.starts_with(&format!("NATS {word}")), "{said:?}");
+            let result = check(&broker, &mode);
+            assert_eq!(result.code, Some(code), "{result:?}");
             assert!(
-                said.output.contains(&format!("connections={count};")),
-                "{said:?}"
+                result.output.starts_with(&format!("NATS {word}")),
+                "{result:?}"
+            );
+            assert!(
+                result.output.contains(&format!("connections={count};")),
+                "{result:?}"
             );
         }
     }
@@ -39,20 +42,20 @@ fn natscli_276_a_check_reports_its_values_without_thresholds() {
         let broker = builder.start();
         let _clients = [client(&broker, "a"), client(&broker, "b")];
         broker.wait_for_connections(2);
-        let said = check(&broker, &["--mode", "connections"]);
-        assert_eq!(said.code, Some(0), "{said:?}");
-        assert!(said.output.contains("connections=2"), "{said:?}");
-        let said = check(
+        let result = check(&broker, &["--mode", "connections"]);
+        assert_eq!(result.code, Some(0), "{result:?}");
+        assert!(result.output.contains("connections=2"), "{result:?}");
+        let result = check(
             &broker,
             &["--mode", "connections", "--format", "prometheus"],
         );
-        assert_eq!(said.code, Some(0), "{said:?}");
-        let mut lines = said.output.lines();
+        assert_eq!(result.code, Some(0), "{result:?}");
+        let mut lines = result.output.lines();
         assert!(
             lines.any(|line| line.contains("connections") && line.ends_with(" 2")),
-            "{said:?}"
+            "{result:?}"
         );
-        assert!(said.output.contains("# TYPE "), "{said:?}");
+        assert!(result.output.contains("# TYPE "), "{result:?}");
     }
 }
 
@@ -67,8 +70,8 @@ fn nats_server_1903_an_unresponsive_broker_is_not_healthy() {
         broker.signal(libc::SIGSTOP);
         // The kernel still accepts connections for it.
         assert!(test_support::broker::is_listening(broker.client_addr()));
-        let said = check(&broker, &["-t", "1"]);
-        assert_eq!(said.code, Some(2), "{said:?}");
+        let result = check(&broker, &["-t", "1"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
         broker.signal(libc::SIGCONT);
         wait_until("it is healthy again", || {
             check(&broker, &[]).code == Some(0)
@@ -84,10 +87,10 @@ fn nats_top_103_the_client_port_is_distinguished_from_the_monitoring_port() {
         let broker = builder.start();
         let port = broker.client_addr().port().to_string();
         let check_nats = Path::new(env!("CARGO_BIN_EXE_check_nats"));
-        let said = run(check_nats, &["--mode", "connections", "-m", &port]);
-        assert_eq!(said.code, Some(3), "{said:?}");
-        assert!(!said.output.contains("server_id"), "{said:?}");
-        assert!(said.output.contains("the client port"), "{said:?}");
+        let result = run(check_nats, &["--mode", "connections", "-m", &port]);
+        assert_eq!(result.code, Some(3), "{result:?}");
+        assert!(!result.output.contains("server_id"), "{result:?}");
+        assert!(result.output.contains("the client port"), "{result:?}");
     }
 }
 
@@ -109,9 +112,9 @@ fn nats_server_296_a_slow_consumer_is_reported_once_by_name() {
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1
     });
-    let said = check(&broker, &mode);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.output.contains("stuck-app"), "{said:?}");
-    let said = check(&broker, &mode);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let result = check(&broker, &mode);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.output.contains("stuck-app"), "{result:?}");
+    let result = check(&broker, &mode);
+    assert_eq!(result.code, Some(0), "{result:?}");
 }

@@ -43,7 +43,7 @@ fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
 }
 
 /// Opens idle connections, from one address or each from its own.
-fn crowd(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
+fn many_connections(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
     let from = |number| if of_one { 2 } else { 2 + number };
     (0..count)
         .map(|number| connect_from(from(number), to))
@@ -104,7 +104,7 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
             member("a", first, &[second]).start(),
             member("b", second, &[first]).start(),
         ];
-        let _crowds = [first, second].map(|port| crowd(2500, of_one, port));
+        let _crowds = [first, second].map(|port| many_connections(2500, of_one, port));
         for broker in &brokers {
             wait_until("the excess connections are closed", || {
                 dropped(broker, "route") > 1000.0
@@ -135,13 +135,13 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
 fn health_checks_succeed_when_idle_connections_fill_the_port() {
     for of_one in [true, false] {
         let broker = Broker::midge().config(QUICK).start();
-        let _crowd = crowd(300, of_one, broker.monitor_addr());
+        let _crowd = many_connections(300, of_one, broker.monitor_addr());
         for _ in 0..20 {
             assert_eq!(broker.get("/healthz").status, 200);
         }
         assert!(dropped(&broker, "monitor") >= 200.0);
         wait_until("that is a finding", || {
-            let _more = crowd(70, of_one, broker.monitor_addr());
+            let _more = many_connections(70, of_one, broker.monitor_addr());
             is_found(&broker, "monitor")
         });
         wait_until("the finding has cleared", || !is_found(&broker, "monitor"));
@@ -171,20 +171,22 @@ fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
     for of_one in [true, false] {
         let broker = Broker::midge().config(&config).start();
         let mut served = login(&broker, "u", "p");
-        let _crowd = crowd(300, of_one, broker.client_addr());
+        let _crowd = many_connections(300, of_one, broker.client_addr());
         // Not while hundreds connect: 49 places are few.
         wait_until("all have connected", || dropped(&broker, "client") >= 251.0);
-        let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
+        let mut new_clients: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
         served.sync();
-        newcomers.iter_mut().for_each(|client| drop(client.sync()));
+        new_clients
+            .iter_mut()
+            .for_each(|client| drop(client.sync()));
         wait_until("the connections are within the limit", || {
             broker.get_json("/varz")["connections"].as_u64() <= Some(50)
         });
         // Authenticated clients are not evicted.
-        newcomers.extend((0..29).map(|_| login(&broker, "u", "p")));
+        new_clients.extend((0..29).map(|_| login(&broker, "u", "p")));
         let mut surplus = broker.connect();
-        let told = surplus.next_frame().expect("why");
-        assert_eq!(told.line, b"-ERR 'maximum connections exceeded'");
+        let reported = surplus.next_frame().expect("why");
+        assert_eq!(reported.line, b"-ERR 'maximum connections exceeded'");
         served.sync();
         let closed = broker.get_json("/connz?state=closed")["total"].as_u64();
         assert!(closed < Some(50), "the crowd is not remembered: {closed:?}");
@@ -254,11 +256,11 @@ fn say(to: SocketAddr, lines: &[String]) -> TcpStream {
 }
 
 fn read_all(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut told) {
+    let mut reported = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut reported) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    String::from_utf8_lossy(&told).into_owned()
+    String::from_utf8_lossy(&reported).into_owned()
 }
 
 /// A cluster with a generated name: nothing that unauthenticated, duplicate or dishonest
@@ -437,9 +439,9 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let mut refused = 0;
     for _ in 0..400 {
         let mut stream = connect_from(1, broker.client_addr());
-        let mut told = [0; 5];
-        match stream.read_exact(&mut told) {
-            Ok(()) if told == *b"INFO " => clients.push(stream),
+        let mut reported = [0; 5];
+        match stream.read_exact(&mut reported) {
+            Ok(()) if reported == *b"INFO " => clients.push(stream),
             Ok(()) => {
                 assert!(read_all(&mut stream).contains("'maximum connections exceeded'"));
                 refused += 1;
@@ -498,9 +500,9 @@ fn evicted_unauthenticated_connections_free_their_descriptors() {
         let files = fs::read_dir(format!("/proc/{}/fd", broker.pid()));
         files.expect("the broker's files").count()
     };
-    let mut strangers = Vec::new();
+    let mut unauthenticated_peers = Vec::new();
     for number in 0..600 {
-        strangers.push(connect_from(2 + number, broker.client_addr()));
+        unauthenticated_peers.push(connect_from(2 + number, broker.client_addr()));
         if number % 50 == 0 {
             assert_eq!(broker.get("/healthz?probe=live").status, 200);
         }

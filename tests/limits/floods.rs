@@ -74,7 +74,7 @@ fn free_port() -> SocketAddr {
 }
 
 /// Writes `first`, then `again` until the broker closes the connection. Nothing is read.
-fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
+fn send_flood(stream: &mut impl Write, first: &str, again: &str) -> Duration {
     let begin = Instant::now();
     let piece = again.repeat(WRITE_LEN / again.len());
     let mut result = stream.write_all(first.as_bytes());
@@ -88,33 +88,33 @@ fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
     begin.elapsed()
 }
 
-fn pour_plain(address: SocketAddr, first: &str, again: &str) -> Duration {
+fn send_plain_flood(address: SocketAddr, first: &str, again: &str) -> Duration {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     // Nothing is read: the small buffer makes the broker notice soon.
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&address.into()).expect("connect");
     let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
-    pour(&mut stream, first, again)
+    send_flood(&mut stream, first, again)
 }
 
-fn pour_sealed(speaker: &Speaker, address: SocketAddr, first: &str, again: &str) -> Duration {
+fn send_tls_flood(speaker: &Speaker, address: SocketAddr, first: &str, again: &str) -> Duration {
     let (mut stream, _) = speaker.connect(address).expect("it shakes hands");
     let socket = stream.get_mut();
     socket.set_write_timeout(Some(PATIENCE)).expect("a bound");
-    pour(&mut stream, first, again)
+    send_flood(&mut stream, first, again)
 }
 
 /// Sends all of these floods in parallel.
-fn pour_all(
+fn send_floods(
     floods: &[Flood],
-    pour: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
+    send_flood: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
 ) -> Vec<JoinHandle<()>> {
-    let pour = Arc::new(pour);
+    let send_flood = Arc::new(send_flood);
     let start = |(first, again): &Flood| {
-        let (pour, first, again) = (pour.clone(), *first, *again);
+        let (send_flood, first, again) = (send_flood.clone(), *first, *again);
         thread::spawn(move || {
-            pour(first, again);
+            send_flood(first, again);
         })
     };
     floods.iter().map(start).collect()
@@ -122,7 +122,7 @@ fn pour_all(
 
 /// Two clients that exchange requests and replies throughout, and a monitor of the
 /// memory.
-struct Bystanders {
+struct OtherClients {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     busy: JoinHandle<[RawClient; 2]>,
@@ -130,7 +130,7 @@ struct Bystanders {
     most: u64,
 }
 
-impl Bystanders {
+impl OtherClients {
     /// `login` is their CONNECT.
     fn watch(broker: &Broker, login: &str) -> Self {
         let mut clients = [broker.connect(), broker.connect()];
@@ -216,13 +216,13 @@ const FREE_LOGIN: &str = "CONNECT {\"verbose\":false}\r\n";
 fn unauthenticated_floods_on_the_client_port() {
     let config = "authorization { user: u, password: p, timeout: 1 }\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 32 * 1024);
 }
 
 /// The same with a large `max_control_line`: it does not apply before the login, and an
@@ -231,23 +231,23 @@ fn unauthenticated_floods_on_the_client_port() {
 fn endless_lines_with_a_large_max_control_line() {
     let config = "authorization { user: u, password: p, timeout: 1 }\nmax_control_line: 4MB\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
+    other_clients.until_cut(&broker, floods);
     let known = [
         ("SUB", " "),
         ("SUB a", " "),
         ("PUB ", "x"),
         ("CONNECT {", " "),
     ];
-    let floods = pour_all(&known, move |first, again| {
-        pour_plain(address, &format!("{LOGIN}{first}"), again)
+    let floods = send_floods(&known, move |first, again| {
+        send_plain_flood(address, &format!("{LOGIN}{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 96 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 96 * 1024);
     // The enlarged buffers are released.
     wait_until("the memory is released", || {
         broker.get_json("/varz");
@@ -283,18 +283,18 @@ fn unauthenticated_floods_over_tls() {
     );
     let config = format!("authorization {{ user: u, password: p, timeout: 1 }}\n{tls}");
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
     let speaker = Speaker::believing(&pki.path("ca.pem"));
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_sealed(&speaker, address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_tls_flood(&speaker, address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    let floods = pour_all(IN_THE_HANDSHAKE, move |first, again| {
-        pour_plain(address, first, again)
+    other_clients.until_cut(&broker, floods);
+    let floods = send_floods(IN_THE_HANDSHAKE, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
 /// Data in place of a TLS handshake: alerts, records of one byte, of zero bytes, and one
@@ -318,19 +318,19 @@ fn unauthenticated_floods_on_the_route_port() {
          secret, timeout: 1 }} }}\nmax_memory: 8MB\n"
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    let floods = pour_all(INSTEAD_OF_INFO, move |first, again| {
+    other_clients.until_cut(&broker, floods);
+    let floods = send_floods(INSTEAD_OF_INFO, move |first, again| {
         let connect =
             "CONNECT {\"name\":\"X\",\"cluster\":\"C\",\"user\":\"route\",\"pass\":\"secret\"}";
-        pour_plain(address, &format!("{connect}\r\n{first}"), again)
+        send_plain_flood(address, &format!("{connect}\r\n{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
+    other_clients.until_cut(&broker, floods);
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.check(&broker, 32 * 1024);
 }
 
 /// The same with TLS.
@@ -346,14 +346,14 @@ fn unauthenticated_floods_on_the_route_port_over_tls() {
         pki.text("ca.pem")
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let speaker = Speaker::believing(&pki.path("ca.pem")).first();
     let speaker = speaker.showing(&pki.path("other.pem"), &pki.path("other.key"));
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_sealed(&speaker, address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_tls_flood(&speaker, address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
 /// An address in our own `routes` that floods whoever dials it: each connection ends in
@@ -374,19 +374,19 @@ fn floods_from_a_dialled_peer() {
         routes.join(", ")
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let calls = listeners.into_iter().map(|(listener, (first, again))| {
         thread::spawn(move || {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().expect("it dials");
                 stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
-                pour(&mut stream, first, again);
+                send_flood(&mut stream, first, again);
             }
         })
     });
     let calls = calls.collect();
-    bystanders.until_cut(&broker, calls);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.until_cut(&broker, calls);
+    other_clients.check(&broker, 32 * 1024);
 }
 
 /// Authenticated clients: what they do not read is bounded, and the timeouts apply
@@ -395,7 +395,7 @@ fn floods_from_a_dialled_peer() {
 fn floods_from_authenticated_clients() {
     let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let address = broker.client_addr();
     let floods = [
         // Nobody reads the replies.
@@ -413,11 +413,11 @@ fn floods_from_authenticated_clients() {
         ("CONNECT {\"verbose\":false}\r\nPING", " "),
         ("CONNECT {\"verbose\":false}\r\n+OK", "x"),
     ];
-    let floods = pour_all(&floods, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(&floods, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 48 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 48 * 1024);
 }
 
 /// A broker of the cluster that sends endless pings and reads nothing.
@@ -428,21 +428,21 @@ fn floods_from_an_established_route() {
         "cluster {{ name: C, listen: \"{address}\", write_deadline: \"1s\" }}\nmax_memory: 32MB\n"
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let begin = "CONNECT {\"name\":\"X\",\"cluster\":\"C\"}\r\nINFO \
                  {\"server_id\":\"X\",\"server_name\":\"x\",\"cluster\":\"C\"}\r\n";
-    let floods = pour_all(&[("", "PING\r\n")], move |first, again| {
-        pour_plain(address, &format!("{begin}{first}"), again)
+    let floods = send_floods(&[("", "PING\r\n")], move |first, again| {
+        send_plain_flood(address, &format!("{begin}{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
 /// The monitoring port: endless request heads.
 #[test]
 fn endless_http_request_heads() {
     let broker = Broker::midge().start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let address = broker.monitor_addr();
     let floods = [
         ("GET /", "x"),
@@ -452,11 +452,11 @@ fn endless_http_request_heads() {
         ("", " "),
         ("", "x"),
     ];
-    let floods = pour_all(&floods, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(&floods, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.until_cut(&broker, floods);
+    other_clients.check(&broker, 32 * 1024);
 }
 
 /// An unauthenticated client that only sends valid PINGs is told why it is disconnected.
@@ -465,11 +465,15 @@ fn an_authentication_timeout_is_reported_to_the_client() {
     let address = free_port();
     let config = format!("cluster {{ name: C, listen: \"{address}\" }}\n");
     let broker = Broker::midge().config(config).start();
-    let mut stranger = TcpStream::connect(address).expect("connect");
-    stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-    stranger.write_all(b"PING\r\n").expect("write");
-    let mut told = String::new();
-    stranger.read_to_string(&mut told).expect("it is told");
-    assert_eq!(told, "-ERR 'Authorization Violation'\r\n");
+    let mut untrusted_peer = TcpStream::connect(address).expect("connect");
+    untrusted_peer
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a bound");
+    untrusted_peer.write_all(b"PING\r\n").expect("write");
+    let mut reported = String::new();
+    untrusted_peer
+        .read_to_string(&mut reported)
+        .expect("it is told");
+    assert_eq!(reported, "-ERR 'Authorization Violation'\r\n");
     drop(broker);
 }

@@ -58,12 +58,12 @@ impl Memory {
 }
 
 /// A broker, and its memory before the load.
-struct Stage {
+struct LoadTest {
     broker: Broker,
     before: Memory,
 }
 
-impl Stage {
+impl LoadTest {
     fn new(config: &str) -> Self {
         let config = format!("diagnosis {{ interval: 100ms }}\n{config}");
         let broker = Broker::midge().config(config).start();
@@ -80,9 +80,9 @@ impl Stage {
         for _ in 0..100 {
             let now = Memory::of(&self.broker);
             let grown = now.resident.saturating_sub(self.before.resident);
-            let told = now.known().saturating_sub(self.before.known());
+            let reported = now.known().saturating_sub(self.before.known());
             // With a small load, the rest of the broker dominates.
-            let load_is_told = grown < 24 * MIB || is_near(told, grown);
+            let load_is_told = grown < 24 * MIB || is_near(reported, grown);
             if is_near(now.known(), now.resident) && load_is_told {
                 return now;
             }

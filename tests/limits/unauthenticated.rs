@@ -68,11 +68,11 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 /// Reads to the end, which may be a reset; returns what was read.
 fn read_all(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut told) {
+    let mut reported = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut reported) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    String::from_utf8_lossy(&told).into_owned()
+    String::from_utf8_lossy(&reported).into_owned()
 }
 
 fn login(broker: &Broker) -> RawClient {
@@ -86,23 +86,24 @@ fn login(broker: &Broker) -> RawClient {
 /// connection; in parallel, because answers may be delayed. Returns what was sent and
 /// received.
 fn say_all(address: SocketAddr, behind: &[&str]) -> Vec<(String, String)> {
-    let mut strangers = Vec::new();
+    let mut unauthenticated_peers = Vec::new();
     for first in OPERATIONS {
         for second in ["", first].iter().chain(behind) {
-            let mut stranger = connect(address);
+            let mut untrusted_peer = connect(address);
             let text = format!("{first}{second}");
             // It may be disconnected in between.
-            let _ = stranger.write_all(text.as_bytes());
-            let _ = stranger.shutdown(std::net::Shutdown::Write);
-            strangers.push((text, stranger));
+            let _ = untrusted_peer.write_all(text.as_bytes());
+            let _ = untrusted_peer.shutdown(std::net::Shutdown::Write);
+            unauthenticated_peers.push((text, untrusted_peer));
         }
     }
-    let read = |(text, mut stranger): (String, TcpStream)| (text, read_all(&mut stranger));
-    strangers.into_iter().map(read).collect()
+    let read =
+        |(text, mut untrusted_peer): (String, TcpStream)| (text, read_all(&mut untrusted_peer));
+    unauthenticated_peers.into_iter().map(read).collect()
 }
 
 /// Everything a client has received, without the broker's own pings.
-fn heard(client: &mut RawClient) -> Vec<Frame> {
+fn received(client: &mut RawClient) -> Vec<Frame> {
     let mut frames = client.sync();
     frames.retain(|frame| frame.line != b"PING");
     frames
@@ -135,9 +136,9 @@ fn unterminated_lines_use_little_memory() {
         let _ = stream.write_all(&[b'x'; 64 * 1024]);
     }
     for mut stream in waiting {
-        let told = read_all(&mut stream);
-        assert!(told.starts_with("INFO "), "{told}");
-        assert!(!told.contains("+OK"), "{told}");
+        let reported = read_all(&mut stream);
+        assert!(reported.starts_with("INFO "), "{reported}");
+        assert!(!reported.contains("+OK"), "{reported}");
     }
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 1000 * 48, "{grown} KiB once they have gone");
@@ -145,9 +146,9 @@ fn unterminated_lines_use_little_memory() {
     let lines = broker.log().lines().count();
     assert!(lines < 200, "{lines} lines of log");
     wait_until("the next line has the number of suppressed ones", || {
-        let mut stranger = connect(broker.client_addr());
-        stranger.write_all(b"NONSENSE\r\n").expect("write");
-        read_all(&mut stranger);
+        let mut untrusted_peer = connect(broker.client_addr());
+        untrusted_peer.write_all(b"NONSENSE\r\n").expect("write");
+        read_all(&mut untrusted_peer);
         broker.log().contains("more that did not log in not shown")
     });
 }
@@ -191,8 +192,11 @@ fn a_slow_login_is_closed_at_the_timeout() {
         std::thread::sleep(Duration::from_millis(50));
     }
     for mut stream in slow {
-        let told = read_all(&mut stream);
-        assert!(told.is_empty() || told.contains("INFO"), "{told}");
+        let reported = read_all(&mut stream);
+        assert!(
+            reported.is_empty() || reported.contains("INFO"),
+            "{reported}"
+        );
     }
     assert_eq!(
         broker.get_json("/varz")["logins"]["refused"]["timeout"],
@@ -217,8 +221,8 @@ fn an_oversized_connect_is_refused() {
     wait_until("it is reported", || {
         let line = format!("127.0.0.1:{} - cid:", client.local_port());
         let log = broker.log();
-        let mut lines = log.lines().filter(|told| told.contains(&line));
-        lines.any(|told| told.contains("a control line longer than max_control_line"))
+        let mut lines = log.lines().filter(|reported| reported.contains(&line));
+        lines.any(|reported| reported.contains("a control line longer than max_control_line"))
     });
 }
 
@@ -231,11 +235,16 @@ fn unauthenticated_connections_have_their_own_limit() {
     let mut known = login(&broker);
     known.send(format!("SUB {} 1\r\n", "x".repeat(100_000)));
     assert!(known.sync().is_empty());
-    let mut stranger = connect(broker.client_addr());
-    stranger.write_all(b"CONNECT {\"name\":\"").expect("write");
-    stranger.write_all(&[b'x'; 33 * 1024]).expect("write");
-    let told = read_all(&mut stranger);
-    assert!(told.contains("maximum control line exceeded"), "{told}");
+    let mut untrusted_peer = connect(broker.client_addr());
+    untrusted_peer
+        .write_all(b"CONNECT {\"name\":\"")
+        .expect("write");
+    untrusted_peer.write_all(&[b'x'; 33 * 1024]).expect("write");
+    let reported = read_all(&mut untrusted_peer);
+    assert!(
+        reported.contains("maximum control line exceeded"),
+        "{reported}"
+    );
 }
 
 /// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever is sent before a
@@ -247,17 +256,17 @@ fn only_connect_is_accepted_before_the_login() {
     witness.send("SUB > 1\r\n");
     witness.sync();
     let behind = ["PUB x 1\r\nx\r\n", "SUB > 1\r\nPING\r\n"];
-    for (text, told) in say_all(broker.client_addr(), &behind) {
+    for (text, reported) in say_all(broker.client_addr(), &behind) {
         assert!(
-            !told.contains("PONG") && !told.contains("MSG"),
-            "{text:?}: {told}"
+            !reported.contains("PONG") && !reported.contains("MSG"),
+            "{text:?}: {reported}"
         );
     }
     wait_until("they are disconnected", || {
         broker.get_json("/varz")["connections"] == 1
     });
-    let heard = heard(&mut witness);
-    assert!(heard.is_empty(), "{heard:?}");
+    let received = received(&mut witness);
+    assert!(received.is_empty(), "{received:?}");
     assert_eq!(
         broker.get_json("/varz")["subscriptions"].as_u64(),
         subscriptions_of_a_fresh(&broker)
@@ -302,10 +311,10 @@ fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     witness.send("SUB > 1\r\n");
     witness.sync();
     let behind = ["RMSG $G x 1\r\nx\r\n", "RS+ $G >\r\nPING\r\n"];
-    for (text, told) in say_all(address, &behind) {
+    for (text, reported) in say_all(address, &behind) {
         assert!(
-            !told.contains("RMSG") && !told.contains("RS+"),
-            "{text:?}: {told}"
+            !reported.contains("RMSG") && !reported.contains("RS+"),
+            "{text:?}: {reported}"
         );
     }
     // An endless line is closed there too.
@@ -315,8 +324,8 @@ fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     let lines = broker.log().lines().count();
     assert!(lines < 120, "{lines} lines of log");
     witness.send("PUB y 1\r\ny\r\n");
-    let heard = heard(&mut witness);
-    assert_eq!(heard.len(), 1, "{heard:?}");
+    let received = received(&mut witness);
+    assert_eq!(received.len(), 1, "{received:?}");
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
 }
 
@@ -508,15 +517,16 @@ fn unauthenticated_handshakes_are_bounded() {
         &[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3],
         b"\x16",
     ];
-    let mut strangers: Vec<TcpStream> = (0..400).map(|_| connect(broker.client_addr())).collect();
-    for (stream, bytes) in strangers.iter_mut().zip(garbage.iter().cycle()) {
+    let mut unauthenticated_peers: Vec<TcpStream> =
+        (0..400).map(|_| connect(broker.client_addr())).collect();
+    for (stream, bytes) in unauthenticated_peers.iter_mut().zip(garbage.iter().cycle()) {
         stream.write_all(bytes).expect("write");
     }
-    for mut stream in strangers {
-        let told = read_all(&mut stream);
+    for mut stream in unauthenticated_peers {
+        let reported = read_all(&mut stream);
         assert!(
-            told.starts_with("INFO ") && !told.contains("PONG"),
-            "{told}"
+            reported.starts_with("INFO ") && !reported.contains("PONG"),
+            "{reported}"
         );
     }
     wait_until("all have been closed", || {
@@ -528,13 +538,13 @@ fn unauthenticated_handshakes_are_bounded() {
     let log = broker.log();
     let lines = log.lines().count();
     assert!(lines < 120, "{lines} lines of log for 400 of them");
-    for told in ["did not send TLS", "TLS handshake timeout"] {
-        assert!(log.contains(told), "{told}: {log}");
+    for reported in ["did not send TLS", "TLS handshake timeout"] {
+        assert!(log.contains(reported), "{reported}: {log}");
     }
     wait_until("the next line has the number of suppressed ones", || {
-        let mut stranger = connect(broker.client_addr());
-        stranger.write_all(b"NONSENSE\r\n").expect("write");
-        read_all(&mut stranger);
+        let mut untrusted_peer = connect(broker.client_addr());
+        untrusted_peer.write_all(b"NONSENSE\r\n").expect("write");
+        read_all(&mut untrusted_peer);
         broker.log().contains("more failed handshakes not shown")
     });
 }
@@ -560,10 +570,10 @@ fn long_handshakes_are_bounded_together() {
         hello.extend_from_slice(first);
         hello.resize(hello.len() + 16384 - first.len(), 0);
     }
-    let mut strangers: Vec<TcpStream> = (0..STRANGERS)
+    let mut unauthenticated_peers: Vec<TcpStream> = (0..STRANGERS)
         .map(|_| connect(broker.client_addr()))
         .collect();
-    for stream in &mut strangers {
+    for stream in &mut unauthenticated_peers {
         // It may be disconnected in the middle.
         let _ = stream.write_all(&hello);
     }
@@ -603,7 +613,7 @@ fn long_handshakes_are_bounded_together() {
     let mut answer = [0; 6];
     stream.read_exact(&mut answer).expect("it is served");
     assert_eq!(answer, *b"PONG\r\n");
-    drop(strangers);
+    drop(unauthenticated_peers);
     wait_until("their memory is released", || {
         resident_kib(&broker) < before + 12 * 1024
     });

@@ -311,9 +311,9 @@ fn events_have_the_same_fields() {
             &mut side,
             &["$SYS.ACCOUNT.B.DISCONNECT", "$SYS.SERVER.ID.STATSZ"],
         ));
-        let mut stranger = side.broker.connect();
-        stranger.send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = side.broker.connect();
+        untrusted_peer.send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\n");
+        untrusted_peer.read_to_end();
         let failed = gather(&mut side, &["$SYS.SERVER.ID.CLIENT.AUTH.ERR"]);
         let failed = &failed["$SYS.SERVER.ID.CLIENT.AUTH.ERR"];
         assert!(failed.contains_key(".reason") && failed.contains_key(".client.host"));
@@ -556,13 +556,13 @@ fn an_ldm_request_tells_a_client_to_reconnect() {
         let subject = format!("$SYS.REQ.SERVER.{}.LDM", side.id);
         let answer = ask(&mut side.system, &subject, &format!("{{\"cid\":{cid}}}"));
         assert!(answer.expect("an answer")["error"].is_null());
-        let told = client.sync();
+        let reported = client.sync();
         assert!(
-            told.iter().any(|frame| {
+            reported.iter().any(|frame| {
                 let line = String::from_utf8_lossy(&frame.line);
                 line.starts_with("INFO ") && line.contains("\"ldm\":true")
             }),
-            "{told:?}"
+            "{reported:?}"
         );
     }
 }

@@ -115,9 +115,9 @@ fn problems_are_shown_with_client_and_cause() {
         }
     }
     for _ in 0..12 {
-        let mut stranger = broker.connect();
-        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = broker.connect();
+        untrusted_peer.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        untrusted_peer.read_to_end();
     }
     browser.wait_for("[...document.querySelectorAll('#findings .card')].some((card) => card.textContent.includes('login-failures'))");
     browser.wait_for("document.querySelector('#findings').textContent.includes('stuck-app')");

@@ -72,16 +72,16 @@ fn a_client_disconnect_event_has_totals() {
     client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
     client.sync();
     drop(client);
-    let told = wait_for("the disconnect is reported", || {
+    let reported = wait_for("the disconnect is reported", || {
         Some(events(&broker, "type=client.connected,client.closed")).filter(|e| e.len() == 2)
     });
-    assert_eq!(told[0]["type"], "client.connected");
-    assert_eq!(told[1]["type"], "client.closed");
-    for event in &told {
+    assert_eq!(reported[0]["type"], "client.connected");
+    assert_eq!(reported[1]["type"], "client.closed");
+    for event in &reported {
         assert_eq!(event["subject"], "app-7");
-        assert_eq!(event["cid"], told[0]["cid"]);
+        assert_eq!(event["cid"], reported[0]["cid"]);
     }
-    let text = told[1]["text"].as_str().expect("a text");
+    let text = reported[1]["text"].as_str().expect("a text");
     for part in [
         "Client Closed",
         "1 messages (5 bytes) in",
@@ -89,9 +89,9 @@ fn a_client_disconnect_event_has_totals() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    let id = told[0]["id"].as_u64().expect("an id");
+    let id = reported[0]["id"].as_u64().expect("an id");
     let later = events(&broker, &format!("since={id}&type=client.closed"));
-    assert_eq!(later, told[1..]);
+    assert_eq!(later, reported[1..]);
     assert_eq!(broker.get("/eventsz?type=nonsense").status, 400);
     for number in [
         "-9223372036854775808",

@@ -299,9 +299,12 @@ fn each_target_uses_its_own_credentials() {
         .into_owned();
     let fails = |arguments: &[&str], why: &str| {
         let output = top(&[arguments, &["--once"]].concat());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let reported = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(told.contains(why) && !told.contains("canary"), "{told}");
+        assert!(
+            reported.contains(why) && !reported.contains("canary"),
+            "{reported}"
+        );
     };
     let works = |arguments: &[&str]| {
         let output = top(&[&["--delay", "0.2"], arguments, &["--once"]].concat());
@@ -365,11 +368,11 @@ fn https_is_trusted_by_the_given_ca_only() {
     assert!(trusting.status.success(), "{trusting:?}");
     let careless = top(&["--once", "--delay", "0.2", "-k", "-ms", &port.to_string()]);
     assert!(careless.status.success(), "{careless:?}");
-    let stranger = top(&["--once", &url]);
-    assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    let untrusted_peer = top(&["--once", &url]);
+    assert_eq!(untrusted_peer.status.code(), Some(1), "{untrusted_peer:?}");
     assert!(
-        String::from_utf8_lossy(&stranger.stderr).contains("certificate"),
-        "{stranger:?}"
+        String::from_utf8_lossy(&untrusted_peer.stderr).contains("certificate"),
+        "{untrusted_peer:?}"
     );
 }
 
@@ -388,10 +391,10 @@ fn top_is_found_beside_midge_or_on_the_path() {
         command.output().expect("midge runs")
     };
     let missing = run();
-    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
-    assert_eq!(missing.status.code(), Some(1), "{told}");
+    let reported = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(1), "{reported}");
     for part in ["midge-top", "PATH", &folder.path().display().to_string()] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
     for (place, name) in [(&path, "on the path"), (&folder, "beside")] {
         let program = place.path().join("midge-top");

@@ -88,10 +88,10 @@ fn lost_log_lines_are_reported_when_the_pipe_is_read() {
             }
         }
     });
-    let told = lines
+    let reported = lines
         .recv_timeout(test_support::PATIENCE)
         .expect("it is told");
-    assert!(told.contains("[ERR] "), "{told}");
+    assert!(reported.contains("[ERR] "), "{reported}");
     wait_until("the finding is gone", || {
         !broker
             .get_json("/explainz")

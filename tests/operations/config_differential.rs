@@ -80,12 +80,12 @@ impl Judges {
             .envs(ENVIRONMENT.iter().copied())
             .output()
             .expect("nats-server cannot be run: install nats-server 2.15.1 and put it on PATH");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let digest = said.trim_end().rsplit_once(" is valid (");
+        let result = String::from_utf8_lossy(&output.stderr).into_owned();
+        let digest = result.trim_end().rsplit_once(" is valid (");
         match (output.status.code(), digest) {
             (Some(0), Some((_, digest))) => Ok(digest.trim_end_matches(')').into()),
-            (Some(1), _) => Err(said),
-            other => panic!("nats-server cannot judge {text:?}: {other:?}: {said}"),
+            (Some(1), _) => Err(result),
+            other => panic!("nats-server cannot judge {text:?}: {other:?}: {result}"),
         }
     }
 

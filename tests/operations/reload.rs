@@ -33,14 +33,15 @@ fn changed_limits_apply_to_connected_clients() {
     assert!(log.contains("Reloaded: max_payload = 10"), "{log}");
     assert_eq!(broker.get_json("/varz")["max_payload"], 10);
     client.send("PUB a 20\r\n01234567890123456789\r\n");
-    let told = client.read_to_end();
+    let reported = client.read_to_end();
     assert!(
-        told.iter()
+        reported
+            .iter()
             .any(|frame| frame.line == b"-ERR 'Maximum Payload Violation'"),
-        "{told:?}"
+        "{reported:?}"
     );
-    let newcomer = RawClient::connect(broker.client_addr());
-    assert_eq!(newcomer.info()["max_payload"], 10);
+    let new_client = RawClient::connect(broker.client_addr());
+    assert_eq!(new_client.info()["max_payload"], 10);
 }
 
 #[test]

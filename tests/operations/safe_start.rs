@@ -78,7 +78,7 @@ fn ways(pki: &Pki) -> Vec<Way> {
         )
     };
     let users = "authorization { users: [ { user: u, password: p } ] }\n";
-    let guest = |publish: &str, subscribe: &str| {
+    let anonymous_client = |publish: &str, subscribe: &str| {
         format!(
             "authorization {{ users: [ {{ user: g, password: p, permissions: {{ publish: \
              {publish:?}, subscribe: {subscribe:?} }} }} ] }}\n"
@@ -110,9 +110,15 @@ fn ways(pki: &Pki) -> Vec<Way> {
         way("", All)
             .config(&format!("{users}no_auth_user: u\n"))
             .warns(),
-        way("", All).config(&format!("{}no_auth_user: g\n", guest("a.>", "b"))),
+        way("", All).config(&format!(
+            "{}no_auth_user: g\n",
+            anonymous_client("a.>", "b")
+        )),
         way("", All)
-            .config(&format!("{}no_auth_user: g\n", guest("a", "*.>")))
+            .config(&format!(
+                "{}no_auth_user: g\n",
+                anonymous_client("a", "*.>")
+            ))
             .warns(),
         way("", All).config(&block("")).warns(),
         way("", All).config(&block(", verify: true")),
@@ -180,7 +186,7 @@ impl Started {
     fn serves(&mut self) -> Serves {
         let port = wait_for("the ports file", || {
             let ended = self.child.try_wait().expect("ask for its state");
-            assert!(ended.is_none(), "{ended:?}: {}", self.said());
+            assert!(ended.is_none(), "{ended:?}: {}", self.result());
             client_port(self.folder.path())
         });
         let addresses = listening(port);
@@ -193,17 +199,17 @@ impl Started {
         }
     }
 
-    fn said(&self) -> String {
+    fn result(&self) -> String {
         fs::read_to_string(&self.log).expect("the log")
     }
 
     fn end(mut self) -> String {
         wait_for("it is ready", || {
-            self.said().contains("Server is ready").then_some(())
+            self.result().contains("Server is ready").then_some(())
         });
         self.child.kill().expect("end the broker");
         self.child.wait().expect("wait for the broker");
-        self.said()
+        self.result()
     }
 }
 

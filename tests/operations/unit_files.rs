@@ -101,8 +101,8 @@ fn a_log_server_started_late_receives_the_log() {
         broker.log().contains("Server is ready")
     });
     let log = broker.log();
-    let told = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
-    assert!(log.contains(&told), "{log}");
+    let reported = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
+    assert!(log.contains(&reported), "{log}");
     let begin = format!("[{}] ", broker.pid());
     assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
     let listener = std::net::TcpListener::bind(address).expect("the port");
@@ -199,9 +199,9 @@ fn flags_of_unit_files_are_accepted() {
         let log = broker.log();
         let is_on_stderr = log.contains("Starting midge");
         assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
-        let told = "because the system's log /dev/log";
+        let reported = "because the system's log /dev/log";
         assert_eq!(
-            log.contains(told),
+            log.contains(reported),
             is_to_syslog && !is_there,
             "{flags:?} {log}"
         );
@@ -318,7 +318,7 @@ fn a_protocol_error_quotes_what_came() {
 /// Credentials in lines that are no valid CONNECT do not appear in the log, on any port.
 #[test]
 fn the_log_contains_no_secret_of_refused_clients() {
-    let said = [
+    let result = [
         "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
         "AUTH geheim\r\n",
         "\0CONNECT {\"pass\":\"geheim\"}\r\n",
@@ -328,9 +328,9 @@ fn the_log_contains_no_secret_of_refused_clients() {
         "PUB geheim\r\n",
         "INFO {\"geheim\"}\r\n",
     ];
-    for (login, said) in ["", "authorization { user: u, password: p }\n"]
+    for (login, result) in ["", "authorization { user: u, password: p }\n"]
         .into_iter()
-        .flat_map(|login| said.map(|said| (login, said)))
+        .flat_map(|login| result.map(|result| (login, result)))
     {
         let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }\n";
         let broker = Broker::midge()
@@ -344,7 +344,7 @@ fn the_log_contains_no_secret_of_refused_clients() {
             stream
                 .set_read_timeout(Some(test_support::PATIENCE))
                 .expect("a bound");
-            stream.write_all(said.as_bytes()).expect("write");
+            stream.write_all(result.as_bytes()).expect("write");
             stream.shutdown(Shutdown::Write).expect("say no more");
             // Whether it ends with an error, a close or a reset is tested elsewhere.
             let _ = stream.read_to_end(&mut Vec::new());
@@ -357,7 +357,7 @@ fn the_log_contains_no_secret_of_refused_clients() {
             })
         });
         let log = broker.log();
-        assert!(!log.contains("geheim"), "{said:?}: {log}");
+        assert!(!log.contains("geheim"), "{result:?}: {log}");
     }
 }
 
@@ -371,8 +371,8 @@ fn the_client_port_is_distinguished_from_the_monitoring_port() {
         .args(["top", "--once", "-m", &port])
         .output()
         .expect("midge top runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("not a monitoring port"), "{said}");
+    let result = String::from_utf8_lossy(&output.stderr);
+    assert!(result.contains("not a monitoring port"), "{result}");
     let output = Command::new(tools::midge())
         .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
         .output()

@@ -19,8 +19,8 @@ fn alert(pki: &Pki, broker: &Broker, version: &str, more: &[String]) -> Option<u
         .stdin(Stdio::null())
         .output()
         .expect("run openssl");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let number = said
+    let result = String::from_utf8_lossy(&output.stderr).into_owned();
+    let number = result
         .lines()
         .find_map(|line| line.split_once("SSL alert number "));
     number.and_then(|(_, number)| number.trim().parse().ok())

@@ -98,7 +98,7 @@ fn text(file: &Path) -> String {
 }
 
 fn was_served(output: &Output) -> bool {
-    let said = String::from_utf8_lossy(&output.stdout).contains("served");
-    assert_eq!(said, output.status.success(), "{output:?}");
-    said
+    let result = String::from_utf8_lossy(&output.stdout).contains("served");
+    assert_eq!(result, output.status.success(), "{output:?}");
+    result
 }

@@ -46,9 +46,11 @@ fn certificates_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
     pki.sign("early", Term::NotYet);
-    let stranger = Pki::new(&["node"]);
-    let strange = Speaker::believing(&pki.path("ca.pem"))
-        .showing(&stranger.path("node.pem"), &stranger.path("node.key"));
+    let untrusted_peer = Pki::new(&["node"]);
+    let strange = Speaker::believing(&pki.path("ca.pem")).showing(
+        &untrusted_peer.path("node.pem"),
+        &untrusted_peer.path("node.key"),
+    );
     both(
         &block(&pki, "verify: true"),
         &[

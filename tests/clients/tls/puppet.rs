@@ -57,11 +57,11 @@ impl Puppet {
             .arg(self.path("puppet.conf"))
             .output();
         let output = output.expect("ruby; apt-get install ruby-puppetserver-ca-cli");
-        let told =
+        let reported =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
-            "puppetserver ca {arguments:?} (apt-get install ruby-puppetserver-ca-cli): {told}"
+            "puppetserver ca {arguments:?} (apt-get install ruby-puppetserver-ca-cli): {reported}"
         );
     }
 

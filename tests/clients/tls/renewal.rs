@@ -282,7 +282,7 @@ fn renewals_lose_no_message() {
         subscriber(stage.secured("node", 1)),
         subscriber(plain(1)),
     ];
-    let victim = subscriber(stage.secured("victim", 0));
+    let revoked_client = subscriber(stage.secured("victim", 0));
     for member in &stage.members {
         wait_until("each has the other's subscriptions", || {
             member.knows("count.>")
@@ -299,7 +299,7 @@ fn renewals_lose_no_message() {
         ]
         .map(|(name, stream)| scope.spawn(move || publish(stream, name, stop)));
         let readers = readers.map(|lines| scope.spawn(move || count(lines, expected)));
-        let victim = scope.spawn(move || count(victim, expected));
+        let revoked_client = scope.spawn(move || count(revoked_client, expected));
 
         for round in 0..ROUNDS {
             stage.renew(round);
@@ -309,9 +309,9 @@ fn renewals_lose_no_message() {
                     || stage.shows_new(member),
                 );
             }
-            let guest = || stage.speaker("guest").attempt(stage.addr(0)).is_ok();
+            let anonymous_client = || stage.speaker("guest").attempt(stage.addr(0)).is_ok();
             wait_until("the other CA is trusted, or not", || {
-                guest() == (round % 2 == 1)
+                anonymous_client() == (round % 2 == 1)
             });
             match round {
                 1 => breaks_nothing(&stage, "n0.pem"),
@@ -320,7 +320,7 @@ fn renewals_lose_no_message() {
                     stage.pki.revoke("victim");
                     stage.join(true);
                     wait_until("the revoked client is disconnected", || {
-                        victim.is_finished()
+                        revoked_client.is_finished()
                     });
                     wait_until("the revoked client is refused", || {
                         stage.speaker("victim").attempt(stage.addr(0)).is_err()
@@ -345,7 +345,7 @@ fn renewals_lose_no_message() {
         for reader in readers {
             assert_eq!(reader.join().expect("counts to the end"), all);
         }
-        let of_victim = victim.join().expect("counts until it is cut");
+        let of_victim = revoked_client.join().expect("counts until it is cut");
         for (publisher, last) in of_victim {
             assert!(0 < last && last < all[&publisher], "{publisher}: {last}");
         }
@@ -374,8 +374,8 @@ fn breaks_nothing(stage: &Stage, file: &str) {
     wait_until(&format!("{file} is refused"), || {
         refused().as_str().is_some_and(|text| text.contains(file))
     });
-    let newcomer = stage.speaker("node").attempt(stage.addr(0));
-    newcomer.unwrap_or_else(|why| panic!("{file}: {why}"));
+    let new_client = stage.speaker("node").attempt(stage.addr(0));
+    new_client.unwrap_or_else(|why| panic!("{file}: {why}"));
     fs::write(&path, good).expect("mend the file");
     wait_until(&format!("{file} is accepted again"), || refused().is_null());
     assert!(stage.shows_new(0), "{file}");

@@ -130,7 +130,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
         let broker = Broker::midge().config(chain.block(&ca, "crls.pem")).start();
         let gaps = || broker.get_json("/varz")["tls"]["gaps"].clone();
         assert!(gaps().is_null(), "{}", gaps());
-        let is_told = |what: &str| {
+        let is_reported = |what: &str| {
             wait_until(&format!("{what:?} is a finding"), || {
                 let explained = broker.get_json("/explainz");
                 let findings = explained["findings"].as_array().expect("findings");
@@ -151,7 +151,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
         // The CRL of the CA that signs the nodes is missing.
         Pki::join(&[chain.root.path("crl.pem")], &bundle);
         let what = "no CRL of the CA CN=Puppet CA: middle is in crl_file";
-        is_told(what);
+        is_reported(what);
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
         wait_until("the refusal is logged with the CA", || {
@@ -167,7 +167,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
             .openssl("ca -batch -config ca.cnf -revoke", &[&certificate]);
         chain.root.write_crl();
         chain.join_crls();
-        is_told("the CA CN=Puppet CA: middle is revoked itself");
+        is_reported("the CA CN=Puppet CA: middle is revoked itself");
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
         wait_until("the log names the CA", || {
@@ -215,10 +215,13 @@ fn unusable_crls_are_named() {
             .arg(&file)
             .output()
             .expect("run midge -t");
-        let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(!output.status.success(), "{said}");
-        assert!(said.contains(why) && said.contains("crl.pem"), "{said}");
+        let result = [output.stderr, output.stdout].concat();
+        let result = String::from_utf8_lossy(&result);
+        assert!(!output.status.success(), "{result}");
+        assert!(
+            result.contains(why) && result.contains("crl.pem"),
+            "{result}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{MIB, Stage, address_space::limited};
+use super::{LoadTest, MIB, address_space::limited};
 use test_support::{Broker, RawClient, tools, wait_until};
 
 /// A cycle through mappings is refused like any other.
@@ -31,9 +31,13 @@ fn an_import_cycle_through_mappings_is_refused() {
             .arg(&file)
             .output()
             .expect("run midge");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), !is_circle, "{mapping}: {told}");
-        assert_eq!(told.contains("imports form a cycle"), is_circle, "{told}");
+        let reported = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), !is_circle, "{mapping}: {reported}");
+        assert_eq!(
+            reported.contains("imports form a cycle"),
+            is_circle,
+            "{reported}"
+        );
     }
 }
 
@@ -41,7 +45,7 @@ fn an_import_cycle_through_mappings_is_refused() {
 /// in nats-server, and it is reported.
 #[test]
 fn an_undetected_import_cycle_terminates() {
-    let stage = Stage::new(
+    let load_test = LoadTest::new(
         "accounts {
           A: { users: [ { user: a, password: p }, { user: other, password: p } ]
                exports: [ { service: \"back.*.*\" } ]
@@ -55,24 +59,27 @@ fn an_undetected_import_cycle_terminates() {
                            \"also.*\": [ { destination: \"out.{{split(1,-)}}\", weight: 99% } ] } }
         }",
     );
-    let mut client = stage.log_in("a");
+    let mut client = load_test.log_in("a");
     client.send("SUB _INBOX.> 1\r\n");
-    let mut service = stage.log_in("b");
+    let mut service = load_test.log_in("b");
     service.send("SUB out.> 1\r\n");
     service.sync();
-    stage.while_others_are_served(|| {
+    load_test.while_others_are_served(|| {
         for number in 0..100 {
             client.send(format!("PUB p-q.a-b _INBOX.{number} 0\r\n\r\n"));
         }
         client.sync();
     });
-    let heard = service.sync();
-    let heard = heard.iter().filter(|frame| frame.is_message()).count();
-    assert!((100..=1000).contains(&heard), "{heard}");
-    let now = stage.adds_up();
-    assert!(now.resident < stage.before.resident + 24 * MIB, "{now:#?}");
+    let received = service.sync();
+    let received = received.iter().filter(|frame| frame.is_message()).count();
+    assert!((100..=1000).contains(&received), "{received}");
+    let now = load_test.adds_up();
+    assert!(
+        now.resident < load_test.before.resident + 24 * MIB,
+        "{now:#?}"
+    );
     wait_until("it is reported", || {
-        let explained = stage.broker.get_json("/explainz");
+        let explained = load_test.broker.get_json("/explainz");
         let findings = explained["findings"].as_array().expect("findings");
         findings
             .iter()

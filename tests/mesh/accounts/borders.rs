@@ -1,6 +1,6 @@
 //! Imports and exports between accounts, and mapping of subjects.
 
-use super::comparison::Stage;
+use super::comparison::Comparison;
 use test_support::Broker;
 
 const USERS: &[&str] = &["a", "b", "c"];
@@ -54,7 +54,7 @@ accounts {
 
 #[test]
 fn stream_imports_apply_prefixes_and_renames() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB s.plain 1"),
         (1, "SUB from.a.s.pre.* 2"),
@@ -91,7 +91,7 @@ fn stream_imports_apply_prefixes_and_renames() {
 /// at the maximum that the client set.
 #[test]
 fn a_subscription_to_an_import_ends_at_its_maximum() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.midge.play(&[
         (1, "SUB rest.*.* 9"),
         (1, "UNSUB 9 2"),
@@ -111,7 +111,7 @@ fn a_subscription_to_an_import_ends_at_its_maximum() {
 
 #[test]
 fn queue_group_members_share_imported_messages() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (1, "SUB s.plain workers 1"),
         (0, "PUB s.plain 1\r\nx"),
@@ -136,7 +136,7 @@ fn queue_group_members_share_imported_messages() {
 
 #[test]
 fn requests_reach_an_imported_service_and_replies_return() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (0, "SUB q.> 1"),
         (0, "SUB many.> 2"),
@@ -184,7 +184,7 @@ fn requests_reach_an_imported_service_and_replies_return() {
 
 #[test]
 fn a_request_to_an_unserved_import_gets_no_responders() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB inbox.> 3"),
         (1, "PUB q.plain inbox.1 2\r\nhi"),
@@ -197,7 +197,7 @@ fn a_request_to_an_unserved_import_gets_no_responders() {
 
 #[test]
 fn subjects_are_mapped() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (0, "SUB > 1"),
         (0, "SUB inbox.x 2"),
@@ -227,7 +227,7 @@ fn subjects_are_mapped() {
 /// The no-responders reply names the mapped subject.
 #[test]
 fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (0, "SUB inbox.x 1"),
         (0, "PUB map.me inbox.x 1\r\nx"),
@@ -240,7 +240,7 @@ fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
 /// delivery paths, and a batch of many messages keeps its order.
 #[test]
 fn large_payloads_and_long_batches_are_imported() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let setup = [
         (0, "SUB q.plain 1"),
         (0, "SUB mapped.> 2"),
@@ -287,7 +287,7 @@ fn large_payloads_and_long_batches_are_imported() {
 
 #[test]
 fn monitoring_shows_imports_and_exports() {
-    let stage = Stage::new(CONFIG, &[]);
+    let stage = Comparison::new(CONFIG, &[]);
     let shown = |broker: &Broker| {
         let mut shown = Vec::new();
         for name in ["A", "B", "C"] {

@@ -11,12 +11,12 @@ pub struct Side {
 
 /// Both brokers with the same configuration and the same clients, one for each
 /// user; a user's password is its name.
-pub struct Stage {
+pub struct Comparison {
     pub midge: Side,
     pub nats: Side,
 }
 
-impl Stage {
+impl Comparison {
     /// Starts both with this configuration; `users` log in.
     pub fn new(config: &str, users: &[&str]) -> Self {
         let side = |broker: Broker| Side {

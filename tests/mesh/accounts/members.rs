@@ -1,6 +1,6 @@
 //! The account of a client, the limits of accounts, and what monitoring shows about them.
 
-use super::comparison::{Stage, log_in};
+use super::comparison::{Comparison, log_in};
 use test_support::{Broker, RawClient, raw_client::parse_info, wait_until};
 
 const CONFIG: &str = r#"
@@ -15,7 +15,7 @@ no_auth_user: a
 
 #[test]
 fn accounts_do_not_receive_each_others_messages() {
-    let mut stage = Stage::new(CONFIG, &["a", "b", ""]);
+    let mut stage = Comparison::new(CONFIG, &["a", "b", ""]);
     let seen = stage.plays_the_same(&[
         (0, "SUB x 1"),
         (1, "SUB > 2"),
@@ -59,7 +59,7 @@ fn a_client_refused_at_an_account_limit_is_listed_with_its_user() {
 
 #[test]
 fn account_limits_are_enforced() {
-    let mut stage = Stage::new(CONFIG, &["b"]);
+    let mut stage = Comparison::new(CONFIG, &["b"]);
     stage.plays_the_same(&[
         (0, "SUB x 1"),
         (0, "SUB y 2"),
@@ -92,7 +92,7 @@ fn account_limits_are_enforced() {
 
 #[test]
 fn info_names_the_clients_account() {
-    let told = |broker: &Broker, user: &str| {
+    let reported = |broker: &Broker, user: &str| {
         let mut client = broker.connect();
         client.send(format!(
             "CONNECT {{\"verbose\":false,\"protocol\":1,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\nPING\r\n"
@@ -108,7 +108,7 @@ fn info_names_the_clients_account() {
     let midge = Broker::midge().config(CONFIG).start();
     let nats = Broker::nats_server().config(CONFIG).start();
     for user in ["a", "b", "s"] {
-        assert_eq!(told(&midge, user), told(&nats, user), "{user}");
+        assert_eq!(reported(&midge, user), reported(&nats, user), "{user}");
     }
 }
 
@@ -152,7 +152,7 @@ fn users_in_the_system_account_only_require_no_login_elsewhere() {
 
 #[test]
 fn monitoring_shows_each_account_separately() {
-    let mut stage = Stage::new(CONFIG, &["a", "a", "b", "s"]);
+    let mut stage = Comparison::new(CONFIG, &["a", "a", "b", "s"]);
     stage.plays_the_same(&[(0, "SUB x 1"), (1, "PUB x 2\r\nhi"), (2, "SUB y 1")]);
     let figures = |broker: &Broker| {
         let statz = broker.get_json("/accstatz?unused=1")["account_statz"].clone();
@@ -251,8 +251,8 @@ fn a_reload_changes_accounts() {
         a.send("SUB q 1\r\nPUB s.x 2\r\nhi\r\n");
         a.sync();
         b.send("SUB s.* 1\r\nPUB q 2\r\nhi\r\n");
-        let heard = b.sync().len();
-        (heard, a.sync().len())
+        let received = b.sync().len();
+        (received, a.sync().len())
     };
     assert_eq!(publish(&mut a, &mut b), (0, 0));
 

@@ -4,7 +4,7 @@
 //! `MIDGE_BORDERS_SEED` repeats the generated scripts of a failed run, which prints its
 //! seed. `MIDGE_BORDERS_ROUNDS` generates more of them.
 
-use super::scripted_clients::{Cast, Troupe};
+use super::scripted_clients::{Cast, ScriptedClients};
 use crate::accounts::comparison::log_in;
 use test_support::mesh::Kind;
 
@@ -29,11 +29,11 @@ type Line = (usize, String);
 
 /// Runs a script in one of these meshes; returns what was received and counted.
 fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
-    let mut troupe = Troupe::new(kinds, accounts, cast);
-    let mut seen = troupe.play(script);
-    let mut counted = troupe.counted("msgs");
+    let mut scripted = ScriptedClients::new(kinds, accounts, cast);
+    let mut seen = scripted.play(script);
+    let mut counted = scripted.counted("msgs");
     if !seen.iter().any(|line| line.contains("<rtt>")) {
-        counted.extend(troupe.counted("bytes"));
+        counted.extend(scripted.counted("bytes"));
     }
     seen.extend(
         counted
@@ -137,8 +137,8 @@ fn a_server_without_connections_of_an_account_does_not_reply() {
   $SYS { users: [ { user: s, password: s } ] }
 ";
     for kinds in PAIRS {
-        let troupe = Troupe::new(kinds, accounts, &[(0, "a")]);
-        for member in &troupe.members {
+        let scripted = ScriptedClients::new(kinds, accounts, &[(0, "a")]);
+        for member in &scripted.members {
             let mut client = log_in(&member.broker, "s");
             client.send("SUB in.* 1\r\n");
             for (number, (request, options, answers)) in [
@@ -191,11 +191,11 @@ fn service_requests_do_not_return_as_stream_messages() {
 ";
     let cast = [(0, "b"), (0, "a"), (1, "a"), (1, "b")];
     let often = |kinds: &[Kind]| {
-        let mut troupe = Troupe::new(kinds, accounts, &cast);
+        let mut scripted = ScriptedClients::new(kinds, accounts, &cast);
         for (number, words) in [(0, "SUB svc q 1"), (1, "SUB svc q 2"), (1, "SUB > 3")] {
-            troupe.says(number, words);
+            scripted.says(number, words);
         }
-        [0, 1, 2, 3].map(|number| troupe.says_often(number, "PUB svc 1\r\nx"))
+        [0, 1, 2, 3].map(|number| scripted.says_often(number, "PUB svc 1\r\nx"))
     };
     let wanted = often(PAIRS[0]);
     for kinds in &PAIRS[1..] {

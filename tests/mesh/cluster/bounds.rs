@@ -105,11 +105,15 @@ fn deliver_to_groups(
         local.sync();
     }
     // Another client on the same route.
-    let mut bystander = reading.client();
-    bystander.send("SUB bystander b\r\n");
-    bystander.sync();
+    let mut other_client = reading.client();
+    other_client.send("SUB bystander b\r\n");
+    other_client.sync();
     wait_for_way(&mut publisher, &mut reader, &format!("ready.{case}"));
-    wait_for_way(&mut publisher, &mut bystander, &format!("ready.too.{case}"));
+    wait_for_way(
+        &mut publisher,
+        &mut other_client,
+        &format!("ready.too.{case}"),
+    );
     let reply = ["", "some.reply "][case % 2];
     for _ in 0..MESSAGES {
         publisher.send(format!(
@@ -117,7 +121,7 @@ fn deliver_to_groups(
         ));
     }
     for _ in 0..MESSAGES {
-        bystander.next_message();
+        other_client.next_message();
     }
     // After all of them.
     wait_for_way_counting(
@@ -512,15 +516,15 @@ fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     });
     assert_eq!(ended["state"], "evicted", "{ended}");
     assert_eq!(ended["kind"], "Router", "{ended}");
-    for told in [
+    for reported in [
         "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
         "Slow Consumer: lost",
     ] {
         // Log lines are written a little later.
-        wait_until(told, || {
+        wait_until(reported, || {
             let log = member.broker.log();
             let mut lines = log.lines().filter(|line| line.contains("rid:"));
-            lines.any(|line| line.contains(told))
+            lines.any(|line| line.contains(reported))
         });
     }
 }
@@ -559,8 +563,8 @@ fn is_asked_for_again(kind: Kind) {
     let finding = || -> Option<Value> {
         let explained = small.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
-        let is_told = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
-        found.into_iter().find(is_told)
+        let is_reported = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
+        found.into_iter().find(is_reported)
     };
     let mut flood = big.client();
     let mut sid = 0;

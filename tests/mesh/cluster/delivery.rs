@@ -271,10 +271,10 @@ fn permissions_also_apply_to_messages_for_other_members() {
     };
     let mut limited = login(&midge, "limited");
     limited.send(traced("ok.a", "secret.a"));
-    let told = limited.sync();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported = limited.sync();
+    assert_eq!(reported.len(), 1, "{reported:?}");
     assert_eq!(
-        told[0].line,
+        reported[0].line,
         b"-ERR 'Permissions Violation for Publish to \"secret.a\"'"
     );
     limited.send(traced("ok.a", "ok.trace") + "PUB ok.end 0\r\n\r\n");

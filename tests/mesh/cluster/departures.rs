@@ -47,7 +47,7 @@ impl Follower {
 
     /// Reads for a moment; after each INFO the list must contain all of these.
     #[track_caller]
-    fn never_forgets(&mut self, living: &BTreeSet<String>, what: &str) {
+    fn keeps_members(&mut self, living: &BTreeSet<String>, what: &str) {
         loop {
             match self.client.poll_frame(Duration::from_millis(10)) {
                 Next::Frame(frame) => {
@@ -66,7 +66,7 @@ impl Follower {
     fn knows_all(&mut self, all: &BTreeSet<String>) {
         let what = "all members are known";
         wait_until(what, || {
-            self.never_forgets(&BTreeSet::new(), what);
+            self.keeps_members(&BTreeSet::new(), what);
             self.known == *all
         });
     }
@@ -111,19 +111,19 @@ fn clients_of_a_stopping_member_know_the_remaining_members() {
         for signal in *sent {
             leaving.broker.signal(*signal);
             for follower in its_own.iter_mut().chain(&mut others) {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
             }
         }
         wait_until(&format!("{what}: the member is lost"), || {
             for follower in its_own.iter_mut().chain(&mut others) {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
             }
             its_own.iter().all(|follower| follower.ended)
         });
         // Clients of the other members forget only the stopped one.
         for follower in &mut others {
             wait_until(&format!("{what}: it is forgotten"), || {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
                 follower.known == living
             });
         }
@@ -155,7 +155,7 @@ fn a_brief_route_loss_removes_no_member_from_connect_urls() {
     let mended = Instant::now();
     while mended.elapsed() < Duration::from_secs(3) {
         for follower in &mut watching {
-            follower.never_forgets(&all, "cut");
+            follower.keeps_members(&all, "cut");
         }
     }
     for member in &members {

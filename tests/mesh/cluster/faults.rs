@@ -249,8 +249,8 @@ fn random_faults(pki: Option<&Pki>) {
         rounds += 1;
         let fault = Fault::ALL[random.usize(..Fault::ALL.len())];
         println!("round {rounds} at {:?}: {fault:?}", start.elapsed());
-        trial.suffer(fault, &format!("fault-{rounds}"));
-        trial.heal();
+        trial.cause(fault, &format!("fault-{rounds}"));
+        trial.wait_until_complete();
         checked += trial.check(&format!("whole-{rounds}"));
     }
     println!("{checked} deliveries in {rounds} rounds");
@@ -292,13 +292,13 @@ impl Trial {
             wires,
             members,
         };
-        trial.heal();
+        trial.wait_until_complete();
         trial
     }
 
     /// Causes a fault, publishes meanwhile, waits until the peers that can detect it
     /// have, and ends it.
-    fn suffer(&mut self, fault: Fault, name: &str) {
+    fn cause(&mut self, fault: Fault, name: &str) {
         let mode = match fault {
             Fault::Cut => CUT,
             Fault::Mute => SWALLOW,
@@ -344,7 +344,7 @@ impl Trial {
     }
 
     /// Waits until the mesh is complete and interest is exact again.
-    fn heal(&self) {
+    fn wait_until_complete(&self) {
         mesh::wait_for_mesh(&self.members.iter().collect::<Vec<_>>());
         for member in &self.members {
             wait_until(&format!("interest is exact at {}", member.name), || {
@@ -432,7 +432,7 @@ fn many_clients_reconnect_to_other_members() {
     let clients: Vec<RawClient> = (0..CLIENTS)
         .map(|number| subscribe(&members[0], number))
         .collect();
-    let told = |from: &Member, by: &str| {
+    let reported = |from: &Member, by: &str| {
         let routes = from.routes();
         let route = routes.iter().find(|route| route["remote_name"] == by);
         let list = route.and_then(|route| route["subscriptions_list"].as_array().cloned());
@@ -442,7 +442,9 @@ fn many_clients_reconnect_to_other_members() {
         };
         list.unwrap_or_default().iter().filter(is_ours).count()
     };
-    wait_until("all are known", || told(&members[1], "n0") == CLIENTS + 1);
+    wait_until("all are known", || {
+        reported(&members[1], "n0") == CLIENTS + 1
+    });
     let mut dead = members.remove(0);
     dead.broker.kill();
     drop(clients);
@@ -454,7 +456,8 @@ fn many_clients_reconnect_to_other_members() {
         client.sync();
     }
     wait_until("each has exactly the other's interest", || {
-        told(&members[0], "n2") == CLIENTS / 2 + 1 && told(&members[1], "n1") == CLIENTS / 2 + 1
+        reported(&members[0], "n2") == CLIENTS / 2 + 1
+            && reported(&members[1], "n1") == CLIENTS / 2 + 1
     });
     let mut publisher = members[0].client();
     for number in 0..CLIENTS {

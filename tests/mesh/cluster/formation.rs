@@ -178,9 +178,10 @@ fn strangers_are_refused() {
             let mut plan = Plan::new(kind, name, free_port(), &[port]);
             plan.config = String::new();
             let text = change(plan.text());
-            let stranger = plan.start_with(text);
+            let untrusted_peer = plan.start_with(text);
             wait_until(&format!("{kind:?}: {expected}"), || {
-                host.broker.log().contains(expected) || stranger.broker.log().contains(expected)
+                host.broker.log().contains(expected)
+                    || untrusted_peer.broker.log().contains(expected)
             });
             assert!(
                 host.peers().is_empty(),

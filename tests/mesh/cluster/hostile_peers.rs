@@ -10,32 +10,32 @@ use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::parse_info, wait_until};
 
 /// A scripted peer with a route to a midge.
-struct Liar {
+struct HostilePeer {
     lines: BufReader<TcpStream>,
     writer: TcpStream,
 }
 
 const ID: &str = "NLIAR";
 
-impl Liar {
+impl HostilePeer {
     fn of(member: &Member) -> Self {
         let address = (Ipv4Addr::LOCALHOST, member.route_port);
         let stream = TcpStream::connect(address).expect("connect");
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("bound the reading");
-        let mut liar = Self {
+        let mut peer = Self {
             writer: stream.try_clone().expect("share the socket"),
             lines: BufReader::new(stream),
         };
         let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
-        liar.say(&format!(
+        peer.say(&format!(
             "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"name\":\"{ID}\",\"cluster\":\"mesh\"}}"
         ));
-        liar.read_until("INFO");
-        liar.say(&info(""));
+        peer.read_until("INFO");
+        peer.say(&info(""));
         wait_until("the route is up", || !member.routes().is_empty());
-        liar
+        peer
     }
 
     fn say(&mut self, line: &str) {
@@ -92,12 +92,12 @@ fn held(member: &Member, cause: &str) -> u64 {
 #[test]
 fn an_unfinished_line_is_counted() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let line = format!("RS+ $G {}", "a".repeat(3_000_000));
-    liar.writer.write_all(line.as_bytes()).expect("say it");
+    peer.writer.write_all(line.as_bytes()).expect("say it");
     wait_until("it is counted", || held(&member, "payloads") >= 3_000_000);
-    liar.say(" ");
-    liar.is_heard();
+    peer.say(" ");
+    peer.is_heard();
     wait_until("it is released", || held(&member, "payloads") == 0);
 }
 
@@ -106,7 +106,7 @@ fn an_unfinished_line_is_counted() {
 #[test]
 fn an_oversized_info_is_ignored() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let memory = || {
         member.broker.get_json("/varz")["mem"]
             .as_u64()
@@ -115,8 +115,8 @@ fn an_oversized_info_is_ignored() {
     let before = memory();
     for _ in 0..5 {
         let entries = vec!["{\"\":0}"; 500_000].join(",");
-        liar.say(&info(&format!(",\"x\":[{entries}]")));
-        liar.is_heard();
+        peer.say(&info(&format!(",\"x\":[{entries}]")));
+        peer.is_heard();
     }
     assert!(member.broker.log().contains("INFO of"));
     let grown = memory().saturating_sub(before);
@@ -128,12 +128,12 @@ fn an_oversized_info_is_ignored() {
 #[test]
 fn a_large_list_of_client_addresses_is_truncated() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let urls: Vec<String> = (0..3000)
         .map(|it| format!("\"10.0.{it}.1:4222\""))
         .collect();
-    liar.say(&info(&format!(",\"connect_urls\":[{}]", urls.join(","))));
-    liar.is_heard();
+    peer.say(&info(&format!(",\"connect_urls\":[{}]", urls.join(","))));
+    peer.is_heard();
     let own = member.broker.client_addr().to_string();
     wait_until("clients get some of them", || {
         let mut client = RawClient::connect_silently(member.broker.client_addr());
@@ -149,23 +149,23 @@ fn a_large_list_of_client_addresses_is_truncated() {
 #[test]
 fn account_names_from_a_peer_are_bounded() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let held = || held(&member, "interest");
     let before = held();
     let name = |number: usize| format!("{number:04}{}", "n".repeat(4000));
     for number in 0..500 {
-        liar.say(&format!("RS+ {} a", name(number)));
+        peer.say(&format!("RS+ {} a", name(number)));
     }
-    liar.is_heard();
+    peer.is_heard();
     // The last sample is shown.
     wait_until("the names are counted", || held() >= before + 500 * 4000);
     for number in 0..500 {
-        liar.say(&format!("RS- {} a", name(number)));
+        peer.say(&format!("RS- {} a", name(number)));
     }
-    liar.is_heard();
+    peer.is_heard();
     wait_until("they are released", || held() < before + 4000);
-    liar.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
-    liar.is_heard();
+    peer.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
+    peer.is_heard();
     assert!(member.broker.log().contains("whose name has 1000000 bytes"));
 }
 
@@ -174,32 +174,32 @@ fn account_names_from_a_peer_are_bounded() {
 #[test]
 fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let mut client = member.client();
     client.send("SUB wanted.here 1\r\n");
     client.sync();
-    let mut told = 0;
+    let mut reported = 0;
     for round in 0..300 {
-        liar.say(&info(&format!(",\"export\":{{\"allow\":[\"a{round}\"]}}")));
-        let lines = liar.is_heard();
-        told += lines
+        peer.say(&info(&format!(",\"export\":{{\"allow\":[\"a{round}\"]}}")));
+        let lines = peer.is_heard();
+        reported += lines
             .iter()
             .filter(|line| line.contains("wanted.here"))
             .count();
     }
-    assert!(told <= 30, "told {told} times");
+    assert!(reported <= 30, "told {reported} times");
     // The last change is applied.
-    liar.read_until("RS+ $G wanted.here");
+    peer.read_until("RS+ $G wanted.here");
 }
 
 /// Invalid protocol is logged a few times a second at most.
 #[test]
 fn invalid_protocol_does_not_flood_the_log() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     for _ in 0..100 {
-        liar.say(&vec!["RS+ $G a..b"; 100].join("\r\n"));
-        liar.is_heard();
+        peer.say(&vec!["RS+ $G a..b"; 100].join("\r\n"));
+        peer.is_heard();
     }
     let lines = member
         .broker
@@ -214,28 +214,28 @@ fn invalid_protocol_does_not_flood_the_log() {
 #[test]
 fn invented_brokers_do_not_flood_the_log() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     // Nothing listens there.
     let (closed, rounds, in_one) = (free_port(), 10, 60);
     for round in 0..rounds {
         for number in 0..in_one {
-            liar.say(&format!(
+            peer.say(&format!(
                 "INFO {{\"server_id\":\"NX{round}.{number}\",\"server_name\":\"x\",\"cluster\":\"mesh\",\
                  \"host\":\"127.{round}.{number}.1\",\"port\":{closed}}}"
             ));
         }
-        liar.is_heard();
+        peer.is_heard();
     }
-    let told = || {
+    let reported = || {
         member
             .broker
             .log()
             .matches("Error trying to connect")
             .count()
     };
-    wait_until("somebody is dialled", || told() > 0);
+    wait_until("somebody is dialled", || reported() > 0);
     let events = member.broker.get_json("/eventsz?type=route").to_string();
     let events = events.matches("Error trying to connect").count();
     assert!(events < rounds * in_one / 2, "{events} events");
-    assert!(told() < rounds * in_one / 2, "{} lines", told());
+    assert!(reported() < rounds * in_one / 2, "{} lines", reported());
 }

@@ -15,11 +15,11 @@ use test_support::{PATIENCE, RawClient, raw_client::Next, wait_until};
 const COUNT: usize = 1200;
 
 /// Clients of one member, each with the given number of queue subscriptions.
-struct Crew {
+struct QueueMembers {
     clients: Vec<RawClient>,
 }
 
-impl Crew {
+impl QueueMembers {
     fn join(member: &Member, subject: &str, size: usize) -> Self {
         let join = |_| {
             let mut client = member.client();
@@ -67,12 +67,12 @@ fn shares(
 ) -> Vec<usize> {
     let subject = format!("work.{name}");
     let crews = members.iter().zip(sizes);
-    let mut crews: Vec<Crew> = crews
-        .map(|(member, size)| Crew::join(member, &subject, *size))
+    let mut crews: Vec<QueueMembers> = crews
+        .map(|(member, size)| QueueMembers::join(member, &subject, *size))
         .collect();
     settle(members, &format!("settled.{name}"));
     publish(&mut members[0].client(), &subject);
-    let count = |crew: &mut Crew| crew.counts().iter().sum();
+    let count = |queue_members: &mut QueueMembers| queue_members.counts().iter().sum();
     let counts: Vec<usize> = crews.iter_mut().map(count).collect();
     assert_eq!(counts.iter().sum::<usize>(), COUNT, "{name}: {counts:?}");
     counts
@@ -166,18 +166,18 @@ fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
     let mut limited = members[0].client();
     limited.send("SUB work crew 1\r\nUNSUB 1 5\r\n");
     limited.sync();
-    let mut crew = Crew::join(&members[1], "work", 2);
+    let mut queue_members = QueueMembers::join(&members[1], "work", 2);
     settle(&members, "settled");
     at_once(&mut deaf, "work");
-    let elsewhere: usize = crew.counts().iter().sum();
-    let here = Crew {
+    let elsewhere: usize = queue_members.counts().iter().sum();
+    let here = QueueMembers {
         clients: vec![limited],
     }
     .counts();
     assert_eq!((here[0], elsewhere), (5, COUNT - 5));
     assert!(deaf.sync().is_empty());
 
-    let mut here = Crew::join(&members[0], "work", 1);
+    let mut here = QueueMembers::join(&members[0], "work", 1);
     members[1].broker.kill();
     wait_until("its disconnect is known", || members[0].peers().is_empty());
     at_once(&mut deaf, "work");
@@ -188,7 +188,7 @@ fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
 /// PONG.
 struct Link {
     stream: TcpStream,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Link {
@@ -197,7 +197,7 @@ impl Link {
         stream.set_read_timeout(Some(PATIENCE)).expect("bounded");
         let mut link = Self {
             stream,
-            heard: Vec::new(),
+            received: Vec::new(),
         };
         let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
         link.say(&format!(
@@ -214,28 +214,28 @@ impl Link {
         self.stream
             .write_all(format!("{words}PING\r\n").as_bytes())
             .expect("room");
-        let end = |heard: &[u8]| memchr::memmem::find(heard, b"PONG\r\n").map(|at| at + 6);
+        let end = |received: &[u8]| memchr::memmem::find(received, b"PONG\r\n").map(|at| at + 6);
         let end = loop {
-            if let Some(end) = end(&self.heard) {
+            if let Some(end) = end(&self.received) {
                 break end;
             }
             let mut some = [0; 65536];
             let len = self.stream.read(&mut some).expect("an answer in time");
             assert!(len > 0, "closed after {}", &words[..words.len().min(200)]);
-            self.heard.extend_from_slice(&some[..len]);
+            self.received.extend_from_slice(&some[..len]);
         };
         // What follows is read next.
-        let behind = self.heard.split_off(end);
-        let heard = std::mem::replace(&mut self.heard, behind);
-        String::from_utf8(heard).expect("text")
+        let behind = self.received.split_off(end);
+        let received = std::mem::replace(&mut self.received, behind);
+        String::from_utf8(received).expect("text")
     }
 
     /// The messages of the response only.
     fn sends(&mut self, message: &str) -> String {
-        let heard = self.say(message);
-        let from = heard.find("RMSG $G").or(heard.find("HMSG $G"));
-        let until = heard.rfind("PONG").expect("the last");
-        from.map_or_else(String::new, |from| heard[from..until].to_owned())
+        let received = self.say(message);
+        let from = received.find("RMSG $G").or(received.find("HMSG $G"));
+        let until = received.rfind("PONG").expect("the last");
+        from.map_or_else(String::new, |from| received[from..until].to_owned())
     }
 }
 
@@ -307,23 +307,23 @@ fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
         ] {
             assert!(link.sends(message) == message, "{kind:?} {message:.60}");
         }
-        let told = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
-        assert_eq!(told, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
+        let reported = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
+        assert_eq!(reported, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
         // Nobody receives it twice, and messages without a group are not forwarded.
         assert_eq!(link.sends("RMSG $G bar 5\r\nhello\r\n"), "", "{kind:?}");
         let mut client = member.client();
         client.send("SUB bar g 1\r\nSUB bar 2\r\n");
         client.sync();
-        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
-        assert_eq!(told, "", "{kind:?}: a member is here");
+        let reported = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(reported, "", "{kind:?}: a member is here");
         assert_eq!(client.sync().len(), 2);
         drop((client, link));
         wait_until("it has disconnected", || member.peers().is_empty());
 
         let mut link = Link::new(&member, "");
         link.say("RS+ $G bar g 3\r\n");
-        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
-        assert_eq!(told, "", "{kind:?} does not want it back");
+        let reported = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(reported, "", "{kind:?} does not want it back");
     }
 }
 
@@ -361,11 +361,11 @@ fn many_leaving_queue_members_cause_one_update() {
             link.say("").contains("RS+ $G work crew 100\r\n")
         });
         drop(client);
-        let mut told = String::new();
+        let mut reported = String::new();
         wait_until("it is reported", || {
-            told += &link.say("");
-            told.contains("RS- $G work crew\r\n")
+            reported += &link.say("");
+            reported.contains("RS- $G work crew\r\n")
         });
-        assert!(!told.contains("RS+ $G work"), "{kind:?}: {told}");
+        assert!(!reported.contains("RS+ $G work"), "{kind:?}: {reported}");
     }
 }

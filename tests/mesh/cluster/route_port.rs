@@ -49,8 +49,8 @@ fn a_client_on_the_route_port_gets_an_explanatory_error() {
         client.send("CONNECT {\"lang\":\"go\",\"version\":\"1.40\",\"verbose\":false}\r\nPING\r\n");
         let frames = client.read_to_end();
         let last = frames.last().map(|frame| frame.line.clone());
-        let told = b"-ERR 'attempted to connect to route port'".to_vec();
-        assert_eq!(last, Some(told), "{kind:?}");
+        let reported = b"-ERR 'attempted to connect to route port'".to_vec();
+        assert_eq!(last, Some(reported), "{kind:?}");
         wait_until("the log reports it", || {
             member
                 .broker
@@ -96,9 +96,13 @@ fn route_port_failures_are_counted_as_on_the_client_port() {
         line.is_some_and(|line| !line.ends_with(" 0"))
     });
 
-    let mut stranger = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
-    stranger.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
-    let _stranger = stranger.start_with(stranger.text().replace("routes:s3cret@", "routes:wrong@"));
+    let mut untrusted_peer = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
+    untrusted_peer.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
+    let _stranger = untrusted_peer.start_with(
+        untrusted_peer
+            .text()
+            .replace("routes:s3cret@", "routes:wrong@"),
+    );
     wait_until("the wrong password is reported", || {
         !events("auth.failed").is_empty()
     });
@@ -139,8 +143,8 @@ fn the_error_of_a_dialled_broker_is_reported() {
                 let log = log();
                 let mut lines = log.lines();
                 let line = lines.find(|line| line.contains("Error trying to connect to route"))?;
-                let is_told = line.contains(reason) && line.contains(words);
-                assert!(is_told, "{kind:?} {line}");
+                let is_reported = line.contains(reason) && line.contains(words);
+                assert!(is_reported, "{kind:?} {line}");
                 Some(())
             });
             wait_until("it is dialled again", || {
@@ -186,8 +190,8 @@ fn a_healthy_nats_server_causes_no_event() {
     wait_until("it is connected", || member.peers().contains("n2"));
     thread::sleep(Duration::from_secs(2));
     let text = member.broker.get_json("/eventsz").to_string() + &member.broker.log();
-    for told in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
-        assert!(!text.contains(told), "{told}: {text}");
+    for reported in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
+        assert!(!text.contains(reported), "{reported}: {text}");
     }
     let refused = || {
         let metrics = member.broker.get("/metrics").body;
@@ -224,7 +228,7 @@ fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
         let (member, is_over) = (&member, &is_over);
         scope.spawn(move || {
             // With a few waiting, the last one is served first; new ones always arrive.
-            let mut crowd = Vec::new();
+            let mut many_connections = Vec::new();
             for number in 0..2000_u16 {
                 if is_over.load(Ordering::Relaxed) {
                     return;
@@ -233,7 +237,7 @@ fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
                 let mut client = from([127, 9, high, low], member.broker.client_addr());
                 let text = b"CONNECT {\"user\":\"slow\",\"pass\":\"s3cret\"}\r\n";
                 client.write_all(text).expect("send");
-                crowd.push(client);
+                many_connections.push(client);
                 thread::sleep(Duration::from_millis(20));
             }
         });

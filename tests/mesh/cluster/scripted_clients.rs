@@ -20,13 +20,13 @@ const MARKERS: &str = "MARK { users: [ { user: mark, password: mark } ] }";
 pub type Cast<'a> = &'a [(usize, &'a str)];
 
 /// Members of a mesh and the clients at them.
-pub struct Troupe {
+pub struct ScriptedClients {
     pub members: Vec<Member>,
     clients: Vec<RawClient>,
     markers: Vec<RawClient>,
 }
 
-impl Troupe {
+impl ScriptedClients {
     /// Starts members of these kinds with the same accounts, and the clients.
     pub fn new(kinds: &[Kind], accounts: &str, cast: Cast<'_>) -> Self {
         let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
@@ -61,13 +61,13 @@ impl Troupe {
             .iter()
             .map(|(member, user)| log_in(&members[*member].broker, user))
             .collect();
-        let mut troupe = Self {
+        let mut scripted = Self {
             members,
             clients,
             markers,
         };
-        troupe.settle();
-        troupe
+        scripted.settle();
+        scripted
     }
 
     /// Waits until everything sent so far has arrived everywhere.

@@ -116,23 +116,23 @@ fn every_server_replies_about_the_requesters_account() {
                 let subject = format!("$SYS.REQ.ACCOUNT.PING.{topic}");
                 let deadline = Instant::now() + PATIENCE;
                 let mut round = 0;
-                let told = loop {
+                let reported = loop {
                     round += 1;
                     let inbox = format!("in.{index}.{round}");
-                    let (told, answers) = ask_all(client, &subject, &inbox, all.len());
-                    let is_all = told.keys().eq(&all);
+                    let (reported, answers) = ask_all(client, &subject, &inbox, all.len());
+                    let is_all = reported.keys().eq(&all);
                     if is_all {
                         assert_eq!(answers, all.len(), "{kinds:?} {} {topic}", member.name);
-                        break told;
+                        break reported;
                     }
                     assert!(
                         Instant::now() < deadline,
                         "{kinds:?} {} {topic}: only {:?}",
                         member.name,
-                        told.keys()
+                        reported.keys()
                     );
                 };
-                for (name, answer) in told {
+                for (name, answer) in reported {
                     let data = &answer["data"];
                     let own = match topic {
                         "CONNZ" => {
@@ -178,14 +178,14 @@ fn subscribers_are_counted_over_the_mesh() {
                         "PUB $SYS.DEBUG.SUBSCRIBERS count {}\r\n{body}\r\n",
                         body.len()
                     ));
-                    let told = client.next_message().body;
-                    let told = String::from_utf8_lossy(&told);
-                    if told == expected {
+                    let reported = client.next_message().body;
+                    let reported = String::from_utf8_lossy(&reported);
+                    if reported == expected {
                         break;
                     }
                     assert!(
                         Instant::now() < deadline,
-                        "{kinds:?} {}: {body} has {told} subscribers, not {expected}",
+                        "{kinds:?} {}: {body} has {reported} subscribers, not {expected}",
                         member.name
                     );
                 }

@@ -76,9 +76,9 @@ fn command_line_flags_configure_a_member() {
         urls.contains(&third.broker.client_addr().to_string()),
         "{urls}"
     );
-    let stranger = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
-    let text = stranger.text().replace("s3cret@", "wrong@");
-    let _stranger = stranger.start_with(text);
+    let untrusted_peer = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
+    let text = untrusted_peer.text().replace("s3cret@", "wrong@");
+    let _stranger = untrusted_peer.start_with(text);
     wait_until("the password of the flag is in force", || {
         flags.broker.log().contains("wrong password")
     });
@@ -275,8 +275,8 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
     members[0].reload(&with_tls(&dialling, "n0").replace("name: mesh", "name: other"));
-    let told = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
-    assert!(log().contains(told), "{}", log());
+    let reported = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
+    assert!(log().contains(reported), "{}", log());
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 }
 

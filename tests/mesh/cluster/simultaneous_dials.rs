@@ -294,12 +294,12 @@ fn a_duplicate_server_name_is_reported_on_both_sides() {
     ] {
         let first = Plan::new(kinds[0], "twin", free_port(), &[]).start();
         let second = Plan::new(kinds[1], "twin", free_port(), &[first.route_port]).start();
-        let told = |member: &Member| {
+        let reported = |member: &Member| {
             let log = member.broker.log();
             log.contains("Remote server has a duplicate name")
         };
         wait_until(&format!("{kinds:?}: both sides report it"), || {
-            told(&first) && told(&second)
+            reported(&first) && reported(&second)
         });
         // A nats-server shows one for a moment.
         wait_until("there is no route", || {
@@ -309,8 +309,8 @@ fn a_duplicate_server_name_is_reported_on_both_sides() {
         let between = Plan::new(third, "other", free_port(), &[first.route_port]).start();
         mesh::wait_for_mesh(&[&between, &first]);
         let late = Plan::new(kinds[1], "twin", free_port(), &[between.route_port]).start();
-        wait_until("the third member reports it", || told(&between));
-        wait_until("the late member reports it", || told(&late));
+        wait_until("the third member reports it", || reported(&between));
+        wait_until("the late member reports it", || reported(&late));
         assert_eq!(between.peers().len(), 1);
     }
 }

@@ -109,13 +109,13 @@ fn strangers_are_refused() {
             ),
         ] {
             let seen = host.broker.log().matches(expected).count();
-            let mut stranger = Plan::new(kind, "intruder", free_port(), &[port]);
-            stranger.cluster = format!("name: mesh\n  {tls}");
-            let stranger = stranger.start();
+            let mut untrusted_peer = Plan::new(kind, "intruder", free_port(), &[port]);
+            untrusted_peer.cluster = format!("name: mesh\n  {tls}");
+            let untrusted_peer = untrusted_peer.start();
             wait_until(&format!("{kind:?}: {expected}"), || {
                 host.broker.log().matches(expected).count() > seen
             });
-            assert!(host.peers().is_empty() && stranger.peers().is_empty());
+            assert!(host.peers().is_empty() && untrusted_peer.peers().is_empty());
         }
     }
     let events = host.broker.get_json("/eventsz").to_string();
@@ -210,8 +210,8 @@ fn pinned_keys_and_known_hosts_are_checked() {
     let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
     let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
     wait_until("a wrong name is refused", || {
-        let told = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
-        wary.broker.log().contains(told)
+        let reported = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
+        wary.broker.log().contains(reported)
     });
     assert!(host.peers().is_empty());
     drop(wary);
@@ -252,8 +252,8 @@ fn removing_a_pinned_key_closes_its_route() {
             members[0].peers() == [stays.to_owned()].into()
         });
         let log = members[0].broker.log();
-        let told = format!("no longer in pinned_certs: CN={goes}");
-        assert!(log.contains(&told), "{log}");
+        let reported = format!("no longer in pinned_certs: CN={goes}");
+        assert!(log.contains(&reported), "{log}");
     }
 }
 
@@ -288,9 +288,9 @@ fn removing_a_ca_closes_routes_to_its_members() {
     let _dialled = dialled.start();
     wait_until("the route is up", || member.peers().len() == 1);
     member.reload(&dialling(&pki.text("ca.pem")).text());
-    let told = "the CA of its certificate is no longer trusted";
+    let reported = "the CA of its certificate is no longer trusted";
     wait_until("it is disconnected", || {
-        member.peers().is_empty() && member.broker.log().contains(told)
+        member.peers().is_empty() && member.broker.log().contains(reported)
     });
 }
 
@@ -358,8 +358,8 @@ fn a_reload_can_require_known_hosts_of_dialling_members() {
     // Only the routes differ.
     members[0].reload(&first(CHECKED, "unknown.example.net"));
     there(&["n2"]);
-    let told = "the peer's certificate names no host of a configured route: CN=n1";
-    assert!(members[0].broker.log().contains(told));
+    let reported = "the peer's certificate names no host of a configured route: CN=n1";
+    assert!(members[0].broker.log().contains(reported));
     members[0].reload(&first("", "unknown.example.net"));
     there(&["n1", "n2"]);
     members[0].reload(&first(CHECKED, "unknown.example.net"));

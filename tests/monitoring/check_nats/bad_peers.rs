@@ -9,7 +9,7 @@ use std::{
 
 use check_nats::modes::MODES;
 
-use super::plugin::{Said, check_ports};
+use super::plugin::{PluginOutput, check_ports};
 use test_support::Broker;
 
 const INFO: &str = "INFO {\"server_id\":\"N1\",\"version\":\"2\"}\r\n";
@@ -34,20 +34,22 @@ fn silence_in_a_later_step_is_unknown() {
     });
     connect(deaf, &["-t", "1"]).expect(3, "waiting for the answer to CONNECT and PING");
     // Answers one PING only.
-    let tired = peer(|mut stream| {
+    let half_silent = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\n").as_bytes());
         hang();
     });
-    let said = connect(tired, &["-t", "1"]);
-    said.expect(3, "waiting for PONG").expect(3, "connected in");
-    assert_ne!(said.value("connect_time"), "U");
-    assert_eq!(said.value("rtt"), "U");
+    let result = connect(half_silent, &["-t", "1"]);
+    result
+        .expect(3, "waiting for PONG")
+        .expect(3, "connected in");
+    assert_ne!(result.value("connect_time"), "U");
+    assert_eq!(result.value("rtt"), "U");
     let no_message = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\nPONG\r\n").as_bytes());
         hang();
     });
-    let said = check_ports(no_message, no_message, &["--mode", "roundtrip", "-t", "1"]);
-    said.expect(3, "waiting for the own message");
+    let result = check_ports(no_message, no_message, &["--mode", "roundtrip", "-t", "1"]);
+    result.expect(3, "waiting for the own message");
 }
 
 /// A silent monitoring port leaves time for the client port.
@@ -55,15 +57,17 @@ fn silence_in_a_later_step_is_unknown() {
 fn a_silent_monitoring_port_is_unknown() {
     let mute = peer(|_| hang());
     let broker = Broker::nats_server().start();
-    let said = check_ports(broker.client_addr(), mute, &["-t", "1"]);
-    said.expect(3, "/varz: no answer within ").expect(3, "rtt ");
-    assert_ne!(said.value("rtt"), "U");
-    let said = check_ports(
+    let result = check_ports(broker.client_addr(), mute, &["-t", "1"]);
+    result
+        .expect(3, "/varz: no answer within ")
+        .expect(3, "rtt ");
+    assert_ne!(result.value("rtt"), "U");
+    let result = check_ports(
         broker.client_addr(),
         mute,
         &["--mode", "connections", "-t", "1"],
     );
-    said.expect(3, "/varz: no answer within ");
+    result.expect(3, "/varz: no answer within ");
 }
 
 #[test]
@@ -134,8 +138,8 @@ fn a_wrong_message_is_critical() {
         let message = format!("MSG {inbox} 1 100\r\n{}\r\n", "x".repeat(100));
         let _ = stream.write_all(message.as_bytes());
     });
-    let said = check_ports(forger, forger, &["--mode", "roundtrip"]);
-    said.expect(2, "a different message than was published");
+    let result = check_ports(forger, forger, &["--mode", "roundtrip"]);
+    result.expect(2, "a different message than was published");
 }
 
 #[test]
@@ -167,8 +171,8 @@ fn invalid_data_on_the_monitoring_port_is_unknown() {
         ),
     ] {
         for mode in ["health", "connections"] {
-            let said = check_ports(broker.client_addr(), monitor, &["--mode", mode]);
-            said.expect(3, words);
+            let result = check_ports(broker.client_addr(), monitor, &["--mode", mode]);
+            result.expect(3, words);
         }
     }
 }
@@ -216,11 +220,12 @@ fn a_failing_healthz_is_critical() {
         };
         respond(&mut stream, status, body);
     });
-    let said = check_ports(broker.client_addr(), monitor, &[]);
-    said.expect(2, "/healthz is \"unavailable\": \"disk ? full\"");
-    said.expect(2, "3 connections").expect(2, "rtt ");
-    let said = check_ports(broker.client_addr(), monitor, &["--mode", "lameduck"]);
-    said.expect(1, "not in lame duck mode")
+    let result = check_ports(broker.client_addr(), monitor, &[]);
+    result.expect(2, "/healthz is \"unavailable\": \"disk ? full\"");
+    result.expect(2, "3 connections").expect(2, "rtt ");
+    let result = check_ports(broker.client_addr(), monitor, &["--mode", "lameduck"]);
+    result
+        .expect(1, "not in lame duck mode")
         .expect(1, "unavailable");
 }
 
@@ -235,13 +240,13 @@ fn lame_duck_mode_in_info_is_a_warning() {
         hang();
     });
     let broker = Broker::nats_server().start();
-    let said = check_ports(client, broker.monitor_addr(), &["--mode", "lameduck"]);
-    said.expect(1, "in lame duck mode");
+    let result = check_ports(client, broker.monitor_addr(), &["--mode", "lameduck"]);
+    result.expect(1, "in lame duck mode");
     connect(client, &["-t", "5"]).expect(1, "in lame duck mode");
     check_ports(client, broker.monitor_addr(), &["-t", "5"]).expect(1, "in lame duck mode");
 }
 
-fn connect(client: SocketAddr, arguments: &[&str]) -> Said {
+fn connect(client: SocketAddr, arguments: &[&str]) -> PluginOutput {
     check_ports(
         client,
         client,

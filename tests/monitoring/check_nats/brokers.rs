@@ -56,18 +56,19 @@ fn health_reports_its_values() {
         let mut client = RawClient::connect_quietly(broker.client_addr());
         client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
         client.sync();
-        let said = check(&broker, &[]);
-        said.expect(0, "1 connection, 0 slow consumers, rtt ");
-        assert_eq!(said.value("connections"), "1");
-        assert_eq!(said.value("slow_consumers"), "0c");
+        let result = check(&broker, &[]);
+        result.expect(0, "1 connection, 0 slow consumers, rtt ");
+        assert_eq!(result.value("connections"), "1");
+        assert_eq!(result.value("slow_consumers"), "0c");
         let varz = broker.get_json("/varz");
         for label in ["in_msgs", "out_msgs", "in_bytes", "out_bytes"] {
-            assert_eq!(said.value(label), format!("{}c", varz[label]), "{label}");
+            assert_eq!(result.value(label), format!("{}c", varz[label]), "{label}");
         }
-        assert_eq!(said.value("in_bytes"), "5c");
-        assert!(said.fields("rtt").ends_with("s;0.1;0.5"), "{said:?}");
+        assert_eq!(result.value("in_bytes"), "5c");
+        assert!(result.fields("rtt").ends_with("s;0.1;0.5"), "{result:?}");
         assert!(
-            said.fields("connections")
+            result
+                .fields("connections")
                 .ends_with(";52428.8;58982.4;0;65536")
         );
     }
@@ -77,14 +78,15 @@ fn health_reports_its_values() {
 #[test]
 fn health_reports_partial_answers() {
     let broker = Broker::nats_server().start();
-    let said = check_ports(broker.client_addr(), closed_port(), &[]);
-    said.expect(2, "/varz: connection refused")
+    let result = check_ports(broker.client_addr(), closed_port(), &[]);
+    result
+        .expect(2, "/varz: connection refused")
         .expect(2, "rtt ");
-    assert_ne!(said.value("rtt"), "U");
-    assert_eq!(said.value("mem"), "U");
-    let said = check_ports(closed_port(), broker.monitor_addr(), &[]);
-    said.expect(2, "client port").expect(2, "0 connections");
-    assert_eq!(said.value("rtt"), "U");
+    assert_ne!(result.value("rtt"), "U");
+    assert_eq!(result.value("mem"), "U");
+    let result = check_ports(closed_port(), broker.monitor_addr(), &[]);
+    result.expect(2, "client port").expect(2, "0 connections");
+    assert_eq!(result.value("rtt"), "U");
 }
 
 /// A hanging broker: the system still accepts connections for it, but no INFO arrives.
@@ -94,8 +96,9 @@ fn a_stopped_broker_is_critical() {
         let broker = builder.start();
         broker.signal(libc::SIGSTOP);
         check(&broker, &["--mode", "connect", "-t", "1"]).expect(2, "while waiting for INFO");
-        let said = check(&broker, &["-t", "1"]);
-        said.expect(2, "while waiting for INFO")
+        let result = check(&broker, &["-t", "1"]);
+        result
+            .expect(2, "while waiting for INFO")
             .expect(2, "/varz: no answer within ");
         check(&broker, &["--mode", "connections", "-t", "1"]).expect(3, "/varz: no answer");
     }
@@ -114,16 +117,16 @@ fn response_times_are_checked() {
         let warning = format!("--{option}-warning");
         let critical = format!("--{option}-critical");
         // No time is below zero, and nothing here takes an hour.
-        let said = check(&broker, &["--mode", mode, &warning, "1h:"]);
-        said.expect(1, "(warning 1h:)");
-        assert!(said.fields(label).contains("s;3600:;"), "{said:?}");
+        let result = check(&broker, &["--mode", mode, &warning, "1h:"]);
+        result.expect(1, "(warning 1h:)");
+        assert!(result.fields(label).contains("s;3600:;"), "{result:?}");
         check(&broker, &["--mode", mode, &critical, "@~:1h"]).expect(2, "(critical @~:1h)");
-        let said = check(
+        let result = check(
             &broker,
             &["--mode", mode, &warning, "1h", &critical, "3600000ms"],
         );
-        assert_eq!(said.code, 0, "{said:?}");
-        assert!(said.fields(label).ends_with("s;3600;3600"), "{said:?}");
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(result.fields(label).ends_with("s;3600;3600"), "{result:?}");
     }
     check(&broker, &["--mode", "connect", "-w", "500ms:"]).expect(1, "(warning 500ms:)");
     check(&broker, &["--mode", "roundtrip", "-c", "500ms:"]).expect(2, "(critical 500ms:)");
@@ -149,9 +152,9 @@ fn connections_are_checked_against_their_limit() {
         connections(&["-w", "10:"]).expect(1, "8 connections of 10 (warning 10:)");
         connections(&["-c", "@8"]).expect(2, "(critical @8)");
         connect_until(9);
-        let said = connections(&[]);
-        said.expect(1, "9 connections of 10 (warning 80%)");
-        assert_eq!(said.fields("connections"), "9;8;9;0;10");
+        let result = connections(&[]);
+        result.expect(1, "9 connections of 10 (warning 80%)");
+        assert_eq!(result.fields("connections"), "9;8;9;0;10");
         connect_until(10);
         connections(&[]).expect(2, "10 connections of 10 (critical 90%)");
         connections(&["-w", "11", "-c", "12"]).expect(0, "10 connections");
@@ -239,8 +242,8 @@ fn a_limit_being_approached_is_reported_with_the_time_left() {
             client.send(format!("SUB s.{number} {number}\r\n"));
         }
         client.sync();
-        let said = check(&broker, &["--mode", "ceilings"]);
-        said.code == 2 && said.output.contains("\"subscriptions\" full in ")
+        let result = check(&broker, &["--mode", "ceilings"]);
+        result.code == 2 && result.output.contains("\"subscriptions\" full in ")
     });
 }
 
@@ -262,9 +265,9 @@ fn any_varz_number_can_be_checked() {
                 &[&["--mode", "varz", "--figure", figure], arguments].concat(),
             )
         };
-        let said = varz("max_payload", &["-w", "2048", "-c", "4KiB"]);
-        said.expect(0, "max_payload 2 KiB");
-        assert_eq!(said.fields("max_payload"), "2048B;2048;4096");
+        let result = varz("max_payload", &["-w", "2048", "-c", "4KiB"]);
+        result.expect(0, "max_payload 2 KiB");
+        assert_eq!(result.fields("max_payload"), "2048B;2048;4096");
         varz("max_payload", &["-w", "2047"]).expect(1, "(warning 2047)");
         varz("max_payload", &["-c", "1KiB"]).expect(2, "(critical 1KiB)");
         varz("in_msgs", &[]).expect(0, "in_msgs 0");
@@ -297,9 +300,9 @@ fn lame_duck_mode_differs_from_an_unreachable_broker() {
         wait_until("the client port closes", || {
             !is_listening(broker.client_addr())
         });
-        let said = check(&broker, &["--mode", "lameduck"]);
-        said.expect(1, "in lame duck mode, accepts no new clients");
-        assert_eq!(said.fields("lame_duck"), "1;0");
+        let result = check(&broker, &["--mode", "lameduck"]);
+        result.expect(1, "in lame duck mode, accepts no new clients");
+        assert_eq!(result.fields("lame_duck"), "1;0");
         check(&broker, &["--mode", "lameduck", "-c", "0"]).expect(2, "in lame duck mode");
         check(&broker, &[]).expect(2, "/healthz is \"");
     }
@@ -351,20 +354,20 @@ fn traffic_is_a_rate_between_runs() {
             let common = ["--mode", "traffic", "--state-dir", path(&state)];
             check(&broker, &[&common, arguments].concat())
         };
-        let said = traffic(&["-w", "0"]);
-        said.expect(0, "no baseline yet (first run)");
-        assert_eq!(said.value("in_msgs_rate"), "U");
+        let result = traffic(&["-w", "0"]);
+        result.expect(0, "no baseline yet (first run)");
+        assert_eq!(result.value("in_msgs_rate"), "U");
         publish(&broker, 1000);
-        let said = traffic(&["-w", "0"]);
-        said.expect(1, "msgs/s in (warning 0)");
-        let rate: f64 = said.value("in_msgs_rate").parse().expect("a rate");
+        let result = traffic(&["-w", "0"]);
+        result.expect(1, "msgs/s in (warning 0)");
+        let rate: f64 = result.value("in_msgs_rate").parse().expect("a rate");
         assert!(rate > 0.0);
-        assert_eq!(said.value("in_msgs"), "1000c");
-        assert_eq!(said.value("in_bytes"), "5000c");
+        assert_eq!(result.value("in_msgs"), "1000c");
+        assert_eq!(result.value("in_bytes"), "5000c");
         // Nothing was sent since: below the minimum.
-        let said = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
-        said.expect(2, "0 msgs/s in (critical 1:)");
-        assert_eq!(said.value("in_msgs_rate"), "0");
+        let result = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
+        result.expect(2, "0 msgs/s in (critical 1:)");
+        assert_eq!(result.value("in_msgs_rate"), "0");
         traffic(&[]).expect(0, "0 msgs/s in, 0 msgs/s out, 0 B/s in, 0 B/s out");
     }
 }
@@ -373,10 +376,10 @@ fn traffic_is_a_rate_between_runs() {
 fn a_two_sample_rate_needs_no_state_file() {
     let broker = Broker::nats_server().start();
     let sample = ["--sample", "50ms", "--state-dir", "/proc/nonsense"];
-    let said = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
-    said.expect(0, "0 msgs/s in");
-    let said = check(&broker, &[&["--mode", "slow"], &sample[..]].concat());
-    said.expect(0, "0 new slow consumers in");
+    let result = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
+    result.expect(0, "0 msgs/s in");
+    let result = check(&broker, &[&["--mode", "slow"], &sample[..]].concat());
+    result.expect(0, "0 new slow consumers in");
 }
 
 /// A restart is no baseline: neither a drop nor a rise of the totals is reported.
@@ -398,9 +401,9 @@ fn a_restart_between_runs_is_no_alarm() {
         drop(broker);
         let broker = second.start();
         publish(&broker, 10);
-        let said = check_ports(broker.client_addr(), monitor, &arguments);
-        said.expect(0, "no baseline yet (broker restarted");
-        assert_eq!(said.value("in_msgs_rate"), "U");
+        let result = check_ports(broker.client_addr(), monitor, &arguments);
+        result.expect(0, "no baseline yet (broker restarted");
+        assert_eq!(result.value("in_msgs_rate"), "U");
         publish(&broker, 10);
         check_ports(broker.client_addr(), monitor, &arguments).expect(1, "(warning 0)");
     }

@@ -37,16 +37,16 @@ fn every_brokers_certificate_is_checked() {
     for (days, code) in [(60, 0), (20, 1), (2, 2)] {
         pki.sign("broker", Term::Seconds(days * DAY));
         let midge = start(Broker::midge(), &pki, "");
-        let said = check(&midge, &MODE);
-        said.expect(code, "certificate \"CN=broker\" expires in");
+        let result = check(&midge, &MODE);
+        result.expect(code, "certificate \"CN=broker\" expires in");
         let about = |value: &str| is_about(value, f64::from(days));
-        assert!(about(said.value("cert_days")), "{said:?}");
-        assert!(is_about(said.value("ca_days"), 30.0), "{said:?}");
+        assert!(about(result.value("cert_days")), "{result:?}");
+        assert!(is_about(result.value("ca_days"), 30.0), "{result:?}");
         for builder in [Broker::nats_server(), Broker::nats_server_29()] {
-            let said = check(&start(builder, &pki, ""), &MODE[..2]);
-            said.expect(code, "certificate");
-            assert!(about(said.value("cert_days")), "{said:?}");
-            assert_eq!(said.value("ca_days"), "U", "{said:?}");
+            let result = check(&start(builder, &pki, ""), &MODE[..2]);
+            result.expect(code, "certificate");
+            assert!(about(result.value("cert_days")), "{result:?}");
+            assert_eq!(result.value("ca_days"), "U", "{result:?}");
         }
     }
 }
@@ -58,9 +58,9 @@ fn midge_reports_ca_crl_and_rejected_files() {
     let crl = format!(", crl_file: {:?}", pki.text("crl.pem"));
     let broker = start(Broker::midge(), &pki, &crl);
     check(&broker, &MODE).expect(0, "certificate \"CN=broker\" expires in");
-    let said = check(&broker, &[&MODE[..], &["--crl-warning", "40:"]].concat());
-    said.expect(1, "CRL \"CN=Puppet CA: test\" expires in");
-    assert!(is_about(said.value("crl_days"), 30.0), "{said:?}");
+    let result = check(&broker, &[&MODE[..], &["--crl-warning", "40:"]].concat());
+    result.expect(1, "CRL \"CN=Puppet CA: test\" expires in");
+    assert!(is_about(result.value("crl_days"), 30.0), "{result:?}");
     check(&broker, &MODE[..2]).expect(1, "CA \"CN=Puppet CA: test\" expires in");
 
     std::fs::write(pki.path("broker.pem"), "nonsense").expect("break the certificate");
@@ -86,12 +86,12 @@ fn the_route_ports_certificate_is_checked() {
     );
     let more = ["--route-ca-warning", "10:"];
     let alone = Broker::midge().config(cluster.clone()).start();
-    let said = check(&alone, &[&MODE[..], &more].concat());
-    said.expect(
+    let result = check(&alone, &[&MODE[..], &more].concat());
+    result.expect(
         2,
         "certificate of the route port \"CN=route\" expires in 2.99 days",
     );
-    assert_eq!(said.value("cert_days"), "U", "{said:?}");
+    assert_eq!(result.value("cert_days"), "U", "{result:?}");
 
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
@@ -100,11 +100,11 @@ fn the_route_ports_certificate_is_checked() {
         pki.text("ca.pem")
     );
     let both = Broker::midge().config(tls + &cluster).start();
-    let said = check(&both, &[&MODE[..], &more].concat());
-    said.expect(2, "certificate of the route port \"CN=route\" expires in");
-    assert!(is_about(said.value("cert_days"), 60.0), "{said:?}");
-    assert!(is_about(said.value("route_cert_days"), 3.0), "{said:?}");
-    assert!(is_about(said.value("route_ca_days"), 30.0), "{said:?}");
+    let result = check(&both, &[&MODE[..], &more].concat());
+    result.expect(2, "certificate of the route port \"CN=route\" expires in");
+    assert!(is_about(result.value("cert_days"), 60.0), "{result:?}");
+    assert!(is_about(result.value("route_cert_days"), 3.0), "{result:?}");
+    assert!(is_about(result.value("route_ca_days"), 30.0), "{result:?}");
     let varz = both.get_json("/varz");
     let of_routes = &varz["cluster"]["tls_cert_not_after"];
     assert!(
@@ -124,6 +124,6 @@ fn the_route_ports_certificate_is_checked() {
             || explained.contains("the certificate of the route port expires in 2 days")
     });
     let nats = Broker::nats_server().config(cluster).start();
-    let said = check(&nats, &MODE[..2]);
-    said.expect(2, "certificate of the route port expires in");
+    let result = check(&nats, &MODE[..2]);
+    result.expect(2, "certificate of the route port expires in");
 }

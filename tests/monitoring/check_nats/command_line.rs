@@ -48,15 +48,15 @@ fn usage_errors_give_unknown() {
         (&["-w", "1", "--rtt-warning", "1"], "give only one of them"),
     ];
     for (arguments, words) in mistakes {
-        let said = judge(arguments);
-        said.expect(3, words);
-        let lines: Vec<&str> = said.output.lines().collect();
-        assert!(lines.len() <= 23, "{said:?}");
+        let result = judge(arguments);
+        result.expect(3, words);
+        let lines: Vec<&str> = result.output.lines().collect();
+        assert!(lines.len() <= 23, "{result:?}");
         assert!(
             lines[1..].iter().all(|line| line.chars().count() <= 80),
-            "{said:?}"
+            "{result:?}"
         );
-        assert!(lines[1].starts_with("Usage: check_nats"), "{said:?}");
+        assert!(lines[1].starts_with("Usage: check_nats"), "{result:?}");
     }
 }
 

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use super::{
     bad_peers::{answers, peer, read_until, respond, says},
-    plugin::{Said, check_ports},
+    plugin::{PluginOutput, check_ports},
 };
 use test_support::{Broker, RawClient};
 
 /// Bodies that a broker never sends, on any path.
-const HOLLOW: &[&str] = &[
+const INCOMPLETE: &[&str] = &[
     "",
     " ",
     "{}",
@@ -48,7 +48,7 @@ const STATUSES: &[&str] = &["200 OK", "404 Not Found", "503 Service Unavailable"
 #[test]
 fn no_mode_accepts_an_incomplete_answer() {
     let broker = Broker::midge().start();
-    for body in HOLLOW {
+    for body in INCOMPLETE {
         // An error status makes the body irrelevant.
         let statuses = match *body {
             "{}" | r#"{"status":"ok"}"# => STATUSES,
@@ -57,17 +57,17 @@ fn no_mode_accepts_an_incomplete_answer() {
         for status in statuses {
             let monitor = answers(status, body);
             // A mode that uses only the client port gets the same data there.
-            let rude = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
+            let bad_peer = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
             for mode in MODES {
                 let client = match mode.needs {
-                    [] => rude,
+                    [] => bad_peer,
                     _ => broker.client_addr(),
                 };
-                let said = run(mode, client, monitor);
-                let place = format!("{} {status} {body}: {said:?}", mode.name);
-                assert!(said.code >= 2, "{place}");
+                let result = run(mode, client, monitor);
+                let place = format!("{} {status} {body}: {result:?}", mode.name);
+                assert!(result.code >= 2, "{place}");
                 // Only closing a client connection is CRITICAL.
-                assert!(said.code == 3 || mode.needs.is_empty(), "{place}");
+                assert!(result.code == 3 || mode.needs.is_empty(), "{place}");
             }
         }
     }
@@ -93,8 +93,8 @@ fn each_required_field_gives_unknown_when_missing() {
                 // A mode for midge only.
                 continue;
             }
-            let said = run(mode, broker.client_addr(), replay(&whole));
-            assert_ne!(said.code, 3, "{}: {said:?}", mode.name);
+            let result = run(mode, broker.client_addr(), replay(&whole));
+            assert_ne!(result.code, 3, "{}: {result:?}", mode.name);
             let needs = mode.needs.iter();
             for need in needs.filter(|need| is_decisive(mode, need.path, &whole)) {
                 for needed in need.fields {
@@ -105,18 +105,19 @@ fn each_required_field_gives_unknown_when_missing() {
                         }
                         let mut answers = whole.clone();
                         answers.insert(need.path, body);
-                        let said = run(mode, broker.client_addr(), replay(&answers));
-                        let place = format!("{}: {} {name} {what}: {said:?}", mode.name, need.path);
+                        let result = run(mode, broker.client_addr(), replay(&answers));
+                        let place =
+                            format!("{}: {} {name} {what}: {result:?}", mode.name, need.path);
                         // An absent metric stays unknown.
                         if let (Some(figure), "absent") = (needed.metric, what) {
-                            assert!(said.value(figure.label).starts_with('U'), "{place}");
+                            assert!(result.value(figure.label).starts_with('U'), "{place}");
                             continue;
                         }
-                        assert_eq!(said.code, 3, "{place}");
-                        assert!(said.line.contains(need.path), "{place}");
+                        assert_eq!(result.code, 3, "{place}");
+                        assert!(result.line.contains(need.path), "{place}");
                         // An element that was added for this test lacks other fields too.
-                        let told = name.split(".*").next().expect("a name");
-                        assert!(said.line.contains(&told.replace('|', "?")), "{place}");
+                        let reported = name.split(".*").next().expect("a name");
+                        assert!(result.line.contains(&reported.replace('|', "?")), "{place}");
                     }
                 }
             }
@@ -219,7 +220,7 @@ fn replay(answers: &BTreeMap<&'static str, Value>) -> SocketAddr {
     })
 }
 
-fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> Said {
+fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> PluginOutput {
     let state = tempfile::tempdir().expect("make a temporary folder");
     let folder = state.path().to_str().expect("a readable path");
     let mut arguments = vec!["--mode", mode.name, "--state-dir", folder];

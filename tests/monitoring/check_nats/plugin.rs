@@ -11,7 +11,7 @@ use test_support::{Broker, BrokerBuilder, wait_for};
 
 /// The result of a run of the plugin.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct PluginOutput {
     /// Exit code.
     pub(crate) code: i32,
     /// First line without perfdata.
@@ -22,7 +22,7 @@ pub(crate) struct Said {
     pub(crate) output: String,
 }
 
-impl Said {
+impl PluginOutput {
     /// A metric's value with its unit, such as `0.5s`.
     pub(crate) fn value(&self, label: &str) -> &str {
         let fields = self.fields(label);
@@ -64,12 +64,16 @@ pub(crate) fn brokers() -> Vec<BrokerBuilder> {
 }
 
 /// Runs the plugin on a broker.
-pub(crate) fn check(broker: &Broker, arguments: &[&str]) -> Said {
+pub(crate) fn check(broker: &Broker, arguments: &[&str]) -> PluginOutput {
     check_ports(broker.client_addr(), broker.monitor_addr(), arguments)
 }
 
 /// Runs the plugin on any two ports of 127.0.0.1.
-pub(crate) fn check_ports(client: SocketAddr, monitor: SocketAddr, arguments: &[&str]) -> Said {
+pub(crate) fn check_ports(
+    client: SocketAddr,
+    monitor: SocketAddr,
+    arguments: &[&str],
+) -> PluginOutput {
     let (client, monitor) = (client.port().to_string(), monitor.port().to_string());
     let mut all = vec!["-p", &client, "-m", &monitor];
     all.extend(arguments);
@@ -77,21 +81,21 @@ pub(crate) fn check_ports(client: SocketAddr, monitor: SocketAddr, arguments: &[
 }
 
 /// Runs the plugin for a check and parses its output.
-pub(crate) fn judge(arguments: &[&str]) -> Said {
+pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
     let (code, output) = run(arguments);
     let first = output.lines().next().unwrap_or_default();
     let (line, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
-    let said = Said {
+    let result = PluginOutput {
         code,
         line: line.to_owned(),
         perfdata: parse_perfdata(perfdata),
         output: output.clone(),
     };
     let word = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::try_from(code).unwrap()];
-    assert!(line.starts_with(&format!("NATS {word}: ")), "{said:?}");
-    assert!(!line.contains(['|', '<', '>', '`']), "{said:?}");
-    assert!(!line.chars().any(char::is_control), "{said:?}");
-    said
+    assert!(line.starts_with(&format!("NATS {word}: ")), "{result:?}");
+    assert!(!line.contains(['|', '<', '>', '`']), "{result:?}");
+    assert!(!line.chars().any(char::is_control), "{result:?}");
+    result
 }
 
 /// Runs the plugin; returns exit code and standard output. A run that prints to standard

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use super::plugin::{Said, brokers, check};
+use super::plugin::{PluginOutput, brokers, check};
 use test_support::{Broker, RawClient, wait_until};
 
 /// Large, so that few messages fill the queues: nats-server 2.9 delays a publisher by a
@@ -44,13 +44,18 @@ fn a_new_slow_consumer_is_named() {
             names.iter().any(|connection| connection["name"] == NAME)
         });
 
-        let said = slow(&broker, &state, &[]);
-        said.expect(1, "new slow consumer")
+        let result = slow(&broker, &state, &[]);
+        result
+            .expect(1, "new slow consumer")
             .expect(1, "\"app?7?b??x?\" 127.0.0.1")
             .expect(1, "(warning 0)");
-        assert_ne!(said.value("slow_consumers"), "0c");
+        assert_ne!(result.value("slow_consumers"), "0c");
         let knows_kinds = broker.get_json("/varz")["slow_consumer_stats"].is_object();
-        assert_eq!(said.value("slow_clients") == "U", !knows_kinds, "{said:?}");
+        assert_eq!(
+            result.value("slow_clients") == "U",
+            !knows_kinds,
+            "{result:?}"
+        );
         slow(&broker, &state, &[]).expect(0, "0 new slow consumers in ");
         // Also not new for a check that has not run before.
         let other = tempfile::tempdir().expect("make a temporary folder");
@@ -72,13 +77,13 @@ fn pending_bytes_are_attributed_to_a_client() {
         });
         let pending =
             |arguments: &[&str]| check(&broker, &[&["--mode", "pending"], arguments].concat());
-        let said = pending(&["-w", "1TiB", "-c", "1TiB"]);
-        said.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
-        assert_ne!(said.value("pending_max"), "0B");
-        assert_eq!(said.value("pending_max"), said.value("pending_total"));
+        let result = pending(&["-w", "1TiB", "-c", "1TiB"]);
+        result.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
+        assert_ne!(result.value("pending_max"), "0B");
+        assert_eq!(result.value("pending_max"), result.value("pending_total"));
         assert!(
-            said.fields("pending_max").ends_with(";0;67108864"),
-            "{said:?}"
+            result.fields("pending_max").ends_with(";0;67108864"),
+            "{result:?}"
         );
         pending(&["-w", "0%"]).expect(1, "(warning 0%)");
         pending(&["-c", "0"]).expect(2, "(critical 0)");
@@ -87,7 +92,7 @@ fn pending_bytes_are_attributed_to_a_client() {
     }
 }
 
-fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> Said {
+fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> PluginOutput {
     let folder = state.path().to_str().expect("a readable path");
     check(
         broker,

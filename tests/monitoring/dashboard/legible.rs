@@ -47,13 +47,13 @@ fn trouble(pki: &Pki) -> (Broker, RawClient) {
         writer.sync();
     }
     for _ in 0..12 {
-        let mut stranger = broker.connect();
-        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = broker.connect();
+        untrusted_peer.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        untrusted_peer.read_to_end();
     }
-    let guest = Speaker::believing(&pki.path("ca.pem")).tls12();
+    let anonymous_client = Speaker::believing(&pki.path("ca.pem")).tls12();
     for _ in 0..3 {
-        guest
+        anonymous_client
             .attempt(broker.client_addr())
             .expect_err("no certificate");
     }

@@ -121,34 +121,34 @@ pub fn open_ports_are_reported() {
         .flag("-a")
         .flag("0.0.0.0")
         .start();
-    for code in DOORS {
+    for code in OPEN_PORTS {
         proofs::wait(&format!("{code} appears"), || {
-            is_told(&open, code, "").then_some(())
+            is_reported(&open, code, "").then_some(())
         });
         proofs::note_shown(code);
     }
-    assert_eq!(warnings_of_doors(&open), 2, "{}", open.log());
+    assert_eq!(open_port_warnings(&open), 2, "{}", open.log());
     let file = open.folder().join("broker.conf");
-    for (code, lock) in DOORS.iter().zip(["authorization", "monitor"]) {
+    for (code, lock) in OPEN_PORTS.iter().zip(["authorization", "monitor"]) {
         let before = fs::read_to_string(&file).expect("the configuration");
         fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("room");
         proofs::begin();
         open.signal(libc::SIGHUP);
         proofs::wait(&format!("{code} clears"), || {
-            (!is_told(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
+            (!is_reported(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
         });
         proofs::note_cleared(code);
     }
     let broker = quick("").start();
-    for code in DOORS {
+    for code in OPEN_PORTS {
         stays_silent(&broker, code);
     }
 }
 
-const DOORS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
+const OPEN_PORTS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
 
 /// Whether there is such a finding, requested with additional headers.
-fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
+fn is_reported(broker: &Broker, code: &str, headers: &str) -> bool {
     let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
     let request =
         format!("GET /explainz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n{headers}\r\n");
@@ -158,7 +158,7 @@ fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
 }
 
 /// Warnings about open ports at the start.
-fn warnings_of_doors(broker: &Broker) -> usize {
+fn open_port_warnings(broker: &Broker) -> usize {
     let log = broker.log();
     let warns = |line: &&str| {
         line.contains("Add an authorization block") || line.contains("open to other machines")
@@ -186,18 +186,18 @@ fn secured_ports_are_not_reported() {
         let bearer = "Authorization: Bearer canary\r\n";
         // Enough samples for a finding to appear.
         for _ in 0..10 {
-            for code in DOORS {
-                assert!(!is_told(&broker, code, bearer), "{code}: {lock}");
+            for code in OPEN_PORTS {
+                assert!(!is_reported(&broker, code, bearer), "{code}: {lock}");
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        assert_eq!(warnings_of_doors(&broker), 0, "{}", broker.log());
+        assert_eq!(open_port_warnings(&broker), 0, "{}", broker.log());
     }
     // Certificates do not help while plain connections are accepted too.
     let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
     let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
     wait_until("the open port is reported", || {
-        is_told(
+        is_reported(
             &broker,
             "unsafe-clients",
             "Authorization: Bearer canary\r\n",

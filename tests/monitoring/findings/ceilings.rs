@@ -250,7 +250,7 @@ fn the_predicted_time_to_exhaustion_is_accurate() {
     let mut steady = client(&broker, "steady-app");
     let begin = std::time::Instant::now();
     let mut count = 0_u32;
-    let mut told = None;
+    let mut reported = None;
     let mut reached = 0.0;
     while count < 12_000 {
         let due = (begin.elapsed().as_secs_f64() * 1000.0) as u32;
@@ -260,13 +260,13 @@ fn the_predicted_time_to_exhaustion_is_accurate() {
         }
         steady.sync();
         reached = begin.elapsed().as_secs_f64();
-        if told.is_none() && count > 5000 {
+        if reported.is_none() && count > 5000 {
             let left = ceiling(&broker, "subscriptions")["exhausted_in"].as_f64();
-            told = Some((reached, left.expect("a time to exhaustion")));
+            reported = Some((reached, left.expect("a time to exhaustion")));
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let (at, left) = told.expect("it was asked for");
+    let (at, left) = reported.expect("it was asked for");
     let real = reached - at;
     assert!(
         (left - real).abs() < real / 5.0,

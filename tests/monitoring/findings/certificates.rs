@@ -211,13 +211,15 @@ pub fn failed_handshakes_are_reported_by_cause_and_probes_are_not() {
     let broker = broker(&pki, "");
     let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
     let fail = || {
-        let mut stranger = connect();
-        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-        stranger
+        let mut untrusted_peer = connect();
+        untrusted_peer
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a bound");
+        untrusted_peer
             .write_all(b"CONNECT {}\r\nPING\r\n")
             .expect("write");
         // Until the broker closes it, possibly with a reset.
-        let _ = stranger.read_to_end(&mut Vec::new());
+        let _ = untrusted_peer.read_to_end(&mut Vec::new());
     };
     (0..30).for_each(|_| drop(connect()));
     (0..5).for_each(|_| fail());

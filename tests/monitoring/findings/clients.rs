@@ -170,8 +170,8 @@ fn ten_thousand_connects_are_one_finding() {
     });
     let page = broker.get_json("/eventsz?limit=1000");
     let all = page["events"].as_array().expect("events");
-    let told = all.iter().filter(|event| event["type"] == "storm").count();
-    assert!((1..=3).contains(&told), "{told} events of storms");
+    let reported = all.iter().filter(|event| event["type"] == "storm").count();
+    assert!((1..=3).contains(&reported), "{reported} events of storms");
     assert!(all.len() < 1000, "{} events of one storm", all.len());
 }
 
@@ -197,10 +197,10 @@ fn logged_in(broker: &Broker, user: &str) -> RawClient {
 pub fn unauthenticated_connections_that_fill_a_port_are_reported() {
     let broker = quick("").start();
     stays_silent(&broker, "unauthenticated-flood");
-    let mut crowd = Vec::new();
+    let mut many_connections = Vec::new();
     let finding = appears_while(&broker, "unauthenticated-flood", || {
         let silent = || std::net::TcpStream::connect(broker.monitor_addr()).expect("connect");
-        crowd.extend((0..30).map(|_| silent()));
+        many_connections.extend((0..30).map(|_| silent()));
     });
     assert_eq!(finding["subject"], "monitor");
     clears(&broker, "unauthenticated-flood");

@@ -62,14 +62,14 @@ fn check(broker: &Broker, expect: usize) -> (Option<i32>, String) {
         .args(["--expect", &expect.to_string(), "-v"])
         .output()
         .expect("check_nats starts");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code(), said)
+    let result = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), result)
 }
 
 fn checks(broker: &Broker, expect: usize, code: i32) -> String {
     wait_for(&format!("check_nats ends with {code}"), || {
-        let (ended, said) = check(broker, expect);
-        (ended == Some(code)).then_some(said)
+        let (ended, result) = check(broker, expect);
+        (ended == Some(code)).then_some(result)
     })
 }
 
@@ -121,8 +121,8 @@ fn a_healthy_mixed_mesh_has_no_findings() {
         assert!(is_own || member["configured"] == true, "{member}");
     }
     checks(broker, 4, 0);
-    let said = checks(broker, 5, 2);
-    assert!(said.contains("4 members of 5"), "{said}");
+    let result = checks(broker, 5, 2);
+    assert!(result.contains("4 members of 5"), "{result}");
     // A nats-server reports its own routes.
     checks(&members[2].broker, 4, 0);
     checks(&members[2].broker, 5, 2);
@@ -147,8 +147,8 @@ pub fn a_killed_member_is_reported_missing_until_it_returns() {
             let finding = appears(broker, "route-missing");
             text(&finding).contains("Connection refused") && text(&finding).contains(" attempt")
         });
-        let said = checks(broker, 3, 2);
-        assert!(said.contains(&format!("{name:?} is missing")), "{said}");
+        let result = checks(broker, 3, 2);
+        assert!(result.contains(&format!("{name:?} is missing")), "{result}");
         let clusterz = broker.get_json("/clusterz");
         let all = clusterz["members"].as_array().expect("members");
         let gone = all.iter().find(|member| member["name"] == *name);
@@ -287,7 +287,7 @@ struct Direction {
     held: AtomicBool,
     delay_ms: AtomicU64,
     /// Whether a midge should appear to have another version.
-    disguised: AtomicBool,
+    version_replaced: AtomicBool,
 }
 
 impl Way {
@@ -331,8 +331,8 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
             }
             let delay = direction.delay_ms.load(Ordering::Relaxed);
             thread::sleep(Duration::from_millis(delay));
-            if direction.disguised.load(Ordering::Relaxed) {
-                disguise(&mut buffer[..len]);
+            if direction.version_replaced.load(Ordering::Relaxed) {
+                replace_version(&mut buffer[..len]);
             }
             if to.write_all(&buffer[..len]).is_err() {
                 break;
@@ -344,13 +344,13 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
 }
 
 /// Replaces the version in an INFO with another of the same length.
-fn disguise(bytes: &mut [u8]) {
-    let told = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
+fn replace_version(bytes: &mut [u8]) {
+    let reported = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
     let found = bytes
-        .windows(told.len())
-        .position(|some| some == told.as_bytes());
+        .windows(reported.len())
+        .position(|some| some == reported.as_bytes());
     if let Some(at) = found {
-        let version = &mut bytes[at + "\"midge\":\"".len()..at + told.len() - 1];
+        let version = &mut bytes[at + "\"midge\":\"".len()..at + reported.len() - 1];
         version.fill(b'9');
     }
 }
@@ -390,15 +390,15 @@ fn a_route_blocked_in_one_direction_is_reported_with_the_direction() {
     };
     says(&near.broker, "what this broker sends does not arrive there");
     says(&far.broker, "nor sent anything else");
-    let said = checks(&far.broker, 2, 1);
-    assert!(said.contains("route-slow \"n0\""), "{said}");
+    let result = checks(&far.broker, 2, 1);
+    assert!(result.contains("route-slow \"n0\""), "{result}");
     way.back.held.store(false, Ordering::Relaxed);
     clears(&near.broker, "route-slow");
     clears(&far.broker, "route-slow");
 
     way.back.held.store(true, Ordering::Relaxed);
-    let said = checks(&far.broker, 2, 2);
-    assert!(said.contains("\"n0\" is missing"), "{said}");
+    let result = checks(&far.broker, 2, 2);
+    assert!(result.contains("\"n0\" is missing"), "{result}");
     way.back.held.store(false, Ordering::Relaxed);
     clears(&far.broker, "route-missing");
     checks(&far.broker, 2, 0);
@@ -431,7 +431,7 @@ fn a_distant_member_is_reported_as_slow() {
 #[test]
 pub fn members_without_a_route_between_them_are_named() {
     let (hub, ports) = (free_port(), [free_port(), free_port()]);
-    let told = [free_port(), free_port()];
+    let reported = [free_port(), free_port()];
     let middle = plan(Kind::Midge, "n2", hub, &[], "").start();
     let apart: Vec<Member> = [0, 1]
         .map(|index| {
@@ -439,7 +439,7 @@ pub fn members_without_a_route_between_them_are_named() {
             // Nothing listens there yet.
             plan.cluster = format!(
                 "name: mesh\n  connect_retries: 100\n  cluster_advertise: \"127.0.0.1:{}\"",
-                told[index]
+                reported[index]
             );
             plan.start()
         })
@@ -452,11 +452,11 @@ pub fn members_without_a_route_between_them_are_named() {
     let finding = appears(&apart[0].broker, "route-asymmetric");
     assert_eq!(finding["subject"], "n1");
     assert!(text(&finding).contains("n2 has a route to n1"), "{finding}");
-    let said = checks(&middle.broker, 3, 1);
-    assert!(said.contains("route-asymmetric"), "{said}");
+    let result = checks(&middle.broker, 3, 1);
+    assert!(result.contains("route-asymmetric"), "{result}");
 
     let _ways: Vec<Way> = (0..2)
-        .map(|index| Way::to(ports[index], told[index]))
+        .map(|index| Way::to(ports[index], reported[index]))
         .collect();
     clears(&middle.broker, "route-asymmetric");
     clears(&apart[0].broker, "route-asymmetric");
@@ -503,7 +503,7 @@ fn a_member_of_another_version_is_reported() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let way = Way::to(ports[0], 0);
-    way.forth.disguised.store(true, Ordering::Relaxed);
+    way.forth.version_replaced.store(true, Ordering::Relaxed);
     let plan = plan(Kind::Midge, "n1", ports[1], &[way.port], "");
     let mut far = plan.start();
     let finding = appears(&near.broker, "members-differ");
@@ -514,7 +514,7 @@ fn a_member_of_another_version_is_reported() {
     assert!(text(&finding).contains("it is midge 99999"), "{finding}");
     stays_silent(&far.broker, "members-differ");
     checks(&near.broker, 2, 0);
-    way.forth.disguised.store(false, Ordering::Relaxed);
+    way.forth.version_replaced.store(false, Ordering::Relaxed);
     far.broker.kill();
     far = plan.start();
     clears(&near.broker, "members-differ");
@@ -538,8 +538,8 @@ fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
         (&finding["subject"], &finding["severity"]),
         (&"n1".into(), &"warning".into())
     );
-    let told = "it has 1 subscription in accounts that this broker does not define (\"A\")";
-    assert!(text(&finding).contains(told), "{finding}");
+    let reported = "it has 1 subscription in accounts that this broker does not define (\"A\")";
+    assert!(text(&finding).contains(reported), "{finding}");
     assert!(!members[0].knows("news"));
     plans[0].config += accounts;
     members[0].reload(&plans[0].text());

@@ -78,8 +78,8 @@ pub fn an_import_cycle_is_reported() {
     wait_until("a hundred at once are reported", || {
         client.send("PUB go.a-b 0\r\n\r\n".repeat(100));
         client.sync();
-        let told = super::findings(&broker, "imports-cut");
-        let times = told.first().map(|it| {
+        let reported = super::findings(&broker, "imports-cut");
+        let times = reported.first().map(|it| {
             let words = text(it).split_ascii_whitespace();
             words.filter_map(|word| word.parse::<u64>().ok()).max()
         });

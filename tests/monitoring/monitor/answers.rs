@@ -255,9 +255,9 @@ fn closed_connections_have_a_reason() {
 #[test]
 fn client_supplied_names_are_escaped() {
     let broker = Broker::midge().start();
-    let mut stranger = broker.connect();
-    stranger.send("CONNECT {\"verbose\":false,\"name\":\"<blink>\\\"\\u0000\\n\"}\r\n");
-    stranger.sync();
+    let mut untrusted_peer = broker.connect();
+    untrusted_peer.send("CONNECT {\"verbose\":false,\"name\":\"<blink>\\\"\\u0000\\n\"}\r\n");
+    untrusted_peer.sync();
     assert!(entry(&broker, "/connz", "<blink>\"\0\n").is_some());
     assert!(!broker.get("/").body.contains("<blink>"));
 }

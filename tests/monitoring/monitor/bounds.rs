@@ -151,11 +151,11 @@ fn an_incomplete_request_times_out() {
     }
     let mut idle = admitted(broker.monitor_addr());
     let start = Instant::now();
-    let is_told = || {
+    let is_reported = || {
         let log = broker.log();
         log.contains("A request was not complete within")
     };
-    while !is_told() {
+    while !is_reported() {
         assert!(start.elapsed() < LONG, "it is waited for");
         for stream in &mut streams {
             // The connection may be closed already.
@@ -170,11 +170,14 @@ fn an_incomplete_request_times_out() {
         assert!(!String::from_utf8_lossy(&rest).contains("200"));
     }
     idle.read_to_end(&mut Vec::new()).expect("it ends too");
-    let told = broker
+    let reported = broker
         .log()
         .matches("A request was not complete within")
         .count();
-    assert!((1..=20).contains(&told), "{told} lines for 30 of them");
+    assert!(
+        (1..=20).contains(&reported),
+        "{reported} lines for 30 of them"
+    );
     let port = idle.local_addr().expect("its address").port();
     assert!(!broker.log().contains(&format!(":{port} - ")));
 }
@@ -190,8 +193,8 @@ fn invalid_requests_are_reported() {
     let _ = stream.read_to_end(&mut Vec::new());
     let port = stream.local_addr().expect("its address").port();
     wait_until("it is reported", || {
-        let told = format!("127.0.0.1:{port} - Not an HTTP request: ");
-        broker.log().contains(&told)
+        let reported = format!("127.0.0.1:{port} - Not an HTTP request: ");
+        broker.log().contains(&reported)
     });
 }
 

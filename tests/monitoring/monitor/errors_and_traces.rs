@@ -119,7 +119,7 @@ fn deliveries_are_traced() {
 #[test]
 fn handshake_times_without_tls_are_shown() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }";
-    let told = |builder: test_support::BrokerBuilder| {
+    let reported = |builder: test_support::BrokerBuilder| {
         let varz = builder.config(cluster).start().get_json("/varz");
         [
             varz["tls_timeout"].as_f64(),
@@ -128,7 +128,7 @@ fn handshake_times_without_tls_are_shown() {
             varz["cluster"]["auth_timeout"].as_f64(),
         ]
     };
-    assert_eq!(told(Broker::midge()), told(Broker::nats_server()));
+    assert_eq!(reported(Broker::midge()), reported(Broker::nats_server()));
 }
 
 /// A trace uses the wording of nats-server.

@@ -14,7 +14,7 @@ use std::{
 use test_support::{Broker, HttpResponse, RawClient, http};
 
 /// Limited by the number of open files, at most this.
-const CROWD_MAX: u64 = 10_000;
+const CONNECTIONS_MAX: u64 = 10_000;
 
 /// Files that the test and the broker need in addition.
 const SPARE_FILES: u64 = 500;
@@ -42,7 +42,7 @@ fn raise_file_limit() -> u64 {
 }
 
 /// Connects `count` clients with different names.
-fn crowd(address: SocketAddr, count: u64) -> Vec<TcpStream> {
+fn many_connections(address: SocketAddr, count: u64) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     for number in 0..count {
         let mut client = TcpStream::connect(address).expect("connect");
@@ -150,10 +150,10 @@ fn open_files(broker: &Broker) -> usize {
 
 #[test]
 fn many_connections_are_listed_under_traffic_and_slow_http_readers_are_closed() {
-    let size = CROWD_MAX.min(raise_file_limit().saturating_sub(SPARE_FILES));
+    let size = CONNECTIONS_MAX.min(raise_file_limit().saturating_sub(SPARE_FILES));
     assert!(size >= 500, "open files are limited to {size}");
     let broker = Broker::midge().start();
-    let crowd = crowd(broker.client_addr(), size);
+    let many_connections = many_connections(broker.client_addr(), size);
     let mut reader = RawClient::connect_quietly(broker.client_addr());
     reader.send("SUB traffic 1\r\n");
     reader.sync();
@@ -217,5 +217,5 @@ fn many_connections_are_listed_under_traffic_and_slow_http_readers_are_closed() 
         assert_eq!(seen.load(Ordering::Relaxed), sent);
     });
     assert_eq!(broker.get_json("/varz")["slow_consumers"], 0);
-    drop(crowd);
+    drop(many_connections);
 }

@@ -114,7 +114,7 @@ fn promtool_finds_nothing_wrong() {
             Some("text/plain; version=0.0.4; charset=utf-8")
         );
         let verdict = run(tools::promtool(), &["check", "metrics"], &answer.body);
-        let said = String::from_utf8_lossy(&verdict.stderr);
+        let result = String::from_utf8_lossy(&verdict.stderr);
         let is_exporters = |line: &str| {
             EXPORTERS_COUNTERS.iter().any(|name| {
                 line.ends_with(&format!(
@@ -122,13 +122,13 @@ fn promtool_finds_nothing_wrong() {
                 ))
             })
         };
-        let mut others = said.lines().filter(|line| !line.is_empty());
+        let mut others = result.lines().filter(|line| !line.is_empty());
         let other = others.find(|line| !is_exporters(line));
         assert_eq!(other, None, "{path}: {}", answer.body);
         // 3: there are complaints about names.
         assert!(
             matches!(verdict.status.code(), Some(0 | 3)),
-            "{path}: {said}"
+            "{path}: {result}"
         );
     }
 }

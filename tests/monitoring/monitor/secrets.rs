@@ -260,7 +260,7 @@ fn connect(client: &mut RawClient, options: &str) -> bool {
 }
 
 /// Requests every path, without parameters and with those that show the most.
-fn ask_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
+fn request_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
     for path in endpoints::of(&http::request_unix(socket, "GET", "/").body) {
         let answer = http::request_unix(socket, "GET", &path);
         assert!([200, 503].contains(&answer.status), "{path}: {answer:?}");
@@ -279,21 +279,21 @@ fn follow_events(socket: &Path) -> String {
     let request = "GET /eventsz HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
                    Last-Event-ID: 0\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("ask");
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     stream
         .set_read_timeout(Some(Duration::from_millis(500)))
         .expect("bound the reading");
     let mut part = [0; 65536];
     while let Ok(len @ 1..) = stream.read(&mut part) {
-        told.extend_from_slice(&part[..len]);
+        reported.extend_from_slice(&part[..len]);
     }
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(told.contains("event:"), "{told}");
-    told
+    let reported = String::from_utf8_lossy(&reported).into_owned();
+    assert!(reported.contains("event:"), "{reported}");
+    reported
 }
 
 /// The events of the system account, and the replies of its services.
-fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
+fn request_services(client: &mut RawClient, broker: &Broker) -> String {
     let varz = http::request_unix(&broker.folder().join("m.sock"), "GET", "/varz").json();
     let id = varz["server_id"].as_str().expect("an id");
     client.send("SUB > 7\r\n");
@@ -306,27 +306,30 @@ fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
             body.len()
         ));
     }
-    let mut told = String::new();
-    let is_answered = |told: &str, service: &&str| {
-        told.contains(&format!(
+    let mut reported = String::new();
+    let is_answered = |reported: &str, service: &&str| {
+        reported.contains(&format!(
             "MSG in.{}",
             service.replace("ID.", &format!("{id}."))
         ))
     };
-    while let Some(missing) = SERVICES.iter().find(|service| !is_answered(&told, service)) {
+    while let Some(missing) = SERVICES
+        .iter()
+        .find(|service| !is_answered(&reported, service))
+    {
         let Next::Frame(frame) = client.poll_frame(PATIENCE) else {
-            panic!("no answer of {missing}: {told}");
+            panic!("no answer of {missing}: {reported}");
         };
         for part in [&frame.line, &frame.body] {
-            told.push_str(&String::from_utf8_lossy(part));
-            told.push('\n');
+            reported.push_str(&String::from_utf8_lossy(part));
+            reported.push('\n');
         }
     }
-    told
+    reported
 }
 
 /// Connects to the route port as an unknown member.
-fn knock(port: u16) {
+fn connect_to_route_port(port: u16) {
     let Ok(mut stream) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
         return;
     };
@@ -341,7 +344,7 @@ fn knock(port: u16) {
 
 /// Starts a broker with secrets, causes everything that could show them, and checks all
 /// output.
-fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
+fn check_all_output(place: &str, arguments: &[&str], keys: &Pki) {
     let ports = [free_port(), free_port()];
     let text = filled(&format!("{ALWAYS}{place}\n"), ports, keys);
     let mut builder = Broker::midge()
@@ -364,7 +367,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         assert_eq!(refused.status, 401);
         shown.push(("a refused login".into(), format!("{refused:?}")));
     }
-    knock(ports[0]);
+    connect_to_route_port(ports[0]);
     let mut inside: Vec<(RawClient, &str)> = Vec::new();
     for options in CONNECTS {
         let mut client = broker.connect();
@@ -391,7 +394,10 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
             // A failed login and a disconnect are reported there too.
             let mut other = broker.connect();
             connect(&mut other, CONNECTS[0]);
-            shown.push(("the system account".into(), ask_services(client, &broker)));
+            shown.push((
+                "the system account".into(),
+                request_services(client, &broker),
+            ));
         }
     }
     let file = broker.folder().join("broker.conf");
@@ -407,7 +413,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         let findings = http::request_unix(&socket, "GET", "/explainz").body;
         findings.contains("config-") && findings.contains("\"code\"")
     });
-    ask_endpoints(&socket, &mut shown);
+    request_endpoints(&socket, &mut shown);
     shown.push(("the events".into(), follow_events(&socket)));
     shown.push(("the log".into(), broker.log()));
     for file in fs::read_dir(broker.folder()).expect("the folder") {
@@ -430,25 +436,28 @@ fn no_output_contains_a_secret() {
     let keys = &keys();
     thread::scope(|scope| {
         for place in PLACES {
-            scope.spawn(move || look_everywhere(place, &[], keys));
+            scope.spawn(move || check_all_output(place, &[], keys));
         }
         for arguments in ARGUMENTS {
-            scope.spawn(move || look_everywhere("", arguments, keys));
+            scope.spawn(move || check_all_output("", arguments, keys));
         }
     });
 }
 
 /// The output of a program that must fail.
-fn complaint(program: &Path, arguments: &[String], folder: &Path) -> String {
+fn error_output(program: &Path, arguments: &[String], folder: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(folder)
         .output()
         .expect("run the program");
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(!said.is_empty(), "{arguments:?} is refused without a word");
-    String::from_utf8_lossy(&said).into_owned()
+    let result = [output.stdout, output.stderr].concat();
+    assert!(
+        !result.is_empty(),
+        "{arguments:?} is refused without a word"
+    );
+    String::from_utf8_lossy(&result).into_owned()
 }
 
 #[test]
@@ -459,19 +468,19 @@ fn no_error_message_contains_a_secret() {
     for text in REFUSED {
         fs::write(folder.path().join("c.conf"), fill(text)).expect("write the configuration");
         let arguments = ["-t", "-c", "c.conf"].map(String::from);
-        let said = complaint(&tools::midge(), &arguments, folder.path());
-        assert_hidden(text, &said, &keys);
+        let result = error_output(&tools::midge(), &arguments, folder.path());
+        assert_hidden(text, &result, &keys);
     }
     for arguments in REFUSED_ARGUMENTS {
         let mut given: Vec<String> = arguments.iter().map(|text| fill(text)).collect();
         given.push("-t".into());
-        let said = complaint(&tools::midge(), &given, folder.path());
-        assert_hidden(&format!("{arguments:?}"), &said, &keys);
+        let result = error_output(&tools::midge(), &given, folder.path());
+        assert_hidden(&format!("{arguments:?}"), &result, &keys);
     }
     let check = tools::check_nats();
     for arguments in CHECKS {
         let given: Vec<String> = arguments.iter().map(|text| fill(text)).collect();
-        let said = complaint(&check, &given, folder.path());
-        assert_hidden(&format!("{arguments:?}"), &said, &keys);
+        let result = error_output(&check, &given, folder.path());
+        assert_hidden(&format!("{arguments:?}"), &result, &keys);
     }
 }

@@ -126,9 +126,9 @@ fn a_missing_socket_directory_is_reported() {
             .arg(&config)
             .output()
             .expect("run midge");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let result = String::from_utf8_lossy(&output.stderr).into_owned();
         let advice = format!("mkdir {}", missing.display());
-        assert!(said.contains(&advice), "{said}");
+        assert!(result.contains(&advice), "{result}");
         output.status.success()
     };
     assert!(run(&["-t"]));

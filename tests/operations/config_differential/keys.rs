@@ -80,13 +80,16 @@ fn every_nats_server_key_is_handled() {
     {
         if theirs
             .as_ref()
-            .is_err_and(|said| said.contains("unknown field"))
+            .is_err_and(|result| result.contains("unknown field"))
         {
             wrong.push(format!(
                 "{block} {key}: nats-server does not know it: {theirs:?}"
             ));
         }
-        if ours.as_ref().is_err_and(|said| said.contains("unknown")) {
+        if ours
+            .as_ref()
+            .is_err_and(|result| result.contains("unknown"))
+        {
             wrong.push(format!("{block} {key}: midge does not know it: {ours:?}"));
         }
     }
@@ -147,9 +150,9 @@ fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> B
     let (name, value) = lines[0].split_once(": ").expect("a key");
     let rest = lines[1..].join("\n");
     let path = place.write(&place.text(block, name, &format!("{value}\n{rest}")));
-    let said = place.nats_server(&path).err().unwrap_or_default();
-    let said = said.to_ascii_lowercase().replace("field name", "field");
-    let named = said.split("unknown field \"").skip(1);
+    let result = place.nats_server(&path).err().unwrap_or_default();
+    let result = result.to_ascii_lowercase().replace("field name", "field");
+    let named = result.split("unknown field \"").skip(1);
     named
         .filter_map(|after| after.split_once('"'))
         .map(|(key, _)| key.to_owned())
@@ -183,7 +186,7 @@ fn no_key_is_missing_from_the_lists() {
             let text = place.text(block, word, "5");
             let is_known = place
                 .midge(&place.write(&text))
-                .map_or_else(|said| !said.contains("unknown"), |_| true);
+                .map_or_else(|result| !result.contains("unknown"), |_| true);
             if is_known != own.contains(word) {
                 wrong.push(format!("midge, {block}: {word} is known: {is_known}"));
             }

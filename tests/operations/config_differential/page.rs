@@ -32,11 +32,11 @@ fn write_row(page: &mut String, row: &Row) {
     let names = code(&row.names);
     if !row.is_served {
         let doc = one_line(row.doc);
-        let told = match row.form {
+        let reported = match row.form {
             "" => format!("Refused: it {doc}."),
             _ => format!("Accepted without effect: {doc}."),
         };
-        let _ = writeln!(page, "| {names} | | | {told} | |");
+        let _ = writeln!(page, "| {names} | | | {reported} | |");
         return;
     }
     let usual = match row.usual {

@@ -61,9 +61,9 @@ fn a_reload_removes_only_forbidden_subscriptions() {
         let before = cids(&broker);
         let denies = "subscribe: { allow: [bar, \"w.>\"], deny: [w.x] }";
         reload(&broker, &users(denies), DONE);
-        let told = client.sync();
+        let reported = client.sync();
         assert_eq!(
-            lines(&told),
+            lines(&reported),
             [
                 "-ERR 'Permissions Violation for Subscription to \"foo\" (sid \"1\")'",
                 "-ERR 'Permissions Violation for Subscription to \"foo\" using queue \"q\" (sid \"2\")'",
@@ -85,9 +85,9 @@ fn a_reload_removes_only_forbidden_subscriptions() {
         reload(&broker, &users(&format!("{denies}, publish: pub")), DONE);
         assert!(client.sync().is_empty());
         client.send("PUB pub 0\r\n\r\nPUB other 0\r\n\r\n");
-        let told = lines(&client.sync());
+        let reported = lines(&client.sync());
         assert_eq!(
-            told,
+            reported,
             ["-ERR 'Permissions Violation for Publish to \"other\"'"]
         );
         // And back: partially denied subjects are delivered again.
@@ -109,16 +109,16 @@ fn users_without_a_login_stay_connected() {
     };
     for builder in both() {
         let broker = builder.config(config("")).start();
-        let mut guests: Vec<_> = (0..20).map(|_| login(&broker, "", "")).collect();
-        for guest in &mut guests {
-            guest.send("SUB _INBOX.x 1\r\n");
-            assert!(guest.sync().is_empty());
+        let mut anonymous_clients: Vec<_> = (0..20).map(|_| login(&broker, "", "")).collect();
+        for anonymous_client in &mut anonymous_clients {
+            anonymous_client.send("SUB _INBOX.x 1\r\n");
+            assert!(anonymous_client.sync().is_empty());
         }
         let before = cids(&broker);
         reload(&broker, &config(", b"), DONE);
-        for guest in &mut guests {
-            guest.send("PUB b 0\r\n\r\n");
-            assert!(guest.sync().is_empty());
+        for anonymous_client in &mut anonymous_clients {
+            anonymous_client.send("PUB b 0\r\n\r\n");
+            assert!(anonymous_client.sync().is_empty());
         }
         assert_eq!(cids(&broker), before);
     }
@@ -172,8 +172,8 @@ fn changed_credentials_disconnect_clients() {
     let log = reload(&broker, &config("q", &hash("q"), "p"), DONE);
     let [a, b, c] = &mut clients;
     for out in [a, b] {
-        let told = lines(&out.read_to_end());
-        assert_eq!(told, ["-ERR 'Authorization Violation'"], "{log}");
+        let reported = lines(&out.read_to_end());
+        assert_eq!(reported, ["-ERR 'Authorization Violation'"], "{log}");
     }
     assert!(c.sync().is_empty());
     let log = broker.log();
@@ -246,10 +246,13 @@ fn lowered_limits_tell_the_clients_they_disconnect() {
     clients[3].send("SUB y 2\r\n");
     clients[3].sync();
     let log = reload(&broker, &config("max_conn: 2, max_subs: 1"), DONE);
-    let told = lines(&clients[3].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum subscriptions exceeded'"]);
-    let told = lines(&clients[0].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum account active connections exceeded'"]);
+    let reported = lines(&clients[3].read_to_end());
+    assert_eq!(reported, ["-ERR 'maximum subscriptions exceeded'"]);
+    let reported = lines(&clients[0].read_to_end());
+    assert_eq!(
+        reported,
+        ["-ERR 'maximum account active connections exceeded'"]
+    );
     assert!(
         log.contains("Closed 1 connections of account \"A\""),
         "{log}"
@@ -261,8 +264,8 @@ fn lowered_limits_tell_the_clients_they_disconnect() {
         &format!("{}\nmax_connections: 1", config("")),
         DONE,
     );
-    let told = lines(&clients[2].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum connections exceeded'"]);
+    let reported = lines(&clients[2].read_to_end());
+    assert_eq!(reported, ["-ERR 'maximum connections exceeded'"]);
     assert!(
         log.contains("Closed 1 connections to fall within max_connections 1"),
         "{log}"
@@ -339,8 +342,8 @@ pub fn tls_counts_for_who_is_connected() {
     let mut plain = login(&broker, "", "");
     plain.sync();
     reload(&broker, &block(&pki, ""), DONE);
-    let told = lines(&plain.read_to_end());
-    assert_eq!(told, ["-ERR 'Secure Connection - TLS Required'"]);
+    let reported = lines(&plain.read_to_end());
+    assert_eq!(reported, ["-ERR 'Secure Connection - TLS Required'"]);
     let speaker = |name: &str| {
         let file = |end: &str| pki.path(&format!("{name}.{end}"));
         Speaker::believing(&pki.path("ca.pem")).showing(&file("pem"), &file("key"))

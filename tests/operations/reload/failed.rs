@@ -56,9 +56,9 @@ fn is_open(broker: &Broker) -> bool {
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a bound");
     let _ = stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
-    let mut told = Vec::new();
-    let _ = stream.read_to_end(&mut told);
-    told.windows(4).any(|bytes| bytes == b"PONG")
+    let mut reported = Vec::new();
+    let _ = stream.read_to_end(&mut reported);
+    reported.windows(4).any(|bytes| bytes == b"PONG")
 }
 
 #[test]

@@ -300,7 +300,7 @@ impl Scene {
         let accounts = broker.get_json("/accountz")["accounts"].clone();
         let routes = |member: &Member| {
             let routes = member.routes();
-            let told = |route: &Value| {
+            let reported = |route: &Value| {
                 json!({
                     "subscriptions": route["subscriptions"],
                     "list": sorted(&route["subscriptions_list"]),
@@ -308,7 +308,7 @@ impl Scene {
                     "export": route["export"],
                 })
             };
-            routes.iter().map(told).collect::<Vec<_>>()
+            routes.iter().map(reported).collect::<Vec<_>>()
         };
         json!({
             "varz": varz,
@@ -406,9 +406,12 @@ fn check(scene: &mut Scene, configuration: &str) {
     }
     for (index, client) in &mut scene.clients {
         let removed = before[index].len() - expected[index].len();
-        let told = client.sync();
-        let complaints = told.iter().filter(|frame| frame.verb() == b"-ERR").count();
-        assert_eq!(complaints, removed, "client {index}: {told:?}");
+        let reported = client.sync();
+        let complaints = reported
+            .iter()
+            .filter(|frame| frame.verb() == b"-ERR")
+            .count();
+        assert_eq!(complaints, removed, "client {index}: {reported:?}");
     }
     let deadline = Instant::now() + PATIENCE;
     loop {

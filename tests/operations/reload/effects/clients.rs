@@ -36,8 +36,8 @@ fn client_advertise() {
         ),
     ] {
         scene.reload(&format!("client_advertise: \"{value}\""), "");
-        let newcomer = scene.client();
-        let info = newcomer.info();
+        let new_client = scene.client();
+        let info = new_client.info();
         assert_eq!(
             (&info["host"], &info["port"]),
             (&host.into(), &port.into()),
@@ -59,8 +59,8 @@ fn max_connections() {
     scene.reload("max_connections: 1", "");
     assert!(error_of(&mut clients[1]).contains("maximum connections exceeded"));
     assert!(clients[0].sync().iter().all(|it| it.verb() != b"-ERR"));
-    let mut newcomer = RawClient::connect(scene.member.broker.client_addr());
-    assert!(error_of(&mut newcomer).contains("maximum connections exceeded"));
+    let mut new_client = RawClient::connect(scene.member.broker.client_addr());
+    assert!(error_of(&mut new_client).contains("maximum connections exceeded"));
 }
 
 #[test]
@@ -72,8 +72,11 @@ fn max_subscriptions() {
     scene.reload("max_subscriptions: 1", "");
     assert!(client.sync().iter().all(|frame| frame.verb() != b"-ERR"));
     client.send("SUB b 2\r\n");
-    let told = client.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = client.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
 #[test]
@@ -85,8 +88,11 @@ fn max_sub_tokens() {
     client.send("SUB a.b 1\r\n");
     assert!(client.sync().is_empty());
     client.send("SUB a.b.c 2\r\n");
-    let told = client.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = client.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
 /// A peer gets it too, so that it can announce it to its clients.

@@ -212,7 +212,7 @@ fn syslog() {
     let mut scene = Scene::new("", "");
     let before = scene.member.broker.log().len();
     write_reload(&mut scene, "syslog: true");
-    let said = |scene: &Scene| scene.member.broker.log().split_off(before);
+    let result = |scene: &Scene| scene.member.broker.log().split_off(before);
     match Path::new("/dev/log").exists() {
         true => {
             // From then on stderr is silent.
@@ -221,11 +221,14 @@ fn syslog() {
                     != scene.member.broker.get_json("/varz")["start"]
             });
             scene.client();
-            let said = said(&scene);
-            assert!(!said.contains("Reloaded server configuration"), "{said}");
+            let result = result(&scene);
+            assert!(
+                !result.contains("Reloaded server configuration"),
+                "{result}"
+            );
         }
         false => wait_until("it reports the destination of the log", || {
-            said(&scene).contains("the system's log /dev/log")
+            result(&scene).contains("the system's log /dev/log")
         }),
     }
 }

@@ -21,9 +21,9 @@ const USERS: &str = "users: [{ user: u, password: p }]";
 #[test]
 fn authorization() {
     let mut scene = Scene::new("", "");
-    let mut guest = scene.client();
+    let mut anonymous_client = scene.client();
     scene.reload(&format!("authorization {{ {USERS}, timeout: 60 }}"), "");
-    assert!(error_of(&mut guest).contains("Authorization Violation"));
+    assert!(error_of(&mut anonymous_client).contains("Authorization Violation"));
     let user = clients::login(&scene.member.broker, "u", "p").sync();
     assert!(user.is_empty(), "{user:?}");
     scene.reload(&format!("authorization {{ {USERS}, timeout: 0.1 }}"), "");
@@ -39,10 +39,10 @@ fn no_auth_user() {
     let mut refused = clients::login(broker, "", "");
     assert!(error_of(&mut refused).contains("Authorization Violation"));
     scene.reload(&format!("{config}\nno_auth_user: u"), "");
-    let mut guest = clients::login(&scene.member.broker, "", "");
-    assert!(guest.sync().is_empty());
+    let mut anonymous_client = clients::login(&scene.member.broker, "", "");
+    assert!(anonymous_client.sync().is_empty());
     scene.reload(&config, "");
-    assert!(error_of(&mut guest).contains("Authorization Violation"));
+    assert!(error_of(&mut anonymous_client).contains("Authorization Violation"));
 }
 
 /// A new account works for clients and peers, and so do its limits.
@@ -62,8 +62,11 @@ fn accounts() {
     });
     scene.reload(&config("max_subs: 1"), "");
     user.send("SUB more 2\r\n");
-    let told = user.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = user.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
 /// The status of a monitoring request with this header.
