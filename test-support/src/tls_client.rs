@@ -118,7 +118,7 @@ impl Speaker {
     /// Connects, logs in and sees a PING answered.
     ///
     /// # Errors
-    /// Why it was not let in.
+    /// Why it was refused.
     pub fn attempt(&self, broker: SocketAddr) -> Result<Agreed, String> {
         let (mut stream, agreed) = self.connect(broker)?;
         let text = |error: std::io::Error| error.to_string();

@@ -51,7 +51,7 @@ pub fn nats_server() -> PathBuf {
     )
 }
 
-/// Debian's nats-server 2.9, which stands for the installed base.
+/// Debian's nats-server 2.9, which represents the installed base.
 ///
 /// Looked for in `NATS_SERVER_29_BIN`, `target/test-tools`, `/usr/sbin`, then `PATH`.
 pub fn nats_server_29() -> PathBuf {

@@ -80,7 +80,7 @@ fn nats_py_868_clients_are_told_that_their_broker_stops() {
         watcher.sync();
         members[0].broker.signal(libc::SIGUSR2);
         loop {
-            let frame = watcher.next_frame().expect("not closed before it is told");
+            let frame = watcher.next_frame().expect("not closed before the error");
             let Some(info) = parse_info(&frame) else {
                 continue;
             };

@@ -72,7 +72,7 @@ fn read_message(stream: &mut impl BufRead) -> (String, String) {
 /// The next frame that is not the broker's own PING.
 fn next(client: &mut RawClient) -> Frame {
     loop {
-        let frame = client.next_frame().expect("it is open");
+        let frame = client.next_frame().expect("the connection is open");
         if frame.line != b"PING" {
             return frame;
         }

@@ -182,7 +182,7 @@ impl OtherClients {
             thread::sleep(Duration::from_millis(5));
         }
         for flood in floods {
-            flood.join().expect("it is cut in time");
+            flood.join().expect("it is disconnected in time");
         }
         let so_far = self.answered.load(Ordering::Relaxed);
         wait_until("the other clients are served", || {
@@ -473,7 +473,7 @@ fn an_authentication_timeout_is_reported_to_the_client() {
     let mut reported = String::new();
     untrusted_peer
         .read_to_string(&mut reported)
-        .expect("it is told");
+        .expect("it is reported");
     assert_eq!(reported, "-ERR 'Authorization Violation'\r\n");
     drop(broker);
 }

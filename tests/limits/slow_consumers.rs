@@ -17,7 +17,7 @@ fn subscriber(broker: &Broker, name: &str) -> TcpStream {
     let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let hello = format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB a 1\r\nPING\r\n");
-    (&stream).write_all(hello.as_bytes()).expect("room");
+    (&stream).write_all(hello.as_bytes()).expect("written");
     read_until(&stream, b"PONG\r\n");
     stream
 }
@@ -55,11 +55,11 @@ fn publish(broker: &Broker, count: usize) {
     message.extend_from_slice(b"\r\n");
     stream
         .write_all(b"CONNECT {\"verbose\":false}\r\n")
-        .expect("room");
+        .expect("written");
     for _ in 0..count {
         stream.write_all(&message).expect("the broker reads");
     }
-    stream.write_all(b"PING\r\n").expect("room");
+    stream.write_all(b"PING\r\n").expect("written");
     read_until(&stream, b"PONG\r\n");
 }
 
@@ -70,11 +70,11 @@ fn publish_many(broker: &Broker, size: usize, total: usize) {
     let message = format!("PUB a {size}\r\n{}\r\n", "x".repeat(size));
     stream
         .write_all(b"CONNECT {\"verbose\":false}\r\n")
-        .expect("room");
+        .expect("written");
     stream
         .write_all(message.repeat(total / size).as_bytes())
-        .expect("room");
-    stream.write_all(b"PING\r\n").expect("room");
+        .expect("written");
+    stream.write_all(b"PING\r\n").expect("written");
     read_until(&stream, b"PONG\r\n");
 }
 

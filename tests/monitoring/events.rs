@@ -40,7 +40,7 @@ impl Stream {
             "GET /eventsz?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
              {headers}\r\n"
         )
-        .expect("room");
+        .expect("written");
         let mut stream = Self(BufReader::new(stream));
         stream.line_with("retry:");
         stream
@@ -217,7 +217,7 @@ fn discarded_events_are_reported_as_a_gap() {
     wait_until("the slot is free", || {
         let stream = TcpStream::connect(host).expect("the monitoring port");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        (&stream).write_all(request.as_bytes()).expect("room");
+        (&stream).write_all(request.as_bytes()).expect("written");
         let mut line = String::new();
         BufReader::new(stream)
             .read_line(&mut line)

@@ -57,7 +57,7 @@ fn every_queued_message_is_written_or_counted_as_dropped() {
         let mut stuck = TcpStream::connect(broker.client_addr()).expect("the client port");
         stuck
             .write_all(b"CONNECT {\"verbose\":false,\"name\":\"stuck\"}\r\nSUB a 1\r\n")
-            .expect("room");
+            .expect("written");
         wait_until("the subscription is there", || {
             entry(&broker, "stuck", "open")["subscriptions"] == 1
         });
@@ -322,7 +322,7 @@ fn the_heaviest_of_a_million_subjects_are_found() {
         for _ in 0..10_000 {
             let rank = (random.f64() * harmonic).exp() as u64;
             *counts.entry(rank).or_default() += 1;
-            write!(block, "PUB zipf.{rank} 1\r\nx\r\n").expect("room");
+            write!(block, "PUB zipf.{rank} 1\r\nx\r\n").expect("written");
         }
         publisher.send(&block);
         publisher.sync();

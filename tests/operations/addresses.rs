@@ -25,8 +25,8 @@ impl Started {
     fn new(program: PathBuf, config: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("broker.conf");
-        fs::write(&file, config).expect("room for a file");
-        let log = fs::File::create(folder.path().join("log")).expect("room for a log");
+        fs::write(&file, config).expect("space for a file");
+        let log = fs::File::create(folder.path().join("log")).expect("space for a log");
         let child = Command::new(program)
             .arg("-c")
             .arg(file)

@@ -90,7 +90,7 @@ fn lost_log_lines_are_reported_when_the_pipe_is_read() {
     });
     let reported = lines
         .recv_timeout(test_support::PATIENCE)
-        .expect("it is told");
+        .expect("it is reported");
     assert!(reported.contains("[ERR] "), "{reported}");
     wait_until("the finding is gone", || {
         !broker

@@ -12,7 +12,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
     for hours in [-1, 1] {
         let folder = tempfile::tempdir().expect("a folder");
         let offset = folder.path().join("offset");
-        fs::write(&offset, "+0").expect("room");
+        fs::write(&offset, "+0").expect("written");
         let broker = Broker::midge()
             .config("diagnosis { interval: 50ms }")
             .env("LD_PRELOAD", tools::libfaketime().to_str().expect("a path"))
@@ -23,7 +23,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
         let _client = RawClient::connect(broker.client_addr());
         // Replaced atomically: a partial number must not be read.
         let new = folder.path().join("new");
-        fs::write(&new, format!("{:+}", hours * 3600)).expect("room");
+        fs::write(&new, format!("{:+}", hours * 3600)).expect("written");
         fs::rename(&new, &offset).expect("it takes the name");
         let set = Utc::now() + TimeDelta::hours(hours);
         let is_now = |text: &Value| {

@@ -122,7 +122,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let broker = Broker::midge().config(config(&remote, 1000)).start();
     let (stream, _) = listener.accept().expect("it connects");
     let reload = |text: String| {
-        std::fs::write(broker.folder().join("broker.conf"), text).expect("room");
+        std::fs::write(broker.folder().join("broker.conf"), text).expect("written");
         broker.signal(libc::SIGHUP);
     };
     // Another setting changes: the connection stays, as the listener shows.
@@ -257,7 +257,7 @@ fn descriptions_are_shown() {
     assert_eq!(answer["server"]["tags"], json!(["blue", "rack-1"]));
     assert_eq!(answer["server"]["metadata"]["site"], "Basel");
     let file = broker.folder().join("broker.conf");
-    std::fs::write(file, config("Green")).expect("room");
+    std::fs::write(file, config("Green")).expect("written");
     broker.signal(libc::SIGHUP);
     wait_until("the tag has changed", || {
         broker.get_json("/varz")["tags"][0] == "green"

@@ -345,7 +345,9 @@ fn renewals_lose_no_message() {
         for reader in readers {
             assert_eq!(reader.join().expect("counts to the end"), all);
         }
-        let of_victim = revoked_client.join().expect("counts until it is cut");
+        let of_victim = revoked_client
+            .join()
+            .expect("counts until it is disconnected");
         for (publisher, last) in of_victim {
             assert!(0 < last && last < all[&publisher], "{publisher}: {last}");
         }

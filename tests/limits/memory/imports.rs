@@ -25,7 +25,7 @@ fn an_import_cycle_through_mappings_is_refused() {
                    mappings: {{ \"in.*\": {mapping:?} }} }}
             }}\n"
         );
-        std::fs::write(&file, config).expect("room");
+        std::fs::write(&file, config).expect("written");
         let output = Command::new(tools::midge())
             .args(["-t", "-c"])
             .arg(&file)

@@ -62,7 +62,7 @@ fn wait_for_login(member: &Member, what: &str) -> RawClient {
         client = log_in(member, "a").ok();
         client.is_some()
     });
-    client.expect("it is let in")
+    client.expect("the client is accepted")
 }
 
 /// Waits until each midge knows all connections of the account. A test login instead
@@ -154,7 +154,7 @@ fn an_account_limit_counts_across_the_mesh() {
         let (_, mut members) = start(&kinds, THREE);
         let mut clients: Vec<RawClient> = members
             .iter()
-            .map(|member| log_in(member, "a").expect("there is room"))
+            .map(|member| log_in(member, "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         for member in &members {
@@ -193,7 +193,7 @@ fn excess_connections_are_closed_once() {
     let members = &pair.members;
     let mut clients: Vec<RawClient> = members
         .iter()
-        .flat_map(|member| (0..3).map(|_| log_in(member, "a").expect("there is room")))
+        .flat_map(|member| (0..3).map(|_| log_in(member, "a").expect("the client is accepted")))
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
@@ -251,7 +251,7 @@ fn a_brief_route_loss_disconnects_no_client() {
         let at = at.expect("a midge");
         let (here, there) = (&pair.members[at], &pair.members[1 - at]);
         let mut first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(there, "a").expect("there is room"))
+            .map(|_| log_in(there, "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&pair.members, 3);
         pair.cut(|| {
@@ -270,7 +270,7 @@ fn a_brief_route_loss_disconnects_no_client() {
         });
         wait_until_known(&pair.members, 0);
         let _new: Vec<RawClient> = (0..3)
-            .map(|_| log_in(here, "a").expect("there is room again"))
+            .map(|_| log_in(here, "a").expect("the client is accepted again"))
             .collect();
     }
 }
@@ -281,7 +281,7 @@ fn a_crashed_member_counts_until_it_is_back() {
     for kind in [Kind::Midge, Kind::Nats] {
         let (plans, mut members) = start(&[Kind::Midge, kind], THREE);
         let _first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .map(|_| log_in(&members[1], "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         members[1].broker.kill();
@@ -309,7 +309,9 @@ fn every_account_is_reduced_to_its_limit() {
         .members
         .iter()
         .flat_map(|member| (0..ACCOUNTS).map(move |number| (member, number)))
-        .map(|(member, number)| log_in(member, &format!("u{number}")).expect("there is room"))
+        .map(|(member, number)| {
+            log_in(member, &format!("u{number}")).expect("the client is accepted")
+        })
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
@@ -339,7 +341,7 @@ fn a_limit_set_again_starts_from_current_counts() {
     for kind in [Kind::Midge, Kind::Nats] {
         let (mut plans, members) = start(&[Kind::Midge, kind], THREE);
         let first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .map(|_| log_in(&members[1], "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         plans[0].config = accounts("");
@@ -354,7 +356,7 @@ fn a_limit_set_again_starts_from_current_counts() {
         plans[0].config = accounts(THREE);
         members[0].reload(&plans[0].text());
         let again: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[0], "a").expect("there is room"))
+            .map(|_| log_in(&members[0], "a").expect("the client is accepted"))
             .collect();
         drop(again);
         let _there = wait_for_login(&members[1], "the places are free");
@@ -413,7 +415,7 @@ fn connection_counts_are_requested_until_they_arrive() {
     busy.send(lines.collect::<String>());
     busy.sync();
     let _clients: Vec<RawClient> = (0..3)
-        .map(|_| log_in(&pair.members[0], "a").expect("there is room"))
+        .map(|_| log_in(&pair.members[0], "a").expect("the client is accepted"))
         .collect();
     pair.wire.set(SLOW);
     pair.wait_for_mesh();

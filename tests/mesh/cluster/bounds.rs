@@ -274,7 +274,7 @@ fn a_burst_to_many_queue_groups_keeps_the_route_open() {
         assert!(taken.iter().all(|times| *times == MESSAGES), "{taken:?}");
         assert_eq!(route_ids(&members[0]), before, "the route was made anew");
         // What follows the burst is processed too.
-        while publisher.next_frame().expect("it is open").line != b"PONG" {}
+        while publisher.next_frame().expect("the connection is open").line != b"PONG" {}
     }
 }
 

@@ -213,7 +213,7 @@ impl Link {
     fn say(&mut self, words: &str) -> String {
         self.stream
             .write_all(format!("{words}PING\r\n").as_bytes())
-            .expect("room");
+            .expect("written");
         let end = |received: &[u8]| memchr::memmem::find(received, b"PONG\r\n").map(|at| at + 6);
         let end = loop {
             if let Some(end) = end(&self.received) {

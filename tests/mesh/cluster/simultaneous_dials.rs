@@ -354,7 +354,7 @@ fn the_surviving_route_counts_as_configured() {
             .is_some_and(|route| route["is_configured"] == true)
     };
     wait_until("it is the configured one", configured);
-    // The other side reconnects at once.
+    // The other side reconnects immediately.
     drop(accepted);
     let mut next = peer.dials(&broker);
     next.say(&elsewhere(peer.info()));

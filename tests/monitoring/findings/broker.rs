@@ -45,7 +45,7 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
         &file,
         before.replace("max_payload: 1MB", "max_payload: 2MB"),
     )
-    .expect("room");
+    .expect("written");
     let finding = appears(&broker, "config-differs");
     assert_eq!(finding["severity"], "warning");
     assert!(text(&finding).contains("max_payload"), "{finding}");
@@ -57,7 +57,7 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
         &file,
         format!("{before}\nauthorization: {secret} {{ {secret}"),
     )
-    .expect("room");
+    .expect("written");
     let finding = appears(&broker, "config-differs");
     assert!(text(&finding).contains("has an error"), "{finding}");
     assert!(!finding.to_string().contains(secret));
@@ -65,14 +65,14 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
         &file,
         before.replace("max_payload: 1MB", "max_payload: 2MB"),
     )
-    .expect("room");
+    .expect("written");
     clears(&broker, "config-differs");
 
     fs::write(
         &file,
         before.replace("incident_window: 2s", "incident_window: 3s"),
     )
-    .expect("room");
+    .expect("written");
     wait_until("the pending restart has severity info", || {
         // The limit is also restored, which takes effect immediately.
         broker.signal(libc::SIGHUP);
@@ -131,7 +131,7 @@ pub fn open_ports_are_reported() {
     let file = open.folder().join("broker.conf");
     for (code, lock) in OPEN_PORTS.iter().zip(["authorization", "monitor"]) {
         let before = fs::read_to_string(&file).expect("the configuration");
-        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("room");
+        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("written");
         proofs::begin();
         open.signal(libc::SIGHUP);
         proofs::wait(&format!("{code} clears"), || {
@@ -216,12 +216,12 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
     });
     stays_silent(&broker, "reload-failed");
     let secret = "canary-secret-4712";
-    fs::write(&file, format!("{before}\n{secret} {{")).expect("room");
+    fs::write(&file, format!("{before}\n{secret} {{")).expect("written");
     broker.signal(libc::SIGHUP);
     let finding = appears(&broker, "reload-failed");
     assert!(text(&finding).contains("nothing was changed"), "{finding}");
     assert!(!finding.to_string().contains(secret));
-    fs::write(&file, before).expect("room");
+    fs::write(&file, before).expect("written");
     broker.signal(libc::SIGHUP);
     clears(&broker, "reload-failed");
 }

@@ -214,7 +214,7 @@ pub fn memory_near_the_process_limit_is_reported() {
         "#!/bin/sh\nulimit -d 400000\nexec {:?} \"$@\"\n",
         tools::midge().display().to_string()
     );
-    fs::write(&limited, script).expect("room");
+    fs::write(&limited, script).expect("written");
     fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).expect("it may run");
     let config = format!(
         "{}max_memory: 350MB\nmax_pending: 340MB\nwrite_deadline: 60s\n",

@@ -34,7 +34,7 @@ pub fn an_unwritable_log_is_reported_until_it_recovers() {
             .body
             .contains("midge_log_lost_lines_total ")
     );
-    fs::remove_file(&log).expect("the link goes");
+    fs::remove_file(&log).expect("remove the link");
     broker.signal(libc::SIGUSR1);
     clears(&broker, "log-lost");
     wait_until("the log names the missing member", || {
@@ -74,7 +74,7 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     broker.connect().sync();
     // Readers that wait for the pipe get what is written to it.
     let again = file.with_extension("new");
-    fs::write(&again, &before).expect("room");
+    fs::write(&again, &before).expect("written");
     fs::write(&file, &before).expect("somebody reads the pipe");
     fs::rename(&again, &file).expect("a file takes its name again");
     clears(&broker, "blocked-call");

@@ -111,7 +111,7 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join("empty"), "").expect("room for a file");
+        fs::write(folder.path().join("empty"), "").expect("space for a file");
         Self {
             pki: Pki::new(&["b"]),
             folder,
@@ -158,7 +158,7 @@ impl Place {
     pub fn write(&self, text: &str) -> std::path::PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path().join(format!("{number}.conf"));
-        fs::write(&path, text).expect("room for a file");
+        fs::write(&path, text).expect("space for a file");
         path
     }
 

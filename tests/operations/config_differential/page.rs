@@ -112,7 +112,7 @@ fn the_page_in_the_docs_matches_the_tables() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let made = page();
     if std::env::var_os("UPDATE_CONF").is_some() {
-        fs::write(&file, &made).expect("room for a file");
+        fs::write(&file, &made).expect("space for a file");
     }
     let found = fs::read_to_string(&file).unwrap_or_default();
     assert!(

@@ -104,7 +104,7 @@ fn is_same(theirs: &Value, ours: &Value) -> bool {
 #[test]
 fn the_effective_values_are_the_same() {
     let folder = tempfile::TempDir::new().expect("a folder");
-    fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("room");
+    fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("written");
     let mut wrong = Vec::new();
     for (text, fields) in FILES {
         // An included file is found relative to the including file, in any directory.

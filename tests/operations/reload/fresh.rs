@@ -176,14 +176,14 @@ impl Scene {
         wait_for_mesh(&[&member, &other]);
         let mut others: Vec<RawClient> = Vec::new();
         for (index, name) in ["pa", "pb"].into_iter().enumerate() {
-            let mut client = connect(&other, name, "p").expect("is let in");
+            let mut client = connect(&other, name, "p").expect("the client is accepted");
             let all: Vec<usize> = (0..WANTED.len()).collect();
             client.send(subscriptions(CLIENTS.len() + index, &all));
             client.sync();
             others.push(client);
         }
         let barriers = [&member, &other].map(|member| {
-            let mut client = connect(member, "sys", "p").expect("is let in");
+            let mut client = connect(member, "sys", "p").expect("the client is accepted");
             client.send("SUB barrier 1\r\n");
             client.sync();
             client

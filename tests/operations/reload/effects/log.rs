@@ -155,7 +155,7 @@ fn log_file() {
 fn write_reload(scene: &mut Scene, config: &str) {
     scene.plan.config = config.into();
     let file = scene.member.broker.folder().join("broker.conf");
-    fs::write(file, scene.plan.text()).expect("room for a file");
+    fs::write(file, scene.plan.text()).expect("space for a file");
     scene.member.broker.signal(libc::SIGHUP);
 }
 
