@@ -136,7 +136,7 @@ impl Speaker {
         Ok(agreed)
     }
 
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     ///
     /// # Errors
     /// Why it could not.

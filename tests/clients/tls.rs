@@ -77,7 +77,7 @@ async fn echo(client: &Client) {
 
 /// The same clients are accepted as by nats-server: only those with a certificate of the
 /// CA.
-async fn who_gets_in(broker: BrokerBuilder) {
+async fn only_certificates_of_the_ca_are_accepted(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
     let untrusted_peer = Pki::new(&["node"]);
@@ -114,7 +114,7 @@ async fn who_gets_in(broker: BrokerBuilder) {
 }
 
 /// The data shown about a TLS connection, which must be the same for both brokers.
-async fn what_connz_shows(broker: BrokerBuilder) {
+async fn connz_shows_tls_data(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     let broker = broker.config(block(&pki, "verify: true")).start();
     let _client = connect(&broker, client(&pki, "node"))
@@ -173,11 +173,15 @@ macro_rules! on_both_brokers {
     };
 }
 
-on_both_brokers![who_gets_in, what_connz_shows, handshake_first];
+on_both_brokers![
+    only_certificates_of_the_ca_are_accepted,
+    connz_shows_tls_data,
+    handshake_first
+];
 
 /// A new CRL disconnects revoked clients and nobody else, without a signal to the broker.
 #[tokio::test]
-async fn a_new_crl_closes_who_is_revoked() {
+async fn a_new_crl_disconnects_revoked_clients() {
     let pki = Pki::new(&["broker", "bad", "good"]);
     let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
     let broker = Broker::midge().config(block(&pki, &crl)).start();
@@ -216,7 +220,7 @@ async fn a_new_crl_closes_who_is_revoked() {
 
 /// A renewed certificate is used for new connections; a broken file changes nothing.
 #[tokio::test]
-async fn changed_files_are_taken_over_and_broken_ones_are_not() {
+async fn changed_files_are_loaded_and_broken_ones_are_not() {
     let pki = Pki::new(&["broker", "node"]);
     let broker = Broker::midge().config(block(&pki, "verify: true")).start();
     let stays = connect(&broker, client(&pki, "node"))
@@ -245,7 +249,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
 
 /// One setting selects a Puppet agent's files, its CRL included.
 #[tokio::test]
-async fn puppet_s_files_are_found() {
+async fn puppet_files_are_found() {
     let pki = Pki::new(&["broker", "node", "gone"]);
     pki.revoke("gone");
     let ssl = tempfile::tempdir().expect("a folder");
@@ -365,7 +369,7 @@ async fn keys_of_every_form_are_read() {
 
 /// Invalid data, idle and plain clients are closed in time and affect nobody else.
 #[tokio::test]
-async fn who_does_not_speak_tls_is_cut() {
+async fn clients_without_tls_are_disconnected() {
     let pki = Pki::new(&["broker", "node"]);
     let broker = Broker::midge().config(block(&pki, "timeout: 0.5")).start();
     let mut silent = RawClient::connect(broker.client_addr());
@@ -397,7 +401,7 @@ async fn who_does_not_speak_tls_is_cut() {
 
 /// Where TLS is optional, both kinds of clients are served.
 #[tokio::test]
-async fn some_may_do_without_tls() {
+async fn tls_can_be_optional() {
     let pki = Pki::new(&["broker"]);
     let config = format!("allow_non_tls: true\n{}", block(&pki, "timeout: 5"));
     let broker = Broker::midge().config(config).start();

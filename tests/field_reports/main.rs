@@ -73,7 +73,7 @@ fn user(broker: &Broker, user: &str, password: &str) -> RawClient {
 }
 
 /// Whether the broker accepts a client with these fields of CONNECT.
-fn lets_in(broker: &Broker, fields: &str) -> bool {
+fn accepts_login(broker: &Broker, fields: &str) -> bool {
     let mut client = login(broker, fields);
     client.send("PING\r\n");
     std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::Write};
 
 use crate::{
-    as_user, both, client, connections, lets_in, publish, read_until, reload, subjects, user,
+    accepts_login, as_user, both, client, connections, publish, read_until, reload, subjects, user,
 };
 use test_support::{
     Broker, http,
@@ -26,12 +26,12 @@ fn nats_server_1509_a_default_value_is_no_change() {
         };
         let port = free_port();
         let broker = builder.config(config("before", port)).start();
-        assert!(lets_in(&broker, &as_user("before", "p")));
+        assert!(accepts_login(&broker, &as_user("before", "p")));
         for user in ["after", "after", "later"] {
             reload(&broker, &config(user, port));
-            assert!(lets_in(&broker, &as_user(user, "p")));
+            assert!(accepts_login(&broker, &as_user(user, "p")));
         }
-        assert!(!lets_in(&broker, &as_user("before", "p")));
+        assert!(!accepts_login(&broker, &as_user("before", "p")));
         assert!(!broker.log().contains("[ERR] Failed to reload"));
     }
 }

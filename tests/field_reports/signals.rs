@@ -1,6 +1,6 @@
 //! How a broker stops: its exit code, a second signal, and what its clients receive.
 
-use crate::{as_user, both, client, lets_in, publish, run, subjects};
+use crate::{accepts_login, as_user, both, client, publish, run, subjects};
 use test_support::{
     mesh::{self, Kind},
     raw_client::parse_info,
@@ -117,9 +117,9 @@ fn nats_server_2883_a_reload_is_signalled_by_pid_file() {
             let ended = run(&program, &["--signal", &format!("reload={target}")]);
             assert_eq!(ended.code, Some(0), "{ended:?}");
             wait_until(&format!("{user} is accepted"), || {
-                lets_in(&broker, &as_user(user, "p"))
+                accepts_login(&broker, &as_user(user, "p"))
             });
         }
-        assert!(!lets_in(&broker, &as_user("before", "p")));
+        assert!(!accepts_login(&broker, &as_user("before", "p")));
     }
 }

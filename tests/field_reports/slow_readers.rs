@@ -44,7 +44,7 @@ fn nats_server_2679_a_stuck_subscriber_does_not_block_a_publisher() {
 }
 
 /// Publishes until the broker has disconnected a slow consumer.
-fn until_one_is_cut(broker: &Broker, subject: &str) {
+fn publish_until_a_disconnect(broker: &Broker, subject: &str) {
     let mut publisher = client(broker, "publisher");
     wait_until("a client is disconnected", || {
         publisher.send(publish(subject, MESSAGE_LEN).repeat(50));
@@ -61,7 +61,7 @@ fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
     let config = "max_pending: 2MB\nmax_closed_clients: 20\n";
     let broker = Broker::midge().config(config).start();
     let _stuck = subscriber(&broker, "stuck-app", &["orders.>"]);
-    until_one_is_cut(&broker, "orders.1");
+    publish_until_a_disconnect(&broker, "orders.1");
     let cid = closed(&broker, "stuck-app")["cid"].clone();
     let before = number(&broker.get_json("/varz")["total_connections"]);
     for _ in 0..PROBES {
@@ -87,7 +87,7 @@ fn nats_server_520_the_log_names_the_slow_client_and_its_subject() {
         let is_midge = builder.program_path() == test_support::tools::midge();
         let broker = builder.config("max_pending: 2MB").start();
         let _stuck = subscriber(&broker, "billing-7", &["bills.*.new"]);
-        until_one_is_cut(&broker, "bills.ch.new");
+        publish_until_a_disconnect(&broker, "bills.ch.new");
         let cid = format!("cid:{}", closed(&broker, "billing-7")["cid"]);
         wait_until("it is logged", || {
             let log = broker.log();
@@ -114,7 +114,7 @@ fn nats_py_242_the_subject_of_a_slow_consumer_is_reported() {
     let mut publisher = client(&broker, "publisher");
     publisher.send(publish("small.a", 10).repeat(50) + &publish("small.b", 10).repeat(50));
     publisher.sync();
-    until_one_is_cut(&broker, "flood.x");
+    publish_until_a_disconnect(&broker, "flood.x");
     let slowz = broker.get_json("/slowz");
     let incident = &slowz["incidents"][0];
     assert_eq!(incident["name"], "many");

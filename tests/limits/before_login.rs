@@ -446,7 +446,7 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
                 assert!(read_all(&mut stream).contains("'maximum connections exceeded'"));
                 refused += 1;
             }
-            Err(error) => panic!("neither served nor told: {error}"),
+            Err(error) => panic!("neither served nor refused: {error}"),
         }
     }
     assert!(

@@ -171,7 +171,7 @@ impl OtherClients {
     }
 
     /// Waits until the floods have been closed. Meanwhile all replies arrive.
-    fn until_cut(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
+    fn wait_until_closed(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
         while floods.iter().any(|flood| !flood.is_finished()) {
             self.most = self.most.max(resident_kib(broker));
             assert!(
@@ -221,7 +221,7 @@ fn unauthenticated_floods_on_the_client_port() {
     let floods = send_floods(BEFORE_LOGIN, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 32 * 1024);
 }
 
@@ -236,7 +236,7 @@ fn endless_lines_with_a_large_max_control_line() {
     let floods = send_floods(BEFORE_LOGIN, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     let known = [
         ("SUB", " "),
         ("SUB a", " "),
@@ -246,7 +246,7 @@ fn endless_lines_with_a_large_max_control_line() {
     let floods = send_floods(&known, move |first, again| {
         send_plain_flood(address, &format!("{LOGIN}{first}"), again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 96 * 1024);
     // The enlarged buffers are released.
     wait_until("the memory is released", || {
@@ -289,11 +289,11 @@ fn unauthenticated_floods_over_tls() {
     let floods = send_floods(BEFORE_LOGIN, move |first, again| {
         send_tls_flood(&speaker, address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     let floods = send_floods(IN_THE_HANDSHAKE, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 64 * 1024);
 }
 
@@ -322,13 +322,13 @@ fn unauthenticated_floods_on_the_route_port() {
     let floods = send_floods(BEFORE_LOGIN, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     let floods = send_floods(INSTEAD_OF_INFO, move |first, again| {
         let connect =
             "CONNECT {\"name\":\"X\",\"cluster\":\"C\",\"user\":\"route\",\"pass\":\"secret\"}";
         send_plain_flood(address, &format!("{connect}\r\n{first}"), again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
     other_clients.check(&broker, 32 * 1024);
 }
@@ -352,7 +352,7 @@ fn unauthenticated_floods_on_the_route_port_over_tls() {
     let floods = send_floods(BEFORE_LOGIN, move |first, again| {
         send_tls_flood(&speaker, address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 64 * 1024);
 }
 
@@ -385,7 +385,7 @@ fn floods_from_a_dialled_peer() {
         })
     });
     let calls = calls.collect();
-    other_clients.until_cut(&broker, calls);
+    other_clients.wait_until_closed(&broker, calls);
     other_clients.check(&broker, 32 * 1024);
 }
 
@@ -416,7 +416,7 @@ fn floods_from_authenticated_clients() {
     let floods = send_floods(&floods, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 48 * 1024);
 }
 
@@ -434,7 +434,7 @@ fn floods_from_an_established_route() {
     let floods = send_floods(&[("", "PING\r\n")], move |first, again| {
         send_plain_flood(address, &format!("{begin}{first}"), again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 64 * 1024);
 }
 
@@ -455,7 +455,7 @@ fn endless_http_request_heads() {
     let floods = send_floods(&floods, move |first, again| {
         send_plain_flood(address, first, again)
     });
-    other_clients.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     other_clients.check(&broker, 32 * 1024);
 }
 

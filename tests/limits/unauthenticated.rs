@@ -447,7 +447,7 @@ fn extreme_numbers_are_harmless_to_monitoring() {
     let answered = |system: &mut RawClient| matches!(system.poll_frame(PATIENCE), Next::Frame(_));
     assert!(answered(&mut system), "it still answers");
     let varz: Value = broker.get_json("/varz");
-    assert_eq!(varz["connections"], 3, "nobody was cut: {varz}");
+    assert_eq!(varz["connections"], 3, "nobody was disconnected: {varz}");
     assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }
 

@@ -28,7 +28,7 @@ const TRIPLES: [&[Kind]; 4] = [
 type Line = (usize, String);
 
 /// Runs a script in one of these meshes; returns what was received and counted.
-fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
+fn run_script(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
     let mut scripted = ScriptedClients::new(kinds, accounts, cast);
     let mut seen = scripted.play(script);
     let mut counted = scripted.counted("msgs");
@@ -51,9 +51,9 @@ fn all_play_the_same(
     cast: Cast<'_>,
     script: &[Line],
 ) -> Vec<String> {
-    let wanted = perform(meshes[0], accounts, cast, script);
+    let wanted = run_script(meshes[0], accounts, cast, script);
     for kinds in &meshes[1..] {
-        let seen = perform(kinds, accounts, cast, script);
+        let seen = run_script(kinds, accounts, cast, script);
         for (at, (ours, theirs)) in seen.iter().zip(&wanted).enumerate() {
             assert_eq!(
                 ours,

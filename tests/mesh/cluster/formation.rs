@@ -170,7 +170,7 @@ fn a_member_may_list_itself_as_a_route() {
 /// Wrong passwords, other clusters, equal names and clients are refused with a clear log
 /// line, and the mesh continues.
 #[test]
-fn strangers_are_refused() {
+fn untrusted_peers_are_refused() {
     let port = free_port();
     let host = Plan::new(Kind::Midge, "host", port, &[]).start();
     let refused = |name: &str, change: &dyn Fn(String) -> String, expected: &str| {

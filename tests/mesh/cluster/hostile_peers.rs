@@ -187,7 +187,7 @@ fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
             .filter(|line| line.contains("wanted.here"))
             .count();
     }
-    assert!(reported <= 30, "told {reported} times");
+    assert!(reported <= 30, "reported {reported} times");
     // The last change is applied.
     peer.read_until("RS+ $G wanted.here");
 }

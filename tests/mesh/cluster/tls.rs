@@ -84,7 +84,7 @@ fn discovered_members_are_verified_by_address() {
 /// A peer without a certificate of the CA, or without TLS, gets no route, and the log
 /// names the reason.
 #[test]
-fn strangers_are_refused() {
+fn untrusted_peers_are_refused() {
     let (pki, foreign) = (Pki::new(&["host"]), Pki::new(&["intruder"]));
     let port = free_port();
     let host = plan(Kind::Midge, &pki, "host", port, &[], "").start();

@@ -189,7 +189,7 @@ fn logged_in(broker: &Broker, user: &str) -> RawClient {
     client.send(format!(
         "CONNECT {{\"user\":{user:?},\"pass\":\"right\",\"verbose\":false}}\r\n"
     ));
-    assert!(client.sync().is_empty(), "{user} is let in");
+    assert!(client.sync().is_empty(), "{user} is accepted");
     client
 }
 

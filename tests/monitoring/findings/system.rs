@@ -102,7 +102,7 @@ pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
         if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
             break finding;
         }
-        assert!(Instant::now() < deadline, "it is never told");
+        assert!(Instant::now() < deadline, "it is never reported");
         std::thread::sleep(Duration::from_millis(50));
     };
     proofs::note_shown("diagnosis-hangs");

@@ -324,7 +324,7 @@ fn unchanged_imports_lose_no_message() {
 
 /// Required TLS, pinned keys and trusted CAs also apply to connected clients.
 #[test]
-pub fn tls_counts_for_who_is_connected() {
+pub fn tls_settings_apply_to_connected_clients() {
     let pki = Pki::new(&["broker", "node", "other"]);
     let foreign = Pki::new(&["broker"]);
     let block = |ca: &Pki, more: &str| {

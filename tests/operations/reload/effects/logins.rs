@@ -8,7 +8,7 @@ use super::{Effect, Scene, error_of, line_with};
 pub const EFFECTS: &[Effect] = &[
     ("authorization", authorization),
     ("no_auth_user", no_auth_user),
-    ("tls", clients::tls_counts_for_who_is_connected),
+    ("tls", clients::tls_settings_apply_to_connected_clients),
     ("accounts", accounts),
     ("monitor token", monitor_token),
     ("monitor user", monitor_user),
