@@ -1,8 +1,8 @@
 //! A broker as a child process: midge, or a real nats-server to compare with.
 //!
-//! The broker listens on free ports of 127.0.0.1 in a temporary folder of its
-//! own and is ready when [`BrokerBuilder::start`] returns. A failing test shows
-//! its log; dropping it ends the process and removes the folder.
+//! The broker listens on free ports of 127.0.0.1 with its own temporary directory and is
+//! ready when [`BrokerBuilder::start`] returns. Its log is printed when the test fails.
+//! Dropping it ends the process and removes the directory.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::{HttpResponse, RawClient, http, tools, wait_for, wait_until};
 
-/// What is to be started; see [`Broker::midge`].
+/// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
     program: PathBuf,
     port: u16,
@@ -44,12 +44,12 @@ struct Ports {
 }
 
 impl Broker {
-    /// The midge of this build, or another one that `MIDGE_BIN` names.
+    /// The midge of this build, or the one named by `MIDGE_BIN`.
     pub fn midge() -> BrokerBuilder {
         Self::program(tools::midge())
     }
 
-    /// A real nats-server 2.15, whose behaviour midge is measured against.
+    /// A real nats-server 2.15, the reference for midge's behaviour.
     pub fn nats_server() -> BrokerBuilder {
         Self::program(tools::nats_server())
     }
@@ -59,7 +59,7 @@ impl Broker {
         Self::program(tools::nats_server_29())
     }
 
-    /// Any program that takes nats-server's flags.
+    /// Any program that accepts nats-server's flags.
     pub fn program(program: impl Into<PathBuf>) -> BrokerBuilder {
         BrokerBuilder {
             program: program.into(),
@@ -90,24 +90,25 @@ impl Broker {
             .expect("the broker was started without monitoring")
     }
 
-    /// Address of the monitoring listener as `http://host:port`, no slash at the end.
+    /// Address of the monitoring listener as `http://host:port`, without a slash at the
+    /// end.
     pub fn monitor_url(&self) -> String {
         format!("http://{}", self.monitor_addr())
     }
 
-    /// The answer to a GET of `path_and_query` on the monitoring port.
+    /// The response to a GET of `path_and_query` on the monitoring port.
     pub fn get(&self, path_and_query: &str) -> HttpResponse {
         http::get(self.monitor_addr(), path_and_query)
     }
 
-    /// The JSON body of a GET that must answer 200.
+    /// The JSON body of a GET that must return 200.
     pub fn get_json(&self, path_and_query: &str) -> Value {
         let response = self.get(path_and_query);
         assert_eq!(response.status, 200, "{path_and_query}: {response:?}");
         response.json()
     }
 
-    /// A bare client that has read the INFO.
+    /// A raw client that has read the INFO.
     pub fn connect(&self) -> RawClient {
         RawClient::connect(self.ports.client)
     }
@@ -117,8 +118,8 @@ impl Broker {
         self.child.id()
     }
 
-    /// The temporary folder of this broker: its configuration, ports file and
-    /// log lie here.
+    /// The temporary directory of this broker, with its configuration, ports file and
+    /// log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -131,12 +132,12 @@ impl Broker {
     /// Sends a signal such as `libc::SIGHUP`.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a pid fits in an i32");
-        // SAFETY: kill takes two integers and touches no memory of ours; the
-        // child has not been waited for, so its pid cannot belong to another.
+        // SAFETY: kill takes two integers and touches no memory of ours; the child has
+        // not been waited for, so its pid cannot belong to another process.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "kill({pid}, {signal}) failed");
         if signal == libc::SIGSTOP {
-            // A thread that is at work goes on for a moment.
+            // A running thread continues for a moment.
             wait_until("all threads are stopped", || self.is_stopped());
         }
     }
@@ -145,27 +146,27 @@ impl Broker {
     fn is_stopped(&self) -> bool {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
         tasks.flatten().all(|task| {
-            // One that has ended meanwhile does not run either.
+            // A thread that has ended in the meantime does not run either.
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
             stat.rsplit_once(") ")
                 .is_none_or(|(_, state)| state.starts_with('T'))
         })
     }
 
-    /// Asks the broker to end by SIGTERM and returns how it ended.
+    /// Stops the broker with SIGTERM and returns its exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(libc::SIGTERM);
         self.wait_exit()
     }
 
-    /// Ends the broker by SIGKILL, as a crash would.
+    /// Kills the broker with SIGKILL, like a crash.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill the broker");
         self.child.wait().expect("wait for the broker");
     }
 
-    /// Waits until `/varz` shows this many open client connections: a broker
-    /// notices the end of a connection a moment after the client has gone.
+    /// Waits until `/varz` shows this many open client connections: a broker notices a
+    /// closed connection a moment after the client.
     pub fn wait_for_connections(&self, count: u64) {
         wait_until(&format!("{count} open connections"), || {
             self.get_json("/varz")["connections"] == count
@@ -191,7 +192,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Neither can fail in a way that matters here: the child has ended, or ends now.
+        // Failures do not matter here: the child has ended, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -205,7 +206,7 @@ impl Drop for Broker {
 }
 
 impl BrokerBuilder {
-    /// The program that is to be started.
+    /// The program to be started.
     pub fn program_path(&self) -> PathBuf {
         self.program.clone()
     }
@@ -228,19 +229,19 @@ impl BrokerBuilder {
         self
     }
 
-    /// Standard error leads there instead of into [`Broker::log`].
+    /// Redirects standard error, which is then missing in [`Broker::log`].
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.stderr = Some(to.into());
         self
     }
 
-    /// Listens on this client port instead of a free one: for restarts.
+    /// Listens on this client port instead of a free one, for restarts.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Clients begin: the broker sends no INFO to who only connects.
+    /// Clients send first: the broker sends no INFO to a client that only connects.
     pub fn without_greeting(mut self) -> Self {
         self.greets = false;
         self
@@ -306,7 +307,7 @@ impl BrokerBuilder {
     }
 }
 
-/// Waits for the ports file; an error tells why there will be none.
+/// Waits for the ports file; an error says why there will be none.
 fn wait_for_ports(child: &mut Child, folder: &Path, monitoring: bool) -> Result<Ports, String> {
     wait_for("the broker writes its ports file", || {
         if let Some(ports) = read_ports(folder, monitoring) {
@@ -317,7 +318,7 @@ fn wait_for_ports(child: &mut Child, folder: &Path, monitoring: bool) -> Result<
     })
 }
 
-/// The ports file of the broker, as soon as it is there and complete.
+/// The ports file of the broker, as soon as it exists and is complete.
 fn read_ports(folder: &Path, monitoring: bool) -> Option<Ports> {
     let file = fs::read_dir(folder)
         .expect("read the broker's folder")

@@ -1,5 +1,5 @@
-//! Threads of a broker that are held as a debugger would hold them, while
-//! everything else in the process goes on.
+//! Stops single threads of a broker with ptrace, as a debugger does, while the rest of
+//! the process continues.
 
 use std::{
     fs, thread,
@@ -8,12 +8,12 @@ use std::{
 
 use crate::Broker;
 
-/// Threads of a broker that do not run until this is dropped, by the thread
-/// that holds them.
+/// Threads of a broker that are stopped until this is dropped, by the thread that stopped
+/// them.
 pub struct HeldThreads(Vec<i32>);
 
 impl HeldThreads {
-    /// Holds the threads of that name.
+    /// Stops the threads with this name.
     pub fn hold(broker: &Broker, name: &str) -> Self {
         let mut held = Self(Vec::new());
         let tasks = format!("/proc/{}/task", broker.pid());
@@ -24,7 +24,7 @@ impl HeldThreads {
                 trace(libc::PTRACE_SEIZE, id);
                 held.0.push(id);
                 trace(libc::PTRACE_INTERRUPT, id);
-                // SAFETY: no place for the state is given.
+                // SAFETY: a null pointer for the state is permitted.
                 let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
                 assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
             }
@@ -35,13 +35,13 @@ impl HeldThreads {
 }
 
 impl HeldThreads {
-    /// Sees the end of the threads of a process that ends within this time: a thread
-    /// that is traced is there until then.
+    /// Waits for the exit of the threads, for a process that exits within this time: a
+    /// traced thread exists until then.
     pub fn reap(mut self, patience: Duration) {
         let deadline = Instant::now() + patience;
         while let Some(id) = self.0.last() {
             let flags = libc::__WALL | libc::WNOHANG;
-            // SAFETY: no place for the state is given.
+            // SAFETY: a null pointer for the state is permitted.
             match unsafe { libc::waitpid(*id, std::ptr::null_mut(), flags) } {
                 0 => assert!(Instant::now() < deadline, "the thread does not end"),
                 reaped => {
@@ -64,7 +64,7 @@ impl Drop for HeldThreads {
     }
 }
 
-/// A request of ptrace about one thread of a child.
+/// A ptrace request for one thread of a child.
 fn trace(request: libc::c_uint, thread: i32) {
     let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: these requests read and write no memory of ours.

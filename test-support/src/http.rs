@@ -1,5 +1,5 @@
-//! A tiny HTTP/1.1 client for the monitoring port. One request per connection,
-//! on plain sockets, so that a test sees exactly what was answered.
+//! A small HTTP/1.1 client for the monitoring port. It sends one request per connection
+//! on a plain socket, so that a test sees the exact response.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
-/// An answer, taken apart.
+/// A parsed response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     /// Status code.
@@ -33,7 +33,7 @@ impl HttpResponse {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; panics if it is none.
+    /// The body as JSON; panics if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
@@ -45,7 +45,7 @@ pub fn get(address: SocketAddr, path_and_query: &str) -> HttpResponse {
     request(address, "GET", path_and_query, &address.to_string())
 }
 
-/// A request without a body, with a Host header of the test's choice.
+/// A request without a body, with the given Host header.
 pub fn request(
     address: SocketAddr,
     method: &str,
@@ -58,12 +58,12 @@ pub fn request(
     )
 }
 
-/// Sends the bytes of a whole request and reads the answer to its end.
+/// Sends the bytes of a whole request and reads the response to its end.
 pub fn send(address: SocketAddr, request: &str) -> HttpResponse {
     send_patiently(address, request, PATIENCE)
 }
 
-/// The same where an answer may take longer than usual.
+/// The same with a longer timeout.
 pub fn send_patiently(address: SocketAddr, request: &str, patience: Duration) -> HttpResponse {
     let stream = TcpStream::connect(address).expect("connect to the monitoring port");
     stream
@@ -101,7 +101,7 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> HttpResponse {
 }
 
 fn parse(answer: &[u8]) -> Option<HttpResponse> {
-    // What a stranger sent may be told back to him as it was.
+    // Untrusted input may be echoed in the response.
     let answer = String::from_utf8_lossy(answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
@@ -126,7 +126,7 @@ fn parse(answer: &[u8]) -> Option<HttpResponse> {
 
 fn unchunk(mut rest: &str) -> Option<String> {
     let mut body = String::new();
-    // The answer to a HEAD has no body, whatever its headers announce.
+    // The response to a HEAD has no body, whatever its headers announce.
     while !rest.is_empty() {
         let (size, after) = rest.split_once("\r\n")?;
         let size = usize::from_str_radix(size, 16).ok()?;

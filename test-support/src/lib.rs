@@ -1,9 +1,9 @@
-//! What every end-to-end test needs: brokers started as child processes
-//! ([`broker`]), the bare protocol ([`wire`], [`raw_client`]), a small HTTP
-//! client for the monitoring port ([`http`]), meshes ([`mesh`]), and where to find the
-//! programs that the tests start and drive ([`tools`]).
+//! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
+//! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
+//! the monitoring port ([`http`]), meshes ([`mesh`]), and the paths of the programs that
+//! the tests start and drive ([`tools`]).
 //!
-//! Every wait has a bound, and running into it fails the test.
+//! Every wait has a timeout, and a timeout fails the test.
 
 pub mod broker;
 pub mod held_threads;
@@ -23,26 +23,26 @@ pub use wire::Frame;
 
 use std::time::{Duration, Instant};
 
-/// The longest any single wait in a test lasts. A wait ends as soon as the state is
-/// there, so this is only how long a test that fails takes; a machine whose cores are
-/// wanted by many others must not fail one.
+/// Timeout of every single wait in a test. A wait ends as soon as the condition holds, so
+/// this only bounds the time of a failing test; it is long enough for a very busy
+/// machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two questions whether a state is there: short at first, later so long that
-/// asking does not keep the broker from getting there.
+/// Pauses between two checks of a condition: short at first, later long enough not to
+/// slow the broker down.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(25)];
 
-/// Asks `condition` until it holds; panics with `what` after [`PATIENCE`].
+/// Calls `condition` until it holds; panics with `what` after [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// Asks `probe` until it yields a value; panics with `what` after [`PATIENCE`].
+/// Calls `probe` until it returns a value; panics with `what` after [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     wait_within(PATIENCE, what, &mut probe)
 }
 
-/// The same with a bound of its own.
+/// The same with its own timeout.
 pub fn wait_within<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     let [shortest, longest] = PAUSES;

@@ -1,5 +1,5 @@
-//! Members of a mesh, and waiting until they know each other and each other's
-//! subscriptions.
+//! Starts the members of a mesh and waits until their routes are up and their
+//! subscriptions are propagated.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use crate::{Broker, BrokerBuilder, RawClient, wait_until};
 /// User and password of every mesh.
 pub const LOGIN: &str = "routes:s3cret";
 
-/// Which broker a member is.
+/// The broker program of a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// The midge of this build.
@@ -35,19 +35,19 @@ pub struct Member {
     pub name: String,
     /// The broker itself.
     pub broker: Broker,
-    /// Where it listens for routes.
+    /// Its route port.
     pub route_port: u16,
 }
 
-/// What a member is to be.
+/// The settings of a member to be started.
 pub struct Plan {
-    /// Which broker is started.
+    /// Which broker program is started.
     pub kind: Kind,
     /// Its `server_name`.
     pub name: String,
-    /// Where it listens for routes.
+    /// Its route port.
     pub route_port: u16,
-    /// The others it dials.
+    /// The route ports that it dials.
     pub routes: Vec<u16>,
     /// More lines of its block `cluster`.
     pub cluster: String,
@@ -58,7 +58,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A member of the cluster `mesh` without further settings.
+    /// A member of the cluster `mesh` with default settings.
     pub fn new(kind: Kind, name: &str, route_port: u16, routes: &[u16]) -> Self {
         Self {
             kind,
@@ -112,7 +112,7 @@ impl Plan {
 }
 
 impl Member {
-    /// The routes that the member shows.
+    /// The member's `/routez` entries.
     pub fn routes(&self) -> Vec<Value> {
         let answer = self.broker.get_json("/routez?subs=1");
         answer["routes"].as_array().cloned().unwrap_or_default()
@@ -129,19 +129,19 @@ impl Member {
         routes.iter().map(text).collect()
     }
 
-    /// A client that sends and gets headers and wants to know of no responders.
+    /// A client with headers and no-responders replies.
     pub fn client(&self) -> RawClient {
         RawClient::connect_quietly(self.broker.client_addr())
     }
 
-    /// A client that is told of changes of the mesh from now on.
+    /// A client that receives INFO updates from now on.
     pub fn watcher(&self) -> RawClient {
         let mut client = RawClient::connect(self.broker.client_addr());
         client.send("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
         client
     }
 
-    /// Has it read this configuration.
+    /// Reloads with this configuration.
     pub fn reload(&self, text: &str) {
         let count = || {
             let log = self.broker.log();
@@ -154,12 +154,12 @@ impl Member {
         wait_until("it has reloaded", || count() > before);
     }
 
-    /// Whether some other member has told this one that it wants `subject`.
+    /// Whether another member has sent interest in `subject` to this one.
     pub fn knows(&self, subject: &str) -> bool {
         self.knowing(subject) > 0
     }
 
-    /// How many entries for `subject` others have told this member of.
+    /// Number of interest entries for `subject` that this member has received.
     pub fn knowing(&self, subject: &str) -> usize {
         let routes = self.routes();
         let lists = routes
@@ -178,7 +178,7 @@ pub fn wait_for_mesh(members: &[&Member]) {
     }
 }
 
-/// Starts members that all know each other's ports, and waits for the mesh.
+/// Starts members that all have routes to each other, and waits for the mesh.
 pub fn start(kinds: &[Kind]) -> Vec<Member> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let members: Vec<Member> = kinds
@@ -194,9 +194,9 @@ pub fn start(kinds: &[Kind]) -> Vec<Member> {
     members
 }
 
-/// A peer that lets itself be introduced and then says what nobody understands,
-/// so many times; after that it is a member that wants nothing. Returns its port
-/// and when it was introduced.
+/// A peer that completes the handshake and then sends invalid protocol, this many times;
+/// after that it is a member without interest. Returns its port and the times of its
+/// handshakes.
 pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
     const INFO: &str = "INFO {\"server_id\":\"NONSENSE\",\"server_name\":\"nonsense\",\
         \"cluster\":\"mesh\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}\r\n";
@@ -225,7 +225,7 @@ pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
             if introduced <= failures {
                 let _ = writer.write_all(b"NONSENSE\r\n");
             }
-            // Until the broker has had enough.
+            // Until the broker closes the connection.
             for line in lines {
                 if line.starts_with("PING") {
                     let _ = writer.write_all(b"PONG\r\n");
@@ -236,8 +236,8 @@ pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
     (port, times)
 }
 
-/// A port that is free now, outside of the range that the system gives to
-/// outgoing connections, so that it stays free until a broker takes it.
+/// A port that is free now, outside the range for outgoing connections, so that it stays
+/// free until a broker uses it.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
         let port = 20_000 + random() % 12_000;

@@ -1,5 +1,5 @@
-//! A CA of the test's own, made by the openssl command: certificates, keys and
-//! CRLs as files in a temporary folder.
+//! A test CA, made with the openssl command: certificates, keys and CRLs as files in a
+//! temporary directory.
 
 use std::{
     fs,
@@ -10,26 +10,26 @@ use std::{
 use chrono::{TimeDelta, Utc};
 use tempfile::TempDir;
 
-/// A CA and what it has signed.
+/// A CA and the certificates it has signed.
 pub struct Pki {
     folder: TempDir,
 }
 
-/// How long a certificate is valid, as openssl writes dates.
+/// The validity of a certificate, in openssl's date format.
 #[derive(Clone, Copy)]
 pub enum Term {
     /// From yesterday, for some days.
     Valid,
     /// Until some years ago.
     Expired,
-    /// From some years on.
+    /// From a date some years ahead.
     NotYet,
-    /// From yesterday, for this many seconds from now.
+    /// From yesterday until this many seconds from now.
     Seconds(u32),
 }
 
 impl Pki {
-    /// A CA with a CRL that names nobody, and certificates for these names.
+    /// A CA with an empty CRL, and certificates for these names.
     pub fn new(names: &[&str]) -> Self {
         let pki = Self::begin();
         pki.openssl(
@@ -40,8 +40,8 @@ impl Pki {
         pki.finish(names)
     }
 
-    /// An intermediate CA that this one signs, with its CRL and certificates.
-    /// Its `ca.pem` is its own certificate alone.
+    /// An intermediate CA signed by this one, with its CRL and certificates. Its `ca.pem`
+    /// contains only its own certificate.
     pub fn below(&self, subject: &str, names: &[&str]) -> Self {
         let pki = Self::begin();
         pki.openssl(
@@ -56,8 +56,8 @@ impl Pki {
         pki.finish(names)
     }
 
-    /// Goes on with a CA that was made elsewhere: a file whose first certificate
-    /// is the CA's, and its key. It has no CRL yet.
+    /// Uses a CA that was made elsewhere: a file whose first certificate is the CA's, and
+    /// its key. It has no CRL yet.
     pub fn of(certificate: &Path, key: &Path) -> Self {
         let pki = Self::begin();
         for (from, to) in [(certificate, "ca.pem"), (key, "ca.key")] {
@@ -89,7 +89,7 @@ impl Pki {
         self
     }
 
-    /// Writes files one behind the other into another one, in one step.
+    /// Concatenates files into another one, atomically.
     pub fn join(files: &[PathBuf], to: &Path) {
         let all: Vec<u8> = files
             .iter()
@@ -110,8 +110,8 @@ impl Pki {
         self.path(name).display().to_string()
     }
 
-    /// Signs a certificate for servers and clients. If there is no `NAME.key`
-    /// yet, one for ECDSA is made.
+    /// Signs a certificate for servers and clients. If there is no `NAME.key` yet, an
+    /// ECDSA key is made.
     pub fn sign(&self, name: &str, term: Term) {
         let key = match self.path(&format!("{name}.key")).exists() {
             true => format!("-key {name}.key"),
@@ -147,7 +147,7 @@ impl Pki {
         );
     }
 
-    /// Signs a certificate that is for `host` alone.
+    /// Signs a certificate for `host` only.
     pub fn sign_for(&self, name: &str, host: &str) {
         let extensions =
             format!("extendedKeyUsage = serverAuth,clientAuth\nsubjectAltName = DNS:{host}\n");
@@ -163,7 +163,7 @@ impl Pki {
         );
     }
 
-    /// Makes a certificate one of X.509 version 1, as old tools made them: without
+    /// Turns a certificate into X.509 version 1, as old tools made them: without
     /// extensions. Not all versions of openssl can.
     pub fn make_version_1(&self, name: &str) {
         const VERSION: u8 = 0xa0;
@@ -200,28 +200,28 @@ impl Pki {
         );
     }
 
-    /// Revokes a certificate and writes the CRL anew.
+    /// Revokes a certificate and writes a new CRL.
     pub fn revoke(&self, name: &str) {
         self.openssl(&format!("ca -batch -config ca.cnf -revoke {name}.pem"), &[]);
         self.write_crl();
     }
 
-    /// The CA writes its CRL anew, for some days.
+    /// Writes a new CRL, valid for some days.
     pub fn write_crl(&self) {
         self.write_crl_for("-crldays 30");
     }
 
-    /// The same for another time, as openssl has it: `-crlsec 5`.
+    /// The same with another validity, in openssl's notation: `-crlsec 5`.
     pub fn write_crl_for(&self, time: &str) {
         self.openssl(
             &format!("ca -gencrl {time} -config ca.cnf -out crl.new"),
             &[],
         );
-        // In one step, as whoever brings CRLs does.
+        // Atomically, as tools that distribute CRLs do.
         fs::rename(self.path("crl.new"), self.path("crl.pem")).expect("replace the CRL");
     }
 
-    /// SHA-256 of the public key of a certificate, as `pinned_certs` has it.
+    /// SHA-256 of the public key of a certificate, as in `pinned_certs`.
     pub fn key_digest(&self, name: &str) -> String {
         let commands = [
             format!("x509 -in {name}.pem -noout -pubkey -out {name}.pub"),
@@ -235,14 +235,14 @@ impl Pki {
         data_encoding::HEXLOWER.encode(digest.as_ref())
     }
 
-    /// Runs openssl in the folder with these words, and more that may have
-    /// blanks.
+    /// Runs openssl in the directory with these arguments, split at spaces, and `more`,
+    /// which may contain spaces.
     pub fn openssl(&self, words: &str, more: &[&str]) {
         run_openssl(self.folder.path(), words, more);
     }
 }
 
-/// The first part of DER, what is in it, and what follows it.
+/// The first DER element, its content, and what follows it.
 fn der_part(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let (head, len) = match der[1] {
         short @ ..0x80 => (2, usize::from(short)),
@@ -257,7 +257,7 @@ fn der_part(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
     (whole, &whole[head..], rest)
 }
 
-/// A part of DER; its length takes two bytes, or one.
+/// A DER element; its length takes two bytes, or one.
 fn der_sequence(tag: u8, content: &[u8]) -> Vec<u8> {
     let len = u16::try_from(content.len()).expect("a short part");
     let [high, low] = len.to_be_bytes();

@@ -1,5 +1,5 @@
-//! A client that speaks the bare protocol: it sends the bytes it is told to and
-//! returns the frames that come, so that a test sees what is on the wire.
+//! A client without a library: it sends exactly the given bytes and returns the frames it
+//! receives, so that a test sees what is on the wire.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::{Frame, PATIENCE, wire};
 
-/// What a bounded wait for a frame ended with.
+/// The result of waiting for a frame with a timeout.
 #[derive(Debug)]
 pub enum Next {
     /// The broker has closed the connection.
     Closed,
-    /// A frame came.
+    /// A frame was received.
     Frame(Frame),
-    /// Nothing whole came in time.
+    /// No complete frame was received in time.
     Nothing,
 }
 
@@ -76,8 +76,8 @@ impl RawClient {
             .port()
     }
 
-    /// Sends bytes. A connection that the broker has closed is not an error
-    /// here: the next read reports it.
+    /// Sends bytes. A connection that the broker has closed is no error here: the next
+    /// read reports it.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream
             .set_write_timeout(Some(PATIENCE))
@@ -89,8 +89,8 @@ impl RawClient {
         }
     }
 
-    /// The next frame, or `None` when the broker has closed the connection.
-    /// Panics if nothing comes in time.
+    /// The next frame, or `None` when the broker has closed the connection. Panics after
+    /// a timeout.
     pub fn next_frame(&mut self) -> Option<Frame> {
         match self.poll_frame(PATIENCE) {
             Next::Frame(frame) => Some(frame),
@@ -102,7 +102,7 @@ impl RawClient {
         }
     }
 
-    /// What comes within `patience`.
+    /// What is received within `patience`.
     pub fn poll_frame(&mut self, patience: Duration) -> Next {
         let deadline = Instant::now() + patience;
         loop {
@@ -126,7 +126,7 @@ impl RawClient {
         }
     }
 
-    /// The next message; frames that are no message are passed over.
+    /// The next message; other frames are ignored.
     pub fn next_message(&mut self) -> Frame {
         loop {
             let frame = self
@@ -138,9 +138,9 @@ impl RawClient {
         }
     }
 
-    /// Sends a PING and returns all frames before its PONG. Then the broker has
-    /// done everything that this client sent before, and everything that it
-    /// sent to this client before is read. Panics if the broker closes.
+    /// Sends a PING and returns all frames before its PONG. The broker has then processed
+    /// everything that this client sent before, and everything that it sent to this
+    /// client before has been read. Panics if the broker closes.
     pub fn sync(&mut self) -> Vec<Frame> {
         self.send("PING\r\n");
         let mut frames = Vec::new();
@@ -164,7 +164,7 @@ impl RawClient {
         frames
     }
 
-    /// The socket, for tests that stop reading or want raw bytes.
+    /// The socket, for tests that stop reading or need raw bytes.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -178,7 +178,7 @@ impl RawClient {
             Ok(0) => self.ended = true,
             Ok(length) => self.received.extend_from_slice(&buffer[..length]),
             Err(error) if is_closed(error.kind()) => self.ended = true,
-            // The caller looks at the clock and asks again.
+            // The caller checks the time and reads again.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -195,8 +195,8 @@ pub fn parse_info(frame: &Frame) -> Option<Value> {
     serde_json::from_slice(json).ok()
 }
 
-/// Whether the error says that the peer has gone. With bytes of ours unread it
-/// goes with a reset instead of an orderly end.
+/// Whether the error means that the peer has closed. With unread bytes of ours it closes
+/// with a reset.
 fn is_closed(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -1,5 +1,5 @@
-//! A client that speaks TLS exactly as a test wants: versions, suites, groups,
-//! certificate, and when it begins.
+//! A TLS client whose version, cipher suites, groups, certificate and start of the
+//! handshake are chosen by the test.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use rustls::{
 
 use crate::PATIENCE;
 
-/// How to speak TLS.
+/// The parameters of a TLS client.
 #[derive(Clone)]
 pub struct Speaker {
     roots: RootCertStore,
@@ -30,13 +30,13 @@ pub struct Speaker {
     suite: Option<CipherSuite>,
     group: Option<NamedGroup>,
     first: bool,
-    /// The time between INFO and the beginning of TLS.
+    /// The pause between INFO and the start of TLS.
     pause: Duration,
-    /// The one that remembers sessions.
+    /// A configuration that stores sessions.
     resuming: Option<Arc<ClientConfig>>,
 }
 
-/// What was agreed on with a broker that let the client in.
+/// The parameters negotiated with a broker that accepted the client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Agreed {
     /// As in `TLSv1_3`.
@@ -45,12 +45,12 @@ pub struct Agreed {
     pub suite: String,
     /// As in `X25519`.
     pub group: String,
-    /// Whether an earlier session goes on.
+    /// Whether an earlier session was resumed.
     pub resumed: bool,
 }
 
 impl Speaker {
-    /// One that believes the CAs of a file.
+    /// A client that trusts the CAs of a file.
     pub fn believing(ca: &Path) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates(ca));
@@ -66,50 +66,50 @@ impl Speaker {
         }
     }
 
-    /// Shows a certificate.
+    /// Presents a certificate.
     pub fn showing(mut self, chain: &Path, key: &Path) -> Self {
         let key = fs::read(key).expect("read the key");
         self.own = Some((certificates(chain), key));
         self
     }
 
-    /// Speaks TLS 1.2 only.
+    /// Offers TLS 1.2 only.
     pub fn tls12(mut self) -> Self {
         self.version = Some(&TLS12);
         self
     }
 
-    /// Speaks TLS 1.3 only.
+    /// Offers TLS 1.3 only.
     pub fn tls13(mut self) -> Self {
         self.version = Some(&TLS13);
         self
     }
 
-    /// Speaks one cipher suite only.
+    /// Offers one cipher suite only.
     pub fn suite(mut self, suite: CipherSuite) -> Self {
         self.suite = Some(suite);
         self
     }
 
-    /// Exchanges keys in one way only.
+    /// Offers one key exchange group only.
     pub fn group(mut self, group: NamedGroup) -> Self {
         self.group = Some(group);
         self
     }
 
-    /// Goes on with earlier sessions, where the broker lets it, from now on.
+    /// Resumes earlier sessions from now on, where the broker permits it.
     pub fn resuming(mut self) -> Self {
         self.resuming = Some(Arc::new(self.config()));
         self
     }
 
-    /// Begins with TLS, before INFO.
+    /// Starts with TLS, before INFO.
     pub fn first(mut self) -> Self {
         self.first = true;
         self
     }
 
-    /// Lets the broker wait for the beginning of TLS.
+    /// Delays the start of TLS.
     pub fn pausing(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
@@ -118,7 +118,7 @@ impl Speaker {
     /// Connects, logs in and sees a PING answered.
     ///
     /// # Errors
-    /// Why it was not let in.
+    /// Why it was refused.
     pub fn attempt(&self, broker: SocketAddr) -> Result<Agreed, String> {
         let (mut stream, agreed) = self.connect(broker)?;
         let text = |error: std::io::Error| error.to_string();
@@ -136,7 +136,7 @@ impl Speaker {
         Ok(agreed)
     }
 
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     ///
     /// # Errors
     /// Why it could not.
@@ -167,7 +167,7 @@ impl Speaker {
                 "{:?}",
                 tls.negotiated_cipher_suite().expect("a suite").suite()
             ),
-            // A resumed session of TLS 1.2 exchanges none.
+            // A resumed TLS 1.2 session exchanges no keys.
             group: group.map_or_else(String::new, |group| format!("{group:?}")),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         };
@@ -211,7 +211,7 @@ impl Speaker {
     }
 }
 
-/// Reads the INFO and nothing behind it.
+/// Reads the INFO and nothing after it.
 fn read_line(socket: &mut TcpStream) -> Result<(), String> {
     let mut byte = [0];
     while byte[0] != b'\n' {

@@ -1,6 +1,6 @@
-//! Finds the programs that the tests compare with or drive. `tests/run` installs
-//! them; an environment variable names another copy. A missing program is a
-//! failed test with a message that says how to get it, never a skipped one.
+//! Finds the programs that the tests compare with or drive. `tests/run` installs them; an
+//! environment variable can name another copy. A missing program fails the test with a
+//! message that says how to get it; no test is skipped.
 
 use std::{
     env,
@@ -8,8 +8,8 @@ use std::{
     process::Command,
 };
 
-/// The midge of this build; `MIDGE_BIN` names another build to be tested, such
-/// as an installed one.
+/// The midge of this build; `MIDGE_BIN` names another one to be tested, such as an
+/// installed one.
 pub fn midge() -> PathBuf {
     env::var_os("MIDGE_BIN").map_or_else(|| program("midge"), PathBuf::from)
 }
@@ -19,8 +19,8 @@ pub fn check_nats() -> PathBuf {
     program("check_nats")
 }
 
-/// A program of this build. Cargo makes all of a package's programs before its
-/// test programs, and puts them one folder above.
+/// A program of this build. Cargo builds all programs of a package before its test
+/// programs, and places them one directory above.
 fn program(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the path of this test program");
     let folder = test.parent().and_then(Path::parent);
@@ -51,7 +51,7 @@ pub fn nats_server() -> PathBuf {
     )
 }
 
-/// Debian's nats-server 2.9, which stands for the installed base.
+/// Debian's nats-server 2.9, which represents the installed base.
 ///
 /// Looked for in `NATS_SERVER_29_BIN`, `target/test-tools`, `/usr/sbin`, then `PATH`.
 pub fn nats_server_29() -> PathBuf {
@@ -66,7 +66,7 @@ pub fn nats_server_29() -> PathBuf {
     )
 }
 
-/// The library that shows a process another time of day.
+/// The library that shows a process another time.
 pub fn libfaketime() -> PathBuf {
     let roots = [test_tools().join("debian/usr/lib"), "/usr/lib".into()];
     let folders = roots
@@ -81,15 +81,14 @@ pub fn libfaketime() -> PathBuf {
         })
 }
 
-/// The folder into which `tests/run` installs programs: outside the tracked
-/// files, kept between runs. `MIDGE_TEST_TOOLS` names another one.
+/// The directory into which `tests/run` installs programs: outside the tracked files,
+/// kept between runs. `MIDGE_TEST_TOOLS` names another one.
 pub fn test_tools() -> PathBuf {
     env::var_os("MIDGE_TEST_TOOLS")
         .map_or_else(|| project().join("target/test-tools"), PathBuf::from)
 }
 
-/// A Python that has the nats.py client: that of `target/test-tools`, or the one
-/// on `PATH`.
+/// A Python with the nats.py client: that of `target/test-tools`, or the one on `PATH`.
 pub fn python_with_nats() -> PathBuf {
     let venv = test_tools().join("venv/bin/python");
     [Some(venv), on_path("python3")]
@@ -101,7 +100,7 @@ pub fn python_with_nats() -> PathBuf {
         })
 }
 
-/// A Python that has the reference parser of OpenMetrics.
+/// A Python with the reference parser of OpenMetrics.
 pub fn python_with_prometheus() -> PathBuf {
     let venv = test_tools().join("venv/bin/python");
     [Some(venv), on_path("python3")]
@@ -128,7 +127,7 @@ pub fn promtool() -> PathBuf {
         })
 }
 
-/// A Node.js for which [`node_modules`] holds the nats.js client.
+/// A Node.js for which [`node_modules`] contains the nats.js client.
 pub fn node_with_nats() -> PathBuf {
     let load = "require('@nats-io/transport-node')";
     on_path("node")
@@ -147,7 +146,7 @@ pub fn node_with_nats() -> PathBuf {
         })
 }
 
-/// The folder of Node.js packages that `tests/run` fills.
+/// The directory of Node.js packages that `tests/run` fills.
 pub fn node_modules() -> PathBuf {
     test_tools().join("node/node_modules")
 }

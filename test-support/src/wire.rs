@@ -1,8 +1,8 @@
-//! Takes a broker's byte stream apart into protocol frames.
+//! Parses a broker's byte stream into protocol frames.
 
 use std::fmt;
 
-/// One unit of what a broker sends to a client.
+/// One protocol unit that a broker sends to a client.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Frame {
     /// The control line without its line end.
@@ -43,7 +43,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Bytes as readable ASCII: control and other bytes escaped, quotes left alone.
+/// Bytes as readable ASCII: control and other bytes escaped, quotes unchanged.
 pub fn escape(bytes: &[u8]) -> String {
     bytes
         .escape_ascii()

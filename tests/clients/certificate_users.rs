@@ -1,6 +1,6 @@
-//! `verify_and_map`: the client's certificate tells which user it is. A matrix
-//! of certificates made by openssl and lists of users, with the same outcome as
-//! at a real nats-server, and what permissions and monitoring make of it.
+//! `verify_and_map`: the client's certificate selects the user. Many certificates made by
+//! openssl are tried against many lists of users; the result must equal that of a real
+//! nats-server, and permissions and monitoring must use the selected user.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use rustls::{
 };
 use test_support::{Broker, BrokerBuilder, PATIENCE, pki::Pki};
 
-/// Name of the file, subject, alternative names.
+/// File name, subject, alternative names.
 const CERTIFICATES: &[(&str, &str, &str)] = &[
     ("plain", "/CN=node1", ""),
     (
@@ -57,9 +57,9 @@ const CERTIFICATES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Lists of users: those of one list may all be meant by one certificate.
+/// Lists of users: one certificate may match several users of a list.
 const USERS: &[&[&str]] = &[
-    // Without the domain components, as Go writes it, and no other way.
+    // Without the domain components, as Go writes it, and in no other notation.
     &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US"],
     &["C=US,O=NATS,CN=localhost,OU=NATS,L=Los Angeles,ST=CA"],
     &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US,DC=foo3,DC=foo4"],
@@ -134,7 +134,7 @@ fn tls_block(pki: &Pki, more: &str) -> String {
     )
 }
 
-/// Each user in an account of its own, whose name is the user's number.
+/// Each user in its own account, whose name is the user's number.
 fn accounts(users: &[&str], more: &str) -> String {
     let account = |(number, user): (usize, &&str)| {
         let user = user.replace('\\', "\\\\").replace('"', "\\\"");
@@ -173,7 +173,7 @@ fn connect(broker: &Broker, pki: &Pki, name: &str) -> Tls {
     BufReader::new(StreamOwned::new(connection, plain.into_inner()))
 }
 
-/// What comes of a CONNECT with these fields: the account, or the error.
+/// The result of a CONNECT with these fields: the account, or the error.
 fn outcome(tls: &mut Tls, fields: &str) -> String {
     let text = format!("CONNECT {{\"verbose\":false,\"protocol\":1{fields}}}\r\nPING\r\n");
     tls.get_mut().write_all(text.as_bytes()).expect("send");
@@ -191,8 +191,7 @@ fn outcome(tls: &mut Tls, fields: &str) -> String {
     "closed".into()
 }
 
-/// Plays all cases at the same time: midge lets those wait who fail again and
-/// again.
+/// Runs all cases in parallel: midge delays peers that fail repeatedly.
 fn side_by_side<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
     thread::scope(|scope| {
         for case in cases {
@@ -202,7 +201,7 @@ fn side_by_side<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn certificates_name_the_users_that_nats_server_takes_them_for() {
+fn certificates_map_to_the_same_users_as_in_nats_server() {
     let pki = pki();
     let run = |builder: BrokerBuilder, users: &[&str]| {
         let broker = builder
@@ -226,10 +225,10 @@ fn certificates_name_the_users_that_nats_server_takes_them_for() {
     assert!(admitted > 20, "only {admitted} got in: this proves little");
 }
 
-/// A certificate is not all: passwords, connection types, names that the client
-/// says, `no_auth_user`, nkeys beside it.
+/// Other settings beside a certificate: passwords, connection types, names that the
+/// client sends, `no_auth_user`, nkeys.
 #[test]
-fn what_else_counts_beside_a_certificate() {
+fn other_credentials_beside_a_certificate() {
     let pki = pki();
     let config = |more: &str, rest: &str| {
         let users = accounts(&["CN=node1", "node1.example.org"], more);
@@ -273,8 +272,8 @@ fn what_else_counts_beside_a_certificate() {
     });
 }
 
-/// Monitoring shows the mapped user as nats-server does, and the log tells whose
-/// certificate names nobody.
+/// Monitoring shows the mapped user as nats-server does, and the log names certificates
+/// that match no user.
 #[test]
 fn the_mapped_user_is_shown() {
     let pki = pki();
@@ -308,9 +307,9 @@ fn the_mapped_user_is_shown() {
     });
 }
 
-/// One rule for all mapped users: each may use the subjects of its own name.
+/// One rule for all mapped users: each may use the subjects with its own name.
 #[test]
-fn a_mapped_user_cannot_speak_for_another() {
+fn a_mapped_user_cannot_act_for_another() {
     let pki = pki();
     let users = "authorization { default_permissions: { publish: \"of.{{user}}\" }, users: [ { user: \
                  \"node1.example.org\" }, { user: \"CN=node1\" } ] }\n";
@@ -333,10 +332,10 @@ fn a_mapped_user_cannot_speak_for_another() {
     }
 }
 
-/// The configuration of docs/fleet.md: one rule for all nodes, each of which may
-/// use its own subjects only.
+/// The configuration of docs/fleet.md: one rule for all nodes, each of which may use only
+/// its own subjects.
 #[test]
-fn a_node_of_the_documented_fleet_cannot_speak_for_another() {
+fn a_node_of_the_documented_fleet_cannot_act_for_another() {
     let pki = pki();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md");
     let page = fs::read_to_string(page).expect("the page");
@@ -356,8 +355,8 @@ fn a_node_of_the_documented_fleet_cannot_speak_for_another() {
         node.get_mut().write_all(text.as_bytes()).expect("send");
         node.get_mut().write_all(b"PING\r\n").expect("send");
         let lines = (&mut node).lines().map(|line| line.expect("a line"));
-        let told = lines.take_while(|line| line != "PONG");
-        told.collect::<Vec<_>>()
+        let reported = lines.take_while(|line| line != "PONG");
+        reported.collect::<Vec<_>>()
     };
     for permitted in [
         "SUB mcollective.node.node1 1\r\n",
@@ -378,17 +377,17 @@ fn a_node_of_the_documented_fleet_cannot_speak_for_another() {
         "PUB mcollective.node.node2 0\r\n\r\n",
         "PUB mcollective.broadcast.agent.rpcutil 0\r\n\r\n",
     ] {
-        let told = ask(refused);
+        let reported = ask(refused);
         assert!(
-            told.len() == 1 && told[0].contains("Permissions Violation"),
-            "{refused}: {told:?}"
+            reported.len() == 1 && reported[0].contains("Permissions Violation"),
+            "{refused}: {reported:?}"
         );
     }
-    // A certname that would widen the rule opens nothing.
+    // A certname that would widen the rule is refused.
     for name in ["signs", "star", "rest", "braces", "empty"] {
         let mut hostile = connect(&broker, &pki, name);
-        let told = outcome(&mut hostile, "");
-        assert_eq!(told, "-ERR 'Authorization Violation'", "{name}");
+        let reported = outcome(&mut hostile, "");
+        assert_eq!(reported, "-ERR 'Authorization Violation'", "{name}");
     }
     let refused = &broker.get_json("/varz")["logins"]["refused"];
     assert_eq!(refused["name_unfit"], 5, "{refused}");

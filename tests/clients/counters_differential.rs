@@ -1,6 +1,6 @@
-//! What is counted: the same traffic must move the counters of `/varz` and
-//! `/connz` by the same amounts. The amounts are written down here, and every
-//! test runs on a real nats-server too, which proves them.
+//! Counters: the same traffic must change the counters of `/varz` and `/connz` by the
+//! same amounts. The expected amounts are written in the tests, and every test also runs
+//! on a real nats-server, which proves them.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ on_both_brokers![
     slow_consumer,
 ];
 
-/// A hundred messages to one subscriber count once in and once out.
+/// A hundred messages to one subscriber are counted once in and once out.
 fn one_publisher_one_subscriber(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client("sub", "SUB a 1\r\n");
@@ -54,7 +54,7 @@ fn one_publisher_one_subscriber(broker: BrokerBuilder) {
     scene.expect_connz("pub", [100, 1000, 0, 0, 0]);
 }
 
-/// Each delivery counts, also several to one connection.
+/// Each delivery is counted, also several to one connection.
 fn fan_out(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client("one", "SUB a.b 1\r\n");
@@ -73,7 +73,7 @@ fn fan_out(broker: BrokerBuilder) {
     scene.expect_connz("pub", [50, 200, 0, 0, 0]);
 }
 
-/// What nobody wants is counted in, not out.
+/// Messages without subscribers are counted in, not out.
 fn messages_to_nobody(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client(
@@ -89,7 +89,7 @@ fn messages_to_nobody(broker: BrokerBuilder) {
     scene.expect_connz("pub", [40, 60, 0, 0, 0]);
 }
 
-/// A queue group takes each message once; who of it does is open.
+/// A queue group gets each message once; which member gets it is not defined.
 fn queue_group(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     for name in ["q1", "q2", "q3"] {
@@ -107,8 +107,9 @@ fn queue_group(broker: BrokerBuilder) {
     assert!(shares.iter().all(|&share| share > 0), "{shares:?}");
 }
 
-/// Headers count as bytes. The total of bytes out is left out here: nats-server counts stripped headers
-/// in it, midge counts in `/varz` what its connections were sent.
+/// Headers count as bytes. The total of bytes out is not tested here: nats-server
+/// includes stripped headers, midge counts in `/varz` the bytes that its connections were
+/// sent.
 fn headers(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client("with", "SUB a 1\r\n");
@@ -137,7 +138,7 @@ fn wildcards_and_echo(broker: BrokerBuilder) {
     ]);
 }
 
-/// The broker's own answer, that nobody responds, is no message out.
+/// The broker's own no-responders reply does not count as a message out.
 fn no_responders(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client_with(
@@ -173,7 +174,7 @@ fn refused_messages(broker: BrokerBuilder) {
     scene.expect_connz("pub", [4, 12, 0, 0, 0]);
 }
 
-/// Nothing counts after the end of a subscription.
+/// Nothing is counted after the end of a subscription.
 fn unsubscribe_after_a_maximum(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client("sub", "SUB a 1\r\nUNSUB 1 3\r\nSUB a 2\r\nUNSUB 2\r\n");
@@ -182,7 +183,7 @@ fn unsubscribe_after_a_maximum(broker: BrokerBuilder) {
     scene.expect_connz("sub", [0, 0, 3, 3, 0]);
 }
 
-/// Every accepted connection counts for good, an open one as open.
+/// Every accepted connection counts in the total, an open one as open.
 fn connections_come_and_go(broker: BrokerBuilder) {
     let mut scene = Scene::start(broker);
     scene.client("stays", "SUB a 1\r\nSUB b 2\r\n");
@@ -262,9 +263,9 @@ fn subscriptions_by_detail(broker: BrokerBuilder) {
     );
 }
 
-/// A subscriber that stops reading is cut off, once, with a reason, and its
-/// publisher is not. (nats-server still counts it as open for as long as its
-/// last write blocks, so `connections` is left out.)
+/// A subscriber that stops reading is disconnected once, with a reason, and its publisher
+/// is not. (nats-server still counts it as open while its last write blocks, so
+/// `connections` is not tested.)
 fn slow_consumer(broker: BrokerBuilder) {
     let mut scene = Scene::start(
         broker.config("max_pending: 1MB\nmax_payload: 64KB\nwrite_deadline: \"30s\"\n"),
@@ -274,7 +275,7 @@ fn slow_consumer(broker: BrokerBuilder) {
     let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65_536));
     let mut sent = 0;
     let deadline = Instant::now() + PATIENCE;
-    // Sockets hold some megabytes before the broker has to.
+    // Socket buffers hold some megabytes before the broker has to queue.
     while scene.varz("slow_consumers") == 0 {
         assert!(Instant::now() < deadline, "no slow consumer after {sent}");
         for _ in 0..10 {
@@ -314,8 +315,8 @@ impl Scene {
         }
     }
 
-    /// A client with headers that sends these bytes; when this returns the
-    /// broker has done them.
+    /// A client with headers that sends these bytes; when this returns the broker has
+    /// processed them.
     fn client(&mut self, name: &str, bytes: &str) {
         self.client_with(name, "\"echo\":true", bytes);
     }
@@ -330,14 +331,14 @@ impl Scene {
         self.clients.push(client);
     }
 
-    /// How far a counter has moved.
+    /// The change of a counter.
     fn varz(&self, name: &str) -> i64 {
         let now = counters(&self.broker.get_json("/varz"));
         now[name] - self.before[name]
     }
 
-    /// Waits until the counters have moved by these amounts: they may lag a
-    /// moment behind the traffic.
+    /// Waits until the counters have changed by these amounts: they may lag a moment
+    /// behind the traffic.
     fn expect_varz<const N: usize>(&self, expected: [(&str, i64); N]) {
         for (name, amount) in expected {
             settle(&format!("/varz {name}"), &amount, || self.varz(name));
@@ -363,7 +364,7 @@ impl Scene {
     }
 }
 
-/// Waits until `actual` is as expected; fails with what it was at last.
+/// Waits until `actual` is as expected; fails with the last value.
 fn settle<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, actual: impl Fn() -> T) {
     let deadline = Instant::now() + PATIENCE;
     while actual() != *expected && Instant::now() < deadline {

@@ -138,7 +138,7 @@ async fn headers_arrive(broker: BrokerBuilder) {
     assert_eq!(message.headers, Some(headers));
 }
 
-/// A request that nobody serves fails at once.
+/// A request without responders fails immediately.
 async fn no_responders_is_an_error(broker: BrokerBuilder) {
     let broker = broker.start();
     let client = connect(&broker).await;
@@ -205,8 +205,8 @@ async fn payload_up_to_the_limit(broker: BrokerBuilder) {
     assert!(refused.is_err(), "the client knows the limit from INFO");
 }
 
-/// After a crash and a restart on the same port the client comes back by
-/// itself and its subscription lives on.
+/// After a crash and a restart on the same port the client reconnects and its
+/// subscription works again.
 async fn reconnect_after_a_restart(builder: BrokerBuilder) {
     let program = builder.program_path();
     let mut first = builder.start();
@@ -297,8 +297,8 @@ async fn c_client(broker: BrokerBuilder) {
     run_client(broker, Command::new(program));
 }
 
-/// Runs a client program with the broker's address as its argument. It prints a
-/// line per feature and ends with 0 when all work; it bounds its own waits.
+/// Runs a client program with the broker's address as its argument. It prints a line per
+/// feature and exits with 0 when all work; its own waits have timeouts.
 fn run_client(broker: BrokerBuilder, mut command: Command) {
     let broker = broker.start();
     let output = command
@@ -332,7 +332,7 @@ async fn connect(broker: &Broker) -> Client {
         .expect("connect")
 }
 
-/// Subscribes and waits until the broker knows it.
+/// Subscribes and waits until the broker has processed it.
 async fn subscribe(client: &Client, subject: &str) -> Subscriber {
     let subscriber = client
         .subscribe(subject.to_owned())
@@ -350,8 +350,8 @@ async fn publish(client: &Client, subject: &str, payload: &str) {
     client.flush().await.expect("flush");
 }
 
-/// Returns when the broker has done all that the client sent: a request that
-/// nobody serves is answered in turn.
+/// Returns when the broker has processed everything that the client sent: a request
+/// without responders is answered in order.
 async fn round_trip(client: &Client) {
     let outcome = timeout(PATIENCE, client.request("round.trip", "".into())).await;
     assert!(outcome.expect("in time").is_err(), "nobody serves this");

@@ -1,5 +1,5 @@
-//! Logging in, seen from outside: what a login costs others, what a reload of
-//! the users does to those who are in, and what is told of whom.
+//! Logins as clients see them: their effect on other clients, the effect of a reload of
+//! the users on connected clients, and what the log and monitoring show.
 
 use std::{
     io::Write,
@@ -10,12 +10,12 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
 
-/// A bcrypt hash of "s3cret" that takes long to compare.
+/// A bcrypt hash of "s3cret" with a slow comparison.
 const SLOW_HASH: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
 
-/// While a hash is compared the broker serves others on the same threads.
+/// While a hash is compared, the broker serves others on the same threads.
 #[test]
-fn a_slow_password_check_keeps_nobody_waiting() {
+fn a_slow_password_check_delays_nobody_else() {
     let broker = Broker::midge()
         .config(format!(
             "authorization {{ users: [ {{ user: slow, password: \"{SLOW_HASH}\" }}, \
@@ -41,9 +41,9 @@ fn a_slow_password_check_keeps_nobody_waiting() {
     }
 }
 
-/// Whose user is gone or changed has to log in again; others stay.
+/// A client whose user was removed or changed must log in again; others stay.
 #[test]
-fn a_reload_cuts_whom_it_does_not_let_in_any_more() {
+fn a_reload_disconnects_clients_that_lost_access() {
     let users = |list: &str| format!("authorization {{ users: [ {list} ] }}\n");
     let before =
         users("{ user: a, password: a }, { user: b, password: b }, { user: c, password: c }");
@@ -61,9 +61,10 @@ fn a_reload_cuts_whom_it_does_not_let_in_any_more() {
     login(&broker, "b", "other");
 }
 
-/// Clients that came while nobody had to log in must do so from a reload on.
+/// Clients that connected without a required login are disconnected by a reload that
+/// requires one.
 #[test]
-fn a_reload_that_closes_the_door_sends_everybody_out() {
+fn a_reload_that_requires_logins_disconnects_everybody() {
     let broker = Broker::midge().config("ping_max: 3\n").start();
     let mut connected = RawClient::connect_quietly(broker.client_addr());
     connected.sync();
@@ -81,9 +82,9 @@ fn a_reload_that_closes_the_door_sends_everybody_out() {
     assert!(broker.connect().info().get("auth_required").is_none());
 }
 
-/// The log tells who was refused and why, and never a secret.
+/// The log names the refused client and the reason, and never a secret.
 #[test]
-fn the_log_tells_who_and_why_but_no_secret() {
+fn the_log_names_client_and_reason_but_no_secret() {
     let broker = Broker::midge()
         .flag("-DV")
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
@@ -100,11 +101,11 @@ fn the_log_tells_who_and_why_but_no_secret() {
     assert!(!log.contains("hidden") && !log.contains("attempt"), "{log}");
 }
 
-/// Who guesses waits longer and longer for the answer; monitoring counts the
-/// guesses by reason, and the log does not grow with them. Somebody else behind
-/// the same address gets in, while the guesses still wait.
+/// The answers to repeated wrong passwords are delayed more and more; monitoring counts
+/// them by reason, and the log does not grow with them. Another client at the same
+/// address is accepted while they wait.
 #[test]
-fn guesses_are_slowed_and_counted_and_nobody_else_is() {
+fn password_guessing_is_throttled_without_affecting_others() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
         .start();
@@ -121,14 +122,14 @@ fn guesses_are_slowed_and_counted_and_nobody_else_is() {
     let mut guessing: Vec<RawClient> = (0..60)
         .map(|n| guess(&format!("\"user\":\"nobody{n}\"")))
         .collect();
-    wait_until("the guesses are counted", || {
+    wait_until("the failed logins are counted", || {
         broker.get_json("/varz")["logins"]["refused"]["unknown_user"] == 60
     });
-    // The last ones wait for their answer, and the right password does not.
+    // The last failed logins wait for their answer, and the correct password does not.
     let last = guessing.last_mut().expect("a client");
     assert!(matches!(last.poll_frame(Duration::ZERO), Next::Nothing));
     login(&broker, "derek", "hidden");
-    // Whoever goes on talking meanwhile is not heard.
+    // What such a client sends in the meantime is ignored.
     last.send("PING\r\nSUB > 1\r\n");
     for client in &mut guessing {
         let frames = client.read_to_end();
@@ -150,10 +151,10 @@ fn guesses_are_slowed_and_counted_and_nobody_else_is() {
     assert!((1..=45).contains(&lines), "{lines} lines for 66 guesses");
 }
 
-/// Whoever names a user and is refused is not shown as that user among those who are
-/// connected, though its answer is delayed; once it is closed, one may see whom it named.
+/// A refused client is not shown as the user it named while it is still connected,
+/// although its answer is delayed; once it is closed, the name it sent is shown.
 #[test]
-fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
+fn a_refused_client_is_shown_without_a_user() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: root, password: s3cret } ] }")
         .start();
@@ -179,7 +180,7 @@ fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
     let nobody = ["", ""].map(str::to_owned);
     let root = ["root", "n"].map(str::to_owned);
     let mut looks = 0;
-    // By and by the answers come late.
+    // The answers are delayed increasingly.
     for count in 1..=9 {
         let mut client = guess();
         loop {
@@ -191,34 +192,35 @@ fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
             looks += open.len();
             assert!(open.iter().all(|known| *known == nobody), "{open:?}");
         }
-        wait_until("it is in the list of the closed ones", || {
+        wait_until("it is listed as closed", || {
             let closed = names("closed");
             closed.iter().filter(|known| **known == root).count() == count
         });
     }
     assert!(looks > 0, "no answer came late");
-    wait_until("the log tells of it", || {
+    wait_until("the log reports it", || {
         let log = broker.log();
         log.contains("authentication error - User \"root\"") && log.contains("v::n")
     });
 }
 
-/// Who hangs up before the answer is slowed all the same: once guesses from there
-/// have failed, each login waits before it is looked at. The right one gets in.
+/// Disconnecting before the answer does not avoid the delay: after failed logins from an
+/// address, each login from there waits before it is checked. The correct one is
+/// accepted.
 #[test]
-fn hanging_up_early_does_not_help_who_guesses() {
+fn disconnecting_early_does_not_avoid_the_throttle() {
     let broker = Broker::midge()
         .config("authorization { users: [ { user: derek, password: hidden } ] }")
         .start();
     let logins = || broker.get_json("/varz")["logins"].clone();
-    // A key beside the password excuses nobody: no user has one.
+    // A key beside the password makes no difference: no user has one.
     let hang_up = || {
         let mut client = broker.connect();
         client.send("CONNECT {\"user\":\"derek\",\"pass\":\"x\",\"nkey\":\"x\"}\r\n");
     };
     for count in 1..=6 {
         hang_up();
-        wait_until("the guess is counted", || {
+        wait_until("the failed login is counted", || {
             logins()["refused"]["wrong_password"] == count
         });
     }
@@ -226,11 +228,9 @@ fn hanging_up_early_does_not_help_who_guesses() {
     for _ in 0..20 {
         hang_up();
     }
-    wait_until("these wait before they are looked at", || {
-        logins()["held"] == 20
-    });
+    wait_until("these logins are delayed", || logins()["held"] == 20);
     login(&broker, "derek", "hidden");
-    wait_until("each is counted in the end", || {
+    wait_until("each is counted", || {
         logins()["refused"]["wrong_password"] == 26
     });
     let logins = logins();
@@ -240,13 +240,12 @@ fn hanging_up_early_does_not_help_who_guesses() {
     );
 }
 
-/// A crowd of guesses that are dear to look at leaves room: somebody elsewhere is
-/// let in before they are through, and those whose turn does not come in time are
-/// not looked at.
+/// Many expensive password guesses do not block others: a client elsewhere is accepted
+/// before they are finished, and those that exceed the login timeout are not compared.
 #[test]
-fn a_crowd_of_guesses_keeps_nobody_else_out() {
+fn many_password_guesses_lock_nobody_else_out() {
     const GUESSES: u64 = 300;
-    // Of cost 6: so many of them take longer than the time to log in.
+    // Of cost 6: so many of them take longer than the login timeout.
     let hash = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
     let broker = Broker::midge()
         .config(format!(
@@ -270,22 +269,22 @@ fn a_crowd_of_guesses_keeps_nobody_else_out() {
         let logins = &broker.get_json("/varz")["logins"];
         logins["refused"][reason].as_u64().unwrap_or_default()
     };
-    wait_until("the guesses are known as such", || {
+    wait_until("the failed logins are counted", || {
         refused("wrong_password") > 6
     });
     login(&broker, "derek", "s3cret");
     let through = refused("wrong_password") + refused("timeout");
     assert!(through < GUESSES, "it had to wait for all of them");
-    wait_until("each guess has its end", || {
+    wait_until("each failed login is closed", || {
         refused("wrong_password") + refused("timeout") == GUESSES
     });
     assert!(refused("timeout") > 0, "all were looked at");
     drop(guesses);
 }
 
-/// A login by key is never held: nobody guesses keys.
+/// A login by key is never delayed: keys cannot be guessed.
 #[test]
-fn keys_do_not_wait_for_guesses() {
+fn nkey_logins_do_not_wait_for_password_guesses() {
     let key = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
     let broker = Broker::midge()
         .config(format!(
@@ -325,13 +324,13 @@ fn reload(broker: &Broker, text: &str) {
     let before = done();
     std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("the configuration is read again", || done() > before);
+    wait_until("the configuration is reloaded", || done() > before);
 }
 
-/// Whether a login is asked for, in INFO and in `/varz`, is what a nats-server says,
-/// in each way of letting clients in.
+/// `auth_required` in INFO and in `/varz` is the same as in nats-server, for each login
+/// method.
 #[test]
-fn whether_a_login_is_asked_for_is_told_as_by_nats_server() {
+fn auth_required_in_info_matches_nats_server() {
     let users =
         "authorization { users: [ { user: u, password: p, permissions: { publish: a } } ] }";
     for config in [
@@ -343,7 +342,7 @@ fn whether_a_login_is_asked_for_is_told_as_by_nats_server() {
         "accounts { A { users: [ { user: u, password: p } ] } }\nno_auth_user: u".into(),
         "accounts { $SYS { users: [ { user: a, password: b } ] } }".into(),
     ] {
-        let told = |builder: test_support::BrokerBuilder| {
+        let reported = |builder: test_support::BrokerBuilder| {
             let broker = builder.config(config.clone()).start();
             let of = |json: &serde_json::Value| json["auth_required"] == true;
             (
@@ -351,7 +350,7 @@ fn whether_a_login_is_asked_for_is_told_as_by_nats_server() {
                 of(&broker.get_json("/varz")),
             )
         };
-        let [midge, nats] = [Broker::midge(), Broker::nats_server()].map(told);
+        let [midge, nats] = [Broker::midge(), Broker::nats_server()].map(reported);
         assert_eq!(midge, nats, "INFO and /varz with {config:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What clients see: real client libraries, the bare protocol, logins by every
-//! means, permissions and TLS, most of it beside a real nats-server.
+//! The client's view of the broker: real client libraries, the plain protocol, all login
+//! methods, permissions and TLS. Most tests compare with a real nats-server.
 
 mod certificate_users;
 mod counters_differential;

@@ -14,7 +14,7 @@ PATIENCE = 10
 
 
 async def settle(client):
-    """Returns when the broker has done all that the client was told to send.
+    """Returns when the broker has done everything that the client has sent.
 
     One flush is not enough: nats.py sends its PING past the buffer in which
     the operations before it may still wait.

@@ -1,5 +1,5 @@
-//! Logins by nkey: real clients with a seed, and signatures of all kinds beside
-//! a real nats-server, whose outcome must be the same.
+//! Logins by nkey: real clients with a seed, and valid and invalid signatures, with the
+//! same result as a real nats-server.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ const KEYS: [&str; 3] = [
 /// The seed of the first of them.
 const SEED: &str = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY";
 
-/// The seed of the third, whom nobody knows.
+/// The seed of the third, which is no user's key.
 const UNKNOWN_SEED: &str = "SUAAGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGA6BEM";
 
 /// A user by key in the global account, one in another account, one with a
@@ -40,29 +40,29 @@ fn sign(seed: u8, nonce: &str) -> Vec<u8> {
     pair.sign(nonce.as_bytes()).as_ref().to_vec()
 }
 
-/// What came of a CONNECT with these fields: the account, or the error.
+/// The result of a CONNECT with these fields: the account, or the error.
 fn outcome(client: &mut RawClient, fields: &str) -> String {
     client.send(format!(
         "CONNECT {{\"verbose\":false,\"protocol\":1,{fields}}}\r\nPING\r\n"
     ));
-    let mut said = Vec::new();
+    let mut result = Vec::new();
     while let Some(frame) = client.next_frame() {
         let line = String::from_utf8_lossy(&frame.line).into_owned();
         if let Some(json) = line.strip_prefix("INFO ") {
             let info: serde_json::Value = serde_json::from_str(json).expect("JSON");
-            said.push(format!("in {}", info["remote_account"]));
+            result.push(format!("in {}", info["remote_account"]));
             assert!(info.get("nonce").is_none(), "only the first INFO has one");
             break;
         }
-        said.push(line);
+        result.push(line);
     }
-    said.join(" ")
+    result.join(" ")
 }
 
 /// The fields of a CONNECT, by the nonce.
 type Fields<'a> = Box<dyn Fn(&str) -> String + 'a>;
 
-/// Signatures and keys of all kinds: a login with each, and what came of it.
+/// Logins with all kinds of signatures and keys, and their results.
 fn outcomes(broker: &Broker) -> Vec<(String, String)> {
     let url = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
     let key = |key: &str, signature: &str| format!("\"nkey\":{key:?},\"sig\":{signature:?}");
@@ -179,7 +179,7 @@ fn signatures_and_keys_of_all_kinds_have_nats_servers_outcome() {
     );
 }
 
-/// A client that needs to prove nothing, and brokers without keys.
+/// A client that needs no proof, and brokers without keys.
 #[test]
 fn no_auth_user_may_be_a_key_and_without_keys_there_is_no_nonce() {
     let config = format!("no_auth_user: {}\n{}", KEYS[1], config());
@@ -204,7 +204,7 @@ fn no_auth_user_may_be_a_key_and_without_keys_there_is_no_nonce() {
             .config("authorization { user: u, password: p }\n")
             .start();
         assert!(broker.connect().info().get("nonce").is_none());
-        // A key is nothing there.
+        // A key is ignored there.
         let fields = format!("\"user\":\"u\",\"pass\":\"p\",\"nkey\":{:?}", KEYS[0]);
         assert!(outcome(&mut broker.connect(), &fields).contains("in \"$G\""));
     }
@@ -255,8 +255,8 @@ const { connect, nkeyAuthenticator } = require('@nats-io/transport-node');
     }
 }
 
-/// async-nats logs in with a seed, within its permissions, and with a password;
-/// with another of either it does not.
+/// async-nats logs in with a seed, within its permissions, and with a password; with
+/// another seed or password it is refused.
 #[tokio::test]
 async fn async_nats_logs_in_with_a_seed_and_with_a_password() {
     let with_seed = |seed: &str| ConnectOptions::with_nkey(seed.to_owned());
@@ -284,8 +284,8 @@ async fn async_nats_logs_in_with_a_seed_and_with_a_password() {
     }
 }
 
-/// Monitoring names the key; a seed that was sent in its place is in no log and
-/// no answer, and a seed in the configuration is refused without a word of it.
+/// Monitoring shows the key; a seed sent in its place is in no log and no answer, and a
+/// seed in the configuration is refused without being printed.
 #[test]
 fn keys_are_shown_and_seeds_never() {
     let mut broker = Broker::midge().flag("-DV").config(config()).start();

@@ -1,7 +1,6 @@
-//! Operator mode (JWT) is not served: each of its keys is refused with one line
-//! that names the place, the key and what to do, at the start and at a reload;
-//! clients that show a JWT get what a real nats-server without operators gives
-//! them.
+//! Operator mode (JWT) is not supported. Each of its keys is refused at the start and at
+//! a reload with one line that names the place, the key and the remedy. Clients that send
+//! a JWT get the same result as at a real nats-server without operators.
 
 use std::{
     fs,
@@ -18,11 +17,11 @@ const ACCOUNT: &str = "AAAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQDPYC"
 const SEED: &str = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY";
 const USER: &str = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
 
-/// What stands for a JWT.
+/// Used as a JWT.
 const JWT: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJjYW5hcnkiOjF9.c2ln";
 
-/// Every key of nats-server 2.15 that belongs to operator mode, with a value as
-/// it is found in files; `%` is a JWT, `@` the key of an account.
+/// Every key of nats-server 2.15 that belongs to operator mode, with a realistic value;
+/// `%` is a JWT, `@` the key of an account.
 const KEYS: &[(&str, &str)] = &[
     ("operator", "\"/etc/nats/operator.jwt\""),
     ("operator", "%"),
@@ -66,14 +65,14 @@ fn midge(arguments: &[&str]) -> Output {
     output.expect("run midge")
 }
 
-/// Asserts that `said` has exactly one line of the file, for this line of it,
-/// and that it tells the key and what to do.
-fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
-    let lines: Vec<&str> = said
+/// Asserts that `result` has exactly one line about this line of the file, and that it
+/// names the key and the remedy.
+fn assert_one_line(result: &str, place: &str, key: &str, file: &Path) {
+    let lines: Vec<&str> = result
         .lines()
         .filter(|line| line.contains(&file.display().to_string()))
         .collect();
-    assert_eq!(lines.len(), 1, "{key}: {said}");
+    assert_eq!(lines.len(), 1, "{key}: {result}");
     let line = lines[0];
     let begin = format!("{}:{place}:", file.display());
     assert!(line.contains(&begin), "{key}: {line}");
@@ -85,7 +84,7 @@ fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
     assert!(line.contains(named), "{key}: {line}");
     assert!(line.contains("operator mode (JWT) is not served"), "{line}");
     assert!(line.contains("write "), "what to do: {line}");
-    assert!(!said.contains(JWT), "{key}: {said}");
+    assert!(!result.contains(JWT), "{key}: {result}");
 }
 
 #[test]
@@ -99,14 +98,14 @@ fn each_key_is_refused_at_the_start() {
         for flags in [&["-c", &*path][..], &["-t", "-c", &path]] {
             let output = midge(flags);
             assert_eq!(output.status.code(), Some(1), "{key}: {output:?}");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_one_line(&said, "3:1", key, &file);
+            let result = String::from_utf8_lossy(&output.stderr);
+            assert_one_line(&result, "3:1", key, &file);
         }
     }
 }
 
-/// What `nsc generate config --mem-resolver` writes, in a file of its own as its
-/// manual has it: each key is told with the line of that file, all at once.
+/// The output of `nsc generate config --mem-resolver`, in an included file as in its
+/// manual: each key is reported with its line in that file, all in one run.
 #[test]
 fn an_included_file_of_nsc_is_refused_key_by_key() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -122,7 +121,7 @@ fn an_included_file_of_nsc_is_refused_key_by_key() {
     fs::write(&included, text).expect("write the configuration");
     let output = midge(&["-c", &file.display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let result = String::from_utf8_lossy(&output.stderr);
     for (line, key) in [
         (2, "operator"),
         (4, "system_account"),
@@ -130,16 +129,22 @@ fn an_included_file_of_nsc_is_refused_key_by_key() {
         (8, "resolver_preload"),
     ] {
         let place = format!("resolver.conf:{line}:1: ");
-        let told: Vec<&str> = said.lines().filter(|said| said.contains(&place)).collect();
-        assert_eq!(told.len(), 1, "{key}: {said}");
-        assert!(told[0].contains(key), "{key}: {said}");
-        assert!(told[0].contains("operator mode (JWT)"), "{key}: {said}");
+        let reported: Vec<&str> = result
+            .lines()
+            .filter(|result| result.contains(&place))
+            .collect();
+        assert_eq!(reported.len(), 1, "{key}: {result}");
+        assert!(reported[0].contains(key), "{key}: {result}");
+        assert!(
+            reported[0].contains("operator mode (JWT)"),
+            "{key}: {result}"
+        );
     }
-    assert!(!said.contains(JWT), "{said}");
+    assert!(!result.contains(JWT), "{result}");
 }
 
-/// At a reload each key changes nothing: the broker tells the line and goes on
-/// with what it had, and so do its clients.
+/// At a reload no key changes anything: the broker reports the line and keeps its
+/// settings and its clients.
 #[test]
 fn each_key_is_refused_at_a_reload() {
     let broker = Broker::midge().config("ping_max: 3\n").start();
@@ -151,13 +156,13 @@ fn each_key_is_refused_at_a_reload() {
         let text = format!("ping_max: 4\n{key}: {}\n", filled(value));
         fs::write(&file, text).expect("write the configuration");
         broker.signal(libc::SIGHUP);
-        let said = wait_for("the reload is told", || {
-            let said = broker.log().split_off(before);
-            let told = said.contains("Failed to reload server configuration: ");
-            (told && said.ends_with('\n')).then_some(said)
+        let result = wait_for("the reload is logged", || {
+            let result = broker.log().split_off(before);
+            let reported = result.contains("Failed to reload server configuration: ");
+            (reported && result.ends_with('\n')).then_some(result)
         });
         let place = if *key == "accounts" { "2:17" } else { "2:1" };
-        assert_one_line(&said, place, key, &file);
+        assert_one_line(&result, place, key, &file);
         assert!(client.sync().is_empty());
     }
     let varz = broker.get_json("/varz");
@@ -166,15 +171,15 @@ fn each_key_is_refused_at_a_reload() {
     assert!(!broker.log().contains(JWT));
     fs::write(&file, "ping_max: 4\n").expect("write the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("a file without them is taken over", || {
+    wait_until("a file without them is loaded", || {
         broker.get_json("/varz")["ping_max"] == 4
     });
 }
 
-/// nats-server has no flag for operator mode; what a hopeful operator may try is
-/// refused by its name.
+/// nats-server has no flag for operator mode; flags that an operator may try are refused
+/// by name.
 #[test]
-fn no_flag_turns_it_on() {
+fn no_flag_enables_operator_mode() {
     for flag in [
         "operator",
         "resolver",
@@ -185,35 +190,35 @@ fn no_flag_turns_it_on() {
     ] {
         let dashed = format!("--{flag}");
         let output = midge(&[&dashed, "x"]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{flag}: {said}");
+        let result = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{flag}: {result}");
         assert!(
-            said.contains(&dashed) || said.contains(&format!("-{flag}")),
-            "{said}"
+            result.contains(&dashed) || result.contains(&format!("-{flag}")),
+            "{result}"
         );
     }
 }
 
-/// What came of a CONNECT with these fields: the lines until the PONG or the end.
+/// The result of a CONNECT with these fields: the lines up to the PONG or the close.
 fn outcome(broker: &Broker, fields: &str) -> Vec<String> {
     let mut client = broker.connect();
     client.send(format!("CONNECT {{\"verbose\":false{fields}}}\r\nPING\r\n"));
-    let mut said = Vec::new();
+    let mut result = Vec::new();
     while let Some(frame) = client.next_frame() {
         let line = String::from_utf8_lossy(&frame.line).into_owned();
         let is_last = line == "PONG";
-        said.push(line);
+        result.push(line);
         if is_last {
             break;
         }
     }
-    said
+    result
 }
 
-/// A JWT opens no door and closes none: beside right credentials it is passed
-/// over, alone it is nothing.
+/// A JWT changes nothing: beside valid credentials it is ignored, alone it is no
+/// credential.
 #[test]
-fn a_client_with_a_jwt_fares_as_at_nats_server() {
+fn a_client_with_a_jwt_gets_nats_servers_result() {
     let configs = [
         "",
         "authorization { token: t }\n",
@@ -248,8 +253,8 @@ fn a_client_with_a_jwt_fares_as_at_nats_server() {
     }
 }
 
-/// A real client with a `.creds` file: the log tells what it showed and what to
-/// do, monitoring counts it, and the JWT is in neither.
+/// A real client with a `.creds` file: the log says what it sent and what to do,
+/// monitoring counts it, and the JWT appears in neither.
 #[test]
 fn a_client_with_a_creds_file_is_refused_with_the_reason() {
     const PYTHON: &str = "
@@ -282,8 +287,8 @@ asyncio.run(main())
         .arg(&creds)
         .output()
         .expect("start the client");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("Authorization Violation"), "{output:?}");
+    let result = String::from_utf8_lossy(&output.stdout);
+    assert!(result.contains("Authorization Violation"), "{output:?}");
     wait_until("it is logged and counted", || {
         broker.log().contains(
             "authentication error: it logs in with a JWT (a .creds file), but operator mode",

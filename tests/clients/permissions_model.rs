@@ -1,7 +1,6 @@
-//! Permissions against a naive judge: all patterns over a small alphabet, plain
-//! and in queues, at SUB and at each delivery. First the rules alone, many of
-//! them; then real brokers, midge and nats-server, that must agree with the
-//! judge and with each other.
+//! Permissions compared with a simple model: all patterns over a small alphabet, plain
+//! and in queue groups, at SUB and at each delivery. The rules are tested alone with many
+//! inputs; then midge and nats-server must both agree with the model.
 
 #[path = "../../fuzz/src/targets/judge.rs"]
 mod judge;
@@ -12,7 +11,7 @@ use midge::security::permissions::{
 };
 use test_support::{Broker, BrokerBuilder, Frame, RawClient};
 
-/// Who logs in; no rule has a template.
+/// The user; no rule has a template.
 const NAMES: TemplateValues<'_> = TemplateValues {
     user: "u",
     certname: "",
@@ -35,12 +34,12 @@ fn subjects(tokens: &[&str]) -> Vec<String> {
     all
 }
 
-/// One set of rules: what is allowed to be published and subscribed to, and
-/// what is denied. A pattern of subscriptions may be followed by a queue.
+/// One set of rules: patterns that may be published and subscribed to, and denied ones. A
+/// pattern of subscriptions may be followed by a queue.
 struct Case {
     publish: [Vec<String>; 2],
     subscribe: [Vec<String>; 2],
-    /// The same for the judge.
+    /// The same for the model.
     lists: [Lists; 2],
 }
 
@@ -108,16 +107,16 @@ impl Case {
         self.lists[0].permit(subject, None, NAMES)
     }
 
-    /// Whether a message may come to a subscription in this queue.
+    /// Whether a message may be delivered to a subscription in this queue.
     fn may_receive(&self, subject: &str, queue: Option<&str>) -> bool {
         self.lists[1].permit(subject, queue, NAMES)
     }
 }
 
-/// Nothing that is denied is delivered, whatever the subscription's wildcards,
-/// and what nothing is said against is delivered.
+/// No denied message is delivered, whatever the subscription's wildcards, and every
+/// message that is not denied is.
 #[test]
-fn rules_agree_with_a_naive_judge() {
+fn rules_agree_with_a_naive_model() {
     let patterns = subjects(&["a", "b", "*", ">"]);
     let literals = subjects(&["a", "b"]);
     let mut random = fastrand::Rng::with_seed(4);
@@ -163,8 +162,8 @@ fn rules_agree_with_a_naive_judge() {
                     delivered += usize::from(comes);
                     kept += usize::from(!comes);
                 }
-                // A literal subscription in no queue is permitted exactly if its
-                // one subject is.
+                // A literal subscription without a queue is permitted exactly if its
+                // subject is.
                 if queue.is_none() && !pattern.contains(['*', '>']) {
                     assert_eq!(
                         verdict != SubscribeDecision::Deny,
@@ -179,8 +178,8 @@ fn rules_agree_with_a_naive_judge() {
     assert!(delivered > 100_000 && kept > 100_000, "{delivered} {kept}");
 }
 
-/// What each subscription gets when all literal subjects are published to, and
-/// which of the restricted user's publishes arrive.
+/// The messages that each subscription gets when all literal subjects are published, and
+/// which of the restricted user's messages are delivered.
 fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
     let broker = builder.config(case.config()).start();
     let login = |name: &str| {
@@ -210,8 +209,8 @@ fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
         for queue in QUEUES {
             let name = queue.unwrap_or_default();
             limited.send(format!("SUB {pattern} {name} 1\r\n"));
-            let told = limited.sync();
-            let refused = told.iter().any(|frame| frame.line.starts_with(b"-ERR"));
+            let reported = limited.sync();
+            let refused = reported.iter().any(|frame| frame.line.starts_with(b"-ERR"));
             all.send(&everything);
             assert!(all.sync().is_empty());
             let mut got = arrived(&mut limited);
@@ -244,7 +243,7 @@ fn outcomes(builder: BrokerBuilder, case: &Case) -> Vec<String> {
 }
 
 #[test]
-fn brokers_agree_with_the_judge_and_with_each_other() {
+fn brokers_agree_with_the_model_and_with_each_other() {
     let patterns = subjects(&["a", "b", "*", ">"]);
     let mut random = fastrand::Rng::with_seed(5);
     for _ in 0..8 {
@@ -252,8 +251,8 @@ fn brokers_agree_with_the_judge_and_with_each_other() {
         let ours = outcomes(Broker::midge(), &case);
         let theirs = outcomes(Broker::nats_server(), &case);
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            // nats-server takes the last token of `a.>` for one that `a.*`
-            // permits, and so permits more than that; midge does not.
+            // nats-server matches the last token of `a.>` with `a.*`, and so permits too
+            // much; midge does not.
             let is_stricter = ours.contains("> ") && ours.contains("refused true");
             assert!(
                 ours == theirs || is_stricter,

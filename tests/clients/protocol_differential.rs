@@ -1,8 +1,8 @@
-//! The client protocol of midge against that of nats-server 2.15: the same
-//! bytes to both, the same answers and the same end of the connection.
+//! The client protocol of midge compared with nats-server 2.15: both get the same bytes
+//! and must give the same answers and close the connection in the same way.
 //!
-//! The comparison itself is proven too: nats-server equals itself, and is told
-//! apart from an old nats-server.
+//! The comparison is tested too: nats-server must equal itself and must differ from an
+//! old nats-server.
 
 mod differential;
 
@@ -30,13 +30,13 @@ fn midge_connects_like_nats_server() {
     assert_alike(&connect::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Logins, right and wrong.
+/// Valid and invalid logins.
 #[test]
-fn midge_lets_in_like_nats_server() {
+fn midge_authenticates_like_nats_server() {
     assert_alike(&authentication::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Valid, invalid and reserved subjects; what matches what.
+/// Valid, invalid and reserved subjects; matching.
 #[test]
 fn midge_matches_subjects_like_nats_server() {
     assert_alike(&subjects::cases(), Broker::midge, Broker::nats_server);
@@ -48,7 +48,7 @@ fn midge_subscribes_like_nats_server() {
     assert_alike(&subscriptions::cases(), Broker::midge, Broker::nats_server);
 }
 
-/// Limits at their edge.
+/// Limits and values around them.
 #[test]
 fn midge_limits_like_nats_server() {
     assert_alike(&limits::cases(), Broker::midge, Broker::nats_server);
@@ -62,7 +62,7 @@ fn midge_keeps_alive_like_nats_server() {
 
 /// Splitting the bytes anywhere changes nothing.
 #[test]
-fn midge_takes_bytes_in_any_pieces() {
+fn midge_accepts_bytes_in_any_pieces() {
     let (midge, nats_server) = (Broker::midge().start(), Broker::nats_server().start());
     for script in scripts() {
         let expected = splits::answers(&nats_server, script).swap_remove(0);
@@ -80,7 +80,7 @@ fn nats_server_equals_itself() {
 
 /// The splitting is harmless where it is known to be.
 #[test]
-fn nats_server_takes_bytes_in_any_pieces() {
+fn nats_server_accepts_bytes_in_any_pieces() {
     let nats_server = Broker::nats_server().start();
     for script in scripts() {
         let answers = splits::answers(&nats_server, script);
@@ -90,7 +90,7 @@ fn nats_server_takes_bytes_in_any_pieces() {
     }
 }
 
-/// The comparison can fail: an old nats-server is told apart.
+/// The comparison can fail: an old nats-server is detected.
 #[test]
 fn old_nats_server_differs() {
     let found = differences(&all_cases(), Broker::nats_server_29, Broker::nats_server);

@@ -1,13 +1,13 @@
-//! TLS for clients: who gets in, as a real nats-server has it, and what only
-//! midge does: CRLs, files that change, Puppet's files.
+//! TLS for clients: who is accepted, compared with a real nats-server, and what only
+//! midge supports: CRLs, changed files, Puppet's files.
 
 mod alerts;
 mod clients;
+mod many_clients;
 mod outcomes;
 mod puppet;
 mod renewal;
 mod revocation;
-mod storm;
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use test_support::{
 };
 use tokio::time::timeout;
 
-/// A `tls` block with the broker's certificate and some more settings.
+/// A `tls` block with the broker's certificate and further settings.
 fn block(pki: &Pki, more: &str) -> String {
     format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {more} }}",
@@ -36,10 +36,10 @@ fn block(pki: &Pki, more: &str) -> String {
     )
 }
 
-/// What a client of this certificate uses; a name without files is no
+/// The options of a client with this certificate; a name without files means no
 /// certificate.
 fn client(pki: &Pki, name: &str) -> ConnectOptions {
-    // Two kinds of cryptography are compiled in; whoever is second finds it done.
+    // Two cryptography providers are compiled in; a second call finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = ConnectOptions::new()
         .require_tls(true)
@@ -60,7 +60,7 @@ async fn connect(broker: &Broker, options: ConnectOptions) -> Result<Client, Str
     Ok(client)
 }
 
-/// Sends messages of many sizes to itself and compares what comes.
+/// Sends messages of many sizes to itself and compares what it receives.
 async fn echo(client: &Client) {
     let mut subscriber = client.subscribe("echo").await.expect("subscribe");
     for len in [0, 1, 1000, 16_384, 70_000, 1_000_000] {
@@ -75,12 +75,12 @@ async fn echo(client: &Client) {
     }
 }
 
-/// The same clients get in as at a nats-server: with a certificate of the CA,
-/// and nobody else.
-async fn who_gets_in(broker: BrokerBuilder) {
+/// The same clients are accepted as by nats-server: only those with a certificate of the
+/// CA.
+async fn only_certificates_of_the_ca_are_accepted(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
-    let stranger = Pki::new(&["node"]);
+    let untrusted_peer = Pki::new(&["node"]);
     let broker = broker.config(block(&pki, "verify: true")).start();
     echo(
         &connect(&broker, client(&pki, "node"))
@@ -95,7 +95,10 @@ async fn who_gets_in(broker: BrokerBuilder) {
     let foreign = ConnectOptions::new()
         .require_tls(true)
         .add_root_certificates(pki.path("ca.pem"))
-        .add_client_certificate(stranger.path("node.pem"), stranger.path("node.key"));
+        .add_client_certificate(
+            untrusted_peer.path("node.pem"),
+            untrusted_peer.path("node.key"),
+        );
     assert!(
         connect(&broker, foreign).await.is_err(),
         "a stranger got in"
@@ -110,8 +113,8 @@ async fn who_gets_in(broker: BrokerBuilder) {
     );
 }
 
-/// What is shown of a connection with TLS, which must not depend on the broker.
-async fn what_connz_shows(broker: BrokerBuilder) {
+/// The data shown about a TLS connection, which must be the same for both brokers.
+async fn connz_shows_tls_data(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     let broker = broker.config(block(&pki, "verify: true")).start();
     let _client = connect(&broker, client(&pki, "node"))
@@ -141,7 +144,7 @@ async fn what_connz_shows(broker: BrokerBuilder) {
     assert!(text.contains(print), "{text} {print}");
 }
 
-/// TLS before INFO, and INFO before TLS, for who waits.
+/// TLS before INFO, and INFO before TLS for clients that wait.
 async fn handshake_first(broker: BrokerBuilder) {
     let pki = Pki::new(&["broker", "node"]);
     let broker = broker
@@ -170,11 +173,15 @@ macro_rules! on_both_brokers {
     };
 }
 
-on_both_brokers![who_gets_in, what_connz_shows, handshake_first];
+on_both_brokers![
+    only_certificates_of_the_ca_are_accepted,
+    connz_shows_tls_data,
+    handshake_first
+];
 
-/// A new CRL closes who is revoked, and nobody else; the broker is not told.
+/// A new CRL disconnects revoked clients and nobody else, without a signal to the broker.
 #[tokio::test]
-async fn a_new_crl_closes_who_is_revoked() {
+async fn a_new_crl_disconnects_revoked_clients() {
     let pki = Pki::new(&["broker", "bad", "good"]);
     let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
     let broker = Broker::midge().config(block(&pki, &crl)).start();
@@ -211,9 +218,9 @@ async fn a_new_crl_closes_who_is_revoked() {
     assert_eq!(broker.get_json("/varz")["tls"]["revoked"], 1);
 }
 
-/// A renewed certificate is shown to who comes; a broken file changes nothing.
+/// A renewed certificate is used for new connections; a broken file changes nothing.
 #[tokio::test]
-async fn changed_files_are_taken_over_and_broken_ones_are_not() {
+async fn changed_files_are_loaded_and_broken_ones_are_not() {
     let pki = Pki::new(&["broker", "node"]);
     let broker = Broker::midge().config(block(&pki, "verify: true")).start();
     let stays = connect(&broker, client(&pki, "node"))
@@ -221,7 +228,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
         .expect("gets in");
     let good = fs::read(pki.path("broker.key")).expect("read the key");
     fs::write(pki.path("broker.key"), "nonsense").expect("break the key");
-    wait_until("the broken file is told", || {
+    wait_until("the broken file is reported", || {
         broker
             .log()
             .contains("cannot be used, the old ones stay in force")
@@ -231,7 +238,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
         .expect("gets in still");
     fs::write(pki.path("broker.key"), good).expect("mend the key");
     pki.sign("broker", Term::Valid);
-    wait_until("the new certificate is told", || {
+    wait_until("the new certificate is reported", || {
         broker.log().contains("the TLS files were read again")
     });
     connect(&broker, client(&pki, "node"))
@@ -240,9 +247,9 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
     echo(&stays).await;
 }
 
-/// One word makes a Puppet agent's files count, its CRL included.
+/// One setting selects a Puppet agent's files, its CRL included.
 #[tokio::test]
-async fn puppet_s_files_are_found() {
+async fn puppet_files_are_found() {
     let pki = Pki::new(&["broker", "node", "gone"]);
     pki.revoke("gone");
     let ssl = tempfile::tempdir().expect("a folder");
@@ -273,8 +280,7 @@ async fn puppet_s_files_are_found() {
     assert!(broker.get_json("/varz")["tls"]["crl_next_update"].is_string());
 }
 
-/// Files that cannot be used keep the broker from starting; the error names
-/// the file and what is wrong.
+/// Unusable files prevent the start; the error names the file and the problem.
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let pki = Pki::new(&["broker", "other"]);
@@ -322,16 +328,16 @@ fn files_that_cannot_be_used_are_named() {
             .arg(&file)
             .output()
             .expect("start midge");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let reported = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && told.contains(expected),
-            "{text}: {told}"
+            !output.status.success() && reported.contains(expected),
+            "{text}: {reported}"
         );
-        assert!(told.contains("test.conf:1:"), "{told}");
+        assert!(reported.contains("test.conf:1:"), "{reported}");
     }
 }
 
-/// Keys in every usual form are read.
+/// Keys in every common format are read.
 #[tokio::test]
 async fn keys_of_every_form_are_read() {
     let pki = Pki::new(&["broker", "node"]);
@@ -361,9 +367,9 @@ async fn keys_of_every_form_are_read() {
     }
 }
 
-/// Garbage, silence and plain clients end in time and leave others alone.
+/// Invalid data, idle and plain clients are closed in time and affect nobody else.
 #[tokio::test]
-async fn who_does_not_speak_tls_is_cut() {
+async fn clients_without_tls_are_disconnected() {
     let pki = Pki::new(&["broker", "node"]);
     let broker = Broker::midge().config(block(&pki, "timeout: 0.5")).start();
     let mut silent = RawClient::connect(broker.client_addr());
@@ -371,29 +377,31 @@ async fn who_does_not_speak_tls_is_cut() {
         &b"CONNECT {}\r\nPING\r\n"[..],
         &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3],
     ] {
-        let mut stranger = TcpStream::connect(broker.client_addr()).expect("connect");
-        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-        stranger.write_all(bytes).expect("write");
-        let mut told = Vec::new();
-        match stranger.read_to_end(&mut told) {
+        let mut untrusted_peer = TcpStream::connect(broker.client_addr()).expect("connect");
+        untrusted_peer
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a bound");
+        untrusted_peer.write_all(bytes).expect("write");
+        let mut reported = Vec::new();
+        match untrusted_peer.read_to_end(&mut reported) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
         }
-        assert!(!told.windows(4).any(|four| four == b"PONG"));
+        assert!(!reported.windows(4).any(|four| four == b"PONG"));
     }
     silent.read_to_end();
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
     let log = broker.log();
-    for told in ["TLS handshake timeout", "did not send TLS"] {
-        assert!(log.contains(told), "{told}: {log}");
+    for reported in ["TLS handshake timeout", "did not send TLS"] {
+        assert!(log.contains(reported), "{reported}: {log}");
     }
     let failed = &broker.get_json("/varz")["tls"]["failed"];
     assert!(failed["timeout"].as_u64() >= Some(1), "{failed}");
 }
 
-/// Where TLS is not a must, both kinds of clients are served.
+/// Where TLS is optional, both kinds of clients are served.
 #[tokio::test]
-async fn some_may_do_without_tls() {
+async fn tls_can_be_optional() {
     let pki = Pki::new(&["broker"]);
     let config = format!("allow_non_tls: true\n{}", block(&pki, "timeout: 5"));
     let broker = Broker::midge().config(config).start();
@@ -404,7 +412,7 @@ async fn some_may_do_without_tls() {
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
 }
 
-/// The monitoring port shows the certificate of `tls` and asks for none.
+/// The monitoring port uses the certificate of `tls` and requires none.
 #[test]
 fn monitoring_is_served_over_https() {
     let pki = Pki::new(&["broker"]);
@@ -427,17 +435,17 @@ fn monitoring_is_served_over_https() {
         .args(["-c", &script])
         .output();
     let output = output.expect("start Python");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let reported = String::from_utf8_lossy(&output.stdout);
     assert!(
-        told.contains(&format!("\"https_port\": {port}")),
+        reported.contains(&format!("\"https_port\": {port}")),
         "{output:?}"
     );
-    let mut stranger = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    stranger
+    let mut untrusted_peer = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    untrusted_peer
         .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
         .expect("write");
-    let _ = stranger.read_to_end(&mut Vec::new());
-    wait_for("who does not speak TLS there is told of", || {
+    let _ = untrusted_peer.read_to_end(&mut Vec::new());
+    wait_for("the peer without TLS is logged", || {
         let text = "TLS handshake error on the monitor port";
         broker.log().contains(text).then_some(())
     });

@@ -1,4 +1,4 @@
-//! The broker that collectd polls, and servers that only pretend to be one.
+//! The broker that collectd polls, and fake servers that imitate one.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,7 +12,8 @@ use monitor_client::{Client, Varz};
 
 use test_support::wait_until;
 
-/// A broker on fixed ports, so that it can come back where it was. Killed when dropped.
+/// A broker on fixed ports, so that it can restart at the same address. Killed when
+/// dropped.
 pub(crate) struct Broker {
     child: Child,
     ports: Ports,
@@ -27,7 +28,7 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) fn free() -> Self {
-        // Both are held until both are known, so that they differ.
+        // Both are bound at the same time, so that they differ.
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [client, monitoring] =
             listeners.map(|listener| listener.local_addr().expect("bound").port());
@@ -65,7 +66,7 @@ impl Broker {
         self.ports.url()
     }
 
-    /// What it says of itself.
+    /// Its `/varz`.
     pub(crate) fn varz(&self) -> Varz {
         self.client().varz().expect("the broker answers")
     }
@@ -87,7 +88,7 @@ impl Broker {
     }
 }
 
-/// The one place that names the broker.
+/// The only place that names the broker program.
 fn command(ports: Ports) -> Command {
     let mut command = Command::new(test_support::tools::midge());
     command.args(["-a", "127.0.0.1", "-p", &ports.client.to_string()]);
@@ -103,7 +104,7 @@ impl Drop for Broker {
     }
 }
 
-/// A bare client of a broker.
+/// A raw client of a broker.
 pub(crate) struct Peer {
     lines: BufReader<TcpStream>,
 }
@@ -115,7 +116,8 @@ impl Peer {
         self.send(&message.repeat(count));
     }
 
-    /// Sends and waits until the broker has dealt with it, deliveries to this client included.
+    /// Sends and waits until the broker has processed it, deliveries to this client
+    /// included.
     fn send(&mut self, text: &str) {
         let stream = self.lines.get_mut();
         stream.write_all(text.as_bytes()).expect("sent");
@@ -162,11 +164,11 @@ fn pretend_requests(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'stat
     format!("http://{address}")
 }
 
-/// Serves every connection with the same head lines and body.
+/// Serves every connection with the same header lines and body.
 pub(crate) fn pretend_text(head: &'static str, body: &'static str) -> String {
     pretend(move |stream| {
         let length = body.len();
-        // The client may hang up early; that is its right.
+        // The client may disconnect early.
         let _ = write!(
             stream,
             "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}"

@@ -1,5 +1,5 @@
-//! A real collectd with the plugin under test, in a temporary folder and
-//! without privileges: its configuration, its lines, its end.
+//! Runs a real collectd with the plugin, in a temporary directory and without privileges:
+//! its configuration, its log and its shutdown.
 
 use std::{
     env, fs,
@@ -17,7 +17,7 @@ use test_support::{PATIENCE, wait_until};
 /// Where Debian installs collectd; other systems have it on the path.
 const INSTALLED: &str = "/usr/sbin/collectd";
 
-/// What a run of collectd is given.
+/// The settings of a collectd run.
 pub(crate) struct Setup {
     /// Seconds between polls.
     pub(crate) interval: f64,
@@ -25,7 +25,7 @@ pub(crate) struct Setup {
     pub(crate) blocks: String,
     /// Whether rates are written instead of totals.
     pub(crate) rates: bool,
-    /// Environment to add.
+    /// Additional environment variables.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
@@ -41,7 +41,7 @@ impl Setup {
     }
 }
 
-/// One `<Instance>` in a block of its own.
+/// One `<Instance>` in its own block.
 pub(crate) fn instance(name: &str, url: &str, options: &str) -> String {
     format!(
         "<Plugin nats>\n<Instance \"{name}\">\nURL \"{url}\"\n{options}\n</Instance>\n</Plugin>\n"
@@ -69,7 +69,7 @@ impl Collectd {
         Self::spawn(setup, "-f")
     }
 
-    /// Runs until values of all these identifiers are there.
+    /// Runs until values of all these identifiers were written.
     pub(crate) fn run_for(setup: &Setup, identifiers: &[&str]) -> (ExitStatus, Lines) {
         let collectd = Self::start(setup);
         let there = |lines: &Lines| {
@@ -80,8 +80,8 @@ impl Collectd {
         collectd.stop()
     }
 
-    /// Reads the configuration and polls once. Only for what is logged: collectd
-    /// throws away what its write threads have not come to then.
+    /// Reads the configuration and polls once. Only for log tests: collectd discards what
+    /// its write threads have not processed by then.
     pub(crate) fn test_configuration(setup: &Setup) -> (ExitStatus, Lines) {
         Self::spawn(setup, "-T").finish()
     }
@@ -111,7 +111,7 @@ impl Collectd {
         }
     }
 
-    /// Waits until `ready` finds in the lines so far what it looks for.
+    /// Waits until `ready` is true for the lines so far.
     pub(crate) fn wait_for(&self, what: &str, ready: impl Fn(&Lines) -> bool) -> Lines {
         let end = Instant::now() + PATIENCE;
         let mut lines = self.output.lines.lock().expect("no panic there");
@@ -141,7 +141,7 @@ impl Collectd {
         self.child.id()
     }
 
-    /// Asks it to end and returns the exit status and all lines.
+    /// Stops it and returns the exit status and all lines.
     pub(crate) fn stop(self) -> (ExitStatus, Lines) {
         terminate(self.pid());
         self.finish()
@@ -165,13 +165,13 @@ impl Drop for Collectd {
     }
 }
 
-/// A collectd that has left for the background. Killed when dropped.
+/// A collectd in the background. Killed when dropped.
 pub(crate) struct Daemon {
     dir: TempDir,
 }
 
 impl Daemon {
-    /// Starts it and waits until the first process has left it alone.
+    /// Starts it and waits until the first process has exited.
     pub(crate) fn start(setup: &Setup) -> Self {
         let dir = temporary_folder();
         let data = dir.path().join("data");
@@ -203,11 +203,11 @@ impl Daemon {
         });
     }
 
-    /// Ends it and returns its log.
+    /// Stops it and returns its log.
     pub(crate) fn stop(self) -> String {
         let pid = self.pid().expect("a PID file");
         terminate(pid);
-        // collectd removes the file as the last thing it does.
+        // collectd removes the file as its last step.
         wait_until("end of the daemon", || self.pid().is_none());
         self.log()
     }
@@ -226,7 +226,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Lines of values and of the log, in the order they came.
+/// Lines of values and of the log, in order of arrival.
 #[derive(Debug)]
 pub(crate) struct Lines(Vec<String>);
 
@@ -277,7 +277,7 @@ impl Put {
     }
 }
 
-/// The plugin as cargo has built it, in the folder of the profile of this test.
+/// The plugin as built by cargo, in the directory of this test's profile.
 pub(crate) fn plugin() -> PathBuf {
     let test = env::current_exe().expect("this test has a path");
     let profile = test.ancestors().nth(2).expect("target/<profile>/deps/test");
@@ -306,8 +306,7 @@ pub(crate) fn plugin() -> PathBuf {
     library
 }
 
-/// Values on standard output come line by line only with stdbuf: a pipe is
-/// otherwise filled by the block.
+/// Without stdbuf, values on standard output would be buffered in blocks for a pipe.
 fn command(setup: &Setup) -> Command {
     let installed = Path::new(INSTALLED).exists();
     let mut command = Command::new("stdbuf");
@@ -326,7 +325,7 @@ fn command(setup: &Setup) -> Command {
     command
 }
 
-/// collectd refuses symbolic links and wants the plugin's name as the file's.
+/// collectd refuses symbolic links and requires the plugin's name as the file name.
 fn write_config(dir: &Path, setup: &Setup, data: &str, log: &str) -> PathBuf {
     let plugins = dir.join("plugins");
     fs::create_dir(&plugins).expect("a folder");
@@ -353,7 +352,7 @@ fn write_config(dir: &Path, setup: &Setup, data: &str, log: &str) -> PathBuf {
     path
 }
 
-/// collectd writes no data below a folder whose name begins with a dot.
+/// collectd writes no data below a directory whose name begins with a dot.
 fn temporary_folder() -> TempDir {
     let made = tempfile::Builder::new().prefix("collectd-").tempdir();
     made.expect("a temporary folder")

@@ -1,4 +1,4 @@
-//! The plugin nats.so in a real collectd.
+//! Tests of the plugin nats.so in a real collectd.
 
 mod broker;
 mod collectd;
@@ -82,7 +82,7 @@ const FIGURES: &[(&str, &[&str])] = &[
     ("curl_json-gnatsd/bytes-max_pending_size", &["max_pending"]),
 ];
 
-/// Figures that are not the same from one look at the broker to the next.
+/// Values that differ between two requests to the broker.
 const MOVING: &[&str] = &[
     "nats-a/bool-up",
     "nats-a/bool-healthy",
@@ -137,7 +137,7 @@ fn recorded_values_are_those_of_the_broker() {
         "{lines:#?}"
     );
 
-    // Nothing else, and all of one time.
+    // Nothing else, and all with the same time.
     let puts = lines.puts();
     assert_eq!(puts.len(), FIGURES.len() + MOVING.len(), "{puts:#?}");
     assert!(puts.iter().all(|put| put.time == puts[0].time), "{puts:#?}");
@@ -165,7 +165,7 @@ fn each_instance_has_its_own_broker_and_host() {
     assert_eq!(lines.values(two)[0], [2.0]);
 }
 
-/// Whether a broker listens on 8222 here or not, it is asked.
+/// The default port is polled, whether a broker listens on 8222 here or not.
 #[test]
 fn without_instances_the_usual_port_is_polled() {
     for blocks in ["", "<Plugin nats>\n</Plugin>\n"] {
@@ -214,7 +214,7 @@ fn a_bad_configuration_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_unknown_option_is_passed_over() {
+fn an_unknown_option_is_ignored() {
     let setup = Setup::new(&instance("a", "http://127.0.0.1:1", "Colour \"red\""));
     let (status, lines) = Collectd::test_configuration(&setup);
     assert!(status.success(), "{lines:#?}");
@@ -222,10 +222,10 @@ fn an_unknown_option_is_passed_over() {
     assert_eq!(lines.with("down: http://127.0.0.1:1/varz").len(), 2);
 }
 
-/// A broker that comes, goes and comes back: one line and one notification for
-/// each change, whatever the number of polls, and no spike in the rates.
+/// A broker that starts, stops and starts again: one line and one notification for each
+/// change, whatever the number of polls, and no spike in the rates.
 #[test]
-fn outages_are_told_once_and_rates_do_not_spike() {
+fn outages_are_logged_once_and_rates_do_not_spike() {
     let ports = Ports::free();
     let mut setup = Setup::new(&instance("a", &ports.url(), ""));
     setup.rates = true;
@@ -260,11 +260,11 @@ fn outages_are_told_once_and_rates_do_not_spike() {
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
     let log = lines.log();
-    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(told("connection refused"), 2, "{log:#?}");
-    assert_eq!(told(" serves"), 2, "{log:#?}");
-    assert_eq!(told("the broker was restarted"), 1, "{log:#?}");
-    // collectd polls a read callback that fails ever more rarely.
+    let reported = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(reported("connection refused"), 2, "{log:#?}");
+    assert_eq!(reported(" serves"), 2, "{log:#?}");
+    assert_eq!(reported("the broker was restarted"), 1, "{log:#?}");
+    // collectd would poll a failing read callback less and less often.
     assert!(lines.with("suspend").is_empty(), "{lines:#?}");
     assert_eq!(lines.with("severity = FAILURE").len(), 2, "{lines:#?}");
     assert_eq!(lines.with("severity = OKAY").len(), 2, "{lines:#?}");
@@ -274,8 +274,8 @@ fn outages_are_told_once_and_rates_do_not_spike() {
         "{notification}"
     );
 
-    // 10,000 messages between two polls cannot be more than 10,000 in each of
-    // the 0.5 s; the fall to 10 must not look like a wrapped counter.
+    // 10,000 messages between two polls cannot be more than 10,000 in each of the 0.5 s;
+    // the drop to 10 must not look like a counter overflow.
     for name in ["if_packets-total", "if_octets-total", "total_connections"] {
         let rates = lines.values(&format!("test/nats-a/{name}"));
         assert!(
@@ -289,10 +289,10 @@ fn outages_are_told_once_and_rates_do_not_spike() {
     }
 }
 
-/// All in one collectd, beside a broker that is well: each costs one line and
-/// reports `up` = 0, none disturbs the others.
+/// All in one collectd, beside a healthy broker: each costs one line and reports `up` =
+/// 0, and none affects the others.
 #[test]
-fn rubbish_instead_of_a_broker_is_survived() {
+fn invalid_responses_are_survived() {
     let broker = Broker::start();
     let cases = [
         ("mute", pretend(stay_mute), "no answer within"),
@@ -339,7 +339,7 @@ fn rubbish_instead_of_a_broker_is_survived() {
         ),
         ("reset", pretend(|_| {}), "/varz: "),
         ("huge", pretend(send_30_megabytes), "larger than 512 KiB"),
-        // Few bytes of JSON that are many in memory.
+        // A small JSON text that needs much memory.
         (
             "objects",
             pretend(send_list("{},", 8 << 20)),
@@ -368,7 +368,7 @@ fn rubbish_instead_of_a_broker_is_survived() {
         blocks += &instance(name, url, "Timeout 900");
     }
     let mut setup = Setup::new(&blocks);
-    // So long that a busy machine does not make another cause of any of them.
+    // Long enough that a busy machine does not change any of the causes.
     setup.interval = 2.0;
     let collectd = Collectd::start(&setup);
     for name in cases.iter().map(|case| case.0).chain(["well"]) {
@@ -401,10 +401,10 @@ fn rubbish_instead_of_a_broker_is_survived() {
     }
 }
 
-/// A broker whose `/healthz` is hollow serves, but nobody says that it is well; and
-/// what it does not report is no value, for a reason that is told once.
+/// A broker with an incomplete `/healthz` serves clients, but is not known to be healthy;
+/// missing fields give no values, for a reason that is logged once.
 #[test]
-fn a_hollow_health_is_no_health() {
+fn an_incomplete_health_answer_is_an_error() {
     let url = pretend_paths(|path| match path {
         "/varz" => {
             "{\"server_id\":\"N\",\"version\":\"2\",\"start\":\"2026-01-01T00:00:00Z\",\
@@ -433,12 +433,12 @@ fn a_hollow_health_is_no_health() {
          total_connections: not in the answer",
     ] {
         let log = lines.log();
-        let told = log.iter().filter(|line| line.contains(reason)).count();
-        assert_eq!(told, 1, "{reason}: {lines:#?}");
+        let reported = log.iter().filter(|line| line.contains(reason)).count();
+        assert_eq!(reported, 1, "{reason}: {lines:#?}");
     }
 }
 
-/// The poll must reach the broker itself, and the proxy nothing.
+/// The poll must reach the broker directly, and the proxy nothing.
 #[test]
 fn a_proxy_in_the_environment_is_not_used() {
     let broker = Broker::start();
@@ -456,13 +456,13 @@ fn a_proxy_in_the_environment_is_not_used() {
     assert!(proxy.accept().is_err(), "the proxy was asked");
 }
 
-/// With an interval of ten minutes, only the request's own timeout can end the
-/// poll that the end of collectd has to wait for.
+/// With an interval of ten minutes, only the request's own timeout can end the poll that
+/// collectd waits for at shutdown.
 #[test]
-fn a_poll_under_way_does_not_hold_up_the_end() {
+fn a_running_poll_does_not_delay_shutdown() {
     let (asked, requests) = mpsc::channel();
     let url = pretend(move |stream| {
-        // The test may be over when a second request comes.
+        // The test may be over when a second request arrives.
         let _ = asked.send(());
         stay_mute(stream);
     });
@@ -479,7 +479,7 @@ fn a_poll_under_way_does_not_hold_up_the_end() {
     );
 }
 
-/// The fork into the background comes between configuration and init.
+/// The fork into the background happens between configuration and init.
 #[test]
 fn the_daemon_in_the_background_polls_too() {
     let broker = Broker::start();
@@ -503,18 +503,18 @@ fn the_library_exports_its_entry_only() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "module_register\n");
 }
 
-/// Answers with a list of so many bytes of the same elements, made beforehand.
+/// Responds with a list of identical elements of this total size, prepared in advance.
 fn send_list(element: &str, bytes: usize) -> impl Fn(&mut TcpStream) + Clone + Send + 'static {
     let elements = element.repeat(bytes / element.len());
     let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{{\"a\":[{elements}0]}}");
     let answer: Arc<str> = answer.into();
     move |stream| {
-        // The client may hang up early; that is its right.
+        // The client may disconnect early.
         let _ = stream.write_all(answer.as_bytes());
     }
 }
 
-/// A byte now and then.
+/// Sends a byte from time to time.
 fn drip(stream: &mut TcpStream) {
     let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     while stream.write_all(b" ").is_ok() {

@@ -1,4 +1,4 @@
-//! Messages between accounts: twice, backwards, or not at all.
+//! Messages between accounts that were duplicated, misdirected or lost.
 
 use serde_json::Value;
 
@@ -9,9 +9,9 @@ use test_support::{
     wait_until,
 };
 
-/// One account exports a subject as a stream and as a service, another imports
-/// both and gives the service a name below its own: a message came a second time,
-/// as a request with a word missing in its subject. It comes once.
+/// One account exports a subject as a stream and as a service, another imports both and
+/// maps the service to a name below its own: a message arrived a second time, as a
+/// request with a token missing in its subject. It must arrive once.
 #[test]
 fn nats_server_4674_a_message_does_not_come_back_through_the_service() {
     let config = "accounts {\n\
@@ -30,16 +30,16 @@ fn nats_server_4674_a_message_does_not_come_back_through_the_service() {
         sender.send(publish("ev.door.7", 2));
         sender.sync();
         assert_eq!(lines(&site.sync()), ["MSG ev.door.7 1 2"]);
-        // There the stream brings it, once.
-        let heard = subjects(&hub.sync());
-        assert_eq!(heard, ["site.ev.door.7"], "{heard:?}");
+        // There it arrives as a stream message, once.
+        let received = subjects(&hub.sync());
+        assert_eq!(received, ["site.ev.door.7"], "{received:?}");
     }
 }
 
-/// Two accounts export the same subject; who imported both got the one of them
-/// that was written last. Both arrive.
+/// Two accounts export the same subject; an account that imported both got only the last
+/// one. Both must arrive.
 #[test]
-fn nats_server_1273_the_same_stream_of_two_accounts_is_heard_from_both() {
+fn nats_server_1273_the_same_stream_import_from_two_accounts_delivers_both() {
     let config = "accounts {\n\
          north { users: [ { user: n, password: n } ], exports: [ { stream: \"temp.>\" } ] }\n\
          south { users: [ { user: s, password: s } ], exports: [ { stream: \"temp.>\" } ] }\n\
@@ -56,16 +56,16 @@ fn nats_server_1273_the_same_stream_of_two_accounts_is_heard_from_both() {
             sender.send(publish(&format!("temp.{name}"), 1));
             sender.sync();
         }
-        let mut heard = subjects(&all.sync());
-        heard.sort();
-        assert_eq!(heard, ["temp.n", "temp.s"]);
+        let mut received = subjects(&all.sync());
+        received.sort();
+        assert_eq!(received, ["temp.n", "temp.s"]);
     }
 }
 
-/// The same with a service was refused as a duplicate. Both serve, and the
-/// answers of both come back.
+/// The same with a service was refused as a duplicate. Both must serve, and the replies
+/// of both arrive.
 #[test]
-fn nats_server_6704_the_same_service_of_two_accounts_is_asked_at_both() {
+fn nats_server_6704_the_same_service_import_from_two_accounts_reaches_both() {
     let config = "accounts {\n\
          one { users: [ { user: o, password: o } ], exports: [ { service: \"time.now\" } ] }\n\
          two { users: [ { user: t, password: t } ], exports: [ { service: \"time.now\" } ] }\n\
@@ -107,11 +107,11 @@ fn reply_of(request: &Frame) -> String {
     arguments[arguments.len() - from_the_end].clone()
 }
 
-/// Accounts that import from one that imports from them in turn: at some starts all
-/// connected and subscribed well, and no message came until the next start. Every
-/// start is as good as the other, whoever comes first.
+/// Accounts that import from each other: after some starts everything connected and
+/// subscribed, but no message arrived until the next start. Every start must work, in any
+/// order of connections.
 #[test]
-fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start() {
+fn nats_server_5480_accounts_that_import_from_each_other_work_after_every_start() {
     const ACCOUNTS: usize = 10;
     let part = |at: usize| {
         format!(
@@ -136,7 +136,7 @@ fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start
             part.sync();
             part
         };
-        // Some of them are there before the account that they import from, each time more.
+        // Some of them connect before the account that they import from, each time more.
         let mut parts: Vec<RawClient> = (0..start).map(listen).collect();
         let mut main = user(&broker, "m", "m");
         main.send("SUB internal.> 1\r\n");
@@ -155,10 +155,10 @@ fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start
     }
 }
 
-/// A server that may only answer, not publish, could answer those of its own
-/// account and nobody who asked from another one.
+/// A service with only a permission to respond could reply within its own account but not
+/// to other accounts.
 #[test]
-fn nats_server_1486_who_may_only_answer_answers_other_accounts_too() {
+fn nats_server_1486_a_responder_can_reply_to_other_accounts() {
     let config = "accounts {\n\
          serves { users: [ { user: s, password: s, permissions: { subscribe: { allow: api.v1 }, \
            publish: { allow: log.s }, allow_responses: true } }, { user: near, password: n } ]\n\
@@ -178,18 +178,21 @@ fn nats_server_1486_who_may_only_answer_answers_other_accounts_too() {
             assert_eq!(asks.next_message().body, b"yes");
             // Once only.
             server.send("PUB in.1 2\r\nno\r\n");
-            let told = lines(&server.sync());
-            assert!(told.concat().contains("Permissions Violation"), "{told:?}");
+            let reported = lines(&server.sync());
+            assert!(
+                reported.concat().contains("Permissions Violation"),
+                "{reported:?}"
+            );
             assert!(asks.sync().is_empty());
         }
     }
 }
 
-/// `/accountz` showed an imported service the wrong way round: as if the subject
-/// here were the one of the other account. `subject` is what is exported there,
-/// `local_subject` what it is called here.
+/// `/accountz` showed an imported service the wrong way round: as if the local subject
+/// were that of the other account. `subject` is the exported subject, `local_subject` the
+/// name in this account.
 #[test]
-fn nats_server_4144_accountz_tells_imports_the_right_way_round() {
+fn nats_server_4144_accountz_shows_imports_the_right_way_round() {
     let config = "accounts {\n\
          cloud { exports: [ { service: \"down.>\" }, { stream: \"up.>\" } ] }\n\
          app { imports: [ { service: { account: cloud, subject: \"down.>\" }, to: \"event.>\" }\n\
@@ -211,10 +214,10 @@ fn nats_server_4144_accountz_tells_imports_the_right_way_round() {
     }
 }
 
-/// Requests to another account over a route, with a queue group on the reply
-/// subject: the answers were dropped. Choria's clients read replies just so.
+/// Requests to another account over a route, with a queue group on the reply subject: the
+/// replies were dropped. Choria's clients read replies this way.
 #[test]
-fn nats_server_847_answers_over_a_route_reach_a_queue_group() {
+fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
     let accounts = "accounts {\n\
          serves { users: [ { user: s, password: s } ], exports: [ { service: facts } ] }\n\
          asks { users: [ { user: a, password: a } ], imports: [ { service: { account: serves, subject: facts } } ] }\n}";
@@ -236,7 +239,8 @@ fn nats_server_847_answers_over_a_route_reach_a_queue_group() {
         let mut server = user(there, "s", "s");
         server.send("SUB facts 1\r\n");
         server.sync();
-        // The client has one connection to ask with and others to hear with.
+        // The client has one connection to send requests with and others to receive
+        // replies.
         let mut receivers = [here, here, there].map(|broker| {
             let mut receiver = user(broker, "a", "a");
             receiver.send("SUB in.7 readers 1\r\n");
@@ -249,27 +253,27 @@ fn nats_server_847_answers_over_a_route_reach_a_queue_group() {
             asks.send("PUB facts in.7 0\r\n\r\n");
             sent += 1;
             asks.sync();
-            let heard = server.sync();
-            let count = heard.iter().filter(|frame| frame.is_message()).count();
-            for request in heard.iter().filter(|frame| frame.is_message()) {
+            let received = server.sync();
+            let count = received.iter().filter(|frame| frame.is_message()).count();
+            for request in received.iter().filter(|frame| frame.is_message()) {
                 server.send(format!("PUB {} 2\r\nok\r\n", reply_of(request)));
             }
             server.sync();
             count > 0
         });
-        // Of those before, nobody was told.
+        // Nobody received the replies to the earlier ones.
         for _ in 0..40 {
             asks.send("PUB facts in.7 0\r\n\r\n");
             answer(&mut server, "ok");
         }
-        let mut heard = 0;
+        let mut received = 0;
         wait_until(&format!("{kinds:?}: all answers are there"), || {
-            heard += receivers
+            received += receivers
                 .iter_mut()
                 .map(|it| subjects(&it.sync()).len())
                 .sum::<usize>();
-            heard >= 41
+            received >= 41
         });
-        assert_eq!(heard, 41, "{kinds:?}");
+        assert_eq!(received, 41, "{kinds:?}");
     }
 }

@@ -1,14 +1,13 @@
-//! Messages that did not arrive, arrived twice, or at somebody who was not there
-//! any more, and requests without an answer.
+//! Messages that were lost, duplicated or sent to a client that was gone, and requests
+//! without a reply.
 
 use crate::{both, client, connections, lines, login, number, publish, subjects};
 use test_support::{Broker, wait_until};
 
-/// A member of a queue group whose machine had gone without a word took its
-/// share of the messages for minutes. The broker's pings find it, and the time
-/// between them can be set.
+/// A member of a queue group whose machine had disappeared got its share of the messages
+/// for minutes. The broker's pings detect it, with a configurable interval.
 #[test]
-fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
+fn nats_server_172_a_silent_queue_member_is_disconnected() {
     for builder in both() {
         let broker = builder
             .config("ping_interval: \"500ms\"\nping_max: 2\n")
@@ -19,7 +18,7 @@ fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
         // Neither reads nor answers, and its connection stays open.
         let mut silent = login(&broker, ",\"name\":\"silent\"");
         silent.send("SUB jobs workers 1\r\n");
-        wait_until("both are there", || {
+        wait_until("both are connected", || {
             let listed = connections(&broker, "");
             listed.iter().filter(|it| it["subscriptions"] == 1).count() == 2
         });
@@ -35,10 +34,10 @@ fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
     }
 }
 
-/// Long quiet clients were feared to be cut by the pings. Who answers them stays,
-/// also with many more of them than may be unanswered.
+/// Reports feared that pings would disconnect idle clients. A client that answers stays,
+/// also after many more pings than may be unanswered.
 #[test]
-fn nats_server_609_who_answers_pings_stays_however_quiet() {
+fn nats_server_609_an_idle_client_that_answers_pings_stays() {
     for builder in both() {
         let broker = builder
             .config("ping_interval: \"400ms\"\nping_max: 2\n")
@@ -56,10 +55,10 @@ fn nats_server_609_who_answers_pings_stays_however_quiet() {
     }
 }
 
-/// A subscription that had its last message was still counted by the monitoring.
-/// It is gone from all numbers.
+/// A subscription that had received its last message was still counted by the monitoring.
+/// It must be in no count.
 #[test]
-fn nats_server_6926_a_subscription_that_had_its_last_message_is_not_counted() {
+fn nats_server_6926_a_subscription_at_its_maximum_is_not_counted() {
     for builder in both() {
         let broker = builder.start();
         let mut client = client(&broker, "once");
@@ -78,7 +77,7 @@ fn nats_server_6926_a_subscription_that_had_its_last_message_is_not_counted() {
     }
 }
 
-/// How many subscriptions a broker of this kind counts that are its own.
+/// Number of the broker's own subscriptions.
 fn own(broker: &Broker) -> u64 {
     let listed = broker.get_json("/connz");
     let clients = listed["connections"].as_array().expect("a list");
@@ -86,11 +85,11 @@ fn own(broker: &Broker) -> u64 {
     number(&broker.get_json("/varz")["subscriptions"]) - theirs
 }
 
-/// After a reconnect a library asked for the wrong rest of messages: it is not
-/// said whether the number of UNSUB counts from there. It counts from the
-/// subscription's begin, and a number that is reached already ends it at once.
+/// After a reconnect a library requested the wrong number of remaining messages: it is
+/// undocumented whether the number of UNSUB counts from there. It counts from the start
+/// of the subscription, and a number that is reached already ends it immediately.
 #[test]
-fn nats_go_152_the_maximum_counts_from_the_begin_of_the_subscription() {
+fn nats_go_152_the_maximum_counts_from_the_start_of_the_subscription() {
     for builder in both() {
         let broker = builder.start();
         let mut client = client(&broker, "counts");
@@ -109,11 +108,11 @@ fn nats_go_152_the_maximum_counts_from_the_begin_of_the_subscription() {
     }
 }
 
-/// A message with headers to a broker without them disappeared in silence, and
-/// the program went on. The broker says in INFO that it takes none, and who sends
-/// one all the same is closed for it.
+/// A message with headers to a broker without them was lost silently, and the program
+/// continued. The broker announces in INFO that it does not support them, and a client
+/// that sends one anyway is closed.
 #[test]
-fn nats_rs_160_headers_that_are_not_taken_do_not_disappear_in_silence() {
+fn nats_rs_160_unsupported_headers_are_an_error() {
     for builder in both() {
         let broker = builder.config("no_header_support: true").start();
         let plain = |name: &str| {
@@ -138,19 +137,19 @@ fn nats_rs_160_headers_that_are_not_taken_do_not_disappear_in_silence() {
     }
 }
 
-/// A request without anybody who serves it blocked its client for ever, for the
-/// client had not asked to be told. Who asks is told at once; who cannot read
-/// headers is not sent any.
+/// A request without responders blocked its client forever, because it had not requested
+/// no-responders replies. A client that requests them gets one immediately; a client
+/// without headers is not sent any.
 #[test]
-fn nats_rs_219_who_asks_is_told_that_nobody_serves() {
+fn nats_rs_219_a_requester_gets_a_no_responders_reply() {
     for builder in both() {
         let broker = builder.start();
         let request = "SUB reply.1 1\r\nPUB nobody.here reply.1 0\r\n\r\n";
         let mut asks = client(&broker, "asks");
         asks.send(request);
-        let told = asks.sync();
-        assert_eq!(subjects(&told), ["reply.1"], "{told:?}");
-        assert!(told[0].body.starts_with(b"NATS/1.0 503\r\n"));
+        let reported = asks.sync();
+        assert_eq!(subjects(&reported), ["reply.1"], "{reported:?}");
+        assert!(reported[0].body.starts_with(b"NATS/1.0 503\r\n"));
         let mut does_not = broker.connect();
         does_not.send("CONNECT {\"verbose\":false}\r\n");
         does_not.send(request);
@@ -158,11 +157,11 @@ fn nats_rs_219_who_asks_is_told_that_nobody_serves() {
     }
 }
 
-/// A message over the limit closed the connection without a reason that the
-/// program could show. The limit is in INFO, headers count, and the error comes
-/// before the end; the others notice nothing.
+/// A message over the limit closed the connection without a reason that the program could
+/// show. The limit is in INFO, headers count, and the error is sent before the close;
+/// others are not affected.
 #[test]
-fn nats_py_888_too_much_with_headers_is_told_and_hurts_nobody_else() {
+fn nats_py_888_an_oversized_message_with_headers_gets_an_error() {
     for builder in both() {
         let broker = builder.config("max_payload: 1000").start();
         let mut other = client(&broker, "other");
@@ -179,19 +178,19 @@ fn nats_py_888_too_much_with_headers_is_told_and_hurts_nobody_else() {
                 head + len
             ));
         }
-        let told = lines(&sender.read_to_end());
-        assert_eq!(told, ["-ERR 'Maximum Payload Violation'"]);
+        let reported = lines(&sender.read_to_end());
+        assert_eq!(reported, ["-ERR 'Maximum Payload Violation'"]);
         assert_eq!(subjects(&other.sync()), ["big"]);
         let closed = crate::closed(&broker, "sender");
         assert_eq!(closed["reason"], "Maximum Message Payload Exceeded");
     }
 }
 
-/// A line break at the end of a subject cut the connection, and the program saw
-/// no more than a time-out. The broker remembers and logs whom it closed and why,
-/// and nothing of the line reaches a subscriber.
+/// A line break at the end of a subject closed the connection, and the program only saw a
+/// timeout. The broker lists and logs the closed client and the reason, and nothing of
+/// the line reaches a subscriber.
 #[test]
-fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
+fn nats_go_1809_a_line_break_in_a_subject_is_recorded_with_its_client() {
     for builder in both() {
         let broker = builder.config("debug: true").start();
         let mut listener = client(&broker, "listener");
@@ -209,18 +208,17 @@ fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
         let cid = format!("cid:{}", entry["cid"]);
         wait_until("the log names the client and what came", || {
             let log = broker.log();
-            let told = |line: &str| line.contains(&cid) && line.contains("orders");
-            log.lines().any(told)
+            let reported = |line: &str| line.contains(&cid) && line.contains("orders");
+            log.lines().any(reported)
         });
         assert!(listener.sync().is_empty());
     }
 }
 
-/// One subscription beyond the limit cost a client its whole connection, in the
-/// eyes of its library. It is an error; what was subscribed before goes on, and a
-/// place that gets free can be taken.
+/// A subscription beyond the limit made a library close the whole connection. It is an
+/// error; existing subscriptions continue, and a freed slot can be used.
 #[test]
-fn nats_go_921_a_subscription_beyond_the_limit_costs_nothing_else() {
+fn nats_go_921_a_subscription_beyond_the_limit_affects_no_other() {
     for builder in both() {
         let config =
             "accounts { A { limits { max_subs: 2 }, users: [ { user: a, password: a } ] } }";

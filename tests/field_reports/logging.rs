@@ -1,11 +1,11 @@
-//! Logs that grew without an end, stopped after a rotation, or did not say who.
+//! Logs that grew without limit, stopped after a rotation, or did not name the client.
 
 use std::{fs, path::Path};
 
 use crate::{both, client, login, publish};
 use test_support::{Broker, wait_until};
 
-/// The files in the folder of a log, with their sizes.
+/// The files in the directory of a log, with their sizes.
 fn files(folder: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(folder).expect("the folder");
     let mut files: Vec<(String, u64)> = entries
@@ -19,18 +19,17 @@ fn files(folder: &Path) -> Vec<(String, u64)> {
     files
 }
 
-/// Has the broker log some kilobytes.
+/// Makes the broker log some kilobytes.
 fn chatter(broker: &Broker) {
     let mut client = client(broker, "chatter");
     client.send(publish("chatter.of.some.length", 100).repeat(50));
     client.sync();
 }
 
-/// A log took 88 GB of a disk. With a limit each file ends there and another one
-/// begins; after somebody has rotated by hand, with the signal, the limit still
-/// counts.
+/// A log used 88 GB of a disk. With a limit each file ends there and a new one begins;
+/// after a manual rotation with the signal, the limit still applies.
 #[test]
-fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
+fn nats_server_1438_the_log_size_limit_applies_after_a_manual_rotation() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -41,7 +40,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
         let broker = builder.config(config).start();
         let size = || fs::metadata(&file).map_or(0, |file| file.len());
         let rotated = || files(folder.path()).len();
-        wait_until("it has rotated by itself", || {
+        wait_until("it has rotated the log", || {
             chatter(&broker);
             rotated() > 1
         });
@@ -49,7 +48,7 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
         broker.signal(libc::SIGUSR1);
         wait_until("it has begun a new file", || size() > 0);
         let before = rotated();
-        wait_until("it goes on to rotate", || {
+        wait_until("it continues to rotate", || {
             chatter(&broker);
             rotated() > before + 1
         });
@@ -57,9 +56,9 @@ fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
     }
 }
 
-/// Files that were rotated were kept for ever. No more than the wanted number is.
+/// Rotated files were kept forever. At most the configured number must be kept.
 #[test]
-fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
+fn nats_server_3851_old_logs_beyond_the_limit_are_removed() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -74,14 +73,14 @@ fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
             names.extend(files(folder.path()).into_iter().map(|(name, _)| name));
             names.len() >= 8
         });
-        wait_until("three are left", || files(folder.path()).len() <= 3);
+        wait_until("three files remain", || files(folder.path()).len() <= 3);
         assert!(file.exists());
     }
 }
 
-/// After the signal to begin a new file no traces came any more.
+/// After the signal to open a new file no traces were logged any more.
 #[test]
-fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
+fn nats_streaming_622_traces_continue_after_the_log_was_reopened() {
     for builder in both() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("b.log");
@@ -105,11 +104,11 @@ fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
     }
 }
 
-/// With many clients in one account a line that one had gone did not tell which:
-/// it had an address and a number. It has the name that the client gave itself,
-/// the account, and the user.
+/// With many clients in one account the line about a disconnect did not identify the
+/// client: it had an address and a number. It must have the client's name, the account,
+/// and the user.
 #[test]
-fn nats_server_4596_the_line_of_a_client_that_goes_says_who_it_was() {
+fn nats_server_4596_the_log_line_of_a_disconnect_names_the_client() {
     let config = "debug: true\naccounts { SHOP { users: [ { user: till, password: t } ] } }\n";
     for builder in both() {
         let broker = builder.config(config).start();

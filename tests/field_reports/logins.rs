@@ -1,4 +1,4 @@
-//! Who was let in, kept out, or closed, and should not have been.
+//! Clients that were wrongly accepted, refused or disconnected.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64URL_NOPAD;
@@ -8,10 +8,10 @@ use crate::{
 };
 use test_support::{Broker, RawClient, tools, wait_until};
 
-/// A subscription that is forbidden was believed to close the whole connection.
-/// It is an error that names the subject; the other subscriptions go on.
+/// A forbidden subscription was believed to close the whole connection. It is an error
+/// that names the subject; other subscriptions continue.
 #[test]
-fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
+fn nats_node_530_a_forbidden_subscription_keeps_the_others() {
     let config = "authorization { users: [ { user: a, password: a, permissions: { subscribe: { \
                   deny: \"private.>\" } } } ] }";
     for builder in both() {
@@ -21,23 +21,23 @@ fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
         for round in 0..5 {
             a.send(format!("SUB private.x {}\r\n", 2 + round));
             a.send(publish("open.x", 1));
-            let told = lines(&a.sync());
+            let reported = lines(&a.sync());
             assert!(
-                told[0]
+                reported[0]
                     .starts_with("-ERR 'Permissions Violation for Subscription to \"private.x\""),
-                "{told:?}"
+                "{reported:?}"
             );
-            assert_eq!(told[1], "MSG open.x 1 1");
+            assert_eq!(reported[1], "MSG open.x 1 1");
         }
         assert_eq!(connections(&broker, "subs=1")[0]["subscriptions"], 1);
     }
 }
 
-/// The program did not learn of a refused subscription, and the log was the only
-/// place to look. Its line names the user and the subject; here it is an event
-/// and a finding as well.
+/// The program did not learn of a refused subscription, and only the log showed it. The
+/// log line names the user and the subject; in midge it is an event and a finding as
+/// well.
 #[test]
-fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
+fn nats_rs_1284_a_refused_subscription_is_logged_with_user_and_subject() {
     let config = "authorization { users: [ { user: meter, password: m, permissions: { subscribe: \
                   [\"readings.*\"], publish: [\"readings.*\"] } } ] }";
     for builder in both() {
@@ -69,10 +69,10 @@ fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
     }
 }
 
-/// Who is denied a subject heard it all the same with a queue group on a wildcard
-/// over it.
+/// A user with a denied subject received it anyway with a queue group on a matching
+/// wildcard.
 #[test]
-fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
+fn advisory_2022_29946_a_queue_group_on_a_wildcard_gets_no_denied_subject() {
     let config = "authorization { users: [ { user: some, password: s, permissions: { subscribe: { \
                   deny: \"pay.secret\" } } }, { user: all, password: a } ] }";
     for builder in both() {
@@ -87,10 +87,10 @@ fn advisory_2022_29946_a_queue_group_on_a_wildcard_hears_no_denied_subject() {
     }
 }
 
-/// A program that dies between the begin of its connection and its login stayed
-/// in the list with bytes waiting for it. It goes as soon as its socket does.
+/// A program that died between connecting and its login stayed in the list with pending
+/// bytes. It must be removed when its socket closes.
 #[test]
-fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
+fn nats_server_1384_a_client_that_leaves_before_the_login_is_not_listed() {
     for builder in both() {
         let broker = builder.start();
         for _ in 0..20 {
@@ -102,10 +102,10 @@ fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
     }
 }
 
-/// A broker on which only the system account has users lets everybody else in
-/// without a login; a reload threw all of those out.
+/// A broker with users in the system account only accepts all other clients without a
+/// login; a reload disconnected all of them.
 #[test]
-fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
+fn nats_server_2282_a_reload_keeps_clients_that_need_no_login() {
     let config = |tag: &str| {
         format!(
             "server_tags: [{tag}]\naccounts {{ $SYS {{ users: [ {{ user: sys, password: s }} ] }} }}\n"
@@ -113,21 +113,21 @@ fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
     };
     for builder in both() {
         let broker = builder.config(config("one")).start();
-        let mut guest = client(&broker, "guest");
-        guest.send("SUB a 1\r\n");
-        guest.sync();
+        let mut anonymous_client = client(&broker, "guest");
+        anonymous_client.send("SUB a 1\r\n");
+        anonymous_client.sync();
         let cid = connections(&broker, "")[0]["cid"].clone();
         reload(&broker, &config("two"));
         assert_eq!(broker.get_json("/varz")["tags"][0], "two");
         let mut other = client(&broker, "other");
         other.send(publish("a", 1));
         other.sync();
-        assert_eq!(subjects(&guest.sync()), ["a"]);
+        assert_eq!(subjects(&anonymous_client.sync()), ["a"]);
         assert_eq!(connections(&broker, "")[0]["cid"], cid);
     }
 }
 
-/// The key of a user in nkey's form, and the seed it is made from.
+/// A user's public nkey, and its seed.
 const KEY: &str = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
 const SEED: [u8; 32] = [1; 32];
 
@@ -144,10 +144,10 @@ fn with_key(broker: &Broker) -> RawClient {
     client
 }
 
-/// Each reload closed the clients that had shown a key, and those alone. They
-/// stay as long as the key is known, and go when it is not.
+/// Each reload closed exactly the clients that had logged in with a key. They must stay
+/// as long as the key is configured.
 #[test]
-fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
+fn nats_server_8606_a_reload_keeps_clients_with_an_nkey() {
     let config = |keys: &str, payload: u64| {
         format!(
             "max_payload: {payload}\nauthorization {{ users: [ {keys} {{ user: u, password: p }} ] }}\n"
@@ -173,8 +173,8 @@ fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
     }
 }
 
-/// `/connz?auth=1` showed no user, or a wrong one, for who had not come with a
-/// password. Each is shown with what he is known by.
+/// `/connz?auth=1` showed no user, or a wrong one, for clients without a password. Each
+/// must be shown with its identity.
 #[test]
 fn nats_server_1799_each_kind_of_user_is_shown() {
     let config =
@@ -195,11 +195,10 @@ fn nats_server_1799_each_kind_of_user_is_shown() {
     }
 }
 
-/// A user for those who come without credentials was refused as soon as its
-/// password was written down as a hash. What its password is does not matter to
-/// them.
+/// A user for clients without credentials was refused as soon as its password was a hash.
+/// Its password does not matter for them.
 #[test]
-fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
+fn nats_server_6928_the_no_auth_user_may_have_a_hashed_password() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     for password in ["plain", &hash] {
         let config = format!(
@@ -207,18 +206,18 @@ fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
              \"{password}\", permissions: {{ subscribe: \"open.>\" }} }} ] }}"
         );
         let broker = Broker::midge().config(config).start();
-        let mut guest = client(&broker, "guest");
-        guest.send("SUB open.a 1\r\nSUB closed.a 2\r\n");
-        let told = lines(&guest.sync());
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("\"closed.a\""), "{told:?}");
+        let mut anonymous_client = client(&broker, "guest");
+        anonymous_client.send("SUB open.a 1\r\nSUB closed.a 2\r\n");
+        let reported = lines(&anonymous_client.sync());
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].contains("\"closed.a\""), "{reported:?}");
     }
 }
 
-/// Permissions for all users without their own counted for those with a password
-/// only; who came with a key had none and was free. They count for both.
+/// Default permissions applied only to users with a password; users with a key had no
+/// restrictions. They must apply to both.
 #[test]
-fn nats_server_1390_default_permissions_count_for_keys_too() {
+fn nats_server_1390_default_permissions_apply_to_nkeys_too() {
     let config = format!(
         "authorization {{ default_permissions {{ subscribe: {{ deny: closed }} }}\n users: [ {{ nkey: \
          {KEY} }}, {{ user: u, password: p }} ] }}"
@@ -227,25 +226,28 @@ fn nats_server_1390_default_permissions_count_for_keys_too() {
         let broker = builder.config(config.clone()).start();
         for mut client in [with_key(&broker), user(&broker, "u", "p")] {
             client.send("SUB open 1\r\nSUB closed 2\r\n");
-            let told = lines(&client.sync());
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].contains("Permissions Violation"), "{told:?}");
+            let reported = lines(&client.sync());
+            assert_eq!(reported.len(), 1, "{reported:?}");
+            assert!(
+                reported[0].contains("Permissions Violation"),
+                "{reported:?}"
+            );
         }
     }
 }
 
-/// As soon as the system account had a user, everybody got in without a login,
-/// though a block `authorization` was there. It asks everybody.
+/// As soon as the system account had a user, everybody was accepted without a login,
+/// despite a block `authorization`. A login must be required.
 #[test]
-fn nats_server_4535_a_user_of_the_system_account_opens_no_door() {
+fn nats_server_4535_a_system_account_user_does_not_disable_logins() {
     let config = "accounts { $SYS { users: [ { user: sys, password: s } ] } }\n\
                   authorization { users: [ { user: one, password: p } ] }";
     for builder in both() {
         let broker = builder.config(config).start();
-        let mut guest = login(&broker, "");
-        guest.send("SUB > 1\r\nPING\r\n");
-        let told = lines(&guest.read_to_end());
-        assert_eq!(told, ["-ERR 'Authorization Violation'"]);
+        let mut anonymous_client = login(&broker, "");
+        anonymous_client.send("SUB > 1\r\nPING\r\n");
+        let reported = lines(&anonymous_client.read_to_end());
+        assert_eq!(reported, ["-ERR 'Authorization Violation'"]);
         user(&broker, "one", "p");
         user(&broker, "sys", "s");
     }

@@ -1,8 +1,8 @@
-//! Reports of the field as tests: each replays, with input of its own, what
-//! somebody reported to a project around NATS and Choria, and asserts what the
-//! reporter wanted. Where a real nats-server does so too, both are asked.
+//! Tests of reported problems: each reproduces, with input of its own, a report to a
+//! project around NATS and Choria, and asserts the behaviour that the reporter wanted.
+//! Where a real nats-server behaves so too, the test runs on both.
 //!
-//! A test is named by where the report is found:
+//! A test is named after the place of the report:
 //!
 //! | name begins with | repository of the issue or pull request |
 //! |---|---|
@@ -39,12 +39,12 @@ use std::{
 use serde_json::Value;
 use test_support::{Broker, BrokerBuilder, Frame, RawClient, wait_for, wait_until};
 
-/// The brokers that a report is replayed on where both behave.
+/// The brokers on which a report is reproduced where both behave alike.
 fn both() -> [BrokerBuilder; 2] {
     [Broker::midge(), Broker::nats_server()]
 }
 
-/// A client that says what it is, with more fields of CONNECT.
+/// A client that logs in with more fields of CONNECT.
 fn login(broker: &Broker, fields: &str) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -53,33 +53,33 @@ fn login(broker: &Broker, fields: &str) -> RawClient {
     client
 }
 
-/// A client of that name that is let in.
+/// An accepted client with this name.
 fn client(broker: &Broker, name: &str) -> RawClient {
     let mut client = login(broker, &format!(",\"name\":{name:?}"));
     client.sync();
     client
 }
 
-/// The fields of CONNECT of that user.
+/// The CONNECT fields of a user.
 fn as_user(user: &str, password: &str) -> String {
     format!(",\"user\":{user:?},\"pass\":{password:?}")
 }
 
-/// A client that has logged in as that user.
+/// A client that has logged in as this user.
 fn user(broker: &Broker, user: &str, password: &str) -> RawClient {
     let mut client = login(broker, &as_user(user, password));
     client.sync();
     client
 }
 
-/// Whether the broker lets somebody in with these fields of CONNECT.
-fn lets_in(broker: &Broker, fields: &str) -> bool {
+/// Whether the broker accepts a client with these fields of CONNECT.
+fn accepts_login(broker: &Broker, fields: &str) -> bool {
     let mut client = login(broker, fields);
     client.send("PING\r\n");
     std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")
 }
 
-/// Reads until what came ends so.
+/// Reads until the data ends with `end`.
 fn read_until(stream: &mut impl Read, end: &str) {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
@@ -89,7 +89,7 @@ fn read_until(stream: &mut impl Read, end: &str) {
     }
 }
 
-/// A publish of so many bytes.
+/// A publish with a payload of this size.
 fn publish(subject: &str, len: usize) -> String {
     format!("PUB {subject} {len}\r\n{}\r\n", "x".repeat(len))
 }
@@ -121,7 +121,7 @@ fn connections(broker: &Broker, query: &str) -> Vec<Value> {
         .unwrap_or_default()
 }
 
-/// The entry of the client of that name among closed ones, once it is there.
+/// The entry of the client with this name among closed ones, once it exists.
 fn closed(broker: &Broker, name: &str) -> Value {
     wait_for(&format!("{name} is closed"), || {
         let entries = connections(broker, "state=closed");
@@ -129,7 +129,7 @@ fn closed(broker: &Broker, name: &str) -> Value {
     })
 }
 
-/// The findings with this code now.
+/// The current findings with this code.
 fn findings(broker: &Broker, code: &str) -> Vec<Value> {
     let explained = broker.get_json("/explainz");
     let all = explained["findings"].as_array().expect("findings");
@@ -139,7 +139,7 @@ fn findings(broker: &Broker, code: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Has the broker read this configuration.
+/// Reloads with this configuration.
 fn reload(broker: &Broker, text: &str) {
     let count = || {
         let log = broker.log();
@@ -151,7 +151,7 @@ fn reload(broker: &Broker, text: &str) {
     wait_until("it has reloaded", || count() > before);
 }
 
-/// What a program that ended by itself said.
+/// The result of a program that has ended.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -159,7 +159,7 @@ struct Ended {
     errors: String,
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 fn run(program: &Path, arguments: &[&str]) -> Ended {
     let mut child = Command::new(program)
         .args(arguments)

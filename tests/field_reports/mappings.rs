@@ -1,4 +1,4 @@
-//! Subjects that were mapped to somewhere else than was written.
+//! Subjects that were mapped to an unexpected destination.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use test_support::{
     tools,
 };
 
-/// How many messages come at which subject, of those that are published.
+/// Number of messages received for each subject, of those that are published.
 fn arrivals(broker: &Broker, published: &[String]) -> BTreeMap<String, usize> {
     let mut client = client(broker, "both ends");
     client.send("SUB > 1\r\n");
@@ -23,11 +23,11 @@ fn arrivals(broker: &Broker, published: &[String]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Partitions by one word of several seemed to depend on another word. Each word
-/// that is named counts, and no other one: the same value is always in the same
-/// partition, all partitions are used, and both brokers agree on which it is.
+/// Partitions by one token seemed to depend on another token. Only the named tokens
+/// count: the same value is always in the same partition, all partitions are used, and
+/// both brokers compute the same one.
 #[test]
-fn nats_server_3660_partitions_depend_on_the_named_words_alone() {
+fn nats_server_3660_partitions_depend_on_the_named_tokens_only() {
     let config = "mappings = {\n  \"one.*.*\": \"one.$1.$2.{{partition(4,1)}}\"\n  \
                   \"two.*.*\": \"two.$1.$2.{{partition(4,2)}}\"\n  \
                   \"all.*.*\": \"all.$1.$2.{{partition(4,1,2)}}\"\n}\n";
@@ -71,10 +71,10 @@ fn nats_server_3660_partitions_depend_on_the_named_words_alone() {
     }
 }
 
-/// A mapping of a part was later completed by a second one, and the rest still
-/// went to the original subject. A reload leaves what the file says and no more.
+/// A partial mapping was completed by a second one later, and the rest still went to the
+/// original subject. A reload must apply exactly what the file contains.
 #[test]
-fn nats_server_3618_a_changed_weight_counts_after_a_reload() {
+fn nats_server_3618_a_changed_weight_applies_after_a_reload() {
     let config = |more: &str| {
         format!("mappings = {{ shop: [ {{ dest: old.shop, weight: 40% }} {more} ] }}\n")
     };
@@ -87,9 +87,9 @@ fn nats_server_3618_a_changed_weight_counts_after_a_reload() {
         reload(&broker, &config(", { dest: new.shop, weight: 60% }"));
         let counts = arrivals(&broker, &published);
         assert_eq!(counts.keys().collect::<Vec<_>>(), ["new.shop", "old.shop"]);
-        // Far from what chance would bring, on either side.
+        // Far outside of random variation, on either side.
         assert!((900..1500).contains(&counts["new.shop"]), "{counts:?}");
-        // A nats-server keeps a mapping that is in the file no more.
+        // A nats-server keeps a mapping that was removed from the file.
         if is_midge {
             reload(&broker, "max_payload: 5000\n");
             let counts = arrivals(&broker, &published);
@@ -98,8 +98,8 @@ fn nats_server_3618_a_changed_weight_counts_after_a_reload() {
     }
 }
 
-/// One file for all clusters says for each where its messages go. A broker takes
-/// what is for the cluster that it is in.
+/// One file for all clusters configures a destination for each. A broker must use the one
+/// for its own cluster.
 #[test]
 fn nats_server_4175_a_mapping_may_be_for_one_cluster() {
     let mappings = "mappings = { where: [ { dest: where.east, cluster: east, weight: 100% }, { dest: \

@@ -1,5 +1,5 @@
-//! Members of a cluster that met themselves, remembered the dead, or kept events
-//! to themselves.
+//! Members of a cluster that connected to themselves, kept addresses of removed members,
+//! or did not forward events.
 
 use std::fs;
 
@@ -10,9 +10,9 @@ use test_support::{
     wait_until,
 };
 
-/// A member with its own address among its routes made a connection to itself
-/// again and again, or did not join the others any more. It leaves itself out and
-/// joins, so that all members may have one list.
+/// A member with its own address among its routes repeatedly connected to itself, or did
+/// not join the others. It must skip itself and join, so that all members may have one
+/// list.
 #[test]
 fn nats_server_175_a_member_that_is_in_its_own_list_of_routes_joins_the_others() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -27,7 +27,7 @@ fn nats_server_175_a_member_that_is_in_its_own_list_of_routes_joins_the_others()
         mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
         for member in &members {
             assert!(!member.peers().contains(&member.name));
-            // No rest of a try that goes on for ever: each is told of at most twice.
+            // No attempt is repeated forever: each is logged at most twice.
             let log = member.broker.log();
             let own = format!("127.0.0.1:{}", member.route_port);
             let tries = log
@@ -38,8 +38,8 @@ fn nats_server_175_a_member_that_is_in_its_own_list_of_routes_joins_the_others()
     }
 }
 
-/// A port of routes on `[::]` could not be listened on, and members in a network
-/// of IPv6 alone did not find each other. They do, by address in brackets.
+/// A route port on `[::]` could not be opened, and members in an IPv6-only network did
+/// not find each other. They must, by address in brackets.
 #[test]
 fn nats_server_323_routes_go_over_ipv6() {
     for kinds in [
@@ -75,10 +75,10 @@ fn nats_server_323_routes_go_over_ipv6() {
     }
 }
 
-/// A member was replaced by one with another address; the others went on to tell
-/// clients and monitoring the address of the dead one.
+/// A member was replaced by one with another address; the others continued to announce
+/// the old address to clients and monitoring.
 #[test]
-fn nats_server_438_the_address_of_a_member_that_was_replaced_is_told_no_more() {
+fn nats_server_438_the_address_of_a_replaced_member_is_not_announced() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut members = mesh::start(&[kind, kind]);
         let mut gone = members.remove(1);
@@ -91,20 +91,23 @@ fn nats_server_438_the_address_of_a_member_that_was_replaced_is_told_no_more() {
         mesh::wait_for_mesh(&[stays, &new]);
         let address = new.broker.client_addr().to_string();
         assert_ne!(address, old);
-        wait_until("the new address is told, and the old one is not", || {
-            let varz = stays.broker.get_json("/varz")["connect_urls"].to_string();
-            let info = stays.broker.connect().info()["connect_urls"].to_string();
-            [&varz, &info]
-                .iter()
-                .all(|told| told.contains(&address) && !told.contains(&old))
-        });
+        wait_until(
+            "the new address is announced, and the old one is not",
+            || {
+                let varz = stays.broker.get_json("/varz")["connect_urls"].to_string();
+                let info = stays.broker.connect().info()["connect_urls"].to_string();
+                [&varz, &info]
+                    .iter()
+                    .all(|reported| reported.contains(&address) && !reported.contains(&old))
+            },
+        );
     }
 }
 
-/// Events of clients that leave came to a subscriber at another member only if
-/// it was in no queue group. A group gets each of them once, from all members.
+/// Disconnect events reached a subscriber at another member only without a queue group. A
+/// group must get each of them once, from all members.
 #[test]
-fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
+fn nats_server_3177_a_queue_group_receives_events_of_all_members() {
     let accounts = "accounts { $SYS { users: [ { user: sys, password: s } ] } }";
     let start = |kinds: [Kind; 2]| {
         let ports = [free_port(), free_port()];
@@ -127,7 +130,7 @@ fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
         let mut watcher = user(&members[0].broker, "sys", "s");
         watcher.send("SUB $SYS.ACCOUNT.*.DISCONNECT watchers 1\r\n");
         watcher.sync();
-        wait_until("the other member knows", || {
+        wait_until("the other member has the subscription", || {
             let routes = members[1].broker.get_json("/routez?subs=1").to_string();
             routes.contains("$SYS.ACCOUNT.*.DISCONNECT")
         });
@@ -151,10 +154,10 @@ fn nats_server_3177_a_queue_group_hears_events_of_all_members() {
     }
 }
 
-/// The password of routes stood in the log, whenever a member tried to reach
-/// another one that was not there. No line has it, with all that can be logged.
+/// The password of routes was in the log whenever a member tried to reach an unreachable
+/// one. No line may contain it, with everything that can be logged.
 #[test]
-fn nats_server_2597_the_password_of_routes_is_in_no_line_of_the_log() {
+fn nats_server_2597_the_route_password_is_never_logged() {
     let dead = free_port();
     let port = free_port();
     let mut plan = Plan::new(Kind::Midge, "n0", port, &[dead, port]);
@@ -168,7 +171,7 @@ fn nats_server_2597_the_password_of_routes_is_in_no_line_of_the_log() {
         });
     };
     tried(2);
-    // A reload tells of changes, too.
+    // A reload logs changes, too.
     let (_, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
     let text = plan.text().replace("retries: 5", "retries: 6");
     member.reload(&text.replace(password, "0ther"));
@@ -181,10 +184,10 @@ fn nats_server_2597_the_password_of_routes_is_in_no_line_of_the_log() {
     }
 }
 
-/// Only a time-out within the block of the cluster was changed, and after the
-/// reload the route was refused and never came back. It stays as it is.
+/// Only a timeout within the cluster block was changed, and after the reload the route
+/// was refused and never restored. It must stay.
 #[test]
-fn nats_server_719_a_reload_of_the_login_time_of_routes_keeps_the_route() {
+fn nats_server_719_a_reload_of_the_route_login_timeout_keeps_the_route() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let route = |member: &Member| member.routes()[0]["rid"].clone();
     let before: Vec<_> = members.iter().map(route).collect();
@@ -205,11 +208,11 @@ fn nats_server_719_a_reload_of_the_login_time_of_routes_keeps_the_route() {
     assert_eq!(members.iter().map(route).collect::<Vec<_>>(), before);
 }
 
-/// A cluster that shrank went on for ever to look for those who had left, unless
-/// every member was restarted. A reload without them is enough: they are neither
-/// dialled nor missed.
+/// A smaller cluster looked forever for the removed members, unless every member was
+/// restarted. A reload without them must suffice: they are neither dialled nor reported
+/// missing.
 #[test]
-fn nats_server_824_a_reload_without_a_member_ends_the_search_for_it() {
+fn nats_server_824_a_reload_without_a_member_stops_dialling_it() {
     let diagnosis = "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 200ms }";
     let ports = [free_port(), free_port()];
     let plan = |routes: &[u16]| {
@@ -222,15 +225,17 @@ fn nats_server_824_a_reload_without_a_member_ends_the_search_for_it() {
     mesh::wait_for_mesh(&[&stays, &leaves]);
     leaves.broker.kill();
     let missing = || crate::findings(&stays.broker, "route-missing");
-    wait_until("it is missed", || !missing().is_empty());
+    wait_until("it is reported missing", || !missing().is_empty());
     stays.reload(&plan(&[]).text());
-    wait_until("it is missed no more", || missing().is_empty());
+    wait_until("it is not reported missing any more", || {
+        missing().is_empty()
+    });
     let urls = stays.broker.get_json("/varz")["cluster"]["urls"].clone();
     assert!(!urls.to_string().contains(&ports[1].to_string()), "{urls}");
 }
 
-/// A client asked for one message only and went before it came; the other member
-/// kept its subscription for ever. Nothing is left of it anywhere.
+/// A client subscribed for one message and left before it arrived; the other member kept
+/// the subscription forever. Nothing may remain anywhere.
 #[test]
 fn nats_server_549_a_subscription_for_one_message_does_not_outlive_its_client() {
     for kinds in [
@@ -250,14 +255,14 @@ fn nats_server_549_a_subscription_for_one_message_does_not_outlive_its_client() 
             knows("once.only") && knows("once.queue")
         });
         drop(leaves);
-        wait_until("both are forgotten", || {
+        wait_until("both are removed", || {
             !knows("once.only") && !knows("once.queue")
         });
     }
 }
 
-/// Routes of the command line could not take the place of those in the file: the
-/// broker complained that there was no cluster, though the file has one.
+/// Routes of the command line could not replace those in the file: the broker complained
+/// that there was no cluster, though the file has one.
 #[test]
 fn nats_server_319_routes_of_the_command_line_replace_those_of_the_file() {
     for builder in crate::both() {
@@ -275,7 +280,7 @@ fn nats_server_319_routes_of_the_command_line_replace_those_of_the_file() {
             .flag("--routes")
             .flag(format!("nats-route://{}@127.0.0.1:{port}", mesh::LOGIN))
             .start();
-        wait_until("it has joined", || {
+        wait_until("it has joined the mesh", || {
             member.peers().contains("n1") && broker.get_json("/varz")["remotes"] == 1
         });
         assert!(

@@ -1,4 +1,4 @@
-//! Answers of the monitoring port that were wrong, empty, or given to everybody.
+//! Responses of the monitoring port that were wrong, empty or too widely accessible.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::{both, client, connections, number, publish, subjects};
 use test_support::{Broker, wait_until};
 
-/// The number of subscriptions in `/varz` grew with each request for it. Whoever
-/// asks, and however often, changes nothing.
+/// The number of subscriptions in `/varz` grew with each request for it. Requests must
+/// not change it.
 #[test]
-fn nats_server_2176_asking_does_not_change_the_number_of_subscriptions() {
+fn nats_server_2176_requests_do_not_change_the_number_of_subscriptions() {
     let config = "accounts { A { users: [ { user: a, password: a } ] }, B { users: [ { user: b, \
                   password: b } ] } }";
     for builder in both() {
@@ -38,9 +38,8 @@ fn nats_server_2176_asking_does_not_change_the_number_of_subscriptions() {
     }
 }
 
-/// `/subsz` was empty as soon as there were accounts. It counts and lists the
-/// subscriptions of all of them, of one on request, and those that a subject
-/// would reach.
+/// `/subsz` was empty as soon as there were accounts. It must count and list the
+/// subscriptions of all of them, of one on request, and those that match a subject.
 #[test]
 fn nats_server_1357_subscriptions_of_all_accounts_are_listed() {
     let config = "accounts { A { users: [ { user: a, password: a } ] }, B { users: [ { user: b, \
@@ -70,8 +69,8 @@ fn nats_server_1357_subscriptions_of_all_accounts_are_listed() {
     }
 }
 
-/// `/connz?state=all` was empty on a busy broker. It lists open and closed ones
-/// together, as far as the limit goes, and says how many there are.
+/// `/connz?state=all` was empty on a busy broker. It must list open and closed ones
+/// together, up to the limit, and show their number.
 #[test]
 fn nats_server_770_open_and_closed_connections_are_listed_together() {
     const OPEN: usize = 150;
@@ -100,8 +99,8 @@ fn nats_server_770_open_and_closed_connections_are_listed_together() {
     }
 }
 
-/// Connections sorted by how long they were idle came in the order of the words
-/// for it, ten seconds before nine. The longest comes first.
+/// Connections sorted by idle time were in alphabetical order, ten seconds before nine.
+/// The longest must come first.
 #[test]
 fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
     for builder in both() {
@@ -109,7 +108,7 @@ fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
         let mut clients: Vec<_> = (0..5)
             .map(|at| client(&broker, &format!("c{at}")))
             .collect();
-        // The last activity of each, in an order that is not that of their begin.
+        // The last activity of each, in another order than their start.
         let order = [3, 0, 4, 1, 2];
         for at in order {
             let last = |broker: &Broker| {
@@ -118,7 +117,7 @@ fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
                 entry.expect("listed")["last_activity"].clone()
             };
             let before = last(&broker);
-            wait_until("its activity is noted", || {
+            wait_until("its activity is recorded", || {
                 clients[at].send(publish("a", 1));
                 clients[at].sync();
                 last(&broker) != before
@@ -131,10 +130,10 @@ fn nats_server_4462_connections_are_sorted_by_their_idle_time() {
     }
 }
 
-/// Behind a proxy that hands a path on, the links of the first page led beside it.
-/// They are relative, with a path that is configured and without.
+/// Behind a proxy with a path, the links of the index page were wrong. They must be
+/// relative, with and without a configured path.
 #[test]
-fn nats_server_1553_links_of_the_first_page_lead_to_what_is_served() {
+fn nats_server_1553_links_of_the_index_page_work() {
     for (config, page) in [
         ("", "/"),
         ("http_base_path: \"/nats\"", "/nats"),
@@ -151,7 +150,7 @@ fn nats_server_1553_links_of_the_first_page_lead_to_what_is_served() {
             .filter(|link| !link.starts_with('#') && !link.starts_with("data:"))
             .collect();
         assert!(links.len() > 3, "{links:?}");
-        // As a browser does: what stands behind the last slash is replaced.
+        // As a browser does: the part after the last slash is replaced.
         let (folder, _) = page.rsplit_once('/').expect("a path");
         for link in links {
             let relative = link.strip_prefix("./");
@@ -162,10 +161,10 @@ fn nats_server_1553_links_of_the_first_page_lead_to_what_is_served() {
     }
 }
 
-/// A dashboard showed publishers nowhere: it looked at subscriptions, and they had
-/// none. Who has none is listed like everybody else.
+/// A dashboard did not show publishers: it used subscriptions, and they had none. A
+/// client without subscriptions must be listed like any other.
 #[test]
-fn natsboard_6_who_only_publishes_is_listed_too() {
+fn natsboard_6_a_client_that_only_publishes_is_listed_too() {
     for builder in both() {
         let broker = builder.start();
         let mut publisher = client(&broker, "publisher");
@@ -181,11 +180,11 @@ fn natsboard_6_who_only_publishes_is_listed_too() {
     }
 }
 
-/// A broker for all machines showed the names of all nodes to all machines, too,
-/// since its monitoring port listened where clients do. It listens to the machine
-/// itself unless it is told otherwise.
+/// A broker for all machines also showed the names of all nodes to all machines, since
+/// its monitoring port used the clients' address. It must listen on loopback unless
+/// configured otherwise.
 #[test]
-fn puppet_choria_290_monitoring_is_for_the_machine_itself_where_clients_are_not() {
+fn puppet_choria_290_monitoring_stays_on_loopback_when_clients_do_not() {
     // The address of the flag is for clients.
     let broker = Broker::midge().flag("-a").flag("0.0.0.0").start();
     assert_eq!(broker.client_addr().ip(), IpAddr::from([0, 0, 0, 0]));
@@ -194,7 +193,7 @@ fn puppet_choria_290_monitoring_is_for_the_machine_itself_where_clients_are_not(
     assert_eq!(varz["http_host"], "127.0.0.1");
 }
 
-/// The value of a series with this beginning, summed over its labels.
+/// The value of a series with this prefix, summed over its labels.
 fn series(metrics: &str, begin: &str) -> u64 {
     let lines = metrics.lines().filter(|line| line.starts_with(begin));
     lines
@@ -202,9 +201,9 @@ fn series(metrics: &str, begin: &str) -> u64 {
         .sum()
 }
 
-/// A test program received 160,000 messages and the metric said 290,000, and it
-/// was not clear what it counts, nor whether it is a counter. Each direction is
-/// told by itself, exactly, and is a counter.
+/// A test program received 160,000 messages and the metric was 290,000, and it was
+/// unclear what it counts, and whether it is a counter. Each direction must be exact and
+/// a counter.
 #[test]
 fn exporter_153_the_metrics_count_what_was_published_and_what_was_delivered() {
     let broker = Broker::midge().start();
@@ -241,9 +240,8 @@ fn exporter_153_the_metrics_count_what_was_published_and_what_was_delivered() {
     assert!(metrics.contains("# TYPE midge_messages_total counter"));
 }
 
-/// Metrics of a broker that was scraped for the first time too early were missing
-/// for good. All families are there from the first scrape on, with nothing to
-/// count yet, and none goes when there is.
+/// Metrics of a broker that was scraped too early were missing for good. All families
+/// must exist from the first scrape on, with zero values, and none may disappear.
 #[test]
 fn exporter_242_the_first_scrape_has_the_families_of_all_later_ones() {
     fn families(broker: &Broker) -> BTreeSet<String> {
@@ -277,10 +275,10 @@ fn exporter_242_the_first_scrape_has_the_families_of_all_later_ones() {
     }
 }
 
-/// Puppet's module has collectd read these fields of `/varz`, each as a number.
+/// Puppet's module makes collectd read these fields of `/varz`, each as a number.
 #[test]
 fn puppet_nats_1_each_field_that_collectd_reads_is_a_number() {
-    // `max_pending_size` was renamed in nats-server since.
+    // `max_pending_size` has been renamed in nats-server since.
     const FIELDS: [&str; 14] = [
         "max_payload",
         "max_control_line",
@@ -309,7 +307,7 @@ fn puppet_nats_1_each_field_that_collectd_reads_is_a_number() {
         }
         let moved = ["in_msgs", "in_bytes", "out_msgs", "out_bytes"].map(|it| number(&varz[it]));
         assert_eq!(moved, [4, 28, 4, 28]);
-        // curl_json takes no path below a key that is absent for an object.
+        // curl_json accepts no path below an absent key for an object.
         assert!(matches!(varz, Value::Object(_)));
     }
 }

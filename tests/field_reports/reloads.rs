@@ -1,10 +1,9 @@
-//! Reloads that were refused though nothing had changed, or changed more than was
-//! written.
+//! Reloads that were refused although nothing had changed, or that changed too much.
 
 use std::{collections::BTreeSet, io::Write};
 
 use crate::{
-    as_user, both, client, connections, lets_in, publish, read_until, reload, subjects, user,
+    accepts_login, as_user, both, client, connections, publish, read_until, reload, subjects, user,
 };
 use test_support::{
     Broker, http,
@@ -14,10 +13,10 @@ use test_support::{
     wait_until,
 };
 
-/// Nothing but a user was changed, and the reload was refused: the cluster had a
-/// port and no host, and the host that had been filled in counted as a change.
+/// Only a user was changed, and the reload was refused: the cluster had a port and no
+/// host, and the default host counted as a change.
 #[test]
-fn nats_server_1509_what_was_filled_in_is_no_change() {
+fn nats_server_1509_a_default_value_is_no_change() {
     for builder in both() {
         let config = |user: &str, port: u16| {
             format!(
@@ -27,18 +26,18 @@ fn nats_server_1509_what_was_filled_in_is_no_change() {
         };
         let port = free_port();
         let broker = builder.config(config("before", port)).start();
-        assert!(lets_in(&broker, &as_user("before", "p")));
+        assert!(accepts_login(&broker, &as_user("before", "p")));
         for user in ["after", "after", "later"] {
             reload(&broker, &config(user, port));
-            assert!(lets_in(&broker, &as_user(user, "p")));
+            assert!(accepts_login(&broker, &as_user(user, "p")));
         }
-        assert!(!lets_in(&broker, &as_user("before", "p")));
+        assert!(!accepts_login(&broker, &as_user("before", "p")));
         assert!(!broker.log().contains("[ERR] Failed to reload"));
     }
 }
 
-/// Blocks with TLS compare unequal to themselves, so that a reload of a file with
-/// nothing new was refused. It is done, and clients and routes stay.
+/// TLS blocks compared unequal to themselves, so that a reload of an unchanged file was
+/// refused. It must succeed, and clients and routes stay.
 #[test]
 fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
     let pki = Pki::new(&["n0", "n1", "node"]);
@@ -88,12 +87,11 @@ fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
     }
 }
 
-/// An account came with a reload of all members, and exports to one that had been
-/// there before: through some members its messages went to nobody, for ever and
-/// without a word. They arrive, whoever reloads first and wherever they are
-/// published.
+/// An account was added by a reload of all members, with an export to an existing
+/// account: through some members its messages were lost silently, for good. They must
+/// arrive, in any order of reloads and from any member.
 #[test]
-fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
+fn nats_server_8560_a_new_account_reaches_its_importer_at_every_member() {
     let accounts = |new: bool| {
         let (exporter, import) = match new {
             true => (
@@ -126,21 +124,21 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
         for (at, member) in members.iter().enumerate() {
             let subject = format!("data.from.{at}");
             let mut site = user(&member.broker, "s", "s");
-            let mut heard = Vec::new();
-            wait_until(&format!("what is published at n{at} is heard"), || {
+            let mut received = Vec::new();
+            wait_until(&format!("a message published at n{at} is received"), || {
                 site.send(publish(&subject, 1));
                 site.sync();
-                heard.extend(subjects(&hub.sync()));
-                heard.contains(&subject)
+                received.extend(subjects(&hub.sync()));
+                received.contains(&subject)
             });
-            // From now on each of them is, once.
+            // From now on each of them arrives, once.
             let mark = format!("data.mark.{at}");
             site.send(publish(&mark, 1).repeat(20));
             site.sync();
             let mut marks = 0;
-            wait_until("all are heard", || {
-                let heard = subjects(&hub.sync());
-                marks += heard.iter().filter(|it| **it == mark).count();
+            wait_until("all are received", || {
+                let received = subjects(&hub.sync());
+                marks += received.iter().filter(|it| **it == mark).count();
                 marks >= 20
             });
             assert_eq!(marks, 20);
@@ -148,11 +146,11 @@ fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
     }
 }
 
-/// Where processes cannot send signals to each other, as between containers, there
-/// was no way to have the file read again. Who may use the broker's own socket
-/// asks there, and is answered with what was done.
+/// Where processes cannot send signals to each other, as between containers, there was no
+/// way to request a reload. With access to the broker's socket it is possible, and the
+/// response says what was done.
 #[test]
-fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
+fn nats_server_3950_a_reload_can_be_requested_without_a_signal() {
     let config = |payload: u64| format!("monitor {{ unix: ask.sock }}\nmax_payload: {payload}\n");
     let broker = Broker::midge().config(config(5000)).start();
     let file = broker.folder().join("broker.conf");
@@ -163,11 +161,11 @@ fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
     assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
 }
 
-/// Which options a reload changes was to be found in the source alone, and one
-/// that it does not change had the whole file refused. Those are named, all others
-/// are in force, and the finding stays until the restart.
+/// Only the source told which options a reload changes, and one that it does not change
+/// made the whole file invalid. Those must be named, all others applied, and the finding
+/// stays until the restart.
 #[test]
-fn nats_docs_539_what_waits_for_a_restart_is_named_and_holds_up_nothing() {
+fn nats_docs_539_settings_that_need_a_restart_are_named_and_block_nothing() {
     let config = |name: &str, payload: u64| {
         format!(
             "diagnosis {{ interval: 50ms, appear_after: 100ms, config_check: 50ms }}\n\
@@ -182,14 +180,15 @@ fn nats_docs_539_what_waits_for_a_restart_is_named_and_holds_up_nothing() {
     assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
     assert_eq!(broker.get_json("/varz")["server_name"], "first");
     let log = broker.log();
-    let told = |line: &str| line.contains("server name") || line.contains("server_name");
+    let reported = |line: &str| line.contains("server name") || line.contains("server_name");
     assert!(
-        log.lines().any(|line| line.contains("[WRN]") && told(line)),
+        log.lines()
+            .any(|line| line.contains("[WRN]") && reported(line)),
         "{log}"
     );
     wait_until("the finding", || {
         let findings = crate::findings(&broker, "config-differs");
-        findings.iter().any(|it| told(&it.to_string()))
+        findings.iter().any(|it| reported(&it.to_string()))
     });
     stays.send(publish("a", 1));
     assert_eq!(subjects(&stays.sync()), ["a"]);

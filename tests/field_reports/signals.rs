@@ -1,17 +1,16 @@
-//! How a broker ends: its exit code, when it is told twice, and what its clients
-//! hear of it.
+//! How a broker stops: its exit code, a second signal, and what its clients receive.
 
-use crate::{as_user, both, client, lets_in, publish, run, subjects};
+use crate::{accepts_login, as_user, both, client, publish, run, subjects};
 use test_support::{
     mesh::{self, Kind},
     raw_client::parse_info,
     wait_until,
 };
 
-/// A broker that was asked to stop ended with 1, as if something had gone wrong,
-/// and the service manager told so. It ends with 0, with clients and routes too.
+/// A broker that was told to stop exited with 1, as after an error, and the service
+/// manager reported it. It must exit with 0, with clients and routes too.
 #[test]
-fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
+fn nats_server_6083_a_requested_stop_exits_with_success() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut members = mesh::start(&[kind, Kind::Midge]);
         let mut clients: Vec<_> = (0..3).map(|_| members[0].client()).collect();
@@ -23,10 +22,10 @@ fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
     }
 }
 
-/// A container's runtime sends SIGTERM a moment after the lame duck mode was asked
-/// for, and cut the gentle end short. The second wish changes nothing.
+/// A container's runtime sends SIGTERM a moment after lame duck mode was requested, and
+/// ended the graceful shutdown early. The second signal must change nothing.
 #[test]
-fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
+fn nats_server_1973_sigterm_does_not_shorten_lame_duck_mode() {
     for builder in both() {
         let mut broker = builder
             .config("lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"4s\"\n")
@@ -35,26 +34,28 @@ fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
         stays.send("SUB a 1\r\n");
         stays.sync();
         broker.signal(libc::SIGUSR2);
-        wait_until("it is a lame duck", || broker.log().contains("lame duck"));
+        wait_until("it is in lame duck mode", || {
+            broker.log().contains("lame duck")
+        });
         broker.signal(libc::SIGTERM);
-        wait_until("the signal has come", || {
+        wait_until("the signal has arrived", || {
             broker.log().contains("Trapped \"terminated\" signal")
         });
         stays.send(publish("a", 1));
         assert_eq!(subjects(&stays.sync()), ["a"]);
         assert!(!broker.has_exited());
-        // It goes by itself when its time has come.
+        // It ends by itself after its time.
         stays.read_to_end();
         assert_eq!(broker.wait_exit().code(), Some(0));
     }
 }
 
-/// A lame duck without clients did not end, not even after its time. It has nobody
-/// to wait for and ends at once.
+/// A lame duck without clients did not stop, not even after its time. It has nobody to
+/// wait for and must stop immediately.
 #[test]
-fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
+fn nats_server_1275_a_lame_duck_without_clients_stops_immediately() {
     for builder in both() {
-        // The defaults: two minutes, and ten seconds before the first client goes.
+        // The defaults: two minutes, and ten seconds before the first client is closed.
         let mut broker = builder.start();
         wait_until("nobody is connected", || {
             broker.get_json("/varz")["connections"] == 0
@@ -64,14 +65,14 @@ fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
     }
 }
 
-/// During each restart of a member its clients saw errors for minutes, since they
-/// did not hear beforehand that it goes. They are told, with who stays.
+/// During each restart of a member its clients had errors for minutes, since they were
+/// not told in advance. They must be told, with the remaining members.
 #[test]
-fn nats_py_868_clients_are_told_that_their_broker_is_going() {
+fn nats_py_868_clients_are_told_that_their_broker_stops() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
         let members = mesh::start(&kinds);
         let stays = members[1].broker.client_addr().to_string();
-        wait_until("both are told to clients", || {
+        wait_until("both are announced to clients", || {
             let info = members[0].broker.connect().info().clone();
             info["connect_urls"].to_string().contains(&stays)
         });
@@ -79,7 +80,7 @@ fn nats_py_868_clients_are_told_that_their_broker_is_going() {
         watcher.sync();
         members[0].broker.signal(libc::SIGUSR2);
         loop {
-            let frame = watcher.next_frame().expect("not closed before it is told");
+            let frame = watcher.next_frame().expect("not closed before the error");
             let Some(info) = parse_info(&frame) else {
                 continue;
             };
@@ -94,10 +95,10 @@ fn nats_py_868_clients_are_told_that_their_broker_is_going() {
     }
 }
 
-/// In a container without the tools of a shell, `--signal reload` could not find
-/// the process. The process id, or the file with it, may be given.
+/// In a container without shell tools, `--signal reload` could not find the process. The
+/// process id, or the file with it, can be given.
 #[test]
-fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
+fn nats_server_2883_a_reload_is_signalled_by_pid_file() {
     for builder in both() {
         let program = builder.program_path();
         let folder = tempfile::tempdir().expect("a folder");
@@ -115,10 +116,10 @@ fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
             std::fs::write(file, config(user)).expect("write");
             let ended = run(&program, &["--signal", &format!("reload={target}")]);
             assert_eq!(ended.code, Some(0), "{ended:?}");
-            wait_until(&format!("{user} gets in"), || {
-                lets_in(&broker, &as_user(user, "p"))
+            wait_until(&format!("{user} is accepted"), || {
+                accepts_login(&broker, &as_user(user, "p"))
             });
         }
-        assert!(!lets_in(&broker, &as_user("before", "p")));
+        assert!(!accepts_login(&broker, &as_user("before", "p")));
     }
 }

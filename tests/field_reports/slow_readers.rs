@@ -1,5 +1,5 @@
-//! Readers that are behind: whom they hurt, what is known of them afterwards, and
-//! who was taken for one and is not.
+//! Slow consumers: their effect on others, what is recorded about them, and clients that
+//! were wrongly treated as one.
 
 use std::net::{Shutdown, TcpStream};
 
@@ -12,7 +12,7 @@ use test_support::{
 
 const MESSAGE_LEN: usize = 20_000;
 
-/// A client that has subscribed, and reads when it is told to.
+/// A client that has subscribed, and reads only when the test does.
 fn subscriber(broker: &Broker, name: &str, subscriptions: &[&str]) -> RawClient {
     let mut client = client(broker, name);
     for (index, subject) in subscriptions.iter().enumerate() {
@@ -22,13 +22,13 @@ fn subscriber(broker: &Broker, name: &str, subscriptions: &[&str]) -> RawClient 
     client
 }
 
-/// One of two subscribers was stopped with a key, and after some seconds the
-/// publisher and the other one stood still until the time for writes was over.
-/// Both go on while the stuck one is still connected.
+/// One of two subscribers was suspended, and after some seconds the publisher and the
+/// other subscriber blocked until the write deadline. Both must continue while the stuck
+/// one is still connected.
 #[test]
-fn nats_server_2679_a_stuck_subscriber_does_not_stop_a_publisher() {
+fn nats_server_2679_a_stuck_subscriber_does_not_block_a_publisher() {
     for builder in both() {
-        // Were the publisher to wait for that write, nothing below would end in time.
+        // If the publisher waited for that write, nothing below would end in time.
         let broker = builder.config("write_deadline: \"10m\"").start();
         let _stuck = subscriber(&broker, "stuck", &["test"]);
         let mut healthy = subscriber(&broker, "healthy", &["test"]);
@@ -43,34 +43,33 @@ fn nats_server_2679_a_stuck_subscriber_does_not_stop_a_publisher() {
     }
 }
 
-/// Publishes until the broker has cut somebody as a slow consumer.
-fn until_one_is_cut(broker: &Broker, subject: &str) {
+/// Publishes until the broker has disconnected a slow consumer.
+fn publish_until_a_disconnect(broker: &Broker, subject: &str) {
     let mut publisher = client(broker, "publisher");
-    wait_until("somebody is cut", || {
+    wait_until("a client is disconnected", || {
         publisher.send(publish(subject, MESSAGE_LEN).repeat(50));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1
     });
 }
 
-/// The log named a slow consumer by its number, and monitoring did not know that
-/// number any more: health checks had pushed the record out. It stays, however
-/// many probes come.
+/// The log named a slow consumer by its number, which monitoring did not know any more:
+/// health checks had pushed the record out. It must stay, however many probes connect.
 #[test]
 fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
     const PROBES: u64 = 500;
     let config = "max_pending: 2MB\nmax_closed_clients: 20\n";
     let broker = Broker::midge().config(config).start();
     let _stuck = subscriber(&broker, "stuck-app", &["orders.>"]);
-    until_one_is_cut(&broker, "orders.1");
+    publish_until_a_disconnect(&broker, "orders.1");
     let cid = closed(&broker, "stuck-app")["cid"].clone();
     let before = number(&broker.get_json("/varz")["total_connections"]);
     for _ in 0..PROBES {
         let probe = TcpStream::connect(broker.client_addr()).expect("it listens");
-        // Gone at once, as a probe is; no port stays in use for it.
+        // Closed at once, like a probe; no port stays in use for it.
         let _ = probe.shutdown(Shutdown::Both);
     }
-    wait_until("all probes have come", || {
+    wait_until("all probes have connected", || {
         number(&broker.get_json("/varz")["total_connections"]) >= before + PROBES
     });
     let found = connections(&broker, &format!("state=closed&cid={cid}"));
@@ -80,17 +79,17 @@ fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
     assert_eq!(broker.get_json("/slowz")["incidents"][0]["cid"], cid);
 }
 
-/// With many programs on many brokers it was hard to find the slow one: the log
-/// had an address. It names the program, and the subject that it is behind with.
+/// With many programs on many brokers it was hard to find the slow one: the log had an
+/// address. It must have the program's name, and the subject with most pending messages.
 #[test]
-fn nats_server_520_the_log_names_the_slow_program_and_its_subject() {
+fn nats_server_520_the_log_names_the_slow_client_and_its_subject() {
     for builder in both() {
         let is_midge = builder.program_path() == test_support::tools::midge();
         let broker = builder.config("max_pending: 2MB").start();
         let _stuck = subscriber(&broker, "billing-7", &["bills.*.new"]);
-        until_one_is_cut(&broker, "bills.ch.new");
+        publish_until_a_disconnect(&broker, "bills.ch.new");
         let cid = format!("cid:{}", closed(&broker, "billing-7")["cid"]);
-        wait_until("the log has a line about it", || {
+        wait_until("it is logged", || {
             let log = broker.log();
             let mut about = log.lines().filter(|line| line.contains(&cid));
             about.any(|line| line.contains("billing-7") && line.contains("Slow Consumer"))
@@ -98,23 +97,24 @@ fn nats_server_520_the_log_names_the_slow_program_and_its_subject() {
         if is_midge {
             wait_until("the log names the subject", || {
                 let log = broker.log();
-                let told = |line: &str| line.contains("billing-7") && line.contains("bills.ch.new");
-                log.lines().any(told)
+                let reported =
+                    |line: &str| line.contains("billing-7") && line.contains("bills.ch.new");
+                log.lines().any(reported)
             });
         }
     }
 }
 
-/// Thousands of lines of an error for a slow consumer, and none told which of
-/// many subscriptions it was. The broker tells the subjects by what waited of each.
+/// Thousands of error lines for a slow consumer, and none named the subscription. The
+/// broker must list the subjects by pending messages.
 #[test]
-fn nats_py_242_the_subject_that_made_a_consumer_slow_is_told() {
+fn nats_py_242_the_subject_of_a_slow_consumer_is_reported() {
     let broker = Broker::midge().config("max_pending: 4MB").start();
     let _stuck = subscriber(&broker, "many", &["small.a", "flood.*", "small.b", "never"]);
     let mut publisher = client(&broker, "publisher");
     publisher.send(publish("small.a", 10).repeat(50) + &publish("small.b", 10).repeat(50));
     publisher.sync();
-    until_one_is_cut(&broker, "flood.x");
+    publish_until_a_disconnect(&broker, "flood.x");
     let slowz = broker.get_json("/slowz");
     let incident = &slowz["incidents"][0];
     assert_eq!(incident["name"], "many");
@@ -122,10 +122,10 @@ fn nats_py_242_the_subject_that_made_a_consumer_slow_is_told() {
     assert_eq!(incident["publishers"][0]["name"], "publisher", "{incident}");
 }
 
-/// Why connections end was only to be had by counting closed ones that were still
-/// remembered. It is counted by reason, however few are remembered.
+/// The reasons of closed connections were only available for those that were still
+/// listed. They must be counted by reason, however few are listed.
 #[test]
-fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
+fn nats_server_1618_closed_connections_are_counted_by_reason() {
     let config = "max_pending: 2MB\nmax_closed_clients: 1\nmax_payload: 100000\n\
                   authorization { timeout: 10, users: [ { user: u, password: p } ] }\n";
     let broker = Broker::midge().config(config).start();
@@ -151,7 +151,7 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
     slow.send("SUB a 1\r\n");
     slow.sync();
     let mut publisher = good();
-    wait_until("the slow one is cut", || {
+    wait_until("the slow consumer is disconnected", || {
         publisher.send(publish("a", MESSAGE_LEN).repeat(50));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1
@@ -170,7 +170,7 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
         ("Maximum Message Payload Exceeded", 3),
         ("Slow Consumer (Pending Bytes)", 1),
     ] {
-        wait_until(&format!("{expected} ended by {reason}"), || {
+        wait_until(&format!("{expected} closed by {reason}"), || {
             count(reason) == Some(expected)
         });
     }
@@ -181,11 +181,11 @@ fn nats_server_1618_ends_of_connections_are_counted_by_reason() {
     assert_eq!(connections(&broker, "state=closed").len(), 1);
 }
 
-/// One message to very many subscribers kept a broker busy for longer than a write
-/// may take, and the route on which it had come was given up as slow. The time can
-/// be set, for routes apart from clients, and then the route stays.
+/// One message to very many subscribers kept a broker busy for longer than the write
+/// deadline, and its route was closed as slow. The deadline can be set for routes
+/// separately from clients, and then the route stays.
 #[test]
-fn choria_222_a_route_outlives_a_message_to_very_many() {
+fn choria_222_a_route_survives_a_message_with_large_fan_out() {
     const CLIENTS: u64 = 20;
     const SUBSCRIPTIONS: u64 = 10_000;
     const BULK: u64 = 200;
@@ -210,12 +210,12 @@ fn choria_222_a_route_outlives_a_message_to_very_many() {
         })
         .collect();
     let mut bulk = subscriber(&members[1].broker, "bulk", &["bulk"]);
-    wait_until("the other member knows", || {
+    wait_until("the other member has the subscription", || {
         members[0].knows(SUBJECT) && members[0].knows("bulk")
     });
     let route = members[0].routes()[0]["rid"].clone();
     let mut publisher = members[0].client();
-    // What comes behind fills the route while the first one is delivered.
+    // The following messages fill the route while the first one is delivered.
     publisher.send(publish(SUBJECT, 100));
     let large = publish("bulk", 64 * 1024);
     for _ in 0..BULK {
@@ -234,10 +234,10 @@ fn choria_222_a_route_outlives_a_message_to_very_many() {
     }
 }
 
-/// A burst of a hundred thousand small messages made a client a slow consumer that
-/// was able to take them. What fits into its queue waits for it, in order.
+/// A burst of a hundred thousand small messages made a healthy client a slow consumer.
+/// What fits into its queue must be delivered, in order.
 #[test]
-fn nats_c_317_a_burst_that_fits_into_the_queue_waits_for_its_reader() {
+fn nats_c_317_a_burst_that_fits_into_the_queue_is_delivered() {
     const COUNT: usize = 60_000;
     for builder in both() {
         let broker = builder.config("write_deadline: \"10m\"").start();
@@ -256,10 +256,10 @@ fn nats_c_317_a_burst_that_fits_into_the_queue_waits_for_its_reader() {
     }
 }
 
-/// What waits for a client was not to be seen before it was cut. It is listed with
-/// the client, can be sorted by, and is judged by the check.
+/// Pending bytes of a client were not visible before it was disconnected. They must be
+/// listed, sortable, and available to the check.
 #[test]
-fn nats_server_91_what_waits_for_a_client_is_seen_while_it_waits() {
+fn nats_server_91_pending_bytes_of_a_client_are_visible() {
     for builder in both() {
         let broker = builder.config("write_deadline: \"10m\"").start();
         let _stuck = subscriber(&broker, "hoarder", &["heap"]);
@@ -270,8 +270,8 @@ fn nats_server_91_what_waits_for_a_client_is_seen_while_it_waits() {
             let first = &connections(&broker, "sort=pending&limit=1")[0];
             first["name"] == "hoarder" && number(&first["pending_bytes"]) > 1_000_000
         });
-        let said = check(&broker, &["--mode", "pending", "-c", "1MB"]);
-        assert_eq!(said.code, Some(2), "{said:?}");
-        assert!(said.output.contains("hoarder"), "{said:?}");
+        let result = check(&broker, &["--mode", "pending", "-c", "1MB"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.output.contains("hoarder"), "{result:?}");
     }
 }

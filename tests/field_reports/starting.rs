@@ -1,12 +1,11 @@
-//! Configurations that somebody could not start a broker with, or started and
-//! got something else than was written.
+//! Configurations that prevented a start or had an unexpected effect.
 
 use std::{fs, path::Path};
 
-use crate::{both, findings, lets_in, run, user};
+use crate::{accepts_login, both, findings, run, user};
 use test_support::{Broker, BrokerBuilder, tools, wait_until};
 
-/// How a test of this configuration ends, and what is said on standard error.
+/// The exit code of a configuration test, and its standard error.
 fn judged(builder: &BrokerBuilder, text: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("make a folder");
     let file = folder.path().join("b.conf");
@@ -16,8 +15,8 @@ fn judged(builder: &BrokerBuilder, text: &str) -> (Option<i32>, String) {
     (ended.code, ended.errors)
 }
 
-/// User and password of the cluster began with a digit and were not quoted, and
-/// the broker did not start. They are texts, and a member with them gets in.
+/// User and password of the cluster began with a digit and were not quoted, and the
+/// broker did not start. They are strings, and a member with them must be accepted.
 #[test]
 fn nats_server_716_names_and_passwords_may_begin_with_a_digit() {
     for builder in both() {
@@ -25,13 +24,19 @@ fn nats_server_716_names_and_passwords_may_begin_with_a_digit() {
                        user: 7route\n    password: 5Kq_wx2\n    timeout: 1\n  }\n}\n";
         let users = "authorization { users: [ { user: 1st, password: 2Go! } ] }\n";
         let broker = builder.config(format!("{cluster}{users}")).start();
-        assert!(lets_in(&broker, ",\"user\":\"1st\",\"pass\":\"2Go!\""));
-        assert!(!lets_in(&broker, ",\"user\":\"1st\",\"pass\":\"2Go\""));
+        assert!(accepts_login(
+            &broker,
+            ",\"user\":\"1st\",\"pass\":\"2Go!\""
+        ));
+        assert!(!accepts_login(
+            &broker,
+            ",\"user\":\"1st\",\"pass\":\"2Go\""
+        ));
     }
 }
 
-/// A password that looks like a number with an exponent at first was taken for
-/// one. It is the text that was written.
+/// A password that begins like a number with an exponent was parsed as one. It must be
+/// the text as written.
 #[test]
 fn nats_server_6891_a_password_is_no_number_with_an_exponent() {
     for password in ["6e31abc", "12e4.x", "3E9_", "8e77e8"] {
@@ -44,8 +49,8 @@ fn nats_server_6891_a_password_is_no_number_with_an_exponent() {
     }
 }
 
-/// A secret from the environment that begins with a digit was not found, or
-/// ended the start. The token is what the environment holds.
+/// A secret from the environment that begins with a digit was not found, or failed the
+/// start. The token must be the variable's text.
 #[test]
 fn nats_server_885_a_secret_of_the_environment_may_begin_with_a_digit() {
     for secret in ["9z", "71feda20cb", "5e3x", "2h"] {
@@ -54,14 +59,20 @@ fn nats_server_885_a_secret_of_the_environment_may_begin_with_a_digit() {
                 .env("REPORTED_SECRET", secret)
                 .config("authorization { token: $REPORTED_SECRET }")
                 .start();
-            assert!(lets_in(&broker, &format!(",\"auth_token\":{secret:?}")));
-            assert!(!lets_in(&broker, ",\"auth_token\":\"$REPORTED_SECRET\""));
+            assert!(accepts_login(
+                &broker,
+                &format!(",\"auth_token\":{secret:?}")
+            ));
+            assert!(!accepts_login(
+                &broker,
+                ",\"auth_token\":\"$REPORTED_SECRET\""
+            ));
         }
     }
 }
 
-/// A generated key in base64 that begins with digits ended the start as soon as
-/// it came from the environment, though in quotes it is a text.
+/// A generated base64 key that begins with digits failed the start when it came from the
+/// environment, though in quotes it is a string.
 #[test]
 fn argo_events_3231_a_quoted_variable_is_the_text_of_the_environment() {
     for builder in both() {
@@ -70,11 +81,11 @@ fn argo_events_3231_a_quoted_variable_is_the_text_of_the_environment() {
             .env("NUMBER", "4711")
             .config("server_name: \"$GENERATED\"\nauthorization { token: $GENERATED }\n")
             .start();
-        assert!(lets_in(&broker, ",\"auth_token\":\"MzYxS2tRZw==\""));
+        assert!(accepts_login(&broker, ",\"auth_token\":\"MzYxS2tRZw==\""));
     }
 }
 
-/// The parser ran for ever on an `include` whose quote is not closed. It is an
+/// The parser never returned for an `include` whose quote is not closed. It must be an
 /// error with the line.
 #[test]
 fn nats_server_1798_an_include_without_an_end_is_an_error() {
@@ -85,16 +96,15 @@ fn nats_server_1798_an_include_without_an_end_is_an_error() {
         "include",
     ] {
         for builder in both() {
-            let (code, said) = judged(&builder, text);
-            assert_eq!(code, Some(1), "{text:?}: {said}");
-            assert!(!said.is_empty(), "{text:?}");
+            let (code, result) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text:?}: {result}");
+            assert!(!result.is_empty(), "{text:?}");
         }
     }
 }
 
-/// Users in a file of their own, included within `authorization`, were not
-/// found: the path is meant from the file that includes, and variables of the
-/// included file count there.
+/// Users in a separate file, included within `authorization`, were not found: the path is
+/// relative to the including file, and variables of the included file apply there.
 #[test]
 fn nats_streaming_559_users_are_included_from_beside_the_file() {
     let folder = tempfile::tempdir().expect("make a folder");
@@ -112,16 +122,16 @@ fn nats_streaming_559_users_are_included_from_beside_the_file() {
         let broker = builder.flag("-c").flag(main.display().to_string()).start();
         let mut reader = user(&broker, "r", "s1");
         reader.send("SUB news.> 1\r\nPUB news.a 0\r\n\r\n");
-        let told = reader.sync();
+        let reported = reader.sync();
         assert!(
-            format!("{told:?}").contains("Permissions Violation for Publish to \"news.a\""),
-            "{told:?}"
+            format!("{reported:?}").contains("Permissions Violation for Publish to \"news.a\""),
+            "{reported:?}"
         );
     }
 }
 
-/// The time for a write could only be given in whole seconds. Now it has a unit,
-/// also a small one, and a file from before, with a bare number, still starts.
+/// The write deadline could only be given in whole seconds. Now it has a unit, also a
+/// small one, and an old file with a bare number still works.
 #[test]
 fn nats_server_487_the_write_deadline_has_a_unit() {
     for (written, meant) in [("\"25ms\"", 25_000_000_u64), ("3", 3_000_000_000)] {
@@ -132,16 +142,19 @@ fn nats_server_487_the_write_deadline_has_a_unit() {
     }
 }
 
-/// A user and a password in the block `cluster` were believed to keep clients
-/// out; everybody got in, and nothing said so. Such a door is told of.
+/// A user and a password in the block `cluster` were believed to keep clients out;
+/// everybody was accepted, without any warning. midge must warn.
 #[test]
-fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told() {
+fn nats_server_1691_a_route_password_alone_does_not_protect_clients_and_is_warned_about() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\", authorization { user: mq, \
                    password: geheim } }\n";
-    // It listens to all, as it was reported.
+    // It listens on all addresses, as in the report.
     let open = Broker::midge().config(cluster).flag("-a").flag("0.0.0.0");
     let broker = open.start();
-    assert!(lets_in(&broker, ",\"user\":\"any\",\"pass\":\"wrong\""));
+    assert!(accepts_login(
+        &broker,
+        ",\"user\":\"any\",\"pass\":\"wrong\""
+    ));
     wait_until("the finding", || {
         let finding = findings(&broker, "unsafe-clients");
         finding
@@ -151,45 +164,51 @@ fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told()
     for builder in both() {
         let locked = format!("authorization {{ user: mq, password: geheim }}\n{cluster}");
         let broker = builder.config(locked).start();
-        assert!(!lets_in(&broker, ",\"user\":\"mq\",\"pass\":\"wrong\""));
-        assert!(lets_in(&broker, ",\"user\":\"mq\",\"pass\":\"geheim\""));
+        assert!(!accepts_login(
+            &broker,
+            ",\"user\":\"mq\",\"pass\":\"wrong\""
+        ));
+        assert!(accepts_login(
+            &broker,
+            ",\"user\":\"mq\",\"pass\":\"geheim\""
+        ));
     }
 }
 
-/// A key with a typing error passed unnoticed, and the cluster stood open. The
-/// test of the file names file, line, column and the word.
+/// A mistyped key was ignored, and the cluster was open. The test of the file must name
+/// file, line, column and key.
 #[test]
-fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
+fn nats_server_774_a_mistyped_key_is_reported_with_its_position() {
     for builder in both() {
         let text =
             "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
-        let (code, said) = judged(&builder, text);
+        let (code, result) = judged(&builder, text);
         assert_eq!(code, Some(1));
-        assert!(said.contains("b.conf:4:3: "), "{said}");
-        assert!(said.contains("\"autorization\""), "{said}");
+        assert!(result.contains("b.conf:4:3: "), "{result}");
+        assert!(result.contains("\"autorization\""), "{result}");
     }
 }
 
-/// A blank in the name of a cluster or a broker made lines between brokers mean
-/// something else. Such a name is an error of the file.
+/// A space in the name of a cluster or a broker corrupted the protocol between brokers.
+/// Such a name must be a configuration error.
 #[test]
-fn nats_server_5676_names_between_brokers_have_no_blanks() {
+fn nats_server_5676_cluster_and_server_names_have_no_spaces() {
     for text in [
         "server_name: \"my broker\"",
         "cluster { name: \"my cluster\", port: 6222 }",
     ] {
         for builder in both() {
-            let (code, said) = judged(&builder, text);
-            assert_eq!(code, Some(1), "{text}: {said}");
-            assert!(said.contains("name"), "{text}: {said}");
+            let (code, result) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text}: {result}");
+            assert!(result.contains("name"), "{text}: {result}");
         }
     }
 }
 
-/// The file of the Puppet module knows limits by the names of its time. They are
-/// in force, not passed over.
+/// The file of the Puppet module uses old names of limits. They must be applied, not
+/// ignored.
 #[test]
-fn puppet_nats_8_and_9_limits_of_the_module_are_in_force() {
+fn puppet_nats_8_and_9_limits_of_the_module_are_applied() {
     let config = "max_payload: 3000000\nmax_pending_size: 12000000\nmax_connections: 40000\n\
                   debug: false\ntrace: false\nmonitor_port: -1\n";
     let broker = Broker::midge().config(config).start();
@@ -200,8 +219,8 @@ fn puppet_nats_8_and_9_limits_of_the_module_are_in_force() {
     assert_eq!(broker.connect().info()["max_payload"], 3_000_000);
 }
 
-/// Puppet's parameters for slow networks are passed on: time to write, for TLS
-/// and to log in, each of its own.
+/// Puppet's parameters for slow networks are passed on: write deadline, TLS timeout and
+/// login timeout, each separately.
 #[test]
 fn puppet_choria_379_each_time_limit_is_set_by_itself() {
     let pki = test_support::pki::Pki::new(&["broker"]);
@@ -219,10 +238,10 @@ fn puppet_choria_379_each_time_limit_is_set_by_itself() {
     }
 }
 
-/// A second broker was started on a port in use, and what had started it went on
-/// as if it ran, talking to the first. The process ends with 1 and names the port.
+/// A second broker was started on a port in use, and its launcher continued as if it ran,
+/// talking to the first. The process must exit with 1 and name the port.
 #[test]
-fn bacalhau_3649_a_second_broker_on_the_port_of_routes_ends() {
+fn bacalhau_3649_a_second_broker_on_the_route_port_fails() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     for program in [tools::midge(), tools::nats_server()] {

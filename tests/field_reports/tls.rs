@@ -1,5 +1,5 @@
-//! Certificates that ended or were revoked while nobody looked, handshakes that
-//! did not come to an end, and probes that do not even begin one.
+//! Certificates that expired or were revoked unnoticed, handshakes that never finished,
+//! and port probes without a handshake.
 
 use std::{
     fs,
@@ -35,11 +35,11 @@ fn speaker(pki: &Pki, name: &str) -> Speaker {
     Speaker::believing(&pki.path("ca.pem")).showing(&file("pem"), &file("key"))
 }
 
-/// The author of Choria asked that a node which leaves cannot come back with the
-/// files it kept: a local list of revoked certificates, taken over while the
-/// broker runs. The node is cut off and kept out; its neighbour notices nothing.
+/// The author of Choria asked that a removed node cannot return with its old files: a
+/// local list of revoked certificates, loaded while the broker runs. The node must be
+/// disconnected and refused; its neighbour is not affected.
 #[test]
-fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
+fn nats_server_929_a_revoked_node_is_disconnected_when_the_crl_changes() {
     let pki = Pki::new(&["broker", "leaver", "stayer"]);
     let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
     let broker = Broker::midge().config(block(&pki, &crl)).start();
@@ -66,11 +66,11 @@ fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
     });
 }
 
-/// The certificate of the brokers ended, because nobody had reloaded them, and
-/// probes had looked at the port alone. Its end is seen days before, of clients
-/// and of routes: by the check, the findings and the metrics.
+/// The brokers' certificate expired, because nobody had reloaded them, and probes had
+/// only checked the port. The expiry must be visible days before, for clients and routes:
+/// in the check, the findings and the metrics.
 #[test]
-fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
+fn nats_server_4763_an_expiring_certificate_is_reported_before_its_expiry() {
     let pki = Pki::new(&[]);
     pki.sign("broker", Term::Seconds(3 * DAY));
     let tls = block(&pki, "verify: true");
@@ -88,22 +88,25 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
         "--ca-warning",
         "7:",
     ];
-    let said = check(&broker, &arguments);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.output.contains("\"CN=broker\" expires in"), "{said:?}");
-    assert!(said.output.contains("route_cert_days="), "{said:?}");
+    let result = check(&broker, &arguments);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(
+        result.output.contains("\"CN=broker\" expires in"),
+        "{result:?}"
+    );
+    assert!(result.output.contains("route_cert_days="), "{result:?}");
     wait_until("the finding", || {
         !findings(&broker, "certificate-expiry").is_empty()
     });
     let varz = broker.get_json("/varz");
     assert!(varz["tls_cert_not_after"].is_string(), "{varz}");
     assert!(varz["cluster"]["tls_cert_not_after"].is_string(), "{varz}");
-    // A new one is taken over by itself, and all is well.
+    // A new one is loaded automatically, and the finding clears.
     pki.sign("broker", Term::Seconds(60 * DAY));
     wait_until("the finding is gone", || {
         findings(&broker, "certificate-expiry").is_empty()
     });
-    let said = check(
+    let result = check(
         &broker,
         &[
             "--mode",
@@ -114,12 +117,11 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
             "7:",
         ],
     );
-    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(result.code, Some(0), "{result:?}");
 }
 
-/// Probes that connect to the ports of clients and routes and go flooded the log
-/// with errors of TLS. One line for each source and port is enough, and no
-/// handshake failed.
+/// Probes of the client and route ports flooded the log with TLS errors. One line for
+/// each source and port must suffice, and no failed handshake is counted.
 #[test]
 fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
     const PROBES: u64 = 300;
@@ -132,7 +134,7 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
     for port in [broker.client_addr().port(), route_port] {
         for _ in 0..PROBES {
             let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-            // Gone at once, as a probe is.
+            // Closed at once, like a probe.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -149,17 +151,17 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
     let more: Vec<&str> = log.lines().skip(before).collect();
     assert!(more.len() < 10, "{} lines: {more:?}", more.len());
     assert!(findings(&broker, "handshake-failures").is_empty());
-    // They are told from clients that TLS keeps out.
+    // They are distinguished from clients that TLS refuses.
     let failed = broker.get_json("/varz")["tls"]["failed"].clone();
     let kinds: Vec<&String> = failed.as_object().expect("counts").keys().collect();
     assert_eq!(kinds, ["silent"], "{failed}");
 }
 
-/// In a container the files of a secret are links into a folder that is swapped
-/// as a whole; the broker went on with the certificate of before until somebody
-/// sent a signal. The new one is served by itself.
+/// In a container the files of a secret are links into a directory that is swapped as a
+/// whole; the broker continued with the old certificate until it got a signal. The new
+/// one must be served automatically.
 #[test]
-fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
+fn nats_server_3475_a_certificate_in_a_swapped_directory_is_reloaded() {
     let pki = Pki::new(&["broker"]);
     let secret = tempfile::tempdir().expect("a folder");
     let path = |name: &str| secret.path().join(name);
@@ -184,7 +186,7 @@ fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
     let broker = Broker::midge().config(tls).start();
     let ends = || broker.get_json("/varz")["tls_cert_not_after"].clone();
     let first = ends();
-    // Another key as well: the two must be taken over together.
+    // Another key as well: the two must be loaded together.
     fs::remove_file(pki.path("broker.key")).expect("remove the key");
     pki.sign("broker", Term::Seconds(5 * DAY));
     fill("..v2");
@@ -202,10 +204,10 @@ fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
     assert!(findings(&broker, "tls-files").is_empty());
 }
 
-/// Clients that did not get through the handshake were counted as slow consumers,
-/// and an alarm rang for them. Only who has logged in can be one.
+/// Clients that did not finish the handshake were counted as slow consumers, and caused
+/// an alarm. Only a logged-in client can be one.
 #[test]
-fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
+fn nats_server_861_a_hanging_handshake_is_no_slow_consumer() {
     let pki = Pki::new(&["broker"]);
     for builder in both() {
         let config = format!("write_deadline: \"1ms\"\n{}", block(&pki, "timeout: 0.2"));
@@ -215,7 +217,7 @@ fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
             .collect();
         for stream in &mut hanging {
             stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
-            // INFO, and nothing more until the broker has had enough.
+            // INFO, and nothing more until the broker closes.
             let mut all = Vec::new();
             let _ = stream.read_to_end(&mut all);
             assert!(all.starts_with(b"INFO "));
@@ -226,10 +228,10 @@ fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
     }
 }
 
-/// A client library wrote CONNECT in plain text before TLS had begun, under load
-/// only. It is closed for that and counted, and others go on to get in.
+/// A client library wrote CONNECT in plain text before TLS had started, under load only.
+/// That client must be closed and counted, and others still connect.
 #[test]
-fn nats_rb_164_plain_words_where_tls_is_due_end_that_client_only() {
+fn nats_rb_164_plain_text_instead_of_tls_closes_that_client_only() {
     let pki = Pki::new(&["broker", "node"]);
     for builder in both() {
         let broker = builder.config(block(&pki, "verify: true")).start();
@@ -253,11 +255,10 @@ fn nats_rb_164_plain_words_where_tls_is_due_end_that_client_only() {
     }
 }
 
-/// Half a second for TLS was too little for nodes far away, and somebody who tried
-/// by hand was thrown out before he could type. It is two seconds if nothing is
-/// written, and what is written counts.
+/// Half a second for TLS was too little for distant nodes and for manual tests. The
+/// default is two seconds, and it can be configured.
 #[test]
-fn choria_228_a_late_handshake_gets_in() {
+fn choria_228_a_late_handshake_is_accepted() {
     let pki = Pki::new(&["broker"]);
     for builder in both() {
         let broker = builder.config(block(&pki, "")).start();
@@ -270,10 +271,10 @@ fn choria_228_a_late_handshake_gets_in() {
     }
 }
 
-/// Members whose certificates have names for hosts and an empty subject were
-/// refused, though the names were right. The names count.
+/// Members whose certificates have host names and an empty subject were refused, though
+/// the names were right. The names must be accepted.
 #[test]
-fn nats_server_8099_members_without_a_subject_are_known_by_their_names() {
+fn nats_server_8099_certificates_without_a_subject_are_matched_by_their_names() {
     let pki = Pki::new(&["broker"]);
     for name in ["n0", "n1"] {
         sign_without_a_subject(&pki, name);
@@ -298,7 +299,7 @@ fn nats_server_8099_members_without_a_subject_are_known_by_their_names() {
     mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
 }
 
-/// A certificate that names its host in the extension alone.
+/// A certificate that names its host only in the extension.
 fn sign_without_a_subject(pki: &Pki, name: &str) {
     let extensions = "subjectAltName = critical,DNS:localhost,IP:127.0.0.1\n\
                       extendedKeyUsage = serverAuth,clientAuth\n";
@@ -318,11 +319,11 @@ fn sign_without_a_subject(pki: &Pki, name: &str) {
     );
 }
 
-/// Something that was no member wrote to the port of routes again and again, and
-/// the log filled with errors that told nothing. A client at a port that is not for
-/// clients is told apart, a crowd of them takes few lines, and both ports go on.
+/// Something that was not a member repeatedly wrote to the route port, and the log filled
+/// with unclear errors. A client at the wrong port must be recognised, many of them cause
+/// few lines, and both ports continue to work.
 #[test]
-fn nats_server_270_who_is_at_the_wrong_port_neither_harms_nor_fills_the_log() {
+fn nats_server_270_a_client_on_the_wrong_port_does_not_fill_the_log() {
     let pki = Pki::new(&["broker"]);
     for tls in ["", &block(&pki, "verify: true")] {
         let route_port = free_port();
@@ -342,10 +343,10 @@ fn nats_server_270_who_is_at_the_wrong_port_neither_harms_nor_fills_the_log() {
                     stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
                     stream.write_all(words.as_bytes()).expect("write");
                     stream.shutdown(Shutdown::Write).expect("say no more");
-                    let mut said = Vec::new();
-                    let _ = stream.read_to_end(&mut said);
-                    let said = String::from_utf8_lossy(&said).into_owned();
-                    assert!(!said.contains("PONG"), "{address}: {said}");
+                    let mut result = Vec::new();
+                    let _ = stream.read_to_end(&mut result);
+                    let result = String::from_utf8_lossy(&result).into_owned();
+                    assert!(!result.contains("PONG"), "{address}: {result}");
                 }
             }
         }

@@ -1,6 +1,5 @@
-//! The fuzz targets' corpus once more, and a bounded number of mutations of it:
-//! the short run that every test run can afford. The long ones are made with
-//! `cargo fuzz run TARGET` in `fuzz/`.
+//! Runs the corpus of the fuzz targets and a bounded number of mutations of it, short
+//! enough for every test run. Long runs are made with `cargo fuzz run TARGET` in `fuzz/`.
 
 #[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;
@@ -13,7 +12,7 @@ use targets::TARGETS;
 const MUTATIONS: usize = 20_000;
 
 #[test]
-fn the_corpus_and_its_mutations_find_nothing() {
+fn the_corpus_and_its_mutations_find_no_failure() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, target) in TARGETS {
         let folder = corpus.join(name);
@@ -23,7 +22,7 @@ fn the_corpus_and_its_mutations_find_nothing() {
             .collect();
         assert!(inputs.len() > 10, "{name} has a corpus");
         inputs.iter().for_each(|input| target(input));
-        // The same mutations in every run: a failure can be repeated.
+        // The same mutations in every run, so that a failure can be repeated.
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..MUTATIONS {
             let input = mutate(&mut random, &inputs);

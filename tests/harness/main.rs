@@ -1,5 +1,5 @@
-//! The means of testing under test: the support crate, the side-by-side
-//! benchmark, and the corpus of the fuzz targets.
+//! Tests of the test tools: the support crate, the side-by-side benchmark, and the corpus
+//! of the fuzz targets.
 
 mod fuzz_corpus;
 mod side_by_side;

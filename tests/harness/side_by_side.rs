@@ -1,6 +1,6 @@
-//! The side-by-side benchmark itself is under test: that it runs, and that it
-//! does not show a figure for a broker that loses messages or does not start.
-//! No figure is judged here. Needs `nats-server` on the PATH.
+//! Tests of the side-by-side benchmark: it runs, and it shows no result for a broker that
+//! loses messages or does not start. No result is judged here. Needs `nats-server` on the
+//! PATH.
 
 use std::{
     fs,
@@ -48,7 +48,7 @@ fn runs_with_tls_on_a_mesh_and_beside_monitoring() {
     assert!(text.contains("0 runs FAILED"), "{text}");
 }
 
-/// A broker that drops a message now and then gets no figure.
+/// A broker that drops a message from time to time gets no result.
 #[test]
 fn reports_lost_messages() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -63,7 +63,7 @@ fn reports_lost_messages() {
     assert!(text.contains("1 runs FAILED"), "{text}");
 }
 
-/// A program that is no broker is reported, too.
+/// A program that is not a broker is reported, too.
 #[test]
 fn reports_a_broker_that_does_not_start() {
     let output = side_by_side(&["--no-peer", "--midge", "true"]);
@@ -92,10 +92,10 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A program that poses as the broker at `address`.
+/// A program that imitates the broker at `address`.
 fn launcher(directory: &Path, address: SocketAddr) -> PathBuf {
     let path = directory.join("lossy");
-    // The ports directory is the last argument the benchmark gives.
+    // The ports directory is the last argument of the benchmark.
     let script = format!(
         "#!/bin/sh\n\
          test \"$1\" = --version && exit\n\
@@ -110,12 +110,12 @@ fn launcher(directory: &Path, address: SocketAddr) -> PathBuf {
     path
 }
 
-/// Brings every message but one in a hundred to the last who subscribed.
+/// Delivers all but one in a hundred messages to the last subscriber.
 fn lossy_broker(listener: &TcpListener) {
     let subscriber = Arc::new(Mutex::new(None));
     for stream in listener.incoming() {
         let subscriber = Arc::clone(&subscriber);
-        // A client that hangs up ends its thread; that is no failure here.
+        // A disconnecting client ends its thread; that is no failure here.
         thread::spawn(move || stream.and_then(|stream| serve(stream, &subscriber)));
     }
 }

@@ -1,17 +1,17 @@
-//! The test support itself, proven against real nats-servers: a test that
-//! cannot start or read a broker must not look like a broker that is at fault.
+//! Tests of the test support against real nats-servers, so that a defect of the support
+//! does not look like one of the broker.
 
 use test_support::{Broker, BrokerBuilder, RawClient, broker::is_listening, tools};
 
-/// A broker is ready when `start` returns, answers on both ports, and ends
-/// with 0 on SIGTERM.
+/// A broker is ready when `start` returns, answers on both ports, and exits with 0 on
+/// SIGTERM.
 #[test]
 fn nats_server_starts_serves_and_stops() {
     serves_and_stops(Broker::nats_server(), "2.15.");
 }
 
-/// The same with the oldest nats-server that is compared with. It ends with 1
-/// on SIGTERM, so its exit code is left alone.
+/// The same with the oldest nats-server in the comparison. It exits with 1 on SIGTERM, so
+/// its exit code is not checked.
 #[test]
 fn nats_server_29_starts_and_serves() {
     let broker = Broker::nats_server_29().start();
@@ -19,7 +19,7 @@ fn nats_server_29_starts_and_serves() {
     assert!(version.as_str().is_some_and(|v| v.starts_with("2.9.")));
 }
 
-/// Frames are told apart and a PING waits for all deliveries.
+/// Frames are parsed and a PING waits for all deliveries.
 #[test]
 fn raw_client_reads_frames() {
     let broker = Broker::nats_server().config("max_payload: 512\n").start();
@@ -38,14 +38,14 @@ fn raw_client_reads_frames() {
     );
 }
 
-/// A broker that refuses its configuration fails the test with its own words.
+/// A broker that refuses its configuration fails the test with its own output.
 #[test]
 #[should_panic(expected = "no_such_option")]
 fn failed_start_shows_the_output() {
     Broker::nats_server().config("no_such_option: 1\n").start();
 }
 
-/// A killed broker leaves its port, and another one can take it over.
+/// A killed broker frees its port, and another one can use it.
 #[test]
 fn restart_on_the_same_port() {
     let mut first = Broker::nats_server().start();
@@ -56,7 +56,7 @@ fn restart_on_the_same_port() {
     assert_eq!(second.client_addr(), address);
 }
 
-/// The program named by the tests is the one of the expected release.
+/// The program named by the tests has the expected version.
 #[test]
 fn tools_are_found() {
     assert!(tools::nats_server().is_file());

@@ -1,7 +1,7 @@
-//! Who has not logged in takes nobody's place and changes nothing: each port is
-//! filled with idle strangers, of one address and of many, and honest newcomers
-//! still get in; what a stranger says on the route port changes no mesh; and when
-//! file descriptors run out, monitoring and routes still have some.
+//! Peers that have not logged in block nobody and change nothing. Each port is filled
+//! with idle connections from one address and from many, and legitimate peers still
+//! connect. Nothing sent on the route port before the login changes the mesh. When file
+//! descriptors run out, some are reserved for monitoring and routes.
 
 use std::{
     fs,
@@ -15,11 +15,11 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, BrokerBuilder, PATIENCE, RawClient, http, tools, wait_until};
 
-/// Findings come and go quickly.
+/// Findings appear and clear quickly.
 const QUICK: &str =
     "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s }\n";
 
-/// Whoever dials or listens for routes.
+/// For brokers that dial or accept routes.
 const LOGIN: &str = "authorization { user: route, password: secret, timeout: 60 }";
 
 /// A bcrypt hash of "s3cret", of cost 6: a hundred comparisons take seconds.
@@ -30,7 +30,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
-/// Connects from the loopback address of that number.
+/// Connects from the loopback address with this number.
 fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let [high, low] = u16::try_from(number).expect("it fits").to_be_bytes();
@@ -42,8 +42,8 @@ fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// So many idle connections, of one address or each of its own.
-fn crowd(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
+/// Opens idle connections, from one address or each from its own.
+fn many_connections(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
     let from = |number| if of_one { 2 } else { 2 + number };
     (0..count)
         .map(|number| connect_from(from(number), to))
@@ -94,27 +94,27 @@ fn routes(broker: &Broker) -> u64 {
         .expect("a number")
 }
 
-/// Strangers that say nothing for a minute fill the route ports of two brokers; a
-/// third that knows both gets in, and so does it after a restart.
+/// Idle unauthenticated connections fill the route ports of two brokers; a third that
+/// knows both connects, also after a restart.
 #[test]
-fn a_member_gets_in_where_strangers_fill_the_route_port() {
+fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
     for of_one in [true, false] {
         let [first, second, third] = [free_address(), free_address(), free_address()];
         let brokers = [
             member("a", first, &[second]).start(),
             member("b", second, &[first]).start(),
         ];
-        let _crowds = [first, second].map(|port| crowd(2500, of_one, port));
+        let _crowds = [first, second].map(|port| many_connections(2500, of_one, port));
         for broker in &brokers {
-            wait_until("those beyond the places are cut", || {
+            wait_until("the excess connections are closed", || {
                 dropped(broker, "route") > 1000.0
             });
             wait_until("that is a finding", || is_found(broker, "route"));
         }
         for _ in 0..2 {
             let joins = member("c", third, &[first, second]).start();
-            wait_until("the member is in", || routes(&joins) == 2);
-            wait_until("all see it", || {
+            wait_until("the member is connected", || routes(&joins) == 2);
+            wait_until("all members see it", || {
                 brokers.iter().all(|broker| routes(broker) == 2)
             });
             drop(joins);
@@ -123,34 +123,34 @@ fn a_member_gets_in_where_strangers_fill_the_route_port() {
             });
         }
         for broker in &brokers {
-            wait_until("the finding is over", || !is_found(broker, "route"));
+            wait_until("the finding has cleared", || !is_found(broker, "route"));
             let lines = broker.log().lines().count();
             assert!(lines < 400, "{lines} lines of log");
         }
     }
 }
 
-/// Silent sockets fill the monitoring port: each health check is answered.
+/// Idle sockets fill the monitoring port: each health check is answered.
 #[test]
-fn health_checks_are_answered_where_strangers_fill_the_port() {
+fn health_checks_succeed_when_idle_connections_fill_the_port() {
     for of_one in [true, false] {
         let broker = Broker::midge().config(QUICK).start();
-        let _crowd = crowd(300, of_one, broker.monitor_addr());
+        let _crowd = many_connections(300, of_one, broker.monitor_addr());
         for _ in 0..20 {
             assert_eq!(broker.get("/healthz").status, 200);
         }
         assert!(dropped(&broker, "monitor") >= 200.0);
         wait_until("that is a finding", || {
-            let _more = crowd(70, of_one, broker.monitor_addr());
+            let _more = many_connections(70, of_one, broker.monitor_addr());
             is_found(&broker, "monitor")
         });
-        wait_until("the finding is over", || !is_found(&broker, "monitor"));
+        wait_until("the finding has cleared", || !is_found(&broker, "monitor"));
     }
 }
 
 /// The same on the Unix socket.
 #[test]
-fn the_monitoring_socket_answers_where_it_is_full() {
+fn the_monitoring_socket_replies_when_it_is_full() {
     let broker = Broker::midge().config("monitor { unix: m.sock }\n").start();
     let socket = broker.folder().join("m.sock");
     let _crowd: Vec<UnixStream> = (0..200)
@@ -161,46 +161,48 @@ fn the_monitoring_socket_answers_where_it_is_full() {
     }
 }
 
-/// Strangers fill `max_connections`: who logs in gets in all the same, and who is
-/// in stays.
+/// Unauthenticated connections fill `max_connections`: a client with a login connects
+/// anyway, and connected clients stay.
 #[test]
-fn clients_get_in_where_strangers_fill_max_connections() {
+fn clients_connect_when_unauthenticated_peers_fill_max_connections() {
     let config = format!(
         "{QUICK}max_connections: 50\nauthorization {{ user: u, password: p, timeout: 60 }}\n"
     );
     for of_one in [true, false] {
         let broker = Broker::midge().config(&config).start();
         let mut served = login(&broker, "u", "p");
-        let _crowd = crowd(300, of_one, broker.client_addr());
-        // Not while they come by the hundred: 49 places are few.
-        wait_until("all have come", || dropped(&broker, "client") >= 251.0);
-        let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
+        let _crowd = many_connections(300, of_one, broker.client_addr());
+        // Not while hundreds connect: 49 places are few.
+        wait_until("all have connected", || dropped(&broker, "client") >= 251.0);
+        let mut new_clients: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
         served.sync();
-        newcomers.iter_mut().for_each(|client| drop(client.sync()));
-        wait_until("the crowd is within the limit", || {
+        new_clients
+            .iter_mut()
+            .for_each(|client| drop(client.sync()));
+        wait_until("the connections are within the limit", || {
             broker.get_json("/varz")["connections"].as_u64() <= Some(50)
         });
-        // Those that are in make way for nobody.
-        newcomers.extend((0..29).map(|_| login(&broker, "u", "p")));
+        // Authenticated clients are not evicted.
+        new_clients.extend((0..29).map(|_| login(&broker, "u", "p")));
         let mut surplus = broker.connect();
-        let told = surplus.next_frame().expect("why");
-        assert_eq!(told.line, b"-ERR 'maximum connections exceeded'");
+        let reported = surplus.next_frame().expect("why");
+        assert_eq!(reported.line, b"-ERR 'maximum connections exceeded'");
         served.sync();
         let closed = broker.get_json("/connz?state=closed")["total"].as_u64();
         assert!(closed < Some(50), "the crowd is not remembered: {closed:?}");
     }
 }
 
-/// Guesses from many addresses wait for their comparisons: who is right does not
-/// wait for them.
+/// Password guesses from many addresses wait for their comparisons: a correct login does
+/// not wait for them.
 #[test]
-fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
+fn a_correct_login_is_not_delayed_by_distributed_guessing() {
     let broker = Broker::midge()
         .config(format!(
             "{QUICK}authorization {{ timeout: 5, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
         ))
         .start();
-    // So many that they wait for seconds, however fast the machine is.
+    // So many that they wait for seconds even on a fast machine.
     let guesses: Vec<TcpStream> = (0..400)
         .map(|number| {
             let mut stream = connect_from(2 + number % 10, broker.client_addr());
@@ -209,7 +211,7 @@ fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
             stream
         })
         .collect();
-    wait_until("they wait", || {
+    wait_until("the logins wait", || {
         metric(&broker, "midge_password_checks_waiting") > 30.0
     });
     let refused = || {
@@ -222,13 +224,15 @@ fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
     let meanwhile = refused() - before;
     assert!(meanwhile < 20, "{meanwhile} guesses came before it");
     wait_until("that is a finding", || is_found(&broker, "passwords"));
-    // Those that fail are not compared once their time to log in is over.
+    // Failed logins are not compared once their login timeout is over.
     for left in [40.0, 20.0, 1.0] {
-        wait_until("the guesses have an end", || {
+        wait_until("the password guesses have ended", || {
             metric(&broker, "midge_password_checks_waiting") < left
         });
     }
-    wait_until("the finding is over", || !is_found(&broker, "passwords"));
+    wait_until("the finding has cleared", || {
+        !is_found(&broker, "passwords")
+    });
     drop(guesses);
 }
 
@@ -241,7 +245,8 @@ fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     client
 }
 
-/// What the broker at a route port said, until it closed or said nothing more.
+/// Sends lines to a route port and returns what the broker sent until it closed or
+/// paused.
 fn say(to: SocketAddr, lines: &[String]) -> TcpStream {
     let mut stream = connect_from(1, to);
     for line in lines {
@@ -251,17 +256,17 @@ fn say(to: SocketAddr, lines: &[String]) -> TcpStream {
 }
 
 fn read_all(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut told) {
+    let mut reported = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut reported) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    String::from_utf8_lossy(&told).into_owned()
+    String::from_utf8_lossy(&reported).into_owned()
 }
 
-/// A cluster whose name nobody configured: what strangers, duplicates and liars say
-/// on the route ports changes neither its name nor its routes.
+/// A cluster with a generated name: nothing that unauthenticated, duplicate or dishonest
+/// peers send to the route ports changes its name or its routes.
 #[test]
-fn strangers_change_nothing_of_a_cluster_without_a_name() {
+fn unauthenticated_peers_cannot_change_an_unnamed_cluster() {
     for login in [
         "",
         "authorization { user: route, password: secret, timeout: 5 }",
@@ -279,7 +284,7 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
         };
         let brokers = [start("a", 0), start("b", 1)];
         wait_until("they agree and have one route", || {
-            // Each may have dialled: then both are about to begin anew.
+            // Both may have dialled: then both are about to reconnect.
             let solicited =
                 |broker: &Broker| broker.get_json("/routez")["routes"][0]["did_solicit"].as_bool();
             let mut sides = brokers.each_ref().map(solicited);
@@ -305,7 +310,7 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
         for right in [false, true] {
             for (at, port) in ports.iter().enumerate() {
                 let (own, other) = (&ids[at], &ids[1 - at]);
-                // With the right password, only those that are no members after all.
+                // With the correct password, only those that do not become members.
                 let pairs: &[(&Value, &Value)] = match (right, login) {
                     (false, "") | (true, _) => &[(other, other), (own, own), (other, own)],
                     (false, _) => &[
@@ -337,7 +342,7 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
                     let after = brokers.each_ref().map(state);
                     assert_eq!(after, before, "{login:?}, {right}: {name} {id}");
                 }
-                // An id that was told and then another one: of a liar, too.
+                // One id and then another one, also from a dishonest peer.
                 let mut stream = say(*port, &[
                     "CONNECT {\"name\":\"new-broker\",\"user\":\"route\",\"pass\":\"secret\",\"cluster\":\"zz\",\"cluster_dynamic\":false}\r\n".into(),
                     format!("INFO {{\"server_id\":{other},\"server_name\":\"evil\",\"cluster\":\"zz\",\"cluster_dynamic\":false}}\r\n"),
@@ -356,10 +361,10 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
     }
 }
 
-/// A peer that was let in gave its name to two brokers, a different one to each, and
-/// left: they find together again.
+/// An accepted peer caused two brokers to use different cluster names, and left: they
+/// connect again.
 #[test]
-fn a_name_that_was_taken_over_holds_nobody_back() {
+fn an_adopted_cluster_name_blocks_no_member() {
     let ports = [free_address(), free_address()];
     let start = |name: &str, own: usize| {
         Broker::midge()
@@ -384,7 +389,7 @@ fn a_name_that_was_taken_over_holds_nobody_back() {
             ])
         })
         .collect();
-    wait_until("the names are taken over", || {
+    wait_until("the names are adopted", || {
         let name = |broker: &Broker| broker.get_json("/varz")["cluster"]["name"].clone();
         brokers.iter().any(|broker| {
             name(broker)
@@ -399,12 +404,12 @@ fn a_name_that_was_taken_over_holds_nobody_back() {
             .to_string()
             .contains("\"remote_name\": \"new")
     };
-    wait_until("they are together again", || {
+    wait_until("they are connected again", || {
         mesh_stands() && !brokers.iter().any(is_theirs)
     });
 }
 
-/// A midge that may have so many files open.
+/// A midge with this limit of open files.
 fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
     let script = folder.join("midge-with-few-files");
     let program = tools::midge();
@@ -417,11 +422,11 @@ fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
     Broker::program(script)
 }
 
-/// Clients use up the descriptors they may have: further ones are told, monitoring
-/// answers, a member gets in, and the finding is about descriptors and not about
-/// the configuration.
+/// Clients use all descriptors available to them: further clients get an error,
+/// monitoring answers, a member connects, and the finding is about descriptors and not
+/// about the configuration.
 #[test]
-fn descriptors_are_left_for_monitoring_routes_and_files() {
+fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_address();
     let broker = with_files(256, folder.path())
@@ -434,14 +439,14 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
     let mut refused = 0;
     for _ in 0..400 {
         let mut stream = connect_from(1, broker.client_addr());
-        let mut told = [0; 5];
-        match stream.read_exact(&mut told) {
-            Ok(()) if told == *b"INFO " => clients.push(stream),
+        let mut reported = [0; 5];
+        match stream.read_exact(&mut reported) {
+            Ok(()) if reported == *b"INFO " => clients.push(stream),
             Ok(()) => {
                 assert!(read_all(&mut stream).contains("'maximum connections exceeded'"));
                 refused += 1;
             }
-            Err(error) => panic!("neither served nor told: {error}"),
+            Err(error) => panic!("neither served nor refused: {error}"),
         }
     }
     assert!(
@@ -453,9 +458,9 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
         assert_eq!(broker.get("/healthz?probe=live").status, 200);
     }
     let joins = member("c", free_address(), &[port]).start();
-    wait_until("a member gets in", || routes(&joins) == 1);
+    wait_until("a member connects", || routes(&joins) == 1);
     wait_until("that is a finding", || {
-        // Each look tells of what is new.
+        // Each sample reports what is new.
         drop(connect_from(1, broker.client_addr()));
         let found = findings(&broker, "descriptors-exhausted");
         found
@@ -468,17 +473,17 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
     let lines = broker.log().lines().count();
     assert!(lines < 300, "{lines} lines of log");
     drop(clients);
-    wait_until("the finding is over", || {
+    wait_until("the finding has cleared", || {
         let found = findings(&broker, "descriptors-exhausted");
         found.iter().all(|it| it["subject"] != "client")
     });
     assert!(broker.connect().sync().is_empty());
 }
 
-/// Strangers come and stay while some hundred clients are connected: those that make
-/// room leave free descriptors below, which are not counted as free for more.
+/// Unauthenticated connections arrive and stay while some hundred clients are connected:
+/// evicted ones free descriptors, which are not counted as available twice.
 #[test]
-fn strangers_that_make_room_for_each_other_use_up_no_descriptors() {
+fn evicted_unauthenticated_connections_free_their_descriptors() {
     const LIMIT: u32 = 256;
     const CLIENTS: usize = 100;
     let folder = tempfile::tempdir().expect("a folder");
@@ -495,15 +500,15 @@ fn strangers_that_make_room_for_each_other_use_up_no_descriptors() {
         let files = fs::read_dir(format!("/proc/{}/fd", broker.pid()));
         files.expect("the broker's files").count()
     };
-    let mut strangers = Vec::new();
+    let mut unauthenticated_peers = Vec::new();
     for number in 0..600 {
-        strangers.push(connect_from(2 + number, broker.client_addr()));
+        unauthenticated_peers.push(connect_from(2 + number, broker.client_addr()));
         if number % 50 == 0 {
             assert_eq!(broker.get("/healthz?probe=live").status, 200);
         }
     }
-    // A fourth of them is kept for routes, monitoring and files.
-    wait_until("the clients' part is not exceeded", || open() <= 200);
+    // A quarter of them is reserved for routes, monitoring and files.
+    wait_until("the clients' share is not exceeded", || open() <= 200);
     assert_eq!(broker.get("/varz").status, 200);
     drop(log_in());
     for mut client in clients {

@@ -1,6 +1,6 @@
-//! Peers that never stop sending: before the login and after it, on every port,
-//! plain and with TLS. Whatever they send, they are cut in time, hold little, and
-//! nobody else notices.
+//! Peers that never stop sending, before and after the login, on every port, with and
+//! without TLS. They are disconnected in time, use little memory, and do not affect
+//! others.
 
 use std::{
     fs,
@@ -17,13 +17,13 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use test_support::{Broker, PATIENCE, RawClient, pki::Pki, tls_client::Speaker, wait_until};
 
-/// What is said once, and what is said again and again behind it.
+/// What is sent once, and what is sent repeatedly after it.
 type Flood = (&'static str, &'static str);
 
-/// Bytes written at once.
+/// Bytes per write.
 const WRITE_LEN: usize = 32 * 1024;
 
-/// What no stranger gets away with on either port.
+/// Floods that must be closed on either port before the login.
 const BEFORE_LOGIN: &[Flood] = &[
     ("", "PING\r\n"),
     ("", "PONG\r\n"),
@@ -48,7 +48,7 @@ const BEFORE_LOGIN: &[Flood] = &[
     ("+OK", "x"),
 ];
 
-/// What a broker that dials, or is dialled, says instead of its INFO.
+/// Floods of a dialling or dialled broker in place of its INFO.
 const INSTEAD_OF_INFO: &[Flood] = &[
     ("", "PING\r\n"),
     ("", "PONG\r\n"),
@@ -73,9 +73,8 @@ fn free_port() -> SocketAddr {
     free.expect("a free port")
 }
 
-/// Writes `first`, then `again` until the broker ends the connection. Nothing is
-/// read.
-fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
+/// Writes `first`, then `again` until the broker closes the connection. Nothing is read.
+fn send_flood(stream: &mut impl Write, first: &str, again: &str) -> Duration {
     let begin = Instant::now();
     let piece = again.repeat(WRITE_LEN / again.len());
     let mut result = stream.write_all(first.as_bytes());
@@ -89,41 +88,41 @@ fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
     begin.elapsed()
 }
 
-fn pour_plain(address: SocketAddr, first: &str, again: &str) -> Duration {
+fn send_plain_flood(address: SocketAddr, first: &str, again: &str) -> Duration {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    // Nothing is read: the broker is to notice soon.
+    // Nothing is read: the small buffer makes the broker notice soon.
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&address.into()).expect("connect");
     let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
-    pour(&mut stream, first, again)
+    send_flood(&mut stream, first, again)
 }
 
-fn pour_sealed(speaker: &Speaker, address: SocketAddr, first: &str, again: &str) -> Duration {
+fn send_tls_flood(speaker: &Speaker, address: SocketAddr, first: &str, again: &str) -> Duration {
     let (mut stream, _) = speaker.connect(address).expect("it shakes hands");
     let socket = stream.get_mut();
     socket.set_write_timeout(Some(PATIENCE)).expect("a bound");
-    pour(&mut stream, first, again)
+    send_flood(&mut stream, first, again)
 }
 
-/// Pours each of these, all at the same time.
-fn pour_all(
+/// Sends all of these floods in parallel.
+fn send_floods(
     floods: &[Flood],
-    pour: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
+    send_flood: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
 ) -> Vec<JoinHandle<()>> {
-    let pour = Arc::new(pour);
+    let send_flood = Arc::new(send_flood);
     let start = |(first, again): &Flood| {
-        let (pour, first, again) = (pour.clone(), *first, *again);
+        let (send_flood, first, again) = (send_flood.clone(), *first, *again);
         thread::spawn(move || {
-            pour(first, again);
+            send_flood(first, again);
         })
     };
     floods.iter().map(start).collect()
 }
 
-/// Two clients that ask and answer for as long as they are there, and an eye on
-/// the memory.
-struct Bystanders {
+/// Two clients that exchange requests and replies throughout, and a monitor of the
+/// memory.
+struct OtherClients {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     busy: JoinHandle<[RawClient; 2]>,
@@ -131,7 +130,7 @@ struct Bystanders {
     most: u64,
 }
 
-impl Bystanders {
+impl OtherClients {
     /// `login` is their CONNECT.
     fn watch(broker: &Broker, login: &str) -> Self {
         let mut clients = [broker.connect(), broker.connect()];
@@ -154,7 +153,7 @@ impl Bystanders {
                 answers.send("PUB a 1\r\ny\r\n");
                 asks.next_message();
                 count.fetch_add(1, Ordering::Relaxed);
-                // The broker's own pings do not go unanswered.
+                // Answers the broker's own pings.
                 asks.send("PONG\r\n");
                 answers.send("PONG\r\n");
                 thread::sleep(Duration::from_millis(1));
@@ -171,8 +170,8 @@ impl Bystanders {
         }
     }
 
-    /// Waits until the floods have been cut. Meanwhile all answers come.
-    fn until_cut(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
+    /// Waits until the floods have been closed. Meanwhile all replies arrive.
+    fn wait_until_closed(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
         while floods.iter().any(|flood| !flood.is_finished()) {
             self.most = self.most.max(resident_kib(broker));
             assert!(
@@ -183,15 +182,16 @@ impl Bystanders {
             thread::sleep(Duration::from_millis(5));
         }
         for flood in floods {
-            flood.join().expect("it is cut in time");
+            flood.join().expect("it is disconnected in time");
         }
         let so_far = self.answered.load(Ordering::Relaxed);
-        wait_until("the bystanders are served", || {
+        wait_until("the other clients are served", || {
             self.answered.load(Ordering::Relaxed) > so_far + 10
         });
     }
 
-    /// They are all there, and the floods held at most so much.
+    /// Asserts that both clients are still connected, and that the floods used at most
+    /// this much memory.
     fn check(self, broker: &Broker, most_kib: u64) {
         self.stop.store(true, Ordering::Relaxed);
         let clients = self.busy.join().expect("all answers came");
@@ -211,54 +211,54 @@ impl Bystanders {
 const LOGIN: &str = "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n";
 const FREE_LOGIN: &str = "CONNECT {\"verbose\":false}\r\n";
 
-/// The client port, where a login is needed.
+/// The client port, where a login is required.
 #[test]
-fn strangers_on_the_client_port() {
+fn unauthenticated_floods_on_the_client_port() {
     let config = "authorization { user: u, password: p, timeout: 1 }\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 32 * 1024);
 }
 
-/// The same, where `max_control_line` is large: that is not for strangers, and a
-/// line that never ends costs a client that is in no more than its limit.
+/// The same with a large `max_control_line`: it does not apply before the login, and an
+/// endless line of an authenticated client uses no more than its limit.
 #[test]
-fn lines_that_never_end_where_long_ones_may() {
+fn endless_lines_with_a_large_max_control_line() {
     let config = "authorization { user: u, password: p, timeout: 1 }\nmax_control_line: 4MB\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     let known = [
         ("SUB", " "),
         ("SUB a", " "),
         ("PUB ", "x"),
         ("CONNECT {", " "),
     ];
-    let floods = pour_all(&known, move |first, again| {
-        pour_plain(address, &format!("{LOGIN}{first}"), again)
+    let floods = send_floods(&known, move |first, again| {
+        send_plain_flood(address, &format!("{LOGIN}{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 96 * 1024);
-    // What they made large is given back.
-    wait_until("the memory is given back", || {
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 96 * 1024);
+    // The enlarged buffers are released.
+    wait_until("the memory is released", || {
         broker.get_json("/varz");
         resident_kib(&broker) < 64 * 1024
     });
 }
 
-/// A line that comes byte by byte, where long ones may: the last bytes are not
-/// dearer than the first.
+/// A line that arrives byte by byte, with a large max_control_line: the last bytes cost
+/// no more than the first.
 #[test]
-fn a_long_line_in_small_pieces_is_taken() {
+fn a_long_line_in_small_pieces_is_accepted() {
     let broker = Broker::midge().config("max_control_line: 1MB\n").start();
     let mut client = broker.connect();
     client.send(FREE_LOGIN);
@@ -272,9 +272,9 @@ fn a_long_line_in_small_pieces_is_taken() {
     assert_eq!(message.line, format!("MSG {subject} 1 2").as_bytes());
 }
 
-/// The client port with TLS: in the handshake and behind it.
+/// The client port with TLS: during and after the handshake.
 #[test]
-fn strangers_behind_tls() {
+fn unauthenticated_floods_over_tls() {
     let pki = Pki::new(&["server"]);
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, timeout: 5 }}\nallow_non_tls: true\n",
@@ -283,22 +283,22 @@ fn strangers_behind_tls() {
     );
     let config = format!("authorization {{ user: u, password: p, timeout: 1 }}\n{tls}");
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, LOGIN);
     let address = broker.client_addr();
     let speaker = Speaker::believing(&pki.path("ca.pem"));
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_sealed(&speaker, address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_tls_flood(&speaker, address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    let floods = pour_all(IN_THE_HANDSHAKE, move |first, again| {
-        pour_plain(address, first, again)
+    other_clients.wait_until_closed(&broker, floods);
+    let floods = send_floods(IN_THE_HANDSHAKE, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
-/// What is said instead of a TLS handshake: alerts, records of one byte, of
-/// nought, and one without an end.
+/// Data in place of a TLS handshake: alerts, records of one byte, of zero bytes, and one
+/// without an end.
 const IN_THE_HANDSHAKE: &[Flood] = &[
     ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{64}"),
     ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{0}"),
@@ -309,33 +309,33 @@ const IN_THE_HANDSHAKE: &[Flood] = &[
     ("", "\u{16}"),
 ];
 
-/// The route port, before the login and, where everybody is let in, before INFO.
+/// The route port, before the login and, without a required login, before INFO.
 #[test]
-fn strangers_on_the_route_port() {
+fn unauthenticated_floods_on_the_route_port() {
     let address = free_port();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", authorization {{ user: route, password: \
          secret, timeout: 1 }} }}\nmax_memory: 8MB\n"
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_plain(address, first, again)
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    let floods = pour_all(INSTEAD_OF_INFO, move |first, again| {
+    other_clients.wait_until_closed(&broker, floods);
+    let floods = send_floods(INSTEAD_OF_INFO, move |first, again| {
         let connect =
             "CONNECT {\"name\":\"X\",\"cluster\":\"C\",\"user\":\"route\",\"pass\":\"secret\"}";
-        pour_plain(address, &format!("{connect}\r\n{first}"), again)
+        send_plain_flood(address, &format!("{connect}\r\n{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
+    other_clients.wait_until_closed(&broker, floods);
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.check(&broker, 32 * 1024);
 }
 
 /// The same with TLS.
 #[test]
-fn strangers_on_the_route_port_behind_tls() {
+fn unauthenticated_floods_on_the_route_port_over_tls() {
     let address = free_port();
     let pki = Pki::new(&["server", "other"]);
     let config = format!(
@@ -346,20 +346,20 @@ fn strangers_on_the_route_port_behind_tls() {
         pki.text("ca.pem")
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let speaker = Speaker::believing(&pki.path("ca.pem")).first();
     let speaker = speaker.showing(&pki.path("other.pem"), &pki.path("other.key"));
-    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
-        pour_sealed(&speaker, address, first, again)
+    let floods = send_floods(BEFORE_LOGIN, move |first, again| {
+        send_tls_flood(&speaker, address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
-/// An address in our own `routes`, where somebody floods whoever dials: each call
-/// ends in time, and the next comes after a pause.
+/// An address in our own `routes` that floods whoever dials it: each connection ends in
+/// time, and the next dial comes after a pause.
 #[test]
-fn what_we_dial_may_flood() {
+fn floods_from_a_dialled_peer() {
     let mut routes = Vec::new();
     let mut listeners = Vec::new();
     for flood in INSTEAD_OF_INFO {
@@ -374,31 +374,31 @@ fn what_we_dial_may_flood() {
         routes.join(", ")
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let calls = listeners.into_iter().map(|(listener, (first, again))| {
         thread::spawn(move || {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().expect("it dials");
                 stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
-                pour(&mut stream, first, again);
+                send_flood(&mut stream, first, again);
             }
         })
     });
     let calls = calls.collect();
-    bystanders.until_cut(&broker, calls);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.wait_until_closed(&broker, calls);
+    other_clients.check(&broker, 32 * 1024);
 }
 
-/// Clients that are in: what they do not read is bounded, and time runs out for
-/// them however much they send.
+/// Authenticated clients: what they do not read is bounded, and the timeouts apply
+/// however much they send.
 #[test]
-fn clients_that_never_stop() {
+fn floods_from_authenticated_clients() {
     let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let address = broker.client_addr();
     let floods = [
-        // Nobody reads the answers.
+        // Nobody reads the replies.
         ("", "PING\r\n"),
         ("CONNECT {}\r\n", "SUB a 1\r\n"),
         ("CONNECT {}\r\n", "PUB b 1\r\nx\r\n"),
@@ -413,36 +413,36 @@ fn clients_that_never_stop() {
         ("CONNECT {\"verbose\":false}\r\nPING", " "),
         ("CONNECT {\"verbose\":false}\r\n+OK", "x"),
     ];
-    let floods = pour_all(&floods, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(&floods, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 48 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 48 * 1024);
 }
 
-/// A broker of the cluster that pings without end and reads nothing.
+/// A broker of the cluster that sends endless pings and reads nothing.
 #[test]
-fn a_route_that_never_stops() {
+fn floods_from_an_established_route() {
     let address = free_port();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", write_deadline: \"1s\" }}\nmax_memory: 32MB\n"
     );
     let broker = Broker::midge().config(config).start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let begin = "CONNECT {\"name\":\"X\",\"cluster\":\"C\"}\r\nINFO \
                  {\"server_id\":\"X\",\"server_name\":\"x\",\"cluster\":\"C\"}\r\n";
-    let floods = pour_all(&[("", "PING\r\n")], move |first, again| {
-        pour_plain(address, &format!("{begin}{first}"), again)
+    let floods = send_floods(&[("", "PING\r\n")], move |first, again| {
+        send_plain_flood(address, &format!("{begin}{first}"), again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 64 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 64 * 1024);
 }
 
-/// The monitoring port: heads of requests that never end.
+/// The monitoring port: endless request heads.
 #[test]
-fn heads_of_requests_that_never_end() {
+fn endless_http_request_heads() {
     let broker = Broker::midge().start();
-    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let mut other_clients = OtherClients::watch(&broker, FREE_LOGIN);
     let address = broker.monitor_addr();
     let floods = [
         ("GET /", "x"),
@@ -452,24 +452,28 @@ fn heads_of_requests_that_never_end() {
         ("", " "),
         ("", "x"),
     ];
-    let floods = pour_all(&floods, move |first, again| {
-        pour_plain(address, first, again)
+    let floods = send_floods(&floods, move |first, again| {
+        send_plain_flood(address, first, again)
     });
-    bystanders.until_cut(&broker, floods);
-    bystanders.check(&broker, 32 * 1024);
+    other_clients.wait_until_closed(&broker, floods);
+    other_clients.check(&broker, 32 * 1024);
 }
 
-/// A stranger that says nothing but good PINGs is told why it is sent away.
+/// An unauthenticated client that only sends valid PINGs is told why it is disconnected.
 #[test]
-fn who_does_not_log_in_is_told_so() {
+fn an_authentication_timeout_is_reported_to_the_client() {
     let address = free_port();
     let config = format!("cluster {{ name: C, listen: \"{address}\" }}\n");
     let broker = Broker::midge().config(config).start();
-    let mut stranger = TcpStream::connect(address).expect("connect");
-    stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-    stranger.write_all(b"PING\r\n").expect("write");
-    let mut told = String::new();
-    stranger.read_to_string(&mut told).expect("it is told");
-    assert_eq!(told, "-ERR 'Authorization Violation'\r\n");
+    let mut untrusted_peer = TcpStream::connect(address).expect("connect");
+    untrusted_peer
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a bound");
+    untrusted_peer.write_all(b"PING\r\n").expect("write");
+    let mut reported = String::new();
+    untrusted_peer
+        .read_to_string(&mut reported)
+        .expect("it is reported");
+    assert_eq!(reported, "-ERR 'Authorization Violation'\r\n");
     drop(broker);
 }

@@ -1,11 +1,12 @@
-//! Loads that a broker must bear: floods, slow readers, peers before their
-//! login, batches that make much work, and what all of them cost in memory.
+//! Loads that a broker must withstand: floods, slow consumers, unauthenticated peers,
+//! expensive batches, and the memory that all of them use.
 //!
-//! A program of its own, so that these loads run beside each other only.
+//! These tests are a separate program so that they do not run in parallel with other
+//! tests.
 
 mod before_login;
+mod fairness;
 mod floods;
 mod memory;
 mod slow_consumers;
-mod strangers;
-mod turns;
+mod unauthenticated;

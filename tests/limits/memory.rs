@@ -1,7 +1,7 @@
-//! Memory: whatever clients feed is bounded in bytes, told truly at `/memz`, costs
-//! others nothing, and is given back afterwards.
+//! Memory: everything that clients can fill is bounded in bytes, counted correctly at
+//! `/memz`, does not affect others, and is released afterwards.
 //!
-//! Each test brings one load about that once took memory without end.
+//! Each test makes a load that once used memory without limit.
 
 mod address_space;
 mod imports;
@@ -19,7 +19,7 @@ use test_support::{Broker, RawClient, wait_until};
 
 const MIB: u64 = 1 << 20;
 
-/// What the broker says of its memory, and what the system says.
+/// Memory according to the broker and to the system.
 #[derive(Clone, Debug)]
 struct Memory {
     resident: u64,
@@ -27,12 +27,12 @@ struct Memory {
 }
 
 impl Memory {
-    /// Of a look that began after this call.
+    /// From a sample that started after this call.
     fn of(broker: &Broker) -> Self {
         let looked = || broker.get_json("/explainz")["looked"].clone();
         for _ in 0..2 {
             let before = looked();
-            wait_until("the broker looks at itself", || looked() != before);
+            wait_until("the broker takes a sample", || looked() != before);
         }
         let memz = broker.get_json("/memz");
         let causes = memz["causes"].as_array().expect("causes").iter();
@@ -51,19 +51,19 @@ impl Memory {
         self.causes[name]
     }
 
-    /// What is held for a known reason.
+    /// Memory with a known cause.
     fn known(&self) -> u64 {
         self.causes.values().sum::<u64>() - self.cause("other")
     }
 }
 
 /// A broker, and its memory before the load.
-struct Stage {
+struct LoadTest {
     broker: Broker,
     before: Memory,
 }
 
-impl Stage {
+impl LoadTest {
     fn new(config: &str) -> Self {
         let config = format!("diagnosis {{ interval: 100ms }}\n{config}");
         let broker = Broker::midge().config(config).start();
@@ -71,18 +71,18 @@ impl Stage {
         Self { broker, before }
     }
 
-    /// Waits until the causes that are named add up to what is resident, within
-    /// 15 %, in all and of what the load brought; returns how they stand then.
+    /// Waits until the named causes add up to the resident memory, within 15 %, in total
+    /// and for the load; returns the values.
     fn adds_up(&self) -> Memory {
         let mut last = None;
         let is_near = |known: u64, real: u64| known.abs_diff(real) * 100 <= real * 15;
-        // What was freed is given back in a while, on a busy machine a longer one.
+        // Freed memory is released after a while, on a busy machine later.
         for _ in 0..100 {
             let now = Memory::of(&self.broker);
             let grown = now.resident.saturating_sub(self.before.resident);
-            let told = now.known().saturating_sub(self.before.known());
-            // Of a small load the rest of the broker is most.
-            let load_is_told = grown < 24 * MIB || is_near(told, grown);
+            let reported = now.known().saturating_sub(self.before.known());
+            // With a small load, the rest of the broker dominates.
+            let load_is_told = grown < 24 * MIB || is_near(reported, grown);
             if is_near(now.known(), now.resident) && load_is_told {
                 return now;
             }
@@ -94,7 +94,7 @@ impl Stage {
         );
     }
 
-    /// Waits until no more than so many bytes are held than before.
+    /// Waits until at most this many bytes more than before are used.
     fn is_given_back(&self, within: u64) {
         let held = || {
             let status = fs::read_to_string(format!("/proc/{}/status", self.broker.pid()));
@@ -103,13 +103,13 @@ impl Stage {
             let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
             kib.expect("a figure").parse::<u64>().expect("a number") * 1024
         };
-        wait_until("the memory is given back", || {
+        wait_until("the memory is released", || {
             held() < self.before.resident + within
         });
     }
 
-    /// Has a client ping the broker while `work` goes on; each is answered before the
-    /// patience of the tests is over.
+    /// A client pings the broker while `work` runs; each ping is answered within the
+    /// timeout of the tests.
     fn while_others_are_served<T>(&self, work: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         let address = self.broker.client_addr();
@@ -119,7 +119,7 @@ impl Stage {
                 let mut other = RawClient::connect(address);
                 other.send(connect);
                 let mut count = 0;
-                // The work may be done before this thread has begun.
+                // The work may be done before this thread starts.
                 loop {
                     other.sync();
                     count += 1;
@@ -136,7 +136,7 @@ impl Stage {
         })
     }
 
-    /// CONNECT as this user, of whom some stages have several.
+    /// A CONNECT of this user; some tests have several users.
     fn client(&self, user: &str) -> String {
         format!(
             "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"user\":{user:?},\
@@ -152,7 +152,7 @@ impl Stage {
     }
 }
 
-/// Also when the work fails: a scope waits for its threads.
+/// Sets the flag also when the work fails: a scope waits for its threads.
 struct SetAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {

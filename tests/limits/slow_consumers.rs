@@ -1,5 +1,5 @@
-//! Readers that are slow or take nothing: who is cut, who is not, and that the
-//! healthy ones get everything.
+//! Slow and stuck subscribers: which are disconnected, which are not, and that healthy
+//! subscribers get every message.
 
 use std::{
     io::{Read, Write},
@@ -12,12 +12,12 @@ use test_support::{Broker, PATIENCE, wait_until};
 
 const MESSAGE_LEN: usize = 64 * 1024;
 
-/// A connection that has subscribed to `a` and reads when it is told to.
+/// A connection that has subscribed to `a` and reads only when the test does.
 fn subscriber(broker: &Broker, name: &str) -> TcpStream {
     let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let hello = format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB a 1\r\nPING\r\n");
-    (&stream).write_all(hello.as_bytes()).expect("room");
+    (&stream).write_all(hello.as_bytes()).expect("written");
     read_until(&stream, b"PONG\r\n");
     stream
 }
@@ -46,7 +46,7 @@ fn read_messages(mut stream: TcpStream, count: usize, every: usize, pause: Durat
     }
 }
 
-/// Publishes `count` messages and waits until the broker has taken them.
+/// Publishes `count` messages and waits until the broker has processed them.
 fn publish(broker: &Broker, count: usize) {
     let mut stream = TcpStream::connect(broker.client_addr()).expect("the client port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -55,26 +55,26 @@ fn publish(broker: &Broker, count: usize) {
     message.extend_from_slice(b"\r\n");
     stream
         .write_all(b"CONNECT {\"verbose\":false}\r\n")
-        .expect("room");
+        .expect("written");
     for _ in 0..count {
         stream.write_all(&message).expect("the broker reads");
     }
-    stream.write_all(b"PING\r\n").expect("room");
+    stream.write_all(b"PING\r\n").expect("written");
     read_until(&stream, b"PONG\r\n");
 }
 
-/// Publishes `total` bytes in small messages, which every queue has a copy of.
+/// Publishes `total` bytes in small messages, which every queue copies.
 fn publish_many(broker: &Broker, size: usize, total: usize) {
     let mut stream = TcpStream::connect(broker.client_addr()).expect("the client port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let message = format!("PUB a {size}\r\n{}\r\n", "x".repeat(size));
     stream
         .write_all(b"CONNECT {\"verbose\":false}\r\n")
-        .expect("room");
+        .expect("written");
     stream
         .write_all(message.repeat(total / size).as_bytes())
-        .expect("room");
-    stream.write_all(b"PING\r\n").expect("room");
+        .expect("written");
+    stream.write_all(b"PING\r\n").expect("written");
     read_until(&stream, b"PONG\r\n");
 }
 
@@ -88,7 +88,7 @@ fn closed_for_pending(broker: &Broker) -> usize {
         .count()
 }
 
-/// How many were cut because all queues together held too much.
+/// Number of clients disconnected because all queues together held too much.
 fn closed_for_memory(broker: &Broker) -> usize {
     let closed = broker.get_json("/connz?state=closed");
     let entries = closed["connections"].as_array().expect("connections");
@@ -98,9 +98,10 @@ fn closed_for_memory(broker: &Broker) -> usize {
         .count()
 }
 
-/// Who takes nothing is cut at `max_pending`; who reads gets everything.
+/// A subscriber that does not read is disconnected at `max_pending`; one that reads gets
+/// everything.
 #[test]
-fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
+fn a_stuck_subscriber_is_disconnected_and_a_healthy_one_gets_everything() {
     let broker = Broker::midge().config("max_pending: 8MB").start();
     let stuck = subscriber(&broker, "stuck");
     let healthy = subscriber(&broker, "healthy");
@@ -108,7 +109,7 @@ fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
     let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
     publish(&broker, count);
     reader.join().expect("everything arrived");
-    wait_until("the stuck reader is cut", || {
+    wait_until("the stuck subscriber is disconnected", || {
         closed_for_pending(&broker) == 1
     });
     let varz = broker.get_json("/varz");
@@ -118,9 +119,10 @@ fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
     drop(stuck);
 }
 
-/// A crowd below its own limits cannot take all memory: the biggest holders go.
+/// Many clients below their own limits cannot use all memory: those with the largest
+/// queues are disconnected.
 #[test]
-fn all_queues_together_keep_the_budget() {
+fn all_queues_together_stay_within_max_memory() {
     let broker = Broker::midge()
         .config("max_memory: 32MB\nmax_pending: 64MB")
         .start();
@@ -130,7 +132,7 @@ fn all_queues_together_keep_the_budget() {
     let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
     publish(&broker, count);
     reader.join().expect("everything arrived");
-    wait_until("enough stuck readers are cut", || {
+    wait_until("enough stuck subscribers are disconnected", || {
         let open = broker.get_json("/connz");
         let pending: u64 = open["connections"]
             .as_array()
@@ -141,7 +143,7 @@ fn all_queues_together_keep_the_budget() {
         pending <= 33 << 20
     });
     assert!(closed_for_memory(&broker) >= 1);
-    // Nobody's own limit is to blame.
+    // No client's own limit was exceeded.
     assert_eq!(closed_for_pending(&broker), 0);
     let log = broker.log();
     assert!(
@@ -153,11 +155,11 @@ fn all_queues_together_keep_the_budget() {
     drop(stuck);
 }
 
-/// What stuck readers held goes back to the system when they are gone. Not only
-/// the first time: the allocator learns from the first to keep more.
+/// Memory of stuck subscribers is returned to the system after they are disconnected. Not
+/// only the first time: the allocator adapts and keeps more afterwards.
 #[test]
-fn memory_is_given_back() {
-    // However long publishing takes, nobody is cut for it while it goes on.
+fn memory_is_released() {
+    // Publishing takes long; nobody is disconnected for that.
     let broker = Broker::midge().config("write_deadline: 120s").start();
     let resident = || broker.get_json("/varz")["mem"].as_u64().expect("a number");
     let idle = resident();
@@ -169,16 +171,14 @@ fn memory_is_given_back() {
         let held = resident();
         assert!(held > 64 << 20, "the queues hold little: {held} bytes");
         drop(stuck);
-        wait_until("the memory is given back", || {
-            resident() < idle + (24 << 20)
-        });
+        wait_until("the memory is released", || resident() < idle + (24 << 20));
     }
 }
 
-/// The publisher is paused for a reader that keeps reading, however slowly
-/// compared with it: nobody is cut and nothing is lost.
+/// The publisher is stalled for a subscriber that keeps reading, however slowly: nobody
+/// is disconnected and nothing is lost.
 #[test]
-fn a_reader_that_keeps_reading_is_not_cut() {
+fn a_subscriber_that_keeps_reading_is_not_disconnected() {
     let broker = Broker::midge().config("max_pending: 16MB").start();
     let slow = subscriber(&broker, "slow");
     let count = 1500;
@@ -189,9 +189,9 @@ fn a_reader_that_keeps_reading_is_not_cut() {
     assert_eq!(broker.get_json("/varz")["slow_consumers"], 0);
 }
 
-/// A socket that takes nothing for `write_deadline` is given up.
+/// A socket that accepts nothing for `write_deadline` is closed.
 #[test]
-fn a_stuck_reader_is_cut_at_the_write_deadline() {
+fn a_stuck_subscriber_is_disconnected_at_the_write_deadline() {
     let broker = Broker::midge().config("write_deadline: \"500ms\"").start();
     let stuck = subscriber(&broker, "stuck");
     publish(&broker, 300);
@@ -208,10 +208,10 @@ fn a_stuck_reader_is_cut_at_the_write_deadline() {
     drop(stuck);
 }
 
-/// Two hundred readers that take nothing, each of which may have 64 MB: the
-/// broker keeps its budget, and a pair beside them gets everything.
+/// Two hundred stuck subscribers that may each hold 64 MB: the broker stays within its
+/// limit, and another pair of clients gets everything.
 #[test]
-fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
+fn two_hundred_stuck_subscribers_stay_within_max_memory() {
     const BUDGET: u64 = 512_000_000;
     let broker = Broker::midge()
         .config("max_memory: 512MB\nmax_pending: 64MB\nwrite_deadline: 60s")
@@ -227,7 +227,7 @@ fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
     let before = memory();
     let mut most = 0;
     for round in 0..40 {
-        // Small ones: of large ones all queues share one copy.
+        // Small ones: large messages are shared between queues.
         publish_many(&broker, 2000, 4 * MESSAGE_LEN);
         pair.send(format!("PUB b 2\r\n{round:02}\r\n"));
         pair.sync();
@@ -235,8 +235,8 @@ fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
         assert_eq!(came.body, format!("{round:02}").as_bytes());
         most = most.max(memory());
     }
-    // Beside what waits: the room left in each queue's last piece, and what was
-    // cut, until the task of its connection lets go of it.
+    // In addition to pending data: unused space in each queue's last buffer, and the
+    // queues of disconnected clients until their task releases them.
     let bound = before + BUDGET + BUDGET * 40 / 100;
     assert!(most < bound, "{most} bytes resident, {before} before");
     assert!(
@@ -248,13 +248,13 @@ fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
     drop(stuck);
 }
 
-/// However long the deadline and the time between two pings are, the one is counted
-/// from when the socket is full.
+/// The write deadline counts from the moment the socket is full, however long it and the
+/// ping interval are.
 #[test]
 fn the_write_deadline_does_not_wait_for_a_ping() {
     let broker = Broker::midge().config("write_deadline: \"200ms\"").start();
     let stuck = subscriber(&broker, "stuck");
-    // Until the next ping are two minutes then.
+    // The next ping is two minutes later.
     read_until(&stuck, b"PING\r\n");
     publish(&broker, 300);
     wait_until("the deadline has passed", || {

@@ -1,7 +1,6 @@
-//! Accounts against a real nats-server 2.15: both brokers start with the same
-//! configuration, the same clients say the same, and what each of them sees is
-//! the same.
+//! Accounts compared with a real nats-server 2.15: both brokers have the same
+//! configuration, their clients send the same, and each client must receive the same.
 
 mod borders;
+pub(crate) mod comparison;
 mod members;
-pub(crate) mod stage;

@@ -1,25 +1,25 @@
-//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9.
-//! Every mesh is made of real processes on free ports of this machine.
+//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9. Every mesh
+//! consists of real processes on free ports of this machine.
 //!
-//! `MIDGE_FAULT_SECONDS` makes the random faults go on for longer,
-//! `MIDGE_FAULT_SEED` repeats those of a run that failed: it tells its seed.
+//! `MIDGE_FAULT_SECONDS` extends the random faults; `MIDGE_FAULT_SEED` repeats those of a
+//! failed run, which prints its seed.
 
+mod account_limits;
 mod borders;
 mod bounds;
 mod delivery;
-mod duel;
-mod farewell;
+mod departures;
 mod faults;
 mod formation;
-mod headcount;
+mod hostile_peers;
 mod legacy;
-mod lying;
 mod names;
 mod queues;
 mod route_port;
+mod scripted_clients;
 mod services;
 mod settings;
+mod simultaneous_dials;
 #[allow(dead_code)]
 mod streams;
 mod tls;
-mod troupe;

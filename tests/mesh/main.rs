@@ -1,5 +1,4 @@
-//! More than one subject space and more than one broker: accounts, clusters and
-//! the system account.
+//! Several subject spaces and several brokers: accounts, clusters and the system account.
 
 mod accounts;
 mod cluster;

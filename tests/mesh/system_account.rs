@@ -1,5 +1,5 @@
-//! The system account against a real nats-server 2.15: the same requests and
-//! the same happenings bring answers and events with the same fields.
+//! The system account compared with a real nats-server 2.15: the same requests and
+//! incidents give replies and events with the same fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ accounts {
 }
 "#;
 
-/// Fields that only one of both has, by the last part of their path, and why.
+/// Fields that only one of the two has, by the last part of their path, with the reason.
 const DECLARED: &[(&str, &str)] = &[
     ("dropped_bytes", "midge counts loss"),
     ("dropped_msgs", "midge counts loss"),
@@ -43,7 +43,7 @@ fn log_in(broker: &Broker, user: &str) -> RawClient {
     client
 }
 
-/// Asks and awaits the answer; `None` when nobody serves the subject.
+/// Sends a request and waits for the reply; `None` without responders.
 fn ask(client: &mut RawClient, subject: &str, body: &str) -> Option<Value> {
     client.send(format!(
         "SUB inbox.* 77\r\nPUB {subject} inbox.1 {}\r\n{body}\r\n",
@@ -59,8 +59,7 @@ fn json(frame: &Frame) -> Value {
     serde_json::from_slice(&frame.body).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
 }
 
-/// The paths in a JSON value and the types there; elements of lists count as
-/// one.
+/// The paths in a JSON value and their types; elements of lists share one path.
 fn fields(value: &Value) -> BTreeMap<String, &'static str> {
     fn walk(path: &str, value: &Value, found: &mut BTreeMap<String, &'static str>) {
         let kind = match value {
@@ -117,13 +116,13 @@ impl Side {
 }
 
 #[test]
-fn services_answer_with_the_same_fields() {
+fn system_services_reply_with_the_same_fields() {
     let mut sides = Side::both();
     for side in &mut sides {
         side.client
             .send("SUB x.y q 1\r\nSUB x 2\r\nPUB x 2\r\nhi\r\n");
         side.client.sync();
-        // Somebody who was here and has gone.
+        // A client that has disconnected.
         drop(log_in(&side.broker, "b"));
         side.broker.wait_for_connections(2);
     }
@@ -215,7 +214,7 @@ fn services_answer_with_the_same_fields() {
             );
             let mut answer = ask(&mut side.system, &subject, body);
             if let Some(answer) = &mut answer {
-                // Beside an error nats-server sometimes has an empty answer.
+                // With an error, nats-server sometimes adds an empty answer.
                 if !answer["error"].is_null() && answer["data"].is_null() {
                     answer.as_object_mut().expect("an object").remove("data");
                 }
@@ -242,7 +241,7 @@ fn services_answer_with_the_same_fields() {
 }
 
 #[test]
-fn other_accounts_learn_of_themselves_only() {
+fn an_account_can_query_only_itself() {
     let mut sides = Side::both();
     let _others = sides.each_ref().map(|side| log_in(&side.broker, "b"));
     for (subject, body) in [
@@ -276,8 +275,8 @@ fn other_accounts_learn_of_themselves_only() {
     }
 }
 
-/// The first message on each subject that matches; a subject by its broker's id
-/// is shown with `ID`.
+/// The first message on each matching subject; a broker's id in the subject is replaced
+/// by `ID`.
 fn gather(side: &mut Side, wanted: &[&str]) -> BTreeMap<String, BTreeMap<String, &'static str>> {
     let mut found = BTreeMap::new();
     while wanted.iter().any(|subject| !found.contains_key(*subject)) {
@@ -312,9 +311,9 @@ fn events_have_the_same_fields() {
             &mut side,
             &["$SYS.ACCOUNT.B.DISCONNECT", "$SYS.SERVER.ID.STATSZ"],
         ));
-        let mut stranger = side.broker.connect();
-        stranger.send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = side.broker.connect();
+        untrusted_peer.send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\n");
+        untrusted_peer.read_to_end();
         let failed = gather(&mut side, &["$SYS.SERVER.ID.CLIENT.AUTH.ERR"]);
         let failed = &failed["$SYS.SERVER.ID.CLIENT.AUTH.ERR"];
         assert!(failed.contains_key(".reason") && failed.contains_key(".client.host"));
@@ -325,10 +324,10 @@ fn events_have_the_same_fields() {
     assert_eq!(ours, theirs, "midge, then nats-server");
 }
 
-/// What is of the insides of a Go program is not here, and midge says so;
-/// nats-server shows its arguments there.
+/// midge has no data about a Go runtime, and says so; nats-server shows its arguments
+/// there.
 #[test]
-fn a_go_programs_figures_are_not_made_up() {
+fn go_runtime_fields_are_not_invented() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     let mut data = |topic: &str| {
         let answer = ask(
@@ -345,10 +344,10 @@ fn a_go_programs_figures_are_not_made_up() {
     assert!(error.contains("no such profiles"), "{error}");
 }
 
-/// A client may ask who it is and what it may do, and is told the same as by
+/// A client may request its user and permissions, with the same reply as from
 /// nats-server.
 #[test]
-fn permissions_are_told_to_whom_they_are_for() {
+fn a_users_permissions_are_returned_to_that_user() {
     const CONFIG: &str = r#"
         authorization { users: [
           { user: all, password: p }
@@ -393,9 +392,9 @@ fn permissions_are_told_to_whom_they_are_for() {
     }
 }
 
-/// Whoever is not in the system account hears nothing of it and cannot speak there.
+/// Clients outside the system account receive nothing from it and cannot publish to it.
 #[test]
-fn the_system_account_is_out_of_reach() {
+fn other_accounts_cannot_reach_the_system_account() {
     for mut side in Side::both() {
         side.client.send("SUB $SYS.> 1\r\nSUB > 2\r\n");
         side.client.sync();
@@ -412,7 +411,7 @@ fn the_system_account_is_out_of_reach() {
 }
 
 #[test]
-fn a_client_can_be_sent_away() {
+fn a_kick_request_disconnects_a_client() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     let port = u64::from(side.client.local_port());
     let connz = side.broker.get_json("/connz");
@@ -437,17 +436,17 @@ fn a_client_can_be_sent_away() {
 }
 
 #[test]
-fn without_a_system_account_nobody_answers() {
+fn without_a_system_account_requests_get_no_responders() {
     let broker = Broker::midge().config("no_system_account: true").start();
     let mut client = broker.connect();
     client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
     assert_eq!(ask(&mut client, "$SYS.REQ.SERVER.PING.CONNZ", ""), None);
 }
 
-/// A request that means others is passed over. midge answers one after the other,
-/// so the answer to the next one tells so.
+/// A request for other servers is ignored. midge processes requests in order, so the
+/// reply to the next one proves it.
 #[test]
-fn who_is_not_meant_keeps_silent() {
+fn a_server_that_the_filter_excludes_does_not_reply() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     for (topic, body) in [
         ("SERVER.PING.VARZ", "{\"server_name\":\"zz\"}"),
@@ -476,9 +475,9 @@ fn who_is_not_meant_keeps_silent() {
     }
 }
 
-/// In a cluster the figures tell of it, and a request may choose by its name.
+/// In a cluster the statistics name it, and a request may select servers by its name.
 #[test]
-fn members_of_a_cluster_tell_of_it() {
+fn cluster_members_report_their_cluster() {
     let kinds = [
         [Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats],
@@ -493,13 +492,16 @@ fn members_of_a_cluster_tell_of_it() {
             plan.start()
         });
         mesh::wait_for_mesh(&[&members[0], &members[1]]);
-        wait_until("each member knows the services of the other", || {
-            members
-                .iter()
-                .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
-        });
+        wait_until(
+            "each member has the interest of the other's services",
+            || {
+                members
+                    .iter()
+                    .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
+            },
+        );
         let mut system = log_in(&members[0].broker, "s");
-        // Both members answer to one who asks all.
+        // Both members reply to a request to all.
         let mut all = |subject: &str, body: &str| {
             system.send(format!(
                 "SUB inbox.* 77\r\nPUB {subject} inbox.1 {}\r\n{body}\r\n",
@@ -518,7 +520,7 @@ fn members_of_a_cluster_tell_of_it() {
         };
         let statsz = all("$SYS.REQ.SERVER.PING", "");
         assert_eq!(statsz["server"]["cluster"], "mesh");
-        // nats-server counts those that it has heard of for a while.
+        // nats-server counts discovered members for a while.
         if kinds[0] == Kind::Midge {
             assert_eq!(statsz["statsz"]["active_servers"], 2);
         }
@@ -532,15 +534,15 @@ fn members_of_a_cluster_tell_of_it() {
     assert_eq!(asked_elsewhere, theirs);
 }
 
-/// Who answered.
+/// The name of the responder.
 fn name(answer: &Value) -> &str {
     let name = answer["server"]["name"].as_str();
     name.or(answer["name"].as_str()).expect("a name")
 }
 
-/// One client is asked to look for another broker, and stays.
+/// One client is told to reconnect elsewhere, and stays connected.
 #[test]
-fn a_client_can_be_asked_to_leave() {
+fn an_ldm_request_tells_a_client_to_reconnect() {
     for mut side in Side::both() {
         let mut client = side.broker.connect();
         client.send("CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"a\",\"pass\":\"a\"}\r\n");
@@ -554,20 +556,20 @@ fn a_client_can_be_asked_to_leave() {
         let subject = format!("$SYS.REQ.SERVER.{}.LDM", side.id);
         let answer = ask(&mut side.system, &subject, &format!("{{\"cid\":{cid}}}"));
         assert!(answer.expect("an answer")["error"].is_null());
-        let told = client.sync();
+        let reported = client.sync();
         assert!(
-            told.iter().any(|frame| {
+            reported.iter().any(|frame| {
                 let line = String::from_utf8_lossy(&frame.line);
                 line.starts_with("INFO ") && line.contains("\"ldm\":true")
             }),
-            "{told:?}"
+            "{reported:?}"
         );
     }
 }
 
-/// The number of subscribers is told as text, and figures come when asked for.
+/// The number of subscribers is returned as text, and statistics on request.
 #[test]
-fn subscribers_are_counted_and_figures_published_on_request() {
+fn subscriber_counts_and_statistics_are_sent_on_request() {
     for mut side in Side::both() {
         side.system
             .send("SUB x.* crew 1\r\nSUB x.> 2\r\nSUB y 3\r\n");
@@ -602,9 +604,9 @@ fn subscribers_are_counted_and_figures_published_on_request() {
     }
 }
 
-/// A request may mean those that have all of some tags.
+/// A request may select the servers that have all given tags.
 #[test]
-fn tags_choose_who_is_meant() {
+fn a_tags_filter_selects_servers() {
     for builder in [Broker::midge(), Broker::nats_server()] {
         let config = format!("server_tags: [\"one\", \"Two\"]\n{CONFIG}");
         let mut side = Side::new(builder.config(config).start());

@@ -1,11 +1,11 @@
-//! The real `check_nats` against real situations. Every exit code is reached by
-//! one that an operator can meet: brokers that serve, are full, end, or have
-//! slow readers; peers that are mute, or talk rubbish.
+//! The real `check_nats` program in situations that an operator can meet; each exit code
+//! is covered: brokers that are healthy, full or stopped or have slow consumers, and
+//! peers that are silent or send invalid data.
 
+mod bad_peers;
 mod brokers;
 mod certificates;
 mod command_line;
-mod hollow;
+mod incomplete_answers;
 mod plugin;
 mod slow_readers;
-mod strangers;

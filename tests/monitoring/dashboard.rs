@@ -1,24 +1,24 @@
-//! The page of the monitoring port in a real browser, which reaches nothing
+//! The page of the monitoring port in a real browser, which has no access to anything
 //! else.
 
 mod browser;
 mod cluster;
-mod crowd;
 mod legible;
+mod many_connections;
 
 use browser::Browser;
 use monitor_client::text;
 use serde_json::json;
 use test_support::Broker;
 
-/// Markup, a mark that turns text around, and an escape sequence, as JSON has them.
+/// Markup, a text direction mark, and an escape sequence, as JSON escapes.
 const HOSTILE_NAME: &str = r"<img src=x onerror=alert(1)>\u202egnp.exe\u001b[2J";
 const HARMLESS_NAME: &str = "<img src=x onerror=alert(1)>\u{fffd}gnp.exe\u{fffd}[2J";
 
-/// Behind a base path too, the page shows live figures, asks only what is
-/// answered, and takes what a client calls itself for text.
+/// Also behind a base path, the page shows live values, requests only existing paths, and
+/// treats client names as text.
 #[test]
-fn the_page_lives_without_a_complaint() {
+fn the_page_runs_without_console_errors() {
     let broker = Broker::midge()
         .config("http_base_path: \"/some/where\"\n")
         .start();
@@ -45,9 +45,9 @@ fn the_page_lives_without_a_complaint() {
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
 }
 
-/// The page writes sizes and reads durations by the same rules as every other view.
+/// The page formats sizes and parses durations like every other view.
 #[test]
-fn the_page_writes_and_reads_as_all_views_do() {
+fn the_page_formats_values_like_the_other_views() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     let url = format!("http://{}/", broker.monitor_addr());
@@ -70,9 +70,9 @@ fn the_page_writes_and_reads_as_all_views_do() {
     }
 }
 
-/// No part of the page is wider than a telephone.
+/// No part of the page is wider than a phone screen.
 #[test]
-fn the_page_fits_a_telephone() {
+fn the_page_fits_a_phone_screen() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     browser.call(
@@ -88,10 +88,10 @@ fn the_page_fits_a_telephone() {
     );
 }
 
-/// A reader that stops, refused logins, a storm of bare connects: each is on the page
-/// with what it does, and the events arrive by themselves.
+/// A stuck subscriber, refused logins and a storm of bare connects: each is on the page
+/// with its effect, and events appear without a reload.
 #[test]
-fn trouble_is_shown_with_who_and_why() {
+fn problems_are_shown_with_client_and_cause() {
     let broker = Broker::midge()
         .config("max_payload: 20000\nmax_pending: 200000\nauthorization { users = [ { user: a, password: b } ] }\nno_auth_user: a\n")
         .start();
@@ -115,9 +115,9 @@ fn trouble_is_shown_with_who_and_why() {
         }
     }
     for _ in 0..12 {
-        let mut stranger = broker.connect();
-        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = broker.connect();
+        untrusted_peer.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        untrusted_peer.read_to_end();
     }
     browser.wait_for("[...document.querySelectorAll('#findings .card')].some((card) => card.textContent.includes('login-failures'))");
     browser.wait_for("document.querySelector('#findings').textContent.includes('stuck-app')");
@@ -132,7 +132,7 @@ fn trouble_is_shown_with_who_and_why() {
     browser
         .wait_for("document.querySelector('#connections').textContent.includes('Slow Consumer')");
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
-    // The same without a script.
+    // The same without JavaScript.
     let plain = broker.get("/").body;
     assert!(
         plain.contains("login-failures") && plain.contains("What to do"),

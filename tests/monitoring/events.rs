@@ -1,5 +1,5 @@
-//! `/eventsz`: what happens is told, as pages and as server-sent events, and
-//! crowds and probes do not drown it.
+//! `/eventsz`: events as pages and as server-sent events. Many clients or probes do not
+//! push out other events.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -12,7 +12,7 @@ use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
 /// A storm is more than ten changes within a second.
 const CONFIG: &str = "diagnosis { interval: 50ms, storm_rate: 10 }";
 
-/// The events of a page, the oldest first.
+/// The events of a page, oldest first.
 fn events(broker: &Broker, query: &str) -> Vec<Value> {
     let page = broker.get_json(&format!("/eventsz?{query}"));
     page["events"].as_array().expect("events").clone()
@@ -40,7 +40,7 @@ impl Stream {
             "GET /eventsz?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
              {headers}\r\n"
         )
-        .expect("room");
+        .expect("written");
         let mut stream = Self(BufReader::new(stream));
         stream.line_with("retry:");
         stream
@@ -66,22 +66,22 @@ impl Stream {
 }
 
 #[test]
-fn a_client_that_comes_and_goes_is_told_with_totals() {
+fn a_client_disconnect_event_has_totals() {
     let broker = Broker::midge().config(CONFIG).start();
     let mut client = named_client(&broker, "app-7");
     client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
     client.sync();
     drop(client);
-    let told = wait_for("the end is told", || {
+    let reported = wait_for("the disconnect is reported", || {
         Some(events(&broker, "type=client.connected,client.closed")).filter(|e| e.len() == 2)
     });
-    assert_eq!(told[0]["type"], "client.connected");
-    assert_eq!(told[1]["type"], "client.closed");
-    for event in &told {
+    assert_eq!(reported[0]["type"], "client.connected");
+    assert_eq!(reported[1]["type"], "client.closed");
+    for event in &reported {
         assert_eq!(event["subject"], "app-7");
-        assert_eq!(event["cid"], told[0]["cid"]);
+        assert_eq!(event["cid"], reported[0]["cid"]);
     }
-    let text = told[1]["text"].as_str().expect("a text");
+    let text = reported[1]["text"].as_str().expect("a text");
     for part in [
         "Client Closed",
         "1 messages (5 bytes) in",
@@ -89,9 +89,9 @@ fn a_client_that_comes_and_goes_is_told_with_totals() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    let id = told[0]["id"].as_u64().expect("an id");
+    let id = reported[0]["id"].as_u64().expect("an id");
     let later = events(&broker, &format!("since={id}&type=client.closed"));
-    assert_eq!(later, told[1..]);
+    assert_eq!(later, reported[1..]);
     assert_eq!(broker.get("/eventsz?type=nonsense").status, 400);
     for number in [
         "-9223372036854775808",
@@ -103,21 +103,21 @@ fn a_client_that_comes_and_goes_is_told_with_totals() {
     }
 }
 
-/// A probe that only connects is counted, logged once, and listed among the last of
-/// its kind; a flood of them pushes nobody else out.
+/// A port probe that only connects is counted, logged once, and listed among the last of
+/// its kind; many of them push no other connection out of the list.
 #[test]
 fn bare_connects_leave_one_line_and_a_bounded_list() {
     let broker = Broker::midge().config(CONFIG).start();
     drop(named_client(&broker, "before"));
     let closed = || broker.get_json("/connz?state=closed");
-    wait_until("the client is remembered", || {
+    wait_until("the client is listed as closed", || {
         closed().to_string().contains("\"name\":\"before\"")
     });
     let before = broker.get_json("/eventsz")["last_id"].clone();
     for _ in 0..300 {
         drop(TcpStream::connect(broker.client_addr()).expect("the client port"));
     }
-    wait_until("all have been accepted and are gone", || {
+    wait_until("all have been accepted and closed", || {
         let varz = broker.get_json("/varz");
         varz["total_connections"].as_u64() >= Some(302) && varz["connections"] == 0
     });
@@ -134,22 +134,22 @@ fn bare_connects_leave_one_line_and_a_bounded_list() {
 }
 
 #[test]
-fn a_storm_is_one_event() {
+fn a_connect_storm_is_one_event() {
     let broker = Broker::midge().config(CONFIG).start();
     let clients: Vec<_> = (0..200).map(|_| named_client(&broker, "many")).collect();
     drop(clients);
-    let storm = wait_for("the storm is told", || {
+    let storm = wait_for("the storm is reported", || {
         events(&broker, "type=storm").first().cloned()
     });
     let text = storm["text"].as_str().expect("a text");
     assert!(text.contains("most of them from 127.0.0.1"), "{text}");
-    // Those before the storm was one, and the storm.
+    // The events before the storm was detected, and the storm.
     assert!(events(&broker, "").len() <= 40);
     assert_eq!(events(&broker, "type=storm").len(), 1);
 }
 
 #[test]
-fn a_stream_tells_what_happens_and_replays() {
+fn an_event_stream_sends_new_events_and_replays_old_ones() {
     let broker = Broker::midge().config(CONFIG).start();
     let mut stream = Stream::open(&broker, "type=client.connected", "");
     let _first = named_client(&broker, "first");
@@ -165,7 +165,7 @@ fn a_stream_tells_what_happens_and_replays() {
     let mut stream = Stream::open(&broker, "", &format!("Last-Event-ID: {id}\r\n"));
     assert_eq!(stream.next().1["subject"], "second");
 
-    // Numbers of an earlier run: the reader is told that they begin anew.
+    // Event ids of an earlier run: the client is told that numbering restarts.
     let mut stream = Stream::open(&broker, "", "Last-Event-ID: 1000\r\n");
     let (name, data) = stream.next();
     assert_eq!(
@@ -175,11 +175,11 @@ fn a_stream_tells_what_happens_and_replays() {
     assert_eq!(stream.next().1["id"], 1);
 }
 
-/// A reader that came too late is told how much it missed, and readers are
-/// limited in number.
+/// A client that connects too late is told how many events it missed, and the number of
+/// clients is limited.
 #[test]
-fn what_is_forgotten_is_told_as_a_gap() {
-    // Names of a kilobyte fill the memory for events soon.
+fn discarded_events_are_reported_as_a_gap() {
+    // Names of a kilobyte fill the memory for events quickly.
     let broker = Broker::midge()
         .config("diagnosis { storm_rate: 1000000 }")
         .start();
@@ -188,7 +188,7 @@ fn what_is_forgotten_is_told_as_a_gap() {
         let clients: Vec<_> = (0..500).map(|_| named_client(&broker, &name)).collect();
         drop(clients);
     }
-    wait_until("early events are forgotten", || {
+    wait_until("early events are discarded", || {
         broker.get_json("/eventsz?since=1&limit=1")["missed"] != 0
     });
     let mut stream = Stream::open(&broker, "since=1", "");
@@ -214,10 +214,10 @@ fn what_is_forgotten_is_told_as_a_gap() {
     assert!(refused());
     assert_eq!(broker.get("/eventsz").status, 200);
     readers.pop();
-    wait_until("the place is free", || {
+    wait_until("the slot is free", || {
         let stream = TcpStream::connect(host).expect("the monitoring port");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        (&stream).write_all(request.as_bytes()).expect("room");
+        (&stream).write_all(request.as_bytes()).expect("written");
         let mut line = String::new();
         BufReader::new(stream)
             .read_line(&mut line)
@@ -226,9 +226,9 @@ fn what_is_forgotten_is_told_as_a_gap() {
     });
 }
 
-/// One event for each wrong login, as it happens.
+/// One event for each failed login, as it happens.
 #[test]
-fn each_wrong_login_is_one_event() {
+fn each_failed_login_is_one_event() {
     let config = format!("{CONFIG}\nauthorization {{ user: u, password: p }}");
     let broker = Broker::midge().config(config).start();
     let mut stream = Stream::open(&broker, "type=auth.failed", "");
@@ -251,10 +251,10 @@ fn each_wrong_login_is_one_event() {
     assert_eq!(events(&broker, "type=auth.failed").len(), 20);
 }
 
-/// A follower that does not read costs nothing but its place, and is told what
-/// it missed when it reads on.
+/// A client that does not read uses one slot but no memory, and is told what it missed
+/// when it continues.
 #[test]
-fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
+fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {
     let config = "diagnosis { storm_rate: 1000000 }\nmax_closed_clients: 10";
     let broker = Broker::midge().config(config).start();
     let mut stream = Stream::open(&broker, "", "");
@@ -268,12 +268,12 @@ fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
     fill();
     let grown = memory().saturating_sub(before);
     assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
-    let missed = wait_for("the gap is told", || {
+    let missed = wait_for("the gap is reported", || {
         let (name, data) = stream.next();
         (name == "gap").then(|| data["missed"].as_u64().expect("a number"))
     });
     assert!(missed > 1000, "{missed}");
-    // It goes on with what is remembered.
+    // It continues with the retained events.
     let (name, _) = stream.next();
     assert!(name.starts_with("client."), "{name}");
 }

@@ -1,5 +1,5 @@
-//! Findings: each rule is brought about for real, seen to appear at `/explainz`
-//! and to clear, and seen to stay silent where it should.
+//! Findings: the tests cause each rule's condition for real, and check that the finding
+//! appears at `/explainz`, clears, and does not appear in the wrong cases.
 
 mod broker;
 mod causes;
@@ -16,18 +16,18 @@ mod tables;
 use serde_json::Value;
 use test_support::{Broker, BrokerBuilder, RawClient};
 
-/// Thresholds that a test reaches within a second. `more` adds to them.
+/// A broker with thresholds that a test reaches within a second. `more` adds to them.
 fn quick(more: &str) -> BrokerBuilder {
     quick_with(more, "")
 }
 
-/// The same with options outside of the block.
+/// The same with options outside the block.
 fn quick_with(more: &str, options: &str) -> BrokerBuilder {
     Broker::midge().config(format!("{}{options}\n", thresholds(more)))
 }
 
-/// The block of thresholds that a test reaches within a second; those that are
-/// the default where the table of proofs is measured with them.
+/// The block of thresholds that a test reaches within a second; the default ones where
+/// the table of proofs is measured with them.
 fn thresholds(more: &str) -> String {
     if proofs::with_defaults() {
         return format!("diagnosis {{\n incident_window: 20s\n {more}\n}}\n");
@@ -38,7 +38,7 @@ fn thresholds(more: &str) -> String {
     )
 }
 
-/// The findings with this code now.
+/// The current findings with this code.
 fn findings(broker: &Broker, code: &str) -> Vec<Value> {
     let explained = broker.get_json("/explainz");
     let all = explained["findings"].as_array().expect("findings");
@@ -53,7 +53,7 @@ fn appears(broker: &Broker, code: &str) -> Value {
     appears_while(broker, code, || {})
 }
 
-/// Does something again and again until there is a finding.
+/// Repeats an action until there is a finding.
 fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value {
     let finding = proofs::wait(&format!("{code} appears"), || {
         cause();
@@ -63,7 +63,7 @@ fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value 
     finding
 }
 
-/// Waits until there is no finding of that code.
+/// Waits until there is no finding with this code.
 fn clears(broker: &Broker, code: &str) {
     proofs::begin();
     proofs::wait(&format!("{code} clears"), || {
@@ -72,13 +72,13 @@ fn clears(broker: &Broker, code: &str) {
     proofs::note_cleared(code);
 }
 
-/// Sees the broker look at itself often enough for anything to appear, and
-/// nothing of that code appear.
+/// Waits for enough samples for any finding to appear, and checks that none with this
+/// code does.
 fn stays_silent(broker: &Broker, code: &str) {
     let looks_wanted = if proofs::with_defaults() { 4 } else { 20 };
     let mut looks = 0;
     let mut last = Value::Null;
-    proofs::wait("the broker looks at itself", || {
+    proofs::wait("the broker takes a sample", || {
         let explained = broker.get_json("/explainz");
         let found = findings(broker, code);
         assert!(found.is_empty(), "{found:?}");
@@ -89,7 +89,7 @@ fn stays_silent(broker: &Broker, code: &str) {
     proofs::begin();
 }
 
-/// A client that has logged in under a name.
+/// A client that has logged in with a name.
 fn client(broker: &Broker, name: &str) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -104,8 +104,8 @@ fn text(finding: &Value) -> &str {
     finding["text"].as_str().expect("a text")
 }
 
-/// Tells readers to stop, also when the test fails in between: a scope waits
-/// for its threads.
+/// Tells reader threads to stop, also when the test fails in between: a scope waits for
+/// its threads.
 struct StopsAtEnd<'a>(&'a std::sync::atomic::AtomicBool);
 
 impl Drop for StopsAtEnd<'_> {

@@ -1,5 +1,5 @@
-//! The flight recorder: what was lost, who was slow and why, how long messages
-//! stay, who carries the load.
+//! The flight recorder: lost messages, slow consumers and their causes, latency, and the
+//! busiest clients and subjects.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,7 @@ use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
 
 const MESSAGE_LEN: usize = 64 * 1024;
 
-/// A client of that name, subscribed to `subjects` with the sids 1, 2, ….
+/// A client with this name, subscribed to `subjects` with the sids 1, 2, ….
 fn client(broker: &Broker, name: &str, subjects: &[&str]) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -48,16 +48,16 @@ fn number(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("not a number: {value}"))
 }
 
-/// Every byte that was queued for a stuck reader was written or is counted as
+/// Every byte that was queued for a stuck subscriber was written or is counted as
 /// dropped: its socket is read to the end, and the sums agree.
 #[test]
-fn what_was_queued_was_written_or_is_counted_as_dropped() {
+fn every_queued_message_is_written_or_counted_as_dropped() {
     for (len, count) in [(100, 120_000), (MESSAGE_LEN, 300)] {
         let broker = Broker::midge().config("max_pending: 2MB").start();
         let mut stuck = TcpStream::connect(broker.client_addr()).expect("the client port");
         stuck
             .write_all(b"CONNECT {\"verbose\":false,\"name\":\"stuck\"}\r\nSUB a 1\r\n")
-            .expect("room");
+            .expect("written");
         wait_until("the subscription is there", || {
             entry(&broker, "stuck", "open")["subscriptions"] == 1
         });
@@ -101,10 +101,10 @@ fn what_was_queued_was_written_or_is_counted_as_dropped() {
     }
 }
 
-/// A reader that goes away leaves what waited for it as lost by its close, and a
-/// healthy one loses nothing.
+/// Messages pending for a client that disconnects are counted as lost by its close, and a
+/// healthy client loses nothing.
 #[test]
-fn a_close_loses_what_waited() {
+fn messages_pending_at_a_close_are_counted_as_lost() {
     let broker = Broker::midge().start();
     let leaving = client(&broker, "leaving", &["a"]);
     let mut healthy = client(&broker, "healthy", &["b"]);
@@ -127,10 +127,10 @@ fn a_close_loses_what_waited() {
     assert_eq!(lost, number(&closed["dropped_msgs"]));
 }
 
-/// A stuck reader of many small messages and some large ones: the incident tells
-/// all about it, and ten thousand connects of a load balancer do not erase it.
+/// A stuck subscriber of many small and some large messages: its incident is complete,
+/// and ten thousand connects of a load balancer do not erase it.
 #[test]
-fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
+fn a_stuck_subscriber_is_an_incident_that_reconnects_do_not_erase() {
     let broker = Broker::midge().start();
     let stuck = client(&broker, "stuck-app", &["orders.*"]);
     let mut publisher = client(&broker, "shop", &[]);
@@ -142,15 +142,15 @@ fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
     let connects_before = number(&broker.get_json("/varz")["total_connections"]);
     for _ in 0..10_005 {
         let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
-        // Gone at once, as a probe is; no port stays in use for it.
+        // Closed at once, like a probe; no port stays in use for it.
         let _ = stream.shutdown(Shutdown::Both);
     }
-    wait_until("all have been accepted and are gone", || {
+    wait_until("all have been accepted and closed", || {
         let varz = broker.get_json("/varz");
         number(&varz["total_connections"]) >= connects_before + 10_005 && varz["connections"] == 1
     });
-    // Of those without a word the last ones are kept, and they push nobody out; the
-    // log has a line for each minute.
+    // The last of the connections that sent nothing are kept, and they push no other out;
+    // the log has a line for each minute.
     entry(&broker, "stuck-app", "closed");
     let closed = number(&broker.get_json("/connz?state=closed")["total"]);
     assert!(closed <= 256 + 10, "{closed}");
@@ -181,10 +181,10 @@ fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
     drop(stuck);
 }
 
-/// A reader that pauses is an incident before anybody cuts it, is the worst of
+/// A subscriber that pauses is an incident before it is disconnected, is the worst of
 /// `/latencyz`, and recovers when it reads on.
 #[test]
-fn a_paused_reader_shows_before_it_is_cut_and_recovers() {
+fn a_paused_subscriber_is_reported_before_max_pending_and_recovers() {
     let broker = Broker::midge().start();
     let mut paused = client(&broker, "paused", &["a"]);
     let mut healthy = client(&broker, "healthy", &["b"]);
@@ -205,7 +205,7 @@ fn a_paused_reader_shows_before_it_is_cut_and_recovers() {
     );
     assert_eq!(incident["cause"], "peer_not_reading", "{incident}");
     assert_eq!(incident["subjects"][0]["subject"], "a");
-    wait_until("the paused reader is the worst", || {
+    wait_until("the paused subscriber is the worst", || {
         let latencyz = broker.get_json("/latencyz");
         let worst = &latencyz["worst"][0];
         worst["name"] == "paused" && worst["subject"] == "a" && worst["max"].as_f64() > Some(0.2)
@@ -221,7 +221,7 @@ fn a_paused_reader_shows_before_it_is_cut_and_recovers() {
     for _ in 0..count {
         paused.next_message();
     }
-    let ended = wait_for("the reader has recovered", || {
+    let ended = wait_for("the subscriber has recovered", || {
         let slowz = broker.get_json("/slowz");
         let incident = slowz["incidents"][0].clone();
         (incident["state"] == "recovered").then_some(incident)
@@ -238,10 +238,10 @@ fn slowz_total(broker: &Broker) -> Value {
     broker.get_json("/slowz")["total"].clone()
 }
 
-/// Subjects, connections and accounts by what they carry; what reaches nobody
-/// with its publisher; and the figures of who has gone stay.
+/// Subjects, connections and accounts by load; messages without subscribers with their
+/// publisher; the values of closed connections stay.
 #[test]
-fn who_and_what_carries_the_load() {
+fn the_busiest_clients_and_subjects_are_listed() {
     let broker = Broker::midge().start();
     let mut reader = client(&broker, "reader", &["load.>"]);
     let mut busy = client(&broker, "busy", &[]);
@@ -262,7 +262,7 @@ fn who_and_what_carries_the_load() {
 
     let total: u64 = (1..=40).map(|subject| 4000 / subject).sum();
     for window in ["1m", "5m", "start"] {
-        let topz = wait_for("the load is seen", || {
+        let topz = wait_for("the load is measured", || {
             let topz = broker.get_json(&format!("/topz?window={window}&sort=msgs"));
             let of_account = &topz["accounts"][0];
             (of_account["in_msgs"] == total + 30 && topz["no_interest"].get(0).is_some())
@@ -322,7 +322,7 @@ fn the_heaviest_of_a_million_subjects_are_found() {
         for _ in 0..10_000 {
             let rank = (random.f64() * harmonic).exp() as u64;
             *counts.entry(rank).or_default() += 1;
-            write!(block, "PUB zipf.{rank} 1\r\nx\r\n").expect("room");
+            write!(block, "PUB zipf.{rank} 1\r\nx\r\n").expect("written");
         }
         publisher.send(&block);
         publisher.sync();
@@ -344,7 +344,7 @@ fn the_heaviest_of_a_million_subjects_are_found() {
             .collect::<Vec<_>>()
     };
     wait_until("the heaviest are named", || missing().is_empty());
-    // The next looks change nothing: nobody publishes any more.
+    // The next samples change nothing: nobody publishes any more.
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(missing(), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! Every way of looking at a broker: port 8222 with its page and its events,
-//! findings, the flight recorder, `check_nats` and `midge top`.
+//! All ways to observe a broker: port 8222 with its page and its events, findings, the
+//! flight recorder, `check_nats` and `midge top`.
 
 mod check_nats;
 mod dashboard;

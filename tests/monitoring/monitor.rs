@@ -1,15 +1,15 @@
-//! The monitoring port from outside: what it answers is compared with a real
-//! nats-server, and what it must withstand is done to it.
+//! The monitoring port end to end: its answers are compared with those of a real
+//! nats-server, and it is tested under abuse.
 
+mod allowed_requests;
 mod answers;
 mod bounds;
-mod crowd;
-mod doors;
+mod compatibility;
 mod endpoints;
-mod likeness;
+mod errors_and_traces;
+mod many_connections;
 mod metrics;
 mod secrets;
 mod series;
+mod socket_and_auth;
 mod totals;
-mod who_may_ask;
-mod words;

@@ -1,5 +1,5 @@
-//! `midge top` as an operator sees it: in a real terminal (tmux) beside a broker
-//! under traffic, and as text for pipes; with midge and with both nats-servers.
+//! `midge top` as an operator uses it: in a real terminal (tmux) beside a broker under
+//! load, and as text for pipes; with midge and with both nats-servers.
 
 use std::{
     collections::BTreeSet,
@@ -13,10 +13,10 @@ use std::{
 use tempfile::TempDir;
 use test_support::{Broker, pki::Pki, tools, wait_for, wait_until};
 
-/// A name that would clear the screen, set its colour and turn its text around.
+/// A name that would clear the screen, set a colour and reverse its text.
 const HOSTILE_NAME: &str = r"\u001b[2J\u001b[31mhostile\u202e\u0007";
 
-/// A terminal of its own, 80 by 24.
+/// A terminal of 80 by 24 characters.
 struct Tmux {
     folder: TempDir,
 }
@@ -95,7 +95,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Publishes to `busy.subject`, which `reader` hears, until the test ends.
+/// Publishes to `busy.subject`, to which `reader` subscribes, until the test ends.
 fn traffic(broker: &Broker) -> impl Sized {
     let mut reader = broker.connect();
     reader.send(
@@ -112,7 +112,7 @@ fn traffic(broker: &Broker) -> impl Sized {
     writer.sync();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     thread::spawn(move || {
-        // Ends when the other end is dropped, or when the broker is gone.
+        // Ends when the other end is dropped, or when the broker has stopped.
         while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
             let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 writer.send("PUB busy.subject 5\r\nhello\r\n".repeat(50));
@@ -135,7 +135,7 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
     tmux.wait_for(&["midge", "messages in/s", "k/s", "? help"]);
     tmux.keys(&["2"]);
     tmux.wait_for(&["open connections, by pending", "busy-reader", "busy-writer"]);
-    // The hostile name is readable and has done nothing.
+    // The hostile name is readable and has no effect.
     tmux.wait_for(&["␛[2J␛[31mhosti", "WHO"]);
     tmux.keys(&["/", "busy-w", "Enter"]);
     tmux.wait_for(&["1 of 3 open connections with \"busy-w\""]);
@@ -164,16 +164,18 @@ fn a_terminal_shows_the_broker_live_through_its_restart() {
         .stderr(std::process::Stdio::null())
         .spawn();
     let mut again = again.expect("the broker starts again");
-    wait_until("the answer again", || !tmux.screen().contains("NO ANSWER"));
+    wait_until("the response after the restart", || {
+        !tmux.screen().contains("NO ANSWER")
+    });
     tmux.wait_for(&["connections 0 of"]);
     tmux.keys(&["q"]);
     tmux.wait_for(&["ended with 0"]);
     again.kill().and_then(|()| again.wait()).expect("it ends");
 }
 
-/// Colours are there by default and not with `NO_COLOR`; bold and the like remain.
+/// Colours are on by default and off with `NO_COLOR`; bold and the like remain.
 #[test]
-fn colours_are_left_out_on_request() {
+fn colours_can_be_disabled() {
     let broker = Broker::midge().start();
     for (environment, coloured) in [("", true), ("NO_COLOR=1", false)] {
         let tmux = Tmux::run(environment, &broker.monitor_url());
@@ -222,7 +224,7 @@ fn a_pipe_gets_one_report_of_every_broker() {
 }
 
 #[test]
-fn what_cannot_be_reached_or_understood_is_told_with_an_exit_code() {
+fn unreachable_or_invalid_targets_give_an_exit_code() {
     let nobody = top(&["http://127.0.0.1:1", "--once"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("connection refused"));
@@ -235,7 +237,7 @@ fn what_cannot_be_reached_or_understood_is_told_with_an_exit_code() {
 }
 
 #[test]
-fn connections_are_written_for_programs() {
+fn connections_can_be_written_as_json() {
     let broker = Broker::midge().start();
     let _traffic = traffic(&broker);
     let folder = TempDir::new().expect("a folder");
@@ -262,7 +264,7 @@ fn connections_are_written_for_programs() {
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[0][..2], ["CID", "WHO"]);
-    // A program finds its columns by name.
+    // A program finds the columns by name.
     let names: BTreeSet<&str> = lines[0].iter().copied().collect();
     assert_eq!(names.len(), lines[0].len(), "{:?}", lines[0]);
     assert_eq!(lines[1][1], "busy-reader");
@@ -275,10 +277,10 @@ fn connections_are_written_for_programs() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/folder/x"));
 }
 
-/// Through the Unix socket, with a token, with a password, and over https with a
-/// CA of its own: each succeeds with what it needs and fails without.
+/// Through the Unix socket, with a token, with a password, and over https with its own
+/// CA: each succeeds with what it needs and fails without.
 #[test]
-fn every_door_is_opened_with_its_own_key() {
+fn each_target_uses_its_own_credentials() {
     let folder = TempDir::new().expect("a folder");
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -297,9 +299,12 @@ fn every_door_is_opened_with_its_own_key() {
         .into_owned();
     let fails = |arguments: &[&str], why: &str| {
         let output = top(&[arguments, &["--once"]].concat());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let reported = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(told.contains(why) && !told.contains("canary"), "{told}");
+        assert!(
+            reported.contains(why) && !reported.contains("canary"),
+            "{reported}"
+        );
     };
     let works = |arguments: &[&str]| {
         let output = top(&[&["--delay", "0.2"], arguments, &["--once"]].concat());
@@ -363,18 +368,18 @@ fn https_is_trusted_by_the_given_ca_only() {
     assert!(trusting.status.success(), "{trusting:?}");
     let careless = top(&["--once", "--delay", "0.2", "-k", "-ms", &port.to_string()]);
     assert!(careless.status.success(), "{careless:?}");
-    let stranger = top(&["--once", &url]);
-    assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    let untrusted_peer = top(&["--once", &url]);
+    assert_eq!(untrusted_peer.status.code(), Some(1), "{untrusted_peer:?}");
     assert!(
-        String::from_utf8_lossy(&stranger.stderr).contains("certificate"),
-        "{stranger:?}"
+        String::from_utf8_lossy(&untrusted_peer.stderr).contains("certificate"),
+        "{untrusted_peer:?}"
     );
 }
 
 /// `midge top` is the program `midge-top` beside midge, else that of `PATH`; with neither
 /// it says what is missing.
 #[test]
-fn the_view_is_a_program_beside_midge_or_on_the_path() {
+fn top_is_found_beside_midge_or_on_the_path() {
     let (folder, path) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let midge = folder.path().join("midge");
     fs::copy(tools::midge(), &midge).expect("a copy of midge");
@@ -386,10 +391,10 @@ fn the_view_is_a_program_beside_midge_or_on_the_path() {
         command.output().expect("midge runs")
     };
     let missing = run();
-    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
-    assert_eq!(missing.status.code(), Some(1), "{told}");
+    let reported = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(1), "{reported}");
     for part in ["midge-top", "PATH", &folder.path().display().to_string()] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
     for (place, name) in [(&path, "on the path"), (&folder, "beside")] {
         let program = place.path().join("midge-top");

@@ -1,6 +1,6 @@
-//! Where a broker listens and where it tells clients and other brokers to
-//! connect to, beside a real nats-server: each way to write it, with the same
-//! table for both. And what becomes of a port that is taken.
+//! Where a broker listens, and which addresses it announces to clients and other brokers,
+//! compared with a real nats-server: each notation, with the same table for both. Also
+//! ports that are already in use.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use test_support::{PATIENCE, RawClient, http, tools, wait_for, wait_until};
 
-/// A broker that was started with a configuration file and no more.
+/// A broker that was started with only a configuration file.
 struct Started {
     child: Child,
     folder: TempDir,
@@ -25,8 +25,8 @@ impl Started {
     fn new(program: PathBuf, config: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("broker.conf");
-        fs::write(&file, config).expect("room for a file");
-        let log = fs::File::create(folder.path().join("log")).expect("room for a log");
+        fs::write(&file, config).expect("space for a file");
+        let log = fs::File::create(folder.path().join("log")).expect("space for a log");
         let child = Command::new(program)
             .arg("-c")
             .arg(file)
@@ -42,7 +42,7 @@ impl Started {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The port at the end of the log's line that says where it listens.
+    /// The port at the end of the log line that names a listen address.
     fn port(&self, what: &str) -> u16 {
         wait_for(what, || {
             let log = self.log();
@@ -59,7 +59,7 @@ impl Started {
         self.port("Listening for route connections on")
     }
 
-    /// INFO, by the first loopback address that is served.
+    /// INFO, from the first loopback address that is served.
     fn info(&self) -> Value {
         let port = self.client_port();
         wait_for("INFO", || {
@@ -73,7 +73,7 @@ impl Started {
         })
     }
 
-    /// What INFO says of where to connect, ports of this broker as `PORT`.
+    /// The `connect_urls` of INFO, with this broker's ports replaced by `PORT`.
     fn connect_urls(&self, without: &str) -> BTreeSet<String> {
         let info = self.info();
         let urls = info["connect_urls"].as_array().cloned().unwrap_or_default();
@@ -87,7 +87,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Neither can fail in a way that matters here.
+        // A failure of these does not matter here.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -96,7 +96,7 @@ impl Drop for Started {
     }
 }
 
-/// Addresses of this machine that others reach, `PORT` behind them.
+/// Addresses of this machine that are reachable from others, followed by `PORT`.
 fn of_this_machine() -> BTreeSet<String> {
     let interfaces = if_addrs::get_if_addrs().expect("interfaces");
     let ips = interfaces.iter().map(if_addrs::Interface::ip);
@@ -114,8 +114,8 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// One way to write it: the lines outside of the cluster, those within it, and
-/// what INFO says. `*` is where a wildcard leads, `PORT` the port in use.
+/// One notation: the lines outside of the cluster block, those inside it, and the
+/// expected INFO. `*` is what a wildcard resolves to, `PORT` the port in use.
 struct Way {
     listen: &'static str,
     cluster: &'static str,
@@ -235,10 +235,10 @@ const WAYS: &[Way] = &[
     },
 ];
 
-/// Both brokers say the same of themselves, and a member that they meet says the
-/// same of them.
+/// Both brokers announce the same about themselves, and a member that connects to them
+/// announces the same about them.
 #[test]
-fn what_was_configured_is_what_clients_are_told() {
+fn clients_receive_the_configured_addresses() {
     let everywhere = of_this_machine();
     for Way {
         listen,
@@ -283,22 +283,21 @@ fn what_was_configured_is_what_clients_are_told() {
                 "{listen}"
             );
             assert_eq!(info["cluster"], "x", "{listen}");
-            wait_until(&format!("{listen}: the route is there"), || {
+            wait_until(&format!("{listen}: the route is up"), || {
                 member.log().contains("Route connection created")
             });
             wait_until(
-                &format!("{listen}: the other one tells of it: {expected:?}"),
+                &format!("{listen}: the other member announces {expected:?}"),
                 || member.connect_urls(&members) == expected,
             );
-            wait_until(
-                &format!("{listen}: it tells of itself: {expected:?}"),
-                || broker.connect_urls(&members) == expected,
-            );
+            wait_until(&format!("{listen}: it announces {expected:?}"), || {
+                broker.connect_urls(&members) == expected
+            });
         }
     }
 }
 
-/// A cluster's name without a port for routes is in INFO as well.
+/// The name of a cluster without a route port is in INFO as well.
 #[test]
 fn a_cluster_without_a_port_has_its_name_in_info() {
     for program in [tools::nats_server(), tools::midge()] {
@@ -308,9 +307,9 @@ fn a_cluster_without_a_port_has_its_name_in_info() {
     }
 }
 
-/// The oldest clients cut INFO at blanks and take the second word.
+/// The oldest clients split INFO at spaces and use the second word.
 #[test]
-fn info_has_one_blank_whatever_is_configured() {
+fn info_starts_with_one_space_in_every_configuration() {
     let broker = Started::new(
         tools::midge(),
         "listen: \"127.0.0.1:-1\"\nhttp_port: -1\nclient_advertise: \" me : 5 \"\n\
@@ -337,9 +336,9 @@ fn info_has_one_blank_whatever_is_configured() {
     assert_eq!(infos[1]["remote_account"], "AB");
 }
 
-/// Who leaves when it has read INFO is told as that.
+/// A client that leaves after it has read INFO is logged as such.
 #[test]
-fn who_leaves_right_after_info_is_told_as_that() {
+fn a_client_that_closes_after_info_is_logged_as_such() {
     let pki = test_support::pki::Pki::new(&["broker"]);
     let (certificate, key) = (pki.text("broker.pem"), pki.text("broker.key"));
     let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?}, timeout: 0.3 }}");
@@ -350,7 +349,7 @@ fn who_leaves_right_after_info_is_told_as_that() {
         );
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.client_port()));
         drop(RawClient::connect(address));
-        wait_until("the log tells of it", || {
+        wait_until("the log reports it", || {
             broker.log().contains("or a client that cannot read INFO")
         });
         assert!(!broker.log().contains("TLS handshake"), "{}", broker.log());
@@ -358,7 +357,7 @@ fn who_leaves_right_after_info_is_told_as_that() {
             continue;
         }
         let stays = RawClient::connect(address);
-        wait_until("the log tells what did not come", || {
+        wait_until("the log names the missing CONNECT", || {
             broker
                 .log()
                 .contains("TLS handshake timeout: the client sent nothing")
@@ -367,8 +366,8 @@ fn who_leaves_right_after_info_is_told_as_that() {
     }
 }
 
-/// A wildcard is served by both families at each port, and who comes by version 4
-/// is known by its plain address.
+/// A wildcard listens on both address families at each port, and an IPv4 client is shown
+/// with its plain address.
 #[test]
 fn a_wildcard_is_dual_stack_at_each_port() {
     let mut places: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
@@ -400,7 +399,7 @@ fn a_wildcard_is_dual_stack_at_each_port() {
             assert_eq!(connz["connections"][0]["ip"], ip.to_string(), "{connz}");
             TcpStream::connect(SocketAddr::new(*ip, broker.route_port())).expect("routes");
             drop(client);
-            wait_until("the client has left", || {
+            wait_until("the client has disconnected", || {
                 let varz = http::get(SocketAddr::new(*ip, http_port), "/varz").json();
                 varz["connections"] == 0
             });
@@ -428,11 +427,11 @@ fn support_join(host: &str) -> String {
     }
 }
 
-/// The default monitoring port is taken by another program: the broker goes on
-/// without, says so once, and has a finding that tells what to do.
+/// Another program uses the default monitoring port: the broker continues without it,
+/// logs it once, and has a finding that says what to do.
 #[test]
-fn a_default_port_that_is_taken_ends_no_broker() {
-    // If this fails, somebody else has it, which is as good.
+fn an_occupied_default_port_does_not_stop_the_broker() {
+    // If this fails, another process has the port, which has the same effect.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
     let broker = Started::new(
         tools::midge(),
@@ -467,9 +466,9 @@ fn a_default_port_that_is_taken_ends_no_broker() {
     drop(taken);
 }
 
-/// What was asked for stays fatal, and is named so that it can be read.
+/// An occupied configured port stays fatal, and the error names it clearly.
 #[test]
-fn a_port_that_was_asked_for_and_is_taken_is_fatal() {
+fn an_occupied_configured_port_is_fatal() {
     let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     for ip in ips.into_iter().filter(|ip| ip.is_ipv4() || has_ipv6()) {
         let taken = TcpListener::bind((ip, 0)).expect("a free port");

@@ -1,6 +1,5 @@
-//! Files and pipes that take or give nothing: whatever hangs there, clients are
-//! served, port 8222 answers and tells of it, and a stop ends the process within
-//! its bound.
+//! Files and pipes whose reads or writes hang: clients are still served, port 8222
+//! answers and reports the problem, and a stop ends the process in bounded time.
 
 use std::{
     fs,
@@ -15,10 +14,10 @@ use std::{
 
 use test_support::{Broker, HeldThreads, RawClient, http, tools, wait_for, wait_until};
 
-/// Far above the bound of a stop, for a busy machine.
+/// Far above the maximum time of a stop, for a busy machine.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A broker that logs whatever clients say to a pipe that nobody reads.
+/// A broker that logs clients' messages to a pipe that nobody reads.
 fn with_unread_log() -> (Broker, PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let broker = Broker::midge()
@@ -29,7 +28,7 @@ fn with_unread_log() -> (Broker, PipeReader) {
     (broker, reader)
 }
 
-/// Logs so much that no pipe and no queue takes it.
+/// Logs more than the pipe and the queue hold.
 fn log_much(broker: &Broker) {
     let mut client = RawClient::connect(broker.client_addr());
     let line = format!("PUB {} 0\r\n\r\n", "x".repeat(1000));
@@ -47,12 +46,12 @@ fn lost(broker: &Broker) -> f64 {
 }
 
 #[test]
-fn standard_error_that_nobody_reads_holds_up_nothing() {
+fn a_blocked_stderr_does_not_block_the_broker() {
     let (mut broker, reader) = with_unread_log();
     log_much(&broker);
     RawClient::connect(broker.client_addr()).sync();
     assert!(lost(&broker) > 0.0);
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("log-lost")
     });
@@ -72,9 +71,9 @@ fn standard_error_that_nobody_reads_holds_up_nothing() {
     drop(reader);
 }
 
-/// The reader comes back: lines are whole, and those that are missing are counted.
+/// The reader returns: lines are complete, and missing ones are counted.
 #[test]
-fn what_was_lost_is_told_once_the_pipe_is_read() {
+fn lost_log_lines_are_reported_when_the_pipe_is_read() {
     let (broker, reader) = with_unread_log();
     log_much(&broker);
     wait_until("lines are lost", || lost(&broker) > 0.0);
@@ -89,10 +88,10 @@ fn what_was_lost_is_told_once_the_pipe_is_read() {
             }
         }
     });
-    let told = lines
+    let reported = lines
         .recv_timeout(test_support::PATIENCE)
-        .expect("it is told");
-    assert!(told.contains("[ERR] "), "{told}");
+        .expect("it is reported");
+    assert!(reported.contains("[ERR] "), "{reported}");
     wait_until("the finding is gone", || {
         !broker
             .get_json("/explainz")
@@ -103,10 +102,10 @@ fn what_was_lost_is_told_once_the_pipe_is_read() {
     reading.join().expect("whole lines");
 }
 
-/// SIGTERM and SIGINT while a reload waits for a pipe; and over the socket a reload
-/// that hangs is told to be under way, by itself and to the next.
+/// SIGTERM and SIGINT while a reload waits for a pipe; a hanging reload over the socket
+/// is reported as in progress, to itself and to the next request.
 #[test]
-fn a_reload_that_hangs_hangs_nothing_else() {
+fn a_hanging_reload_blocks_nothing_else() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let mut broker = Broker::midge()
             .config("monitor { unix: m.sock }\ndiagnosis { config_check: 100s }")
@@ -143,10 +142,10 @@ fn a_reload_that_hangs_hangs_nothing_else() {
     }
 }
 
-/// A signal that comes while a reload hangs is not lost: what the file says by then is
-/// in force in the end.
+/// A signal during a hanging reload is not lost: the file's latest content is finally in
+/// force.
 #[test]
-fn a_reload_that_is_asked_for_meanwhile_follows() {
+fn a_reload_requested_during_a_reload_runs_afterwards() {
     let config = |max: u32| {
         format!(
             "max_payload: {max}\nmonitor {{ unix: m.sock }}\ndiagnosis {{ config_check: 100s }}"
@@ -164,7 +163,7 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
     become_a_pipe(&file);
     let pipe = broker.folder().join("pipe");
     broker.signal(libc::SIGHUP);
-    wait_until("it waits for the pipe", || {
+    wait_until("the read of the pipe hangs", || {
         broker
             .get("/explainz?format=text")
             .body
@@ -173,11 +172,11 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
     fs::rename(&file, &pipe).expect("move the pipe away");
     fs::write(&file, text(3000)).expect("the newest configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("the second is noted", || {
+    wait_until("the second is recorded", || {
         broker.log().contains("A reload is under way")
     });
     fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
-    wait_until("the newest is in force", || {
+    wait_until("the latest configuration is in force", || {
         broker.get_json("/varz")["max_payload"] == 3000
     });
     let log = broker.log();
@@ -185,26 +184,26 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
     assert!(log[first..].contains("max_payload = 3000"), "{log}");
 }
 
-/// The workers do not run, so that nothing is stopped gently, and what locks they
-/// hold stay held: the process ends by its bound.
+/// The worker threads do not run, so that no graceful stop is possible and their locks
+/// stay held: the process ends within its maximum time.
 #[test]
-fn a_stop_ends_whatever_hangs() {
+fn a_stop_ends_the_process_when_something_hangs() {
     let mut broker = Broker::midge().start();
     let _client = broker.connect();
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
     broker.signal(libc::SIGTERM);
-    // A thread that is traced is gone when its tracer has seen its end.
+    // A traced thread disappears when its tracer has seen its exit.
     held.reap(STOP_PATIENCE);
     let status = ended(&mut broker);
-    // By the system, if the log was one of what hung.
+    // By the system, if the log hung as well.
     let by_alarm = status.signal() == Some(libc::SIGALRM);
     assert!(status.code() == Some(1) || by_alarm, "{status}");
 }
 
-/// A start that waits for a file can be stopped: within the bound, and at once by
-/// whoever asks again.
+/// A start that waits for a file can be stopped: in bounded time, and immediately by a
+/// second signal.
 #[test]
-fn a_start_that_hangs_can_be_stopped() {
+fn a_hanging_start_can_be_stopped() {
     for (times, last_words) in [(1, "did not stop in time"), (2, "ends at once")] {
         let folder = tempfile::tempdir().expect("a folder");
         let pid_file = folder.path().join("pid");
@@ -222,7 +221,7 @@ fn a_start_that_hangs_can_be_stopped() {
         let mut says = |words| lines.any(|line| line.contains(words));
         assert!(says("Listening"));
         for _ in 0..times {
-            // Its signals are taken over before anything that it logs.
+            // Signal handlers are installed before it logs anything.
             signal(&child, libc::SIGTERM);
             assert!(says("Trapped \"terminated\""));
         }
@@ -232,9 +231,9 @@ fn a_start_that_hangs_can_be_stopped() {
     }
 }
 
-/// The file of starts is a pipe: the broker starts and looks at itself.
+/// The file of starts is a pipe: the broker starts and samples itself.
 #[test]
-fn a_file_of_starts_that_hangs_holds_up_nothing() {
+fn a_hanging_starts_file_blocks_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let starts = folder.path().join("starts");
     become_a_pipe(&starts);
@@ -243,7 +242,7 @@ fn a_file_of_starts_that_hangs_holds_up_nothing() {
             "diagnosis {{ interval: 50ms, starts_file: {starts:?} }}"
         ))
         .start();
-    wait_for("it is told", || {
+    wait_for("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("recording the start").then_some(())
     });

@@ -1,5 +1,5 @@
-//! The clock of the day is set while a broker runs: ages and uptimes do not move,
-//! and what is told later is dated by the new time.
+//! The system clock is set while a broker runs: ages and uptimes do not change, and later
+//! events have the new time.
 
 use std::{fs, time::Duration};
 
@@ -8,11 +8,11 @@ use serde_json::Value;
 use test_support::{Broker, RawClient, tools, wait_until};
 
 #[test]
-fn a_clock_that_is_set_moves_no_age_and_dates_no_event_wrongly() {
+fn setting_the_clock_changes_no_age_and_misdates_no_event() {
     for hours in [-1, 1] {
         let folder = tempfile::tempdir().expect("a folder");
         let offset = folder.path().join("offset");
-        fs::write(&offset, "+0").expect("room");
+        fs::write(&offset, "+0").expect("written");
         let broker = Broker::midge()
             .config("diagnosis { interval: 50ms }")
             .env("LD_PRELOAD", tools::libfaketime().to_str().expect("a path"))
@@ -21,9 +21,9 @@ fn a_clock_that_is_set_moves_no_age_and_dates_no_event_wrongly() {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .start();
         let _client = RawClient::connect(broker.client_addr());
-        // Replaced in one step: half a number must not be read.
+        // Replaced atomically: a partial number must not be read.
         let new = folder.path().join("new");
-        fs::write(&new, format!("{:+}", hours * 3600)).expect("room");
+        fs::write(&new, format!("{:+}", hours * 3600)).expect("written");
         fs::rename(&new, &offset).expect("it takes the name");
         let set = Utc::now() + TimeDelta::hours(hours);
         let is_now = |text: &Value| {
@@ -42,7 +42,7 @@ fn a_clock_that_is_set_moves_no_age_and_dates_no_event_wrongly() {
         is_short(&client["idle"]);
         assert!(is_now(&client["start"]), "{client}");
         broker.signal(libc::SIGHUP);
-        wait_until("an event is dated", || {
+        wait_until("an event has a time", || {
             let events = broker.get_json("/eventsz?type=reload");
             let last = events["events"].as_array().expect("events").last().cloned();
             last.is_some_and(|event| is_now(&event["time"]))
@@ -56,7 +56,7 @@ fn a_clock_that_is_set_moves_no_age_and_dates_no_event_wrongly() {
     }
 }
 
-/// Seconds, or a minute of them.
+/// Seconds, or one minute and seconds.
 fn is_short(uptime: &Value) {
     let text = uptime.as_str().expect("a time");
     assert!(!text.contains(['-', 'h', 'd', 'y']), "{text}");

@@ -1,15 +1,14 @@
-//! The same configuration files given to a real nats-server and to midge: both
-//! must accept or both must refuse, and what both accept must have the same
-//! digest, that is the same values. Where midge differs, it does so on purpose
-//! and the reason stands beside the text.
+//! The same configuration files for a real nats-server and for midge: both must accept or
+//! both must refuse, and what both accept must have the same digest, that is the same
+//! values. Deliberate differences of midge are listed with their reasons.
 //!
 //! Needs a nats-server 2.15 on PATH.
 
 mod differences;
 mod different;
+mod fixture;
 mod keys;
 mod page;
-mod place;
 mod same;
 mod values;
 
@@ -23,7 +22,7 @@ use self::{
     same::SAME,
 };
 
-/// Seen by both as environment variables.
+/// Environment variables of both.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("T_NUMBER", "12345"),
     ("T_QUOTED", "\"12345\""),
@@ -81,12 +80,12 @@ impl Judges {
             .envs(ENVIRONMENT.iter().copied())
             .output()
             .expect("nats-server cannot be run: install nats-server 2.15.1 and put it on PATH");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let digest = said.trim_end().rsplit_once(" is valid (");
+        let result = String::from_utf8_lossy(&output.stderr).into_owned();
+        let digest = result.trim_end().rsplit_once(" is valid (");
         match (output.status.code(), digest) {
             (Some(0), Some((_, digest))) => Ok(digest.trim_end_matches(')').into()),
-            (Some(1), _) => Err(said),
-            other => panic!("nats-server cannot judge {text:?}: {other:?}: {said}"),
+            (Some(1), _) => Err(result),
+            other => panic!("nats-server cannot judge {text:?}: {other:?}: {result}"),
         }
     }
 
@@ -102,7 +101,7 @@ impl Judges {
 }
 
 #[test]
-fn midge_and_nats_server_read_the_same() {
+fn midge_and_nats_server_read_the_same_configuration() {
     let judges = Judges::new();
     let mut differences = Vec::new();
     for text in SAME {

@@ -1,6 +1,6 @@
 //! The life of the process: flags, exit codes, the files it writes, signals.
 //!
-//! Where midge should do as nats-server does, the test runs on both.
+//! Where midge should behave like nats-server, the test runs on both.
 
 use std::{
     fs,
@@ -38,9 +38,9 @@ on_both_brokers![
     ports_file_is_removed_at_the_end,
     port_in_use_ends_the_start,
     monitoring_port_in_use_ends_the_start,
-    sigterm_ends_well,
-    sigint_ends_well,
-    clients_see_the_end,
+    sigterm_exits_with_success,
+    sigint_exits_with_success,
+    clients_see_the_connection_close_at_shutdown,
     sigusr1_reopens_the_log_file,
     sigusr1_without_a_log_file_is_ignored,
     log_file_is_appended_to,
@@ -48,7 +48,7 @@ on_both_brokers![
     flags_override_the_file,
 ];
 
-/// `-v`, `--version` and the word `version` print one line and end with 0.
+/// `-v`, `--version` and the word `version` print one line and exit with 0.
 fn version_is_printed(broker: BrokerBuilder) {
     for flag in ["-v", "--version"] {
         let output = run(&broker, &[flag]);
@@ -60,7 +60,7 @@ fn version_is_printed(broker: BrokerBuilder) {
     }
 }
 
-/// `-h` and `--help` tell the flags and end with 0.
+/// `-h` and `--help` list the flags and exit with 0.
 fn help_is_printed(broker: BrokerBuilder) {
     for flag in ["-h", "--help"] {
         let output = run(&broker, &[flag]);
@@ -72,7 +72,7 @@ fn help_is_printed(broker: BrokerBuilder) {
     }
 }
 
-/// `-t` with a good file says so and ends with 0, and nothing is started.
+/// `-t` with a valid file says so and exits with 0, and nothing is started.
 fn good_configuration_passes_the_test(broker: BrokerBuilder) {
     let (_folder, file) = file_with("port: 4999\nmax_payload: 1KB\n");
     let output = run(&broker, &["-t", "-c", path(&file)]);
@@ -80,7 +80,7 @@ fn good_configuration_passes_the_test(broker: BrokerBuilder) {
     assert!(stderr(&output).contains("is valid (sha256:"), "{output:?}");
 }
 
-/// `-t` names file, line and key of what is wrong and ends with 1.
+/// `-t` names file, line and key of the error and exits with 1.
 fn bad_configuration_fails_the_test(broker: BrokerBuilder) {
     let (_folder, file) = file_with("port: 4999\nno_such_key: 1\n");
     let output = run(&broker, &["-t", "-c", path(&file)]);
@@ -98,14 +98,14 @@ fn test_needs_a_configuration(broker: BrokerBuilder) {
     assert!(stderr(&output).contains("--config"), "{output:?}");
 }
 
-/// A file that is not there ends the start with its name.
+/// A missing file fails the start, and the error names it.
 fn missing_configuration_ends_the_start(broker: BrokerBuilder) {
     let output = run(&broker, &["-c", "/no/such/file.conf"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("/no/such/file.conf"), "{output:?}");
 }
 
-/// A word that is no flag is named and ends with 1.
+/// A word that is not a flag is named, and the exit code is 1.
 fn unknown_word_is_refused(broker: BrokerBuilder) {
     let output = run(&broker, &["frobnicate"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -121,7 +121,7 @@ fn pid_file_holds_the_pid(broker: BrokerBuilder) {
     assert_eq!(text, broker.pid().to_string());
 }
 
-/// A pid file that cannot be written ends the start.
+/// A pid file that cannot be written fails the start.
 fn unwritable_pid_file_ends_the_start(broker: BrokerBuilder) {
     let output = run(
         &broker,
@@ -134,7 +134,7 @@ fn unwritable_pid_file_ends_the_start(broker: BrokerBuilder) {
     );
 }
 
-/// The ports file goes with the broker.
+/// The ports file is removed when the broker stops.
 fn ports_file_is_removed_at_the_end(broker: BrokerBuilder) {
     let mut broker = broker.start();
     let file = ports_file(broker.folder()).expect("a ports file");
@@ -143,7 +143,7 @@ fn ports_file_is_removed_at_the_end(broker: BrokerBuilder) {
     assert!(ports_file(broker.folder()).is_none());
 }
 
-/// A client port that is taken is named, and the end is 1.
+/// An occupied client port is named, and the exit code is 1.
 fn port_in_use_ends_the_start(broker: BrokerBuilder) {
     let taken = taken_port();
     let port = taken.local_addr().expect("its address").port().to_string();
@@ -154,7 +154,7 @@ fn port_in_use_ends_the_start(broker: BrokerBuilder) {
     assert!(text.contains("[FTL]"), "{text}");
 }
 
-/// So is a monitoring port.
+/// So is an occupied monitoring port.
 fn monitoring_port_in_use_ends_the_start(broker: BrokerBuilder) {
     let taken = taken_port();
     let port = taken.local_addr().expect("its address").port().to_string();
@@ -163,13 +163,13 @@ fn monitoring_port_in_use_ends_the_start(broker: BrokerBuilder) {
     assert!(stderr(&output).contains(&port), "{output:?}");
 }
 
-/// SIGTERM ends the broker with 0, and its ports are free.
-fn sigterm_ends_well(broker: BrokerBuilder) {
+/// SIGTERM stops the broker with exit code 0, and its ports are free.
+fn sigterm_exits_with_success(broker: BrokerBuilder) {
     ends_well(broker, libc::SIGTERM);
 }
 
 /// So does SIGINT.
-fn sigint_ends_well(broker: BrokerBuilder) {
+fn sigint_exits_with_success(broker: BrokerBuilder) {
     ends_well(broker, libc::SIGINT);
 }
 
@@ -189,8 +189,8 @@ fn ends_well(broker: BrokerBuilder, signal: i32) {
     );
 }
 
-/// Clients are closed without an error when the broker ends.
-fn clients_see_the_end(broker: BrokerBuilder) {
+/// Clients are closed without an error when the broker stops.
+fn clients_see_the_connection_close_at_shutdown(broker: BrokerBuilder) {
     let mut broker = broker.start();
     let mut clients: Vec<_> = (0..10).map(|_| broker.connect()).collect();
     for client in &mut clients {
@@ -202,7 +202,7 @@ fn clients_see_the_end(broker: BrokerBuilder) {
     }
 }
 
-/// After the log file was moved away, SIGUSR1 begins a new one.
+/// After the log file was moved, SIGUSR1 opens a new one.
 fn sigusr1_reopens_the_log_file(broker: BrokerBuilder) {
     let folder = tempfile::tempdir().expect("make a temporary folder");
     let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));
@@ -215,7 +215,7 @@ fn sigusr1_reopens_the_log_file(broker: BrokerBuilder) {
     assert!(!read(&file).contains("Server is ready"));
 }
 
-/// Without a log file SIGUSR1 changes nothing.
+/// Without a log file SIGUSR1 has no effect.
 fn sigusr1_without_a_log_file_is_ignored(broker: BrokerBuilder) {
     let broker = broker.start();
     broker.signal(libc::SIGUSR1);
@@ -225,7 +225,7 @@ fn sigusr1_without_a_log_file_is_ignored(broker: BrokerBuilder) {
     assert_eq!(broker.get("/healthz").status, 200);
 }
 
-/// A log file that is there already is kept.
+/// An existing log file is appended to.
 fn log_file_is_appended_to(broker: BrokerBuilder) {
     let (_folder, file) = file_with("the line before\n");
     let _broker = broker.flag("-l").flag(path(&file)).start();
@@ -233,7 +233,7 @@ fn log_file_is_appended_to(broker: BrokerBuilder) {
     assert!(read(&file).starts_with("the line before\n"));
 }
 
-/// `--signal quit=PID` ends the broker with that pid.
+/// `--signal quit=PID` stops the broker with that pid.
 fn signal_flag_reaches_a_pid(broker: BrokerBuilder) {
     let program = broker.program_path();
     let mut broker = broker.start();
@@ -243,7 +243,7 @@ fn signal_flag_reaches_a_pid(broker: BrokerBuilder) {
     assert_eq!(broker.wait_exit().code(), Some(0));
 }
 
-/// A flag wins over the configuration file.
+/// A flag overrides the configuration file.
 fn flags_override_the_file(broker: BrokerBuilder) {
     let broker = broker
         .config("port: 1\nserver_name: from-file\nmax_payload: 1000\n")
@@ -255,8 +255,8 @@ fn flags_override_the_file(broker: BrokerBuilder) {
     assert_eq!(client.info()["max_payload"], 1000);
 }
 
-/// A flag that does not exist is named, and the end is not 0. (nats-server
-/// ends with 0 here, which hides the mistake from a service manager.)
+/// An unknown flag is named, and the exit code is not 0. (nats-server exits with 0 here,
+/// which hides the mistake from a service manager.)
 #[test]
 fn unknown_flag_is_refused() {
     for arguments in [["--no_such_flag", "1"], ["-p", "many"]] {
@@ -267,8 +267,8 @@ fn unknown_flag_is_refused() {
     }
 }
 
-/// Started through a link named `nats-server`, midge calls itself so in its
-/// ports file: tools that look for that name go on to work.
+/// Started through a link named `nats-server`, midge uses that name for its ports file,
+/// so that tools that look for it still work.
 #[test]
 fn start_through_a_link() {
     let folder = tempfile::tempdir().expect("make a temporary folder");
@@ -312,7 +312,7 @@ fn loopback_by_default() {
     }
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 fn run(broker: &BrokerBuilder, arguments: &[&str]) -> Output {
     let mut child = Command::new(broker.program_path())
         .args(arguments)
@@ -361,7 +361,7 @@ fn wait_for_text(file: &Path, text: &str) {
     });
 }
 
-/// The text of a file; empty while there is none.
+/// The text of a file; empty if it does not exist.
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_default()
 }

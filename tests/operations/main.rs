@@ -1,11 +1,10 @@
-//! What an operator does with a broker: configuration, start, reload, signals,
-//! files and addresses.
+//! Operation of a broker: configuration, start, reload, signals, files and addresses.
 
 mod addresses;
 mod blocked;
 mod clock;
 mod config_differential;
-mod field;
 mod lifecycle;
 mod reload;
 mod safe_start;
+mod unit_files;

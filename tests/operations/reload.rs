@@ -1,4 +1,4 @@
-//! SIGHUP: a running broker takes over what its configuration says now.
+//! SIGHUP: a running broker applies its changed configuration.
 
 mod clients;
 mod effects;
@@ -9,8 +9,8 @@ use std::fs;
 
 use test_support::{Broker, RawClient, wait_for, wait_until};
 
-/// Writes another configuration and has it read. Returns what the log says
-/// from then on, once it says `until`.
+/// Writes another configuration and reloads. Returns the log from then on, once it
+/// contains `until`.
 fn reload(broker: &Broker, text: &str, until: &str) -> String {
     let before = broker.log().len();
     fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
@@ -24,7 +24,7 @@ fn reload(broker: &Broker, text: &str, until: &str) -> String {
 const DONE: &str = "Reloaded server configuration (sha256:";
 
 #[test]
-fn limits_change_for_clients_that_are_connected() {
+fn changed_limits_apply_to_connected_clients() {
     let broker = Broker::midge().config("max_payload: 1000").start();
     let mut client = RawClient::connect(broker.client_addr());
     client.send("CONNECT {\"verbose\":false}\r\nPUB a 20\r\n01234567890123456789\r\n");
@@ -33,18 +33,19 @@ fn limits_change_for_clients_that_are_connected() {
     assert!(log.contains("Reloaded: max_payload = 10"), "{log}");
     assert_eq!(broker.get_json("/varz")["max_payload"], 10);
     client.send("PUB a 20\r\n01234567890123456789\r\n");
-    let told = client.read_to_end();
+    let reported = client.read_to_end();
     assert!(
-        told.iter()
+        reported
+            .iter()
             .any(|frame| frame.line == b"-ERR 'Maximum Payload Violation'"),
-        "{told:?}"
+        "{reported:?}"
     );
-    let newcomer = RawClient::connect(broker.client_addr());
-    assert_eq!(newcomer.info()["max_payload"], 10);
+    let new_client = RawClient::connect(broker.client_addr());
+    assert_eq!(new_client.info()["max_payload"], 10);
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
+fn settings_that_need_a_restart_are_named_and_the_rest_applies() {
     let broker = Broker::midge().config("ping_max: 3").start();
     let digest = broker.get_json("/varz")["config_digest"].clone();
     let log = reload(&broker, "server_name: other\nping_max: 4", DONE);
@@ -60,10 +61,10 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
     assert_ne!(varz["config_load_time"], varz["start"]);
 }
 
-/// A user and a setting that needs a restart in one file: the user gets in at
-/// once, and the broker says that the other one waits.
+/// A new user and a setting that needs a restart in one file: the user can log in
+/// immediately, and the broker names the pending setting.
 #[test]
-fn a_user_is_taken_over_beside_what_waits_for_a_restart() {
+fn a_new_user_applies_beside_settings_that_need_a_restart() {
     let user = "authorization { user: u, password: p }";
     let config =
         "ping_max: 3\ndiagnosis { interval: 50ms, config_check: 50ms, appear_after: 50ms }";
@@ -77,7 +78,7 @@ fn a_user_is_taken_over_beside_what_waits_for_a_restart() {
     let mut client = broker.connect();
     client.send("CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n");
     assert!(client.sync().is_empty(), "the user is let in");
-    test_support::wait_until("it is told that a setting waits", || {
+    test_support::wait_until("the pending setting is reported", || {
         let explained = broker.get_json("/explainz");
         let first = &explained["findings"][0];
         first["code"] == "config-differs"
@@ -108,10 +109,10 @@ fn a_file_with_an_error_changes_nothing() {
 }
 
 #[test]
-fn without_a_file_there_is_nothing_to_read() {
+fn a_reload_without_a_configuration_file_is_refused() {
     let broker = Broker::midge().start();
     broker.signal(libc::SIGHUP);
-    wait_until("the log tells of it", || {
+    wait_until("the log reports it", || {
         broker
             .log()
             .contains("can only reload config when a file is provided using -c or --config")
@@ -120,7 +121,7 @@ fn without_a_file_there_is_nothing_to_read() {
 }
 
 #[test]
-fn too_many_clients_are_closed_the_last_first() {
+fn excess_clients_are_closed_newest_first() {
     let broker = Broker::midge().config("max_connections: 10").start();
     let mut first = broker.connect();
     first.send("CONNECT {}\r\n");

@@ -1,6 +1,6 @@
-//! Where clients are served when nobody says so, beside a real nats-server: as
-//! it does with a configuration file, an address or a login; on loopback only
-//! without any of them, where nats-server serves everybody.
+//! The listen address when none is configured, compared with a real nats-server: the same
+//! with a configuration file, an address or a login. Without any of them midge listens on
+//! loopback only, where nats-server listens on all addresses.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use test_support::{pki::Pki, tools, wait_for};
 
-/// Hosts that a broker serves.
+/// Addresses on which a broker listens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Serves {
     ThisHost,
@@ -26,7 +26,7 @@ struct Way {
     serves: Serves,
     /// Whether nats-server does the same.
     as_nats_server: bool,
-    /// Whether strangers may do everything, which is worth a warning.
+    /// Whether remote clients have full access, which causes a warning.
     warns: bool,
 }
 
@@ -78,14 +78,14 @@ fn ways(pki: &Pki) -> Vec<Way> {
         )
     };
     let users = "authorization { users: [ { user: u, password: p } ] }\n";
-    let guest = |publish: &str, subscribe: &str| {
+    let anonymous_client = |publish: &str, subscribe: &str| {
         format!(
             "authorization {{ users: [ {{ user: g, password: p, permissions: {{ publish: \
              {publish:?}, subscribe: {subscribe:?} }} }} ] }}\n"
         )
     };
     vec![
-        // Nothing that says whom to serve.
+        // Nothing that configures remote clients.
         way("", ThisHost).unlike_nats_server(),
         way("--name a -D --no_advertise", ThisHost).unlike_nats_server(),
         way("--cluster nats://127.0.0.1:-1", ThisHost).unlike_nats_server(),
@@ -110,9 +110,15 @@ fn ways(pki: &Pki) -> Vec<Way> {
         way("", All)
             .config(&format!("{users}no_auth_user: u\n"))
             .warns(),
-        way("", All).config(&format!("{}no_auth_user: g\n", guest("a.>", "b"))),
+        way("", All).config(&format!(
+            "{}no_auth_user: g\n",
+            anonymous_client("a.>", "b")
+        )),
         way("", All)
-            .config(&format!("{}no_auth_user: g\n", guest("a", "*.>")))
+            .config(&format!(
+                "{}no_auth_user: g\n",
+                anonymous_client("a", "*.>")
+            ))
             .warns(),
         way("", All).config(&block("")).warns(),
         way("", All).config(&block(", verify: true")),
@@ -125,7 +131,7 @@ fn ways(pki: &Pki) -> Vec<Way> {
 }
 
 #[test]
-fn a_broker_serves_whom_it_is_told_to() {
+fn a_broker_serves_remote_clients_only_when_configured() {
     let pki = Pki::new(&["broker"]);
     for way in ways(&pki) {
         let name = format!("{:?} {:?}", way.flags, way.config);
@@ -148,7 +154,7 @@ fn a_broker_serves_whom_it_is_told_to() {
     }
 }
 
-/// A broker with the flags of a way, and ports of its own choice.
+/// A broker with the flags of a case, on free ports.
 struct Started {
     child: Child,
     folder: tempfile::TempDir,
@@ -176,11 +182,11 @@ impl Started {
         Self { child, folder, log }
     }
 
-    /// What the system says of its client port.
+    /// The addresses of its client port, according to the system.
     fn serves(&mut self) -> Serves {
         let port = wait_for("the ports file", || {
             let ended = self.child.try_wait().expect("ask for its state");
-            assert!(ended.is_none(), "{ended:?}: {}", self.said());
+            assert!(ended.is_none(), "{ended:?}: {}", self.result());
             client_port(self.folder.path())
         });
         let addresses = listening(port);
@@ -193,23 +199,23 @@ impl Started {
         }
     }
 
-    fn said(&self) -> String {
+    fn result(&self) -> String {
         fs::read_to_string(&self.log).expect("the log")
     }
 
     fn end(mut self) -> String {
         wait_for("it is ready", || {
-            self.said().contains("Server is ready").then_some(())
+            self.result().contains("Server is ready").then_some(())
         });
         self.child.kill().expect("end the broker");
         self.child.wait().expect("wait for the broker");
-        self.said()
+        self.result()
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Neither can fail in a way that matters: the child has ended, or ends now.
+        // Failures do not matter: the child has ended, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -226,8 +232,7 @@ fn client_port(folder: &Path) -> Option<u16> {
     port.parse().ok()
 }
 
-/// The addresses that somebody listens on with this port, as the system writes
-/// them.
+/// The addresses that are listened on with this port, as the system writes them.
 fn listening(port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let of_table = |file: &str| -> Vec<String> {

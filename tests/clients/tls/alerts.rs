@@ -1,5 +1,5 @@
-//! Each outcome of verification has one alert, the one that a nats-server sends, at
-//! TLS 1.2 and 1.3: asked with the openssl command.
+//! Each result of the verification has one alert, the same as nats-server's, with TLS 1.2
+//! and 1.3. The openssl command is the client.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use test_support::{
     wait_until,
 };
 
-/// The number of the alert that `openssl s_client` gets with these words.
+/// The number of the alert that `openssl s_client` gets with these arguments.
 fn alert(pki: &Pki, broker: &Broker, version: &str, more: &[String]) -> Option<u32> {
     let output = Command::new("openssl")
         .args(["s_client", "-connect", &broker.client_addr().to_string()])
@@ -19,8 +19,8 @@ fn alert(pki: &Pki, broker: &Broker, version: &str, more: &[String]) -> Option<u
         .stdin(Stdio::null())
         .output()
         .expect("run openssl");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let number = said
+    let result = String::from_utf8_lossy(&output.stderr).into_owned();
+    let number = result
         .lines()
         .find_map(|line| line.split_once("SSL alert number "));
     number.and_then(|(_, number)| number.trim().parse().ok())
@@ -31,7 +31,7 @@ fn each_outcome_has_one_alert() {
     let pki = Pki::new(&["broker"]);
     pki.sign("late", Term::Expired);
     pki.sign("early", Term::NotYet);
-    // Of a CA that bears the same name.
+    // Of another CA with the same name.
     let double = Pki::new(&["node"]);
     let settings = std::fs::read_to_string(pki.path("ca.cnf")).expect("the settings");
     let settings = settings.replace("serverAuth,clientAuth", "serverAuth");
@@ -56,7 +56,7 @@ fn each_outcome_has_one_alert() {
         .to_vec()
     };
     let words = |words: &str| -> Vec<String> { words.split(' ').map(str::to_owned).collect() };
-    // What the client brings, and the alerts at 1.2 and 1.3.
+    // The client's arguments, and the alerts with 1.2 and 1.3.
     let cases: Vec<(&str, Vec<String>, u32, u32)> = vec![
         ("none", vec![], 40, 116),
         ("expired", shows(&pki, "late"), 45, 45),
@@ -88,13 +88,13 @@ fn each_outcome_has_one_alert() {
         if program != BrokerBuilder::program_path(&Broker::midge()) {
             continue;
         }
-        // The log speaks in words.
+        // The log names the reasons.
         for words in [
             "CN=node, signed by CN=",
             "it is not for clients",
             "no way of signing",
         ] {
-            // So many in a second are not all told: the last ones come again.
+            // Log lines are limited per second: the last handshakes are repeated.
             wait_until(words, || {
                 for (_, more, ..) in &cases[3..] {
                     alert(&pki, &broker, "-tls1_3", more);
@@ -108,9 +108,9 @@ fn each_outcome_has_one_alert() {
     }
 }
 
-/// A certificate of version 1 is refused in words: in the log and in the finding.
+/// A version 1 certificate is explained in the log and in the finding.
 #[test]
-fn a_certificate_of_version_1_is_told_as_that() {
+fn a_version_1_certificate_is_reported_as_such() {
     let pki = Pki::new(&["broker", "old"]);
     pki.make_version_1("old");
     let config = block(&pki, "verify: true, handshake_first: true");
@@ -120,16 +120,16 @@ fn a_certificate_of_version_1_is_told_as_that() {
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(alert(&pki, &broker, version, &more), Some(42), "{version}");
     }
-    wait_until("it is told in words", || {
+    wait_until("the reason is logged", || {
         let log = broker.log();
         log.contains("X.509 version 1") && log.contains("CN=old")
     });
 }
 
-/// A serial number says who is revoked among those of one CA: another CA of the same
-/// name that uses it as well is no CA at all.
+/// A serial number identifies a revoked certificate of one CA only: a certificate with
+/// the same serial from another CA with the same name is untrusted instead.
 #[test]
-fn a_listed_serial_number_of_a_strange_ca_is_not_revoked_but_unknown() {
+fn a_listed_serial_of_an_unknown_ca_is_untrusted_not_revoked() {
     let pki = Pki::new(&["broker", "gone"]);
     let double = Pki::new(&["other", "node"]);
     pki.revoke("gone");
@@ -150,7 +150,7 @@ fn a_listed_serial_number_of_a_strange_ca_is_not_revoked_but_unknown() {
             assert_eq!(met, Some(expected), "{name} {version}");
         }
     }
-    wait_until("the log tells it", || {
+    wait_until("the log reports it", || {
         broker.log().contains("CN=node, signed by CN=")
     });
 }

@@ -1,5 +1,5 @@
-//! Real client libraries with certificates, without, and with revoked ones: at
-//! midge, and, to prove the test, at a real nats-server.
+//! Real client libraries with certificates, without one, and with revoked ones, at midge
+//! and, to prove the test, at a real nats-server.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use test_support::{
 };
 
 #[test]
-fn libraries_get_in_with_their_certificate_only() {
+fn libraries_connect_only_with_their_certificate() {
     let pki = Pki::new(&["broker", "node", "gone"]);
     pki.sign("late", Term::Expired);
     pki.revoke("gone");
@@ -44,9 +44,9 @@ fn libraries_get_in_with_their_certificate_only() {
     }
 }
 
-/// Client libraries, each in a program that does the same: argument 1 is the
-/// port, 2 the CA's file, 3 and 4 certificate and key if there are any. It sends
-/// itself a message and says `served`, or ends with another code than 0.
+/// Client libraries, each in a program that does the same: argument 1 is the port, 2 the
+/// CA's file, 3 and 4 certificate and key if there are any. It sends a message to itself
+/// and prints `served`, or exits with another code than 0.
 pub(crate) struct Libraries {
     scripts: PathBuf,
     folder: TempDir,
@@ -61,8 +61,8 @@ impl Libraries {
         Self { scripts, folder }
     }
 
-    /// Runs each of them with a CA's file, and a certificate and its key if there
-    /// are any; each is served, or none.
+    /// Runs each of them with a CA's file, and a certificate and its key if there are
+    /// any; all must be served, or none.
     pub(crate) fn expect(
         &self,
         broker: &Broker,
@@ -98,7 +98,7 @@ fn text(file: &Path) -> String {
 }
 
 fn was_served(output: &Output) -> bool {
-    let said = String::from_utf8_lossy(&output.stdout).contains("served");
-    assert_eq!(said, output.status.success(), "{output:?}");
-    said
+    let result = String::from_utf8_lossy(&output.stdout).contains("served");
+    assert_eq!(result, output.status.success(), "{output:?}");
+    result
 }

@@ -1,5 +1,5 @@
-//! The same configurations, the same clients, the same outcome at midge and at
-//! a real nats-server: who gets in, and what is agreed on.
+//! The same configurations and clients have the same result at midge and at a real
+//! nats-server: who is accepted, and which parameters are negotiated.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use test_support::{
     tls_client::Speaker,
 };
 
-/// What a client meets: in with this agreed on, or refused.
+/// The result for a client: accepted with these parameters, or refused.
 type Outcome = Option<&'static str>;
 
-/// Starts both brokers with one configuration and lets clients try.
+/// Starts both brokers with one configuration and connects clients.
 fn both(config: &str, clients: &[(&str, Speaker, Outcome)]) {
     for builder in [Broker::midge(), Broker::nats_server()] {
         let program = builder.program_path().display().to_string();
@@ -42,13 +42,15 @@ fn speaker(pki: &Pki, name: &str) -> Speaker {
 }
 
 #[test]
-fn certificates_decide() {
+fn certificates_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
     pki.sign("late", Term::Expired);
     pki.sign("early", Term::NotYet);
-    let stranger = Pki::new(&["node"]);
-    let strange = Speaker::believing(&pki.path("ca.pem"))
-        .showing(&stranger.path("node.pem"), &stranger.path("node.key"));
+    let untrusted_peer = Pki::new(&["node"]);
+    let strange = Speaker::believing(&pki.path("ca.pem")).showing(
+        &untrusted_peer.path("node.pem"),
+        &untrusted_peer.path("node.key"),
+    );
     both(
         &block(&pki, "verify: true"),
         &[
@@ -73,7 +75,7 @@ fn certificates_decide() {
 }
 
 #[test]
-fn settings_of_the_block_decide() {
+fn tls_block_settings_decide_who_connects() {
     let pki = Pki::new(&["broker"]);
     let anybody = || Speaker::believing(&pki.path("ca.pem"));
     both(
@@ -124,10 +126,10 @@ fn settings_of_the_block_decide() {
     );
 }
 
-/// The time to log in begins with the end of the handshake, which may have had to
-/// wait for those of a whole fleet.
+/// The login timeout starts at the end of the handshake, which may have waited for those
+/// of many other clients.
 #[test]
-fn a_handshake_takes_nothing_from_the_time_to_log_in() {
+fn a_handshake_does_not_count_towards_the_login_timeout() {
     let pki = Pki::new(&["broker"]);
     let users =
         "\nauthorization { timeout: 2, users: [ { user: u, password: p } ] }\nno_auth_user: u\n";
@@ -139,7 +141,7 @@ fn a_handshake_takes_nothing_from_the_time_to_log_in() {
 }
 
 #[test]
-fn pinned_keys_decide() {
+fn pinned_keys_decide_who_connects() {
     let pki = Pki::new(&["broker", "node", "other"]);
     pki.openssl("x509 -in node.pem -noout -pubkey -out node.pub", &[]);
     pki.openssl("pkey -pubin -in node.pub -outform DER -out node.der", &[]);
@@ -155,9 +157,9 @@ fn pinned_keys_decide() {
     );
 }
 
-/// RSA-4096 as Puppet has it, other curves, and every form of file.
+/// RSA-4096 as in Puppet, other curves, and every file format.
 #[test]
-fn keys_of_every_kind_serve() {
+fn keys_of_every_kind_work() {
     let pki = Pki::new(&["node"]);
     for (name, command) in [
         ("pkcs8", "genrsa -out pkcs8.key 4096"),
@@ -191,8 +193,8 @@ fn keys_of_every_kind_serve() {
     }
 }
 
-/// Certificates of an intermediate CA: who sends the chain gets in where the
-/// root is believed; who does not, where the intermediate is.
+/// Certificates of an intermediate CA: a client that sends the chain is accepted where
+/// the root is trusted; one that does not, where the intermediate is.
 #[test]
 fn chains_are_followed() {
     let root = Pki::new(&[]);
@@ -232,9 +234,9 @@ fn chains_are_followed() {
     );
 }
 
-/// The flags alone make the same broker as the block.
+/// The flags alone configure the same broker as the block.
 #[test]
-fn flags_decide() {
+fn tls_flags_decide_who_connects() {
     let pki = Pki::new(&["broker", "node"]);
     for builder in [Broker::midge(), Broker::nats_server()] {
         let program = builder.program_path().display().to_string();
@@ -267,9 +269,9 @@ fn flags_decide() {
     }
 }
 
-/// Class "TLS details" (2021-03): what the file says of TLS counts beside flags.
+/// Class "TLS details" (2021-03): the file's TLS settings apply in addition to flags.
 #[test]
-fn flags_loosen_nothing() {
+fn tls_flags_do_not_weaken_the_configuration() {
     let pki = Pki::new(&["broker", "node"]);
     let more = "verify: true, min_version: \"1.3\", cipher_suites: [\"TLS_AES_256_GCM_SHA384\"]";
     let broker = Broker::midge()

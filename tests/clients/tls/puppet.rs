@@ -1,7 +1,7 @@
-//! The files of a real Puppet CA, made by `puppetserver ca` itself: an
-//! intermediate CA under a root, one bundle of both, and their CRLs in one file.
+//! The files of a real Puppet CA, made by `puppetserver ca`: an intermediate CA under a
+//! root, one bundle of both, and their CRLs in one file.
 //!
-//! What needs a running Puppet server, revoking, is done with the CA's own key.
+//! Revoking needs a running Puppet server; the tests revoke with the CA's key instead.
 
 use std::{
     fs,
@@ -57,15 +57,15 @@ impl Puppet {
             .arg(self.path("puppet.conf"))
             .output();
         let output = output.expect("ruby; apt-get install ruby-puppetserver-ca-cli");
-        let told =
+        let reported =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
-            "puppetserver ca {arguments:?} (apt-get install ruby-puppetserver-ca-cli): {told}"
+            "puppetserver ca {arguments:?} (apt-get install ruby-puppetserver-ca-cli): {reported}"
         );
     }
 
-    /// Revokes a node and brings the CRLs to the agent's place.
+    /// Revokes a node and copies the CRLs to the agent's directory.
     fn revoke(&self, node: &str) {
         let pki = Pki::of(&self.path("ca/ca_crt.pem"), &self.path("ca/ca_key.pem"));
         let certificate = self.path(&format!("ca/signed/{node}.pem"));
@@ -86,7 +86,7 @@ impl Puppet {
 }
 
 #[test]
-fn a_real_puppet_ca_s_nodes_get_in_until_they_are_revoked() {
+fn nodes_of_a_real_puppet_ca_connect_until_revoked() {
     let puppet = Puppet::new(&["node1", "gone"]);
     let ssl_dir = puppet.path("ssl").display().to_string();
     let config = format!("tls {{ puppet: true, ssldir: {ssl_dir:?}, timeout: 10 }}");
@@ -105,7 +105,7 @@ fn a_real_puppet_ca_s_nodes_get_in_until_they_are_revoked() {
         .connect(broker.client_addr())
         .expect("gets in");
     puppet.revoke("gone");
-    wait_until("the revoked node is cut", || {
+    wait_until("the revoked node is disconnected", || {
         broker.get_json("/varz")["tls"]["revoked_closed"] == 1
     });
     libraries.expect(&broker, &ca, Some(&puppet.files("gone")), false);

@@ -1,7 +1,7 @@
-//! Certificates, keys, CAs and CRLs of two brokers are renewed again and again,
-//! by files that change and by reloads, while messages are counted: over mutual
-//! TLS, without TLS, and over the TLS route between the brokers. Nothing is
-//! lost, nothing comes twice, and only who is revoked is cut.
+//! Certificates, keys, CAs and CRLs of two brokers are renewed repeatedly, by changed
+//! files and by reloads, while messages are counted: over mutual TLS, without TLS, and
+//! over the TLS route between the brokers. No message is lost or duplicated, and only
+//! revoked clients are disconnected.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ impl<S: Read + Write + Send> Stream for S {}
 /// Two brokers with the same CAs and CRLs, and a route between them.
 struct Stage {
     pki: Pki,
-    /// Another CA, which is believed now and then.
+    /// Another CA, which is trusted in some rounds.
     other: Pki,
     members: Vec<Member>,
 }
@@ -92,7 +92,7 @@ impl Stage {
             fs::remove_file(self.pki.path(&format!("{name}.key"))).expect("remove the old key");
             self.pki.sign(name, Term::Valid);
         }
-        // Else the files are looked at every second.
+        // Otherwise the files are checked every second.
         if round.is_multiple_of(2) {
             for member in &self.members {
                 member.broker.signal(libc::SIGHUP);
@@ -123,15 +123,15 @@ impl Stage {
         Box::new(stream)
     }
 
-    /// Whether whoever comes now sees a member's certificate as it is on disk,
-    /// as a client and as a broker.
+    /// Whether new connections see a member's certificate as it is on disk, as a client
+    /// and as a route.
     fn shows_new(&self, member: usize) -> bool {
         let name = &self.members[member].name;
         let file = self.pki.path(&format!("{name}.pem"));
         let Ok(on_disk) = CertificateDer::from_pem_file(file) else {
             return false;
         };
-        // Routes begin with TLS.
+        // Routes start with TLS.
         let route = SocketAddr::from(([127, 0, 0, 1], self.members[member].route_port));
         [
             self.speaker("node").connect(self.addr(member)),
@@ -146,7 +146,7 @@ impl Stage {
         })
     }
 
-    /// The route between both, as a number that another one would not have.
+    /// The id of the route between both; another route would have another id.
     fn route(&self) -> u64 {
         let routes = self.members[0].routes();
         assert_eq!(routes.len(), 1, "{routes:?}");
@@ -154,10 +154,10 @@ impl Stage {
     }
 }
 
-/// How long a reader waits before it looks whether all is there.
+/// The time after which a reader checks whether everything has arrived.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Publishes numbers until it is told to stop; returns the last one.
+/// Publishes numbers until told to stop; returns the last one.
 fn publish(mut stream: Box<dyn Stream>, name: &str, stop: &AtomicBool) -> u64 {
     let mut last = 0;
     let connect = "CONNECT {\"verbose\":false,\"tls_required\":true}\r\n";
@@ -180,7 +180,7 @@ fn publish(mut stream: Box<dyn Stream>, name: &str, stop: &AtomicBool) -> u64 {
     last
 }
 
-/// Lines of a socket that is asked again when nothing came.
+/// Lines of a socket that is read again after a timeout.
 struct Lines(BufReader<Box<dyn Stream>>, Vec<u8>);
 
 impl Lines {
@@ -188,8 +188,8 @@ impl Lines {
         Self(BufReader::new(stream), Vec::new())
     }
 
-    /// The next line; `None` at the end, or when nothing came and `enough` says
-    /// that nothing is to come.
+    /// The next line; `None` at the end, or after a timeout when `enough` says that
+    /// nothing more is expected.
     fn next(&mut self, enough: impl Fn() -> bool) -> Option<Vec<u8>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -207,14 +207,14 @@ impl Lines {
                     }
                     assert!(Instant::now() < deadline, "nothing came for {PATIENCE:?}");
                 }
-                // With or without a farewell of TLS.
+                // With or without a TLS close_notify.
                 Err(_) => return None,
             }
         }
     }
 }
 
-/// Subscribes to all numbers; returns once the broker knows it.
+/// Subscribes to all numbers; returns once the broker has processed it.
 fn subscriber(mut stream: Box<dyn Stream>) -> Lines {
     stream
         .write_all(
@@ -226,8 +226,8 @@ fn subscriber(mut stream: Box<dyn Stream>) -> Lines {
     lines
 }
 
-/// Reads numbers until all are there, or the broker closes: none may be missing,
-/// come twice or come before an earlier one. Returns the last of each publisher.
+/// Reads numbers until all have arrived, or the broker closes: none may be missing,
+/// duplicate or out of order. Returns the last of each publisher.
 fn count(mut lines: Lines, expected: &AtomicU64) -> HashMap<String, u64> {
     let mut last: HashMap<String, u64> = HashMap::new();
     loop {
@@ -282,9 +282,9 @@ fn renewals_lose_no_message() {
         subscriber(stage.secured("node", 1)),
         subscriber(plain(1)),
     ];
-    let victim = subscriber(stage.secured("victim", 0));
+    let revoked_client = subscriber(stage.secured("victim", 0));
     for member in &stage.members {
-        wait_until("each knows the other's subscriptions", || {
+        wait_until("each has the other's subscriptions", || {
             member.knows("count.>")
         });
     }
@@ -299,19 +299,19 @@ fn renewals_lose_no_message() {
         ]
         .map(|(name, stream)| scope.spawn(move || publish(stream, name, stop)));
         let readers = readers.map(|lines| scope.spawn(move || count(lines, expected)));
-        let victim = scope.spawn(move || count(victim, expected));
+        let revoked_client = scope.spawn(move || count(revoked_client, expected));
 
         for round in 0..ROUNDS {
             stage.renew(round);
             for member in 0..2 {
                 wait_until(
-                    &format!("round {round}: {member} shows what is new"),
+                    &format!("round {round}: {member} uses the new files"),
                     || stage.shows_new(member),
                 );
             }
-            let guest = || stage.speaker("guest").attempt(stage.addr(0)).is_ok();
-            wait_until("the other CA is believed, or not", || {
-                guest() == (round % 2 == 1)
+            let anonymous_client = || stage.speaker("guest").attempt(stage.addr(0)).is_ok();
+            wait_until("the other CA is trusted, or not", || {
+                anonymous_client() == (round % 2 == 1)
             });
             match round {
                 1 => breaks_nothing(&stage, "n0.pem"),
@@ -319,8 +319,10 @@ fn renewals_lose_no_message() {
                 3 => {
                     stage.pki.revoke("victim");
                     stage.join(true);
-                    wait_until("the victim is cut", || victim.is_finished());
-                    wait_until("the victim is kept out", || {
+                    wait_until("the revoked client is disconnected", || {
+                        revoked_client.is_finished()
+                    });
+                    wait_until("the revoked client is refused", || {
                         stage.speaker("victim").attempt(stage.addr(0)).is_err()
                     });
                 }
@@ -343,7 +345,9 @@ fn renewals_lose_no_message() {
         for reader in readers {
             assert_eq!(reader.join().expect("counts to the end"), all);
         }
-        let of_victim = victim.join().expect("counts until it is cut");
+        let of_victim = revoked_client
+            .join()
+            .expect("counts until it is disconnected");
         for (publisher, last) in of_victim {
             assert!(0 < last && last < all[&publisher], "{publisher}: {last}");
         }
@@ -359,8 +363,8 @@ fn renewals_lose_no_message() {
     assert_eq!(revoked.count(), 1);
 }
 
-/// A file is broken for a while: the broker tells, newcomers see what was there
-/// before, and once it is mended it counts again.
+/// A file is broken for a while: the broker reports it, new clients see the previous
+/// state, and the repaired file is loaded.
 fn breaks_nothing(stage: &Stage, file: &str) {
     let path = stage.pki.path(file);
     let broker = &stage.members[0].broker;
@@ -372,9 +376,9 @@ fn breaks_nothing(stage: &Stage, file: &str) {
     wait_until(&format!("{file} is refused"), || {
         refused().as_str().is_some_and(|text| text.contains(file))
     });
-    let newcomer = stage.speaker("node").attempt(stage.addr(0));
-    newcomer.unwrap_or_else(|why| panic!("{file}: {why}"));
+    let new_client = stage.speaker("node").attempt(stage.addr(0));
+    new_client.unwrap_or_else(|why| panic!("{file}: {why}"));
     fs::write(&path, good).expect("mend the file");
-    wait_until(&format!("{file} is taken again"), || refused().is_null());
+    wait_until(&format!("{file} is accepted again"), || refused().is_null());
     assert!(stage.shows_new(0), "{file}");
 }

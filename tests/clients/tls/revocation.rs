@@ -1,6 +1,5 @@
-//! CRLs, which only midge knows: whole chains of them, ones that are missing or
-//! overdue, and certificates that end or are revoked while their clients are
-//! connected.
+//! CRLs, which only midge supports: chains of CRLs, missing and expired ones, and
+//! certificates that expire or are revoked while their clients are connected.
 
 use std::{io::Read, path::Path};
 
@@ -14,8 +13,8 @@ use test_support::{
     wait_until,
 };
 
-/// A root, an intermediate CA and their files as `puppetserver ca` lays them
-/// out: one bundle of CAs and one of CRLs, the intermediate's first.
+/// A root, an intermediate CA and their files in the layout of `puppetserver ca`: one
+/// bundle of CAs and one of CRLs, the intermediate's first.
 struct Chain {
     root: Pki,
     middle: Pki,
@@ -60,9 +59,9 @@ impl Chain {
     }
 }
 
-/// Both layouts: the bundle believed, and the root alone.
+/// Both layouts: the bundle is trusted, or the root alone.
 #[test]
-fn a_chain_of_crls_counts_whole() {
+fn every_crl_of_a_chain_is_checked() {
     for root_alone in [false, true] {
         let chain = Chain::new();
         let ca = match root_alone {
@@ -92,7 +91,7 @@ fn a_chain_of_crls_counts_whole() {
         chain.join_crls();
         wait_until("the CA is revoked", || attempt("good").is_err());
         let mut rest = Vec::new();
-        // With or without a farewell of TLS.
+        // With or without a TLS close_notify.
         let _ = kept.read_to_end(&mut rest);
         let closed = broker.get_json("/connz?state=closed");
         let closed = closed["connections"].as_array().expect("a list");
@@ -103,8 +102,8 @@ fn a_chain_of_crls_counts_whole() {
     }
 }
 
-/// The CRL of one CA of a chain is not there: who depends on it is refused, and
-/// the log says which one is missing.
+/// The CRL of one CA of a chain is missing: dependent certificates are refused, and the
+/// log names the missing CRL.
 #[test]
 fn a_missing_crl_is_named() {
     let chain = Chain::new();
@@ -113,14 +112,14 @@ fn a_missing_crl_is_named() {
     Pki::join(&[chain.root.path("crl.pem")], &chain.middle.path("one.pem"));
     let broker = Broker::midge().config(chain.block(&ca, "one.pem")).start();
     assert!(chain.speaker("good").attempt(broker.client_addr()).is_err());
-    wait_until("it is told", || broker.log().contains("CRL"));
+    wait_until("it is reported", || broker.log().contains("CRL"));
     assert!(broker.get_json("/varz")["tls"]["failed"]["no_crl"].as_u64() >= Some(1));
 }
 
-/// What does not go together when files are loaded is in the log, a finding, and in
-/// `/varz`, with the file, the CA and what to do; a chain that is whole is quiet.
+/// Inconsistent files are reported when loaded in the log, a finding, and in `/varz`,
+/// with the file, the CA and the remedy; nothing is reported for a complete chain.
 #[test]
-fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
+fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
     for root_alone in [false, true] {
         let chain = Chain::new();
         let ca = match root_alone {
@@ -131,7 +130,7 @@ fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
         let broker = Broker::midge().config(chain.block(&ca, "crls.pem")).start();
         let gaps = || broker.get_json("/varz")["tls"]["gaps"].clone();
         assert!(gaps().is_null(), "{}", gaps());
-        let is_told = |what: &str| {
+        let is_reported = |what: &str| {
             wait_until(&format!("{what:?} is a finding"), || {
                 let explained = broker.get_json("/explainz");
                 let findings = explained["findings"].as_array().expect("findings");
@@ -149,29 +148,29 @@ fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
             assert!(broker.log().contains(what), "{what}");
         };
 
-        // The list of the CA that signs the nodes is not there.
+        // The CRL of the CA that signs the nodes is missing.
         Pki::join(&[chain.root.path("crl.pem")], &bundle);
         let what = "no CRL of the CA CN=Puppet CA: middle is in crl_file";
-        is_told(what);
+        is_reported(what);
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
-        wait_until("who is refused is told with the CA", || {
+        wait_until("the refusal is logged with the CA", || {
             broker
                 .log()
                 .contains("CN=good, signed by CN=Puppet CA: middle")
         });
 
-        // The CA itself is revoked: that is not told as a node that is.
+        // The CA itself is revoked: that is reported differently from a revoked node.
         let certificate = chain.middle.text("ca.pem");
         chain
             .root
             .openssl("ca -batch -config ca.cnf -revoke", &[&certificate]);
         chain.root.write_crl();
         chain.join_crls();
-        is_told("the CA CN=Puppet CA: middle is revoked itself");
+        is_reported("the CA CN=Puppet CA: middle is revoked itself");
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
-        wait_until("the log speaks of the CA", || {
+        wait_until("the log names the CA", || {
             let log = broker.log();
             log.contains(
                 "the CA of the peer's certificate is revoked, CN=Puppet CA: middle: CN=good",
@@ -180,10 +179,10 @@ fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
     }
 }
 
-/// Lists that cannot be used, without a number and with one that is too long, are
-/// refused in words, with file and CA: when they come, and at a start.
+/// Unusable CRLs, without a number and with one that is too long, are refused with an
+/// explanation, the file and the CA: when they change, and at a start.
 #[test]
-fn lists_that_cannot_be_used_are_named() {
+fn unusable_crls_are_named() {
     for (number, why) in [("", "has a number"), ("7F", "longer than 20 bytes")] {
         let pki = Pki::new(&["broker"]);
         let more = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
@@ -216,15 +215,18 @@ fn lists_that_cannot_be_used_are_named() {
             .arg(&file)
             .output()
             .expect("run midge -t");
-        let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(!output.status.success(), "{said}");
-        assert!(said.contains(why) && said.contains("crl.pem"), "{said}");
+        let result = [output.stderr, output.stdout].concat();
+        let result = String::from_utf8_lossy(&result);
+        assert!(!output.status.success(), "{result}");
+        assert!(
+            result.contains(why) && result.contains("crl.pem"),
+            "{result}"
+        );
     }
 }
 
 #[test]
-fn an_overdue_crl_refuses_or_warns() {
+fn an_expired_crl_refuses_or_warns() {
     let pki = Pki::new(&["broker", "node", "bad"]);
     pki.revoke("bad");
     pki.openssl(
@@ -256,10 +258,10 @@ fn an_overdue_crl_refuses_or_warns() {
     }
 }
 
-/// A certificate that ends while its client is connected lets the client stay,
-/// as at a nats-server, and does not let it come back.
+/// A client whose certificate expires while it is connected stays, as in nats-server, but
+/// cannot reconnect.
 #[test]
-fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
+fn a_certificate_that_expires_keeps_its_connection() {
     let pki = Pki::new(&["broker"]);
     pki.sign("node", Term::Seconds(6));
     let speaker = Speaker::believing(&pki.path("ca.pem"))
@@ -270,7 +272,7 @@ fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
             .showing(&pki.path("node.pem"), &pki.path("node.key"));
         let broker = builder.config(block(&pki, "verify: true")).start();
         let (mut kept, _) = speaker.connect(broker.client_addr()).expect("gets in");
-        wait_until("the certificate has ended", || {
+        wait_until("the certificate has expired", || {
             speaker.attempt(broker.client_addr()).is_err()
         });
         kept.sock.set_read_timeout(Some(PATIENCE)).expect("a bound");
@@ -286,11 +288,10 @@ fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
     drop(speaker);
 }
 
-/// Who has been let in goes on with its session, without new signatures, as long
-/// as its certificate is good: not when it has ended, and not after the files have
-/// changed.
+/// An accepted client resumes its session without new signatures as long as its
+/// certificate is valid: not after it has expired, and not after the files have changed.
 #[test]
-fn sessions_go_on_only_with_good_certificates() {
+fn sessions_resume_only_with_valid_certificates() {
     for tls12 in [false, true] {
         let pki = Pki::new(&["broker", "good", "bad"]);
         pki.sign("short", Term::Seconds(7));
@@ -315,29 +316,29 @@ fn sessions_go_on_only_with_good_certificates() {
         let counted = &broker.get_json("/varz")["tls"];
         assert_eq!(counted["resumed"], 3, "{counted}");
 
-        // Its CRLs are those that the session began with: only the look at the
+        // Its CRLs are those from the start of the session: only the check of the
         // certificate can refuse it.
-        wait_until("the certificate has ended", || attempt(short).is_err());
-        // The alert may be here before the line is written.
-        wait_until("the log names who was refused and why", || {
+        wait_until("the certificate has expired", || attempt(short).is_err());
+        // The alert may arrive before the line is written.
+        wait_until("the log names the refused client and the reason", || {
             let log = broker.log();
             log.contains("expired") && log.contains("CN=short")
         });
-        // Its ticket is not taken, it is told why, and others go on with theirs.
+        // Its ticket is refused with a reason, and others resume with theirs.
         let why = attempt(short).expect_err("is refused");
         assert!(why.to_lowercase().contains("expired"), "{why}");
         assert!(attempt(good).expect("gets in").resumed);
 
         pki.revoke("bad");
         broker.signal(libc::SIGHUP);
-        wait_until("the CRL counts", || attempt(bad).is_err());
+        wait_until("the CRL is in force", || attempt(bad).is_err());
         attempt(good).expect("gets in");
     }
 }
 
-/// The same of a certificate whose DER is so short that its length takes one byte.
+/// The same for a certificate whose DER is so short that its length takes one byte.
 #[test]
-fn sessions_of_small_certificates_end_with_them() {
+fn sessions_of_short_certificates_expire_with_them() {
     let pki = Pki::new(&["broker"]);
     pki.openssl(
         "req -x509 -newkey ed25519 -nodes -days 9 -keyout small.key -out small.pem -subj /CN=c \
@@ -372,8 +373,8 @@ fn sessions_of_small_certificates_end_with_them() {
         let attempt = || speaker.attempt(broker.client_addr());
         assert!(!attempt().expect("gets in").resumed);
         assert!(attempt().expect("gets in").resumed);
-        wait_until("the certificate has ended", || attempt().is_err());
-        // It is told: the ticket itself was not taken.
+        wait_until("the certificate has expired", || attempt().is_err());
+        // The alert shows that the ticket itself was refused.
         let why = attempt().expect_err("is refused");
         assert!(why.to_lowercase().contains("expired"), "{why}");
     }

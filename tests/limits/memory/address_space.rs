@@ -5,10 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::MIB;
 use test_support::{Broker, RawClient, tools, wait_until};
 
-/// Kibibytes of the limit.
+/// The limit in KiB.
 const LIMIT_KIB: usize = 500_000;
 
-/// A broker with so much address space.
+/// A broker with this much address space.
 pub fn limited(config: &str) -> Broker {
     let folder = tempfile::TempDir::new().expect("a folder");
     let program = folder.path().join("limited");
@@ -22,10 +22,10 @@ pub fn limited(config: &str) -> Broker {
     Broker::program(&program).config(config).start()
 }
 
-/// Readers that are stuck are cut before the process has no memory left, where nobody
-/// set `max_memory`.
+/// Without a configured `max_memory`, stuck subscribers are disconnected before the
+/// process has no memory left.
 #[test]
-fn stuck_readers_are_cut_before_the_address_space_is_used_up() {
+fn stuck_subscribers_are_disconnected_before_memory_runs_out() {
     let mut broker = limited("max_pending: 400MB");
     let memz = broker.get_json("/memz");
     let ceilings = memz["ceilings"].as_array().cloned().unwrap_or_default();
@@ -52,16 +52,17 @@ fn stuck_readers_are_cut_before_the_address_space_is_used_up() {
     let varz = broker.get_json("/varz");
     assert!(varz["slow_consumers"].as_u64() > Some(5), "{varz}");
     drop(readers);
-    wait_until("the broker is as before", || {
+    wait_until("the broker is idle again", || {
         broker.connect().sync();
         broker.get_json("/varz")["mem"].as_u64() < Some(100 * MIB)
     });
 }
 
-/// Those who announce large payloads and do not send them leave room for those who
-/// do, and those who send half of them are cut before the process has no memory left.
+/// Clients that announce large payloads and do not send them do not block others that do,
+/// and clients that send half of them are disconnected before the process has no memory
+/// left.
 #[test]
-fn payloads_that_do_not_come_leave_room_for_others() {
+fn announced_payloads_do_not_exhaust_memory() {
     const SIZE: usize = 1_048_576;
     let mut broker = limited("");
     let mut reader = broker.connect();
@@ -89,11 +90,11 @@ fn payloads_that_do_not_come_leave_room_for_others() {
     assert_eq!(cut(&broker), 0);
     let half = "x".repeat(SIZE / 2);
     for client in &mut silent {
-        // It may be cut before it has sent all of it.
+        // It may be disconnected before it has sent all of it.
         client.send(&half);
     }
-    wait_until("some are cut", || cut(&broker) > 100);
-    wait_until("it is told", || {
+    wait_until("some are disconnected", || cut(&broker) > 100);
+    wait_until("it is reported", || {
         let explained = broker.get_json("/explainz").to_string();
         explained.contains("table-full") && explained.contains("payloads")
     });

@@ -1,13 +1,13 @@
-//! Circles of imports, and whom the subscriptions to what is imported count for.
+//! Import cycles, and which account the subscriptions of imports count for.
 
 use std::process::Command;
 
-use super::{MIB, Stage, address_space::limited};
+use super::{LoadTest, MIB, address_space::limited};
 use test_support::{Broker, RawClient, tools, wait_until};
 
-/// A circle that goes through mappings is refused like any other.
+/// A cycle through mappings is refused like any other.
 #[test]
-fn a_circle_through_mappings_is_refused() {
+fn an_import_cycle_through_mappings_is_refused() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("broker.conf");
     for (mapping, is_circle) in [
@@ -25,23 +25,27 @@ fn a_circle_through_mappings_is_refused() {
                    mappings: {{ \"in.*\": {mapping:?} }} }}
             }}\n"
         );
-        std::fs::write(&file, config).expect("room");
+        std::fs::write(&file, config).expect("written");
         let output = Command::new(tools::midge())
             .args(["-t", "-c"])
             .arg(&file)
             .output()
             .expect("run midge");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), !is_circle, "{mapping}: {told}");
-        assert_eq!(told.contains("imports form a cycle"), is_circle, "{told}");
+        let reported = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), !is_circle, "{mapping}: {reported}");
+        assert_eq!(
+            reported.contains("imports form a cycle"),
+            is_circle,
+            "{reported}"
+        );
     }
 }
 
-/// One that the configuration does not show: each message comes to an end, as with
-/// nats-server, and it is told.
+/// A cycle that the configuration does not show: each message is dropped eventually, as
+/// in nats-server, and it is reported.
 #[test]
-fn a_circle_that_is_not_seen_ends() {
-    let stage = Stage::new(
+fn an_undetected_import_cycle_terminates() {
+    let load_test = LoadTest::new(
         "accounts {
           A: { users: [ { user: a, password: p }, { user: other, password: p } ]
                exports: [ { service: \"back.*.*\" } ]
@@ -55,24 +59,27 @@ fn a_circle_that_is_not_seen_ends() {
                            \"also.*\": [ { destination: \"out.{{split(1,-)}}\", weight: 99% } ] } }
         }",
     );
-    let mut client = stage.log_in("a");
+    let mut client = load_test.log_in("a");
     client.send("SUB _INBOX.> 1\r\n");
-    let mut service = stage.log_in("b");
+    let mut service = load_test.log_in("b");
     service.send("SUB out.> 1\r\n");
     service.sync();
-    stage.while_others_are_served(|| {
+    load_test.while_others_are_served(|| {
         for number in 0..100 {
             client.send(format!("PUB p-q.a-b _INBOX.{number} 0\r\n\r\n"));
         }
         client.sync();
     });
-    let heard = service.sync();
-    let heard = heard.iter().filter(|frame| frame.is_message()).count();
-    assert!((100..=1000).contains(&heard), "{heard}");
-    let now = stage.adds_up();
-    assert!(now.resident < stage.before.resident + 24 * MIB, "{now:#?}");
-    wait_until("it is told", || {
-        let explained = stage.broker.get_json("/explainz");
+    let received = service.sync();
+    let received = received.iter().filter(|frame| frame.is_message()).count();
+    assert!((100..=1000).contains(&received), "{received}");
+    let now = load_test.adds_up();
+    assert!(
+        now.resident < load_test.before.resident + 24 * MIB,
+        "{now:#?}"
+    );
+    wait_until("it is reported", || {
+        let explained = load_test.broker.get_json("/explainz");
         let findings = explained["findings"].as_array().expect("findings");
         findings
             .iter()
@@ -80,10 +87,10 @@ fn a_circle_that_is_not_seen_ends() {
     });
 }
 
-/// Who subscribes to what another account exports without end takes its own account's
-/// room, however many imports each subscription goes through.
+/// Endless subscriptions to another account's export use the importing account's share of
+/// memory, however many imports each subscription passes.
 #[test]
-fn what_is_imported_counts_for_who_imports_it() {
+fn import_subscriptions_count_for_the_importing_account() {
     let broker = limited(
         "max_control_line: 128KB
          accounts {
@@ -123,7 +130,7 @@ fn what_is_imported_counts_for_who_imports_it() {
     for _ in 0..20 {
         assert!(is_taken(&mut exporter, 60_000));
     }
-    // All of it is given back, to whom it counted for.
+    // All of it is released, from the account it was counted for.
     drop(importer);
     broker.wait_for_connections(1);
     let mut importer = log_in(&broker, "importer");

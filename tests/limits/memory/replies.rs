@@ -1,6 +1,6 @@
-//! Requests to a service of another account that never answers.
+//! Requests to a service of another account that never replies.
 
-use super::{MIB, Stage};
+use super::{LoadTest, MIB};
 use test_support::wait_until;
 
 const CONFIG: &str = "accounts {
@@ -13,19 +13,19 @@ const CONFIG: &str = "accounts {
 }
 ";
 
-/// They end at a share of the account, in bytes; it is told, other accounts' requests
-/// go on, and what was held is given back when their time is over.
+/// Pending replies are limited to a share per account, in bytes; the limit is reported,
+/// other accounts' requests continue, and the memory is released when the replies expire.
 #[test]
-fn a_service_that_never_answers_costs_its_requesters_alone() {
+fn a_service_that_never_replies_costs_only_its_requesters() {
     let threshold = CONFIG.replace("2s", "20s");
-    let stage = Stage::new(&threshold);
-    let mut service = stage.log_in("svc");
+    let load_test = LoadTest::new(&threshold);
+    let mut service = load_test.log_in("svc");
     service.send("SUB svc.> 1\r\n");
     service.sync();
-    let mut asking = stage.log_in("a");
+    let mut asking = load_test.log_in("a");
     asking.send("SUB _INBOX.> 1\r\n");
     let long = "x".repeat(3500);
-    let refused = stage.while_others_are_served(|| {
+    let refused = load_test.while_others_are_served(|| {
         let mut refused = 0;
         for batch in 0..250 {
             for number in 0..100 {
@@ -33,10 +33,10 @@ fn a_service_that_never_answers_costs_its_requesters_alone() {
                     "PUB svc.x _INBOX.{batch}.{number}.{long} 0\r\n\r\n"
                 ));
             }
-            // The service takes what comes and says nothing.
+            // The service reads requests and sends nothing.
             service.sync();
-            let told = asking.sync();
-            refused += told
+            let reported = asking.sync();
+            refused += reported
                 .iter()
                 .filter(|frame| frame.body.starts_with(b"NATS/1.0 503"))
                 .count();
@@ -47,16 +47,19 @@ fn a_service_that_never_answers_costs_its_requesters_alone() {
         (1..25_000 - 5000).contains(&refused),
         "{refused} were refused"
     );
-    let now = stage.adds_up();
+    let now = load_test.adds_up();
     let held = now.cause("replies");
     assert!((16 * MIB..=64 * MIB).contains(&held), "{held}");
-    assert!(now.resident < stage.before.resident + 130 * MIB, "{now:#?}");
+    assert!(
+        now.resident < load_test.before.resident + 130 * MIB,
+        "{now:#?}"
+    );
 
-    let mut other = stage.log_in("b");
+    let mut other = load_test.log_in("b");
     other.send("SUB _INBOX.b 1\r\nPUB svc.b _INBOX.b 0\r\n\r\n");
-    let told = other.sync();
-    assert!(told.is_empty(), "{told:?}");
-    // What the other account asked may come before it.
+    let reported = other.sync();
+    assert!(reported.is_empty(), "{reported:?}");
+    // Requests of the other account may arrive first.
     let reply = loop {
         let request = service.next_message().arguments();
         if request[0] == "svc.b" {
@@ -66,10 +69,10 @@ fn a_service_that_never_answers_costs_its_requesters_alone() {
     service.send(format!("PUB {reply} 5\r\nhello\r\n"));
     assert_eq!(other.next_message().body, b"hello");
 
-    let varz = stage.broker.get_json("/varz");
+    let varz = load_test.broker.get_json("/varz");
     assert_eq!(varz["dropped_msgs"]["replies_full"], refused, "{varz}");
-    wait_until("it is told", || {
-        let explained = stage.broker.get_json("/explainz");
+    wait_until("it is reported", || {
+        let explained = load_test.broker.get_json("/explainz");
         let findings = explained["findings"].as_array().expect("findings");
         findings
             .iter()
@@ -78,12 +81,12 @@ fn a_service_that_never_answers_costs_its_requesters_alone() {
 }
 
 #[test]
-fn replies_that_never_came_are_forgotten() {
-    let stage = Stage::new(CONFIG);
-    let mut service = stage.log_in("svc");
+fn pending_replies_expire() {
+    let load_test = LoadTest::new(CONFIG);
+    let mut service = load_test.log_in("svc");
     service.send("SUB svc.> 1\r\n");
     service.sync();
-    let mut asking = stage.log_in("a");
+    let mut asking = load_test.log_in("a");
     let long = "x".repeat(3500);
     for number in 0..8000 {
         asking.send(format!("PUB svc.x _INBOX.{number}.{long} 0\r\n\r\n"));
@@ -94,8 +97,8 @@ fn replies_that_never_came_are_forgotten() {
     }
     asking.sync();
     service.sync();
-    wait_until("they are forgotten", || {
-        super::Memory::of(&stage.broker).cause("replies") < MIB
+    wait_until("they have expired", || {
+        super::Memory::of(&load_test.broker).cause("replies") < MIB
     });
-    stage.is_given_back(16 * MIB);
+    load_test.is_given_back(16 * MIB);
 }

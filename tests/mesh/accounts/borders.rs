@@ -1,11 +1,11 @@
-//! What goes over the borders of accounts, and what becomes of subjects.
+//! Imports and exports between accounts, and mapping of subjects.
 
-use super::stage::Stage;
+use super::comparison::Comparison;
 use test_support::Broker;
 
 const USERS: &[&str] = &["a", "b", "c"];
 
-/// A exports, B and C import in every way there is.
+/// A exports; B and C import in every possible way.
 const CONFIG: &str = r#"
 accounts {
   A {
@@ -53,8 +53,8 @@ accounts {
 "#;
 
 #[test]
-fn streams_cross_with_prefix_and_renamed() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn stream_imports_apply_prefixes_and_renames() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB s.plain 1"),
         (1, "SUB from.a.s.pre.* 2"),
@@ -87,11 +87,11 @@ fn streams_cross_with_prefix_and_renamed() {
     assert!(delivered > 10, "{seen:#?}");
 }
 
-/// nats-server lets a subscription to an import go on beyond its maximum; here
-/// it ends when the client asked for it.
+/// nats-server keeps a subscription to an import open beyond its maximum; midge ends it
+/// at the maximum that the client set.
 #[test]
 fn a_subscription_to_an_import_ends_at_its_maximum() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.midge.play(&[
         (1, "SUB rest.*.* 9"),
         (1, "UNSUB 9 2"),
@@ -110,8 +110,8 @@ fn a_subscription_to_an_import_ends_at_its_maximum() {
 }
 
 #[test]
-fn members_of_a_queue_share_over_the_border() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn queue_group_members_share_imported_messages() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (1, "SUB s.plain workers 1"),
         (0, "PUB s.plain 1\r\nx"),
@@ -135,8 +135,8 @@ fn members_of_a_queue_share_over_the_border() {
 }
 
 #[test]
-fn requests_cross_and_their_replies_come_back() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn requests_reach_an_imported_service_and_replies_return() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     stage.plays_the_same(&[
         (0, "SUB q.> 1"),
         (0, "SUB many.> 2"),
@@ -155,7 +155,7 @@ fn requests_cross_and_their_replies_come_back() {
             1,
             "HPUB q.plain inbox.1 20 22\r\nNATS/1.0\r\nA: bcd\r\n\r\nhi",
         ),
-        // Nobody has another account's brokers publish what becomes of it.
+        // A client cannot make another account's brokers publish an undelivered message.
         (
             1,
             "HPUB q.plain inbox.1 39 41\r\nNATS/1.0\r\nNats-Trace-Dest: trace.me\r\n\r\nhi",
@@ -183,8 +183,8 @@ fn requests_cross_and_their_replies_come_back() {
 }
 
 #[test]
-fn a_request_that_nobody_serves_is_told() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn a_request_to_an_unserved_import_gets_no_responders() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (1, "SUB inbox.> 3"),
         (1, "PUB q.plain inbox.1 2\r\nhi"),
@@ -197,7 +197,7 @@ fn a_request_that_nobody_serves_is_told() {
 
 #[test]
 fn subjects_are_mapped() {
-    let mut stage = Stage::new(CONFIG, USERS);
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (0, "SUB > 1"),
         (0, "SUB inbox.x 2"),
@@ -224,10 +224,10 @@ fn subjects_are_mapped() {
     }
 }
 
-/// What nobody takes is told by the subject it was mapped to.
+/// The no-responders reply names the mapped subject.
 #[test]
-fn nobody_at_a_mapped_subject_is_told() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn a_request_to_an_unserved_mapped_subject_gets_no_responders() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     let seen = stage.plays_the_same(&[
         (0, "SUB inbox.x 1"),
         (0, "PUB map.me inbox.x 1\r\nx"),
@@ -236,11 +236,11 @@ fn nobody_at_a_mapped_subject_is_told() {
     assert!(seen.iter().any(|line| line.contains("503")), "{seen:?}");
 }
 
-/// Payloads of every size cross, those that are read and delivered in ways of
-/// their own too, and many messages in one go keep their order.
+/// Payloads of every size are imported, including sizes that take separate read and
+/// delivery paths, and a batch of many messages keeps its order.
 #[test]
-fn large_payloads_and_long_runs_cross() {
-    let mut stage = Stage::new(CONFIG, USERS);
+fn large_payloads_and_long_batches_are_imported() {
+    let mut stage = Comparison::new(CONFIG, USERS);
     let setup = [
         (0, "SUB q.plain 1"),
         (0, "SUB mapped.> 2"),
@@ -263,7 +263,7 @@ fn large_payloads_and_long_runs_cross() {
         script.push((1, &request));
         let seen = stage.plays_the_same(&script);
         let crossed = seen.iter().filter(|line| line.contains(&payload)).count();
-        // Two streams twice, the mapped one, the request there and here.
+        // Two streams twice, the mapped one, the request in both accounts.
         assert_eq!(crossed, 2 * 2 + 1 + 2, "{size}");
     }
     let run: String = (100..300)
@@ -286,8 +286,8 @@ fn large_payloads_and_long_runs_cross() {
 }
 
 #[test]
-fn monitoring_shows_what_goes_over_borders() {
-    let stage = Stage::new(CONFIG, &[]);
+fn monitoring_shows_imports_and_exports() {
+    let stage = Comparison::new(CONFIG, &[]);
     let shown = |broker: &Broker| {
         let mut shown = Vec::new();
         for name in ["A", "B", "C"] {
@@ -295,7 +295,7 @@ fn monitoring_shows_what_goes_over_borders() {
                 broker.get_json(&format!("/accountz?acc={name}"))["account_detail"].clone();
             let list = |field: &str| detail[field].as_array().cloned().unwrap_or_default();
             for entry in list("exports").into_iter().chain(list("imports")) {
-                // Services of the system account are no imports here.
+                // Services of the system account are not counted as imports here.
                 if entry["account"] != "$SYS" {
                     shown.push(format!("{name} {entry}"));
                 }

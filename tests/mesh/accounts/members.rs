@@ -1,6 +1,6 @@
-//! Who is in which account, within which limits, and what monitoring shows.
+//! The account of a client, the limits of accounts, and what monitoring shows about them.
 
-use super::stage::{Stage, log_in};
+use super::comparison::{Comparison, log_in};
 use test_support::{Broker, RawClient, raw_client::parse_info, wait_until};
 
 const CONFIG: &str = r#"
@@ -14,8 +14,8 @@ no_auth_user: a
 "#;
 
 #[test]
-fn accounts_do_not_hear_each_other() {
-    let mut stage = Stage::new(CONFIG, &["a", "b", ""]);
+fn accounts_do_not_receive_each_others_messages() {
+    let mut stage = Comparison::new(CONFIG, &["a", "b", ""]);
     let seen = stage.plays_the_same(&[
         (0, "SUB x 1"),
         (1, "SUB > 2"),
@@ -27,9 +27,9 @@ fn accounts_do_not_hear_each_other() {
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
-/// Also whoever finds no room in its account: it has proved who it is.
+/// A client refused at an account limit has proved its identity.
 #[test]
-fn who_finds_no_room_is_remembered_as_who_it_is() {
+fn a_client_refused_at_an_account_limit_is_listed_with_its_user() {
     let [ours, theirs] = [Broker::midge(), Broker::nats_server()].map(|builder| {
         let config = CONFIG.replace("max_connections: 2", "max_connections: 1");
         let broker = builder.config(config).start();
@@ -58,8 +58,8 @@ fn who_finds_no_room_is_remembered_as_who_it_is() {
 }
 
 #[test]
-fn limits_of_an_account_hold() {
-    let mut stage = Stage::new(CONFIG, &["b"]);
+fn account_limits_are_enforced() {
+    let mut stage = Comparison::new(CONFIG, &["b"]);
     stage.plays_the_same(&[
         (0, "SUB x 1"),
         (0, "SUB y 2"),
@@ -91,8 +91,8 @@ fn limits_of_an_account_hold() {
 }
 
 #[test]
-fn a_client_is_told_its_account() {
-    let told = |broker: &Broker, user: &str| {
+fn info_names_the_clients_account() {
+    let reported = |broker: &Broker, user: &str| {
         let mut client = broker.connect();
         client.send(format!(
             "CONNECT {{\"verbose\":false,\"protocol\":1,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\nPING\r\n"
@@ -108,14 +108,14 @@ fn a_client_is_told_its_account() {
     let midge = Broker::midge().config(CONFIG).start();
     let nats = Broker::nats_server().config(CONFIG).start();
     for user in ["a", "b", "s"] {
-        assert_eq!(told(&midge, user), told(&nats, user), "{user}");
+        assert_eq!(reported(&midge, user), reported(&nats, user), "{user}");
     }
 }
 
-/// Whoever writes down users for the system account only does not want to lock
-/// everybody out, nor to let anybody into the system account.
+/// Users that are defined in the system account only neither lock out other clients nor
+/// let them into the system account.
 #[test]
-fn users_of_the_system_account_alone_leave_the_global_one_open() {
+fn users_in_the_system_account_only_require_no_login_elsewhere() {
     let only_system = "accounts { $SYS { users: [ { user: s, password: s } ] } }";
     for (config, attempts) in [
         (only_system.to_owned(), [("", true), ("s", true), ("x", false)]),
@@ -151,8 +151,8 @@ fn users_of_the_system_account_alone_leave_the_global_one_open() {
 }
 
 #[test]
-fn monitoring_tells_accounts_apart() {
-    let mut stage = Stage::new(CONFIG, &["a", "a", "b", "s"]);
+fn monitoring_shows_each_account_separately() {
+    let mut stage = Comparison::new(CONFIG, &["a", "a", "b", "s"]);
     stage.plays_the_same(&[(0, "SUB x 1"), (1, "PUB x 2\r\nhi"), (2, "SUB y 1")]);
     let figures = |broker: &Broker| {
         let statz = broker.get_json("/accstatz?unused=1")["account_statz"].clone();
@@ -209,10 +209,10 @@ fn monitoring_tells_accounts_apart() {
     assert_eq!(figures(&stage.midge.broker), figures(&stage.nats.broker));
 }
 
-/// What the configuration says of accounts is taken over while clients are
-/// connected: links, limits, new accounts and those that are gone.
+/// A reload changes accounts while clients are connected: imports, limits, new and
+/// removed accounts.
 #[test]
-fn accounts_change_with_a_reload() {
+fn a_reload_changes_accounts() {
     let config = |b: &str, more: &str| {
         format!(
             r#"accounts {{
@@ -251,8 +251,8 @@ fn accounts_change_with_a_reload() {
         a.send("SUB q 1\r\nPUB s.x 2\r\nhi\r\n");
         a.sync();
         b.send("SUB s.* 1\r\nPUB q 2\r\nhi\r\n");
-        let heard = b.sync().len();
-        (heard, a.sync().len())
+        let received = b.sync().len();
+        (received, a.sync().len())
     };
     assert_eq!(publish(&mut a, &mut b), (0, 0));
 

@@ -1,14 +1,14 @@
-//! Account traffic over a mesh, against nats-servers in the same mesh: who gets
-//! what, with which subject and reply, and what is counted where.
+//! Imports and exports over a mesh, compared with a mesh of nats-servers: who receives
+//! what, with which subject and reply, and what is counted at which member.
 //!
-//! `MIDGE_BORDERS_SEED` repeats the generated plays of a run that failed: it tells
-//! its seed. `MIDGE_BORDERS_ROUNDS` makes more of them.
+//! `MIDGE_BORDERS_SEED` repeats the generated scripts of a failed run, which prints its
+//! seed. `MIDGE_BORDERS_ROUNDS` generates more of them.
 
-use super::troupe::{Cast, Troupe};
-use crate::accounts::stage::log_in;
+use super::scripted_clients::{Cast, ScriptedClients};
+use crate::accounts::comparison::log_in;
 use test_support::mesh::Kind;
 
-/// Meshes of two; the first is what the others are measured by.
+/// Meshes of two members; the first is the reference.
 const PAIRS: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Nats],
     &[Kind::Midge, Kind::Midge],
@@ -16,7 +16,7 @@ const PAIRS: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Midge],
 ];
 
-/// The same of three.
+/// Meshes of three members; the first is the reference.
 const TRIPLES: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Nats, Kind::Nats],
     &[Kind::Midge, Kind::Midge, Kind::Midge],
@@ -24,16 +24,16 @@ const TRIPLES: [&[Kind]; 4] = [
     &[Kind::Nats, Kind::Midge, Kind::Nats],
 ];
 
-/// Something said: by whom, and what.
+/// The number of the client and what it sends.
 type Line = (usize, String);
 
-/// A play in one of these meshes: what was seen and counted.
-fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
-    let mut troupe = Troupe::new(kinds, accounts, cast);
-    let mut seen = troupe.play(script);
-    let mut counted = troupe.counted("msgs");
+/// Runs a script in one of these meshes; returns what was received and counted.
+fn run_script(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> Vec<String> {
+    let mut scripted = ScriptedClients::new(kinds, accounts, cast);
+    let mut seen = scripted.play(script);
+    let mut counted = scripted.counted("msgs");
     if !seen.iter().any(|line| line.contains("<rtt>")) {
-        counted.extend(troupe.counted("bytes"));
+        counted.extend(scripted.counted("bytes"));
     }
     seen.extend(
         counted
@@ -43,7 +43,7 @@ fn perform(kinds: &[Kind], accounts: &str, cast: Cast<'_>, script: &[Line]) -> V
     seen
 }
 
-/// All meshes play the same as the first.
+/// All meshes give the same result as the first.
 #[track_caller]
 fn all_play_the_same(
     meshes: &[&[Kind]],
@@ -51,9 +51,9 @@ fn all_play_the_same(
     cast: Cast<'_>,
     script: &[Line],
 ) -> Vec<String> {
-    let wanted = perform(meshes[0], accounts, cast, script);
+    let wanted = run_script(meshes[0], accounts, cast, script);
     for kinds in &meshes[1..] {
-        let seen = perform(kinds, accounts, cast, script);
+        let seen = run_script(kinds, accounts, cast, script);
         for (at, (ours, theirs)) in seen.iter().zip(&wanted).enumerate() {
             assert_eq!(
                 ours,
@@ -82,9 +82,9 @@ const SERVICE: &str = "
   B { users: [ { user: b, password: b } ], exports: [ { service: svc, accounts: [A] } ] }
 ";
 
-/// Who asks at one member may listen for the answer at another.
+/// A requester at one member may receive the reply at another.
 #[test]
-fn a_reply_reaches_the_inbox_wherever_it_is() {
+fn a_reply_reaches_its_inbox_at_any_member() {
     let script = lines(&[
         (0, "SUB svc 1"),
         (1, "SUB _INBOX.x.r 7"),
@@ -103,9 +103,9 @@ fn a_reply_reaches_the_inbox_wherever_it_is() {
     }
 }
 
-/// Every message over a route is counted by its account at both ends, with its bytes.
+/// Every message over a route is counted for its account at both ends, with its bytes.
 #[test]
-fn what_goes_over_routes_is_counted_by_account() {
+fn route_traffic_is_counted_by_account() {
     let accounts = "
   A { users: [ { user: a, password: a } ], exports: [ { stream: \"s.>\" } ] }
   B { users: [ { user: b, password: b } ], imports: [ { stream: { account: A, subject: \"s.>\" } } ] }
@@ -127,18 +127,18 @@ fn what_goes_over_routes_is_counted_by_account() {
     all_play_the_same(&TRIPLES, accounts, &cast, &script);
 }
 
-/// A member without a connection of an account has nothing to tell of it, unless it
-/// is asked for those, too.
+/// A member without a connection of an account does not reply about it, except to
+/// requests that include such members.
 #[test]
-fn who_has_no_connection_of_an_account_is_silent() {
+fn a_server_without_connections_of_an_account_does_not_reply() {
     let accounts = "
   A { users: [ { user: a, password: a } ] }
   B { users: [ { user: b, password: b } ] }
   $SYS { users: [ { user: s, password: s } ] }
 ";
     for kinds in PAIRS {
-        let troupe = Troupe::new(kinds, accounts, &[(0, "a")]);
-        for member in &troupe.members {
+        let scripted = ScriptedClients::new(kinds, accounts, &[(0, "a")]);
+        for member in &scripted.members {
             let mut client = log_in(&member.broker, "s");
             client.send("SUB in.* 1\r\n");
             for (number, (request, options, answers)) in [
@@ -169,7 +169,7 @@ fn who_has_no_connection_of_an_account_is_silent() {
                     );
                 }
             }
-            // Any that were too many would have come before these.
+            // Excess replies would have arrived before these.
             client.send("PUB $SYS.REQ.SERVER.PING.IDZ in.last 0\r\n\r\n");
             for _ in 0..2 {
                 let answer = String::from_utf8_lossy(&client.next_message().line).into_owned();
@@ -179,10 +179,11 @@ fn who_has_no_connection_of_an_account_is_silent() {
     }
 }
 
-/// A request that goes over a border does not come back over it as a message of a
-/// stream, also if both are open: neither to members of a queue group nor to others.
+/// A service request to another account does not return as a message of an imported
+/// stream, even if both are configured: neither to members of a queue group nor to
+/// others.
 #[test]
-fn requests_do_not_come_back_as_streams() {
+fn service_requests_do_not_return_as_stream_messages() {
     let accounts = "
   A { users: [ { user: a, password: a } ]
       imports: [ { service: { account: B, subject: svc } }, { stream: { account: B, subject: \">\" } } ] }
@@ -190,11 +191,11 @@ fn requests_do_not_come_back_as_streams() {
 ";
     let cast = [(0, "b"), (0, "a"), (1, "a"), (1, "b")];
     let often = |kinds: &[Kind]| {
-        let mut troupe = Troupe::new(kinds, accounts, &cast);
+        let mut scripted = ScriptedClients::new(kinds, accounts, &cast);
         for (number, words) in [(0, "SUB svc q 1"), (1, "SUB svc q 2"), (1, "SUB > 3")] {
-            troupe.says(number, words);
+            scripted.says(number, words);
         }
-        [0, 1, 2, 3].map(|number| troupe.says_often(number, "PUB svc 1\r\nx"))
+        [0, 1, 2, 3].map(|number| scripted.says_often(number, "PUB svc 1\r\nx"))
     };
     let wanted = often(PAIRS[0]);
     for kinds in &PAIRS[1..] {
@@ -202,9 +203,9 @@ fn requests_do_not_come_back_as_streams() {
     }
 }
 
-/// An account may import its own service; a request goes that way once.
+/// An account may import its own service; a request is delivered once.
 #[test]
-fn an_account_asks_itself() {
+fn an_account_can_import_its_own_service() {
     let accounts = "
   A { users: [ { user: a, password: a } ]
       exports: [ { service: svc }, { service: other } ]
@@ -223,16 +224,15 @@ fn an_account_asks_itself() {
     all_play_the_same(&PAIRS, accounts, &[(0, "a"), (0, "a"), (1, "a")], &script);
 }
 
-/// What is exported, imported, renamed and mapped, who is where, and what they say
-/// is drawn by chance.
+/// Exports, imports, prefixes, mappings, clients and messages are random.
 #[test]
-fn generated_plays_are_the_same() {
+fn generated_scripts_give_the_same_result() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("MIDGE_BORDERS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let rounds = number("MIDGE_BORDERS_ROUNDS").unwrap_or(4);
     for round in 0..rounds {
         let seed = seed + round;
-        // Shown if the test fails.
+        // Printed if the test fails.
         println!("MIDGE_BORDERS_SEED={seed} MIDGE_BORDERS_ROUNDS=1");
         let mut random = fastrand::Rng::with_seed(seed);
         let meshes = [PAIRS, TRIPLES][random.usize(..2)];
@@ -242,14 +242,14 @@ fn generated_plays_are_the_same() {
     }
 }
 
-/// A play that was drawn by chance.
+/// A random script with its accounts and clients.
 struct Play {
     accounts: String,
     cast: Vec<(usize, &'static str)>,
     script: Vec<Line>,
 }
 
-/// Subjects that somebody in the account may name.
+/// Subjects that a client of the account may use.
 const SUBJECTS: [&str; 14] = [
     "svc",
     "svc.a",
@@ -291,19 +291,21 @@ impl Play {
             if random.u8(..3) == 0 {
                 sid += 1;
                 let subject = *pick(random, &PATTERNS);
-                // A group of its own: which member of a larger one is a matter of chance.
+                // A group of one member: which member of a larger group gets a message is
+                // random.
                 let queue = match random.u8(..4) {
                     0 => format!("q{sid} "),
                     _ => String::new(),
                 };
                 script.push((number, format!("SUB {subject} {queue}{sid}")));
-                // With imports nats-server goes on beyond the maximum: A has none.
+                // With imports, nats-server continues beyond the maximum; A has no
+                // imports.
                 if cast[number].1 == "a" && random.u8(..4) == 0 {
                     script.push((number, format!("UNSUB {sid} 2")));
                 }
             } else {
                 let subject = *pick(random, &SUBJECTS);
-                // An inbox of its own, or one at another member.
+                // The client's own inbox, or one at another member.
                 let inbox = match random.u8(..4) {
                     0 => String::new(),
                     1 => format!("in.{} ", number ^ 1),
@@ -332,7 +334,7 @@ fn pick<'a, T>(random: &mut fastrand::Rng, list: &'a [T]) -> &'a T {
     &list[random.usize(..list.len())]
 }
 
-/// Three accounts: A offers, B takes from A and offers on, C takes from both.
+/// Three accounts: A exports, B imports from A and exports again, C imports from both.
 fn accounts(random: &mut fastrand::Rng) -> String {
     let response = |random: &mut fastrand::Rng| match random.bool() {
         true => ", response: stream",

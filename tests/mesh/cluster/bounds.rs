@@ -1,6 +1,6 @@
-//! What one member may send is what another takes: many queue groups, long
-//! subjects, a mass of interest, whatever the limits of either; and a peer that
-//! cannot be helped is left alone for longer and longer.
+//! A member never sends more than its peer accepts: many queue groups, long subjects,
+//! bulk interest, with different limits on both sides. A peer that keeps failing is
+//! redialled with growing delays.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind, Member, Plan, failing_peer, free_port};
 use test_support::{Broker, RawClient, raw_client::Next, tools, wait_for, wait_until};
 
-/// How long a mass of interest may take on a busy machine.
+/// Timeout for bulk interest on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Members of a mesh, each with lines of its own.
+/// Members of a mesh, each with its own configuration lines.
 fn start(kinds: &[(Kind, &str)]) -> Vec<Member> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let plan = |(index, (kind, config)): (usize, &(Kind, &str))| {
@@ -36,7 +36,7 @@ fn start(kinds: &[(Kind, &str)]) -> Vec<Member> {
     members
 }
 
-/// Ids of the routes of a member: others once a route was made anew.
+/// Ids of a member's routes; a new route has a new id.
 fn route_ids(member: &Member) -> Vec<u64> {
     let routez = member.broker.get_json("/routez");
     let routes = routez["routes"].as_array().expect("routes");
@@ -45,19 +45,22 @@ fn route_ids(member: &Member) -> Vec<u64> {
     ids
 }
 
-/// Publishes to `subject` until it comes to `reader`: what the reader said before
-/// is known to the publisher's broker then. Other messages are passed over.
+/// Publishes to `subject` until `reader` receives it: what the reader sent before is then
+/// known to the publisher's broker. Other messages are ignored.
 fn wait_for_way(publisher: &mut RawClient, reader: &mut RawClient, subject: &str) {
     reader.send(format!("SUB {subject} way\r\n"));
     reader.sync();
-    wait_until(&format!("{subject} is wanted at the other member"), || {
-        publisher.send(format!("PUB {subject} 0\r\n\r\n"));
-        publisher.sync();
-        matches!(
-            reader.poll_frame(Duration::from_millis(100)),
-            Next::Frame(_)
-        )
-    });
+    wait_until(
+        &format!("the other member has interest in {subject}"),
+        || {
+            publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+            publisher.sync();
+            matches!(
+                reader.poll_frame(Duration::from_millis(100)),
+                Next::Frame(_)
+            )
+        },
+    );
     reader.send("UNSUB way\r\n");
     reader.sync();
 }
@@ -70,8 +73,8 @@ fn groups(count: usize, len: usize) -> Vec<String> {
         .collect()
 }
 
-/// One case: groups at the reader's member, some of them with a member where is
-/// published too, with or without a subscriber outside of groups.
+/// One case: groups at the reader's member, some of them also with a member at the
+/// publisher's, with or without a plain subscriber.
 fn deliver_to_groups(
     publishing: &Member,
     reading: &Member,
@@ -101,12 +104,16 @@ fn deliver_to_groups(
         local.send(lines);
         local.sync();
     }
-    // A bystander at the same route.
-    let mut bystander = reading.client();
-    bystander.send("SUB bystander b\r\n");
-    bystander.sync();
+    // Another client on the same route.
+    let mut other_client = reading.client();
+    other_client.send("SUB bystander b\r\n");
+    other_client.sync();
     wait_for_way(&mut publisher, &mut reader, &format!("ready.{case}"));
-    wait_for_way(&mut publisher, &mut bystander, &format!("ready.too.{case}"));
+    wait_for_way(
+        &mut publisher,
+        &mut other_client,
+        &format!("ready.too.{case}"),
+    );
     let reply = ["", "some.reply "][case % 2];
     for _ in 0..MESSAGES {
         publisher.send(format!(
@@ -114,9 +121,9 @@ fn deliver_to_groups(
         ));
     }
     for _ in 0..MESSAGES {
-        bystander.next_message();
+        other_client.next_message();
     }
-    // Behind all of them.
+    // After all of them.
     wait_for_way_counting(
         &mut publisher,
         &mut reader,
@@ -125,8 +132,8 @@ fn deliver_to_groups(
     )
 }
 
-/// Like [`wait_for_way`], and returns how often each subscription got something
-/// meanwhile, and how many messages that were.
+/// Like [`wait_for_way`], and returns how often each subscription received something in
+/// the meantime, and the number of messages.
 fn wait_for_way_counting(
     publisher: &mut RawClient,
     reader: &mut RawClient,
@@ -150,7 +157,7 @@ fn wait_for_way_counting(
         }
         is_over
     };
-    wait_until(&format!("{subject} has come"), || {
+    wait_until(&format!("{subject} has arrived"), || {
         publisher.send(format!("PUB {subject} 0\r\n\r\n"));
         publisher.sync();
         count(reader.sync())
@@ -162,7 +169,7 @@ fn wait_for_way_counting(
 fn every_group_is_served(publishing: Kind, reading: Kind) {
     let members = start(&[(publishing, ""), (reading, "")]);
     let before = [route_ids(&members[0]), route_ids(&members[1])];
-    // Around what a line of 1024 fields and one of 64 KiB hold.
+    // Around the limits of a line: 1024 fields and 64 KiB.
     let line = |count: usize| 65536 / count;
     let counts = [1, 1019, 1020, 1021, 1022, 1100];
     let mut cases: Vec<(usize, usize, bool, bool)> = Vec::new();
@@ -191,7 +198,7 @@ fn every_group_is_served(publishing: Kind, reading: Kind) {
             "{case:?}: {served:?}"
         );
         let missed = served.iter().filter(|times| **times < 3).count();
-        // Only where a second line would double what goes to the plain subscriber.
+        // Only where a second line would deliver to the plain subscriber twice.
         let fits =
             reading == Kind::Midge || publishing == Kind::Nats || !plain || len * count < 60_000;
         assert!(missed == 0 || !fits, "{case:?}: {missed} groups missed");
@@ -206,7 +213,7 @@ fn every_group_is_served(publishing: Kind, reading: Kind) {
 }
 
 #[test]
-fn every_queue_group_is_served_between_midges() {
+fn every_queue_group_is_served_between_midge_members() {
     every_group_is_served(Kind::Midge, Kind::Midge);
 }
 
@@ -220,9 +227,9 @@ fn every_queue_group_is_served_for_a_nats_server() {
     every_group_is_served(Kind::Nats, Kind::Midge);
 }
 
-/// What a member has no room to be told is served by the members here, once.
+/// Groups that do not fit into a line for the peer are served once by local members.
 #[test]
-fn groups_that_find_no_room_in_a_line_are_served_here() {
+fn queue_groups_beyond_the_line_limit_are_served_locally() {
     let members = start(&[(Kind::Midge, ""), (Kind::Nats, "")]);
     let count = 1400;
     let case = (count, 101, true, true);
@@ -233,16 +240,16 @@ fn groups_that_find_no_room_in_a_line_are_served_here() {
     assert!(here.iter().all(|times| *times == 3), "{here:?}");
     let elsewhere: Vec<usize> = names.iter().skip(1).step_by(2).map(served).collect();
     assert!(elsewhere.iter().all(|times| *times <= 3), "{elsewhere:?}");
-    // What nobody had room for is told, and nothing else.
+    // Only the undelivered messages are reported.
     let lost: usize = elsewhere.iter().map(|times| 3 - times).sum();
     let dropped = members[0].broker.get_json("/varz")["dropped_msgs"].clone();
     assert_eq!(dropped["too_long"].as_u64(), Some(lost as u64), "{dropped}");
 }
 
-/// A read of a publisher's socket that makes more than twice what may wait for a
-/// peer: it is handled in parts, as fast as the peer takes them.
+/// One read of a publisher's socket results in more than twice the queue limit of a peer:
+/// it is processed in parts, as fast as the peer reads.
 #[test]
-fn a_burst_to_many_groups_does_not_end_the_route() {
+fn a_burst_to_many_queue_groups_keeps_the_route_open() {
     const MESSAGES: usize = 2000;
     let members = start(&[(Kind::Midge, "max_memory: 64MB"), (Kind::Midge, "")]);
     let before = route_ids(&members[0]);
@@ -252,7 +259,7 @@ fn a_burst_to_many_groups_does_not_end_the_route() {
         reader.send(format!("SUB burst {name} {sid}\r\n"));
     }
     wait_for_way(&mut publisher, &mut reader, "ready");
-    // One run; a run for each message; and messages that are delivered alone.
+    // One batch; a batch for each message; messages that are delivered alone.
     for publishes in [
         "PUB burst 0\r\n\r\n",
         "PUB burst 0\r\n\r\nPUB o 0\r\n\r\n",
@@ -266,14 +273,14 @@ fn a_burst_to_many_groups_does_not_end_the_route() {
         }
         assert!(taken.iter().all(|times| *times == MESSAGES), "{taken:?}");
         assert_eq!(route_ids(&members[0]), before, "the route was made anew");
-        // What came behind the burst is handled too.
-        while publisher.next_frame().expect("it is open").line != b"PONG" {}
+        // What follows the burst is processed too.
+        while publisher.next_frame().expect("the connection is open").line != b"PONG" {}
     }
 }
 
-/// One subject of 100 KB, where members take control lines of different lengths.
+/// A subject of 100 KB, with members of different max_control_line.
 #[test]
-fn members_with_other_control_lines_stay_a_mesh() {
+fn members_with_different_max_control_line_stay_connected() {
     let long = "max_control_line: 1MB";
     let quick = "diagnosis { interval: 50ms, appear_after: 100ms }";
     let first = format!("{long}\n{quick}");
@@ -285,8 +292,8 @@ fn members_with_other_control_lines_stay_a_mesh() {
         (Kind::Nats, long),
         (Kind::Nats, "max_control_line: 512"),
     ]);
-    // A nats-server is asked what it takes. One that takes less than others do may
-    // be told too much before it has answered: once.
+    // A nats-server is asked for its limit. One with a lower limit may receive one line
+    // that is too long before it has answered.
     let (few, most) = (&members[5], &members[..5]);
     let routes = || -> Vec<Vec<u64>> {
         let without_few = |member: &Member| -> Vec<u64> {
@@ -305,7 +312,7 @@ fn members_with_other_control_lines_stay_a_mesh() {
     let mut reader = members[0].client();
     reader.send(format!("SUB {subject} 1\r\nSUB {middle} 2\r\n"));
     reader.sync();
-    // Those that can publish it do, and it comes; nats-server is asked first.
+    // Members that can publish it do, and it arrives; nats-server is tested first.
     for number in [2, 4] {
         let mut publisher = members[number].client();
         wait_until(&format!("member {number} reaches the long subject"), || {
@@ -315,27 +322,30 @@ fn members_with_other_control_lines_stay_a_mesh() {
             frames.iter().any(|frame| frame.is_message())
         });
     }
-    // What is long is lost on its way to who cannot take it, and nothing else.
+    // Only the long message is lost for the member that cannot accept it.
     for (number, member) in members.iter().enumerate().skip(1) {
         let mut other = member.client();
         other.send("SUB > 1\r\n");
         other.sync();
         let mut publisher = members[0].client();
-        wait_until(&format!("{} has the short one", member.name), || {
-            publisher.send(format!(
-                "PUB {subject} 0\r\n\r\nPUB short.{number} 0\r\n\r\n"
-            ));
-            publisher.sync();
-            let frames = other.sync();
-            let short = format!("MSG short.{number} 1 0");
-            frames.iter().any(|frame| frame.line == short.as_bytes())
-        });
+        wait_until(
+            &format!("{} has received the short message", member.name),
+            || {
+                publisher.send(format!(
+                    "PUB {subject} 0\r\n\r\nPUB short.{number} 0\r\n\r\n"
+                ));
+                publisher.sync();
+                let frames = other.sync();
+                let short = format!("MSG short.{number} 1 0");
+                frames.iter().any(|frame| frame.line == short.as_bytes())
+            },
+        );
     }
     assert_eq!(before, routes(), "a route was made anew");
     let log = members[0].broker.log();
     let lost = log.matches("Router connection to \"n5\" closed").count();
     assert!(lost <= 1, "the route to n5 was made anew {lost} times");
-    let finding = wait_for("the difference is told", || {
+    let finding = wait_for("the difference is reported", || {
         let explained = members[0].broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
         found.into_iter().find(|it| {
@@ -348,7 +358,7 @@ fn members_with_other_control_lines_stay_a_mesh() {
     );
 }
 
-/// Waits longer than for anything else: a mass takes its time.
+/// Waits with a longer timeout, for bulk interest.
 fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
@@ -357,11 +367,10 @@ fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// 12 MB of interest, where all queues together may hold 4 MB: it is told in
-/// parts, to a member that comes later and to one that is there, and so is its
-/// end.
+/// 12 MB of interest, where all queues together may hold 4 MB: it is sent in parts, to a
+/// new member and to an existing one, and so is its removal.
 #[test]
-fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
+fn bulk_interest_arrives_complete_and_the_route_stays_open() {
     const SUBJECTS: usize = 24_000;
     let ports = [free_port(), free_port(), free_port()];
     let plan = |index: usize, kind| {
@@ -396,25 +405,23 @@ fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
         reader.send(lines);
     }
     reader.sync();
-    wait_long("all is known at the one that was there", || {
+    wait_long("the existing member has all of it", || {
         known(&there) >= SUBJECTS
     });
     assert_eq!(route_ids(&there), before, "the route was made anew");
     let later = plan(2, Kind::Midge).start();
-    wait_long("all is known at the one that came later", || {
-        known(&later) >= SUBJECTS
-    });
+    wait_long("the new member has all of it", || known(&later) >= SUBJECTS);
     let came = route_ids(&later);
-    // A message to the last one, and an answer to what it asked.
+    // A message to the last subscription, and the reply to its request.
     let mut publisher = later.client();
-    wait_long("a message comes", || {
+    wait_long("a message arrives", || {
         publisher.send(format!("PUB mass.77.{} 0\r\n\r\n", "s".repeat(480)));
         publisher.sync();
         reader.sync().iter().any(|frame| frame.is_message())
     });
     drop(reader);
     for member in [&there, &later] {
-        wait_long("all of it is forgotten", || known(member) < 1000);
+        wait_long("all of it is removed", || known(member) < 1000);
     }
     assert_eq!(route_ids(&later), came, "the route was made anew");
     assert!(
@@ -424,7 +431,7 @@ fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
 }
 
 #[test]
-fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
+fn a_repeatedly_failing_peer_is_redialled_with_growing_delay_and_reported() {
     let (port, times) = failing_peer(usize::MAX);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[port]);
     plan.config = "diagnosis { interval: 50ms }".into();
@@ -432,12 +439,12 @@ fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
     let next = || times.recv_timeout(LONG).expect("it is dialled again");
     let dialled: Vec<Instant> = (0..5).map(|_| next()).collect();
     let pauses: Vec<Duration> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
-    // Each pause is at least twice the one before, but for the second that
-    // every one has.
+    // Each pause is at least twice the previous one, apart from the one second that is
+    // added to each.
     for (pause, least) in pauses.iter().zip([1, 2, 3, 5]) {
         assert!(*pause >= Duration::from_secs(least), "{pauses:?}");
     }
-    let finding = wait_for("it is told", || {
+    let finding = wait_for("it is reported", || {
         let explained = member.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
         found.into_iter().find(|it| it["code"] == "route-failing")
@@ -449,10 +456,10 @@ fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
     );
 }
 
-/// A member that takes nothing and is then killed: what waited for it is told as
-/// lost, as that of a route, and its incident is over.
+/// A member stops reading and is then killed: its pending messages are reported as lost
+/// on a route, and its incident ends.
 #[test]
-fn the_incident_of_a_route_ends_with_it() {
+fn the_incident_of_a_route_ends_when_the_route_closes() {
     let mut members = start(&[(Kind::Midge, "max_memory: 200MB"), (Kind::Midge, "")]);
     let mut reader = members[1].client();
     let mut publisher = members[0].client();
@@ -472,7 +479,7 @@ fn the_incident_of_a_route_ends_with_it() {
         }
     }
     publisher.sync();
-    wait_until("an incident is told", || {
+    wait_until("an incident is reported", || {
         waiting = incident();
         waiting.is_some()
     });
@@ -488,19 +495,19 @@ fn the_incident_of_a_route_ends_with_it() {
     assert!(text.contains("load.heavy"), "{text}");
 }
 
-/// A peer that reads nothing is cut at the write deadline: its incident ends, and the
-/// log says of it what it says of a client.
+/// A peer that does not read is disconnected at the write deadline: its incident ends,
+/// and the log reports it like a slow client.
 #[test]
-fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
+fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
     plan.config = "write_deadline: 1s".into();
     let member = plan.start();
     let mut peer = introduce(&member, "stuck-peer");
     peer.write_all(b"RS+ $G load\r\n").expect("it reads");
-    wait_until("the interest is known", || member.knowing("load") >= 1);
+    wait_until("the interest has arrived", || member.knowing("load") >= 1);
     let mut publisher = member.client();
     let messages = format!("PUB load 100000\r\n{}\r\n", "x".repeat(100_000)).repeat(20);
-    let ended = wait_for("it is cut", || {
+    let ended = wait_for("it is disconnected", || {
         publisher.send(&messages);
         publisher.sync();
         let slowz = member.broker.get_json("/slowz");
@@ -509,23 +516,23 @@ fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
     });
     assert_eq!(ended["state"], "evicted", "{ended}");
     assert_eq!(ended["kind"], "Router", "{ended}");
-    for told in [
+    for reported in [
         "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
         "Slow Consumer: lost",
     ] {
-        // Lines of the log are written a little later.
-        wait_until(told, || {
+        // Log lines are written a little later.
+        wait_until(reported, || {
             let log = member.broker.log();
             let mut lines = log.lines().filter(|line| line.contains("rid:"));
-            lines.any(|line| line.contains(told))
+            lines.any(|line| line.contains(reported))
         });
     }
 }
 
-/// What a member wants while there is no room for it is told as long as it is so,
-/// and once there is room again it counts.
+/// Interest of a member that exceeds a memory limit is reported as missing, and works
+/// once memory is free again.
 #[test]
-fn interest_that_found_no_room_is_asked_for_again() {
+fn interest_refused_at_a_limit_is_requested_again() {
     for kind in [Kind::Midge, Kind::Nats] {
         is_asked_for_again(kind);
     }
@@ -542,7 +549,7 @@ fn is_asked_for_again(kind: Kind) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
     let ports = [free_port(), free_port()];
     let mut plan = Plan::new(Kind::Midge, "small", ports[0], &[ports[1]]);
-    // What is told within `incident_window` is over at once.
+    // Findings that last shorter than `incident_window` clear at once.
     plan.config = "diagnosis { interval: 50ms, incident_window: 100ms, clear_after: 100ms }".into();
     let small = Member {
         name: plan.name.clone(),
@@ -556,8 +563,8 @@ fn is_asked_for_again(kind: Kind) {
     let finding = || -> Option<Value> {
         let explained = small.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
-        let is_told = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
-        found.into_iter().find(is_told)
+        let is_reported = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
+        found.into_iter().find(is_reported)
     };
     let mut flood = big.client();
     let mut sid = 0;
@@ -568,11 +575,11 @@ fn is_asked_for_again(kind: Kind) {
         }
         flood.sync();
     };
-    wait_until("there is no room", || {
+    wait_until("memory is exhausted", || {
         subscribe(50, 60_000);
         finding().is_some()
     });
-    // No room for something small either.
+    // Not even a small subscription fits.
     subscribe(500, 1000);
     subscribe(3000, 1);
     let mut reader = big.client();
@@ -581,11 +588,11 @@ fn is_asked_for_again(kind: Kind) {
     let mut publisher = small.client();
     drop(flood);
     wait_for_way(&mut publisher, &mut reader, "orders");
-    wait_until("nothing is missing any more", || finding().is_none());
+    wait_until("no interest is missing any more", || finding().is_none());
     assert!(small.broker.log().contains("Interest Forgotten"));
 }
 
-/// A connection that introduces itself to a member as a broker of the mesh.
+/// A connection that logs in to a member as a broker of the mesh.
 fn introduce(member: &Member, name: &str) -> TcpStream {
     let mut peer = TcpStream::connect(("127.0.0.1", member.route_port)).expect("the route port");
     let (user, pass) = mesh::LOGIN.split_once(':').expect("a user and a password");
@@ -599,10 +606,10 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
     peer
 }
 
-/// A peer for which each message is very long, and which reads no more than so much of
-/// that, sets the pace of publishers for a while: it is named.
+/// A peer whose messages are very long and which reads slowly stalls publishers for a
+/// while: it is named.
 #[test]
-fn a_peer_that_sets_the_pace_of_publishers_is_named() {
+fn a_peer_that_stalls_publishers_is_named() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
     plan.config = "diagnosis { interval: 600ms, appear_after: 100ms }".into();
     let member = plan.start();
@@ -611,7 +618,7 @@ fn a_peer_that_sets_the_pace_of_publishers_is_named() {
     let interest = interest.iter().map(|name| format!("RS+ $G > {name} 1\r\n"));
     peer.write_all(interest.collect::<String>().as_bytes())
         .expect("it reads");
-    wait_until("the interest is known", || member.knowing(">") >= 500);
+    wait_until("the interest has arrived", || member.knowing(">") >= 500);
     let finding = || {
         let explained = member.broker.get_json("/explainz");
         let found = explained["findings"].as_array()?.clone();
@@ -637,7 +644,7 @@ fn a_peer_that_sets_the_pace_of_publishers_is_named() {
     });
 }
 
-/// Also when the test fails: a scope waits for its threads.
+/// Sets the flag also when the test fails: a scope waits for its threads.
 struct SetAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {

@@ -1,12 +1,12 @@
-//! What is published at one member reaches the subscribers at the others: once,
-//! whole, and with queue groups, replies and headers.
+//! A message published at one member reaches the subscribers at the others exactly once
+//! and complete, with queue groups, replies and headers.
 
 use std::time::Duration;
 
 use test_support::mesh::{self, Kind, Member};
 use test_support::{Frame, RawClient, raw_client::Next, wait_until};
 
-/// Nothing more may come to a client: what was to come has come before a PONG.
+/// The client receives nothing more before the PONG.
 #[track_caller]
 fn expect_silence(client: &mut RawClient) {
     match client.poll_frame(Duration::from_millis(100)) {
@@ -32,7 +32,7 @@ fn line(frame: &Frame) -> String {
     String::from_utf8_lossy(&frame.line).into_owned()
 }
 
-/// Every pair of a mesh, both ways: messages, replies, headers, large payloads.
+/// Every pair of a mesh, in both directions: messages, replies, headers, large payloads.
 pub fn every_way(members: &[Member]) {
     for (from, to) in pairs(members) {
         let subject = format!("way.{}.{}", from.name, to.name);
@@ -73,7 +73,7 @@ fn pairs(members: &[Member]) -> impl Iterator<Item = (&Member, &Member)> {
 }
 
 #[test]
-fn messages_cross_a_mesh_of_all_kinds() {
+fn messages_cross_a_mesh_of_mixed_brokers() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29]);
     every_way(&members);
     requests(&members);
@@ -81,8 +81,8 @@ fn messages_cross_a_mesh_of_all_kinds() {
     interest_ends(&members);
 }
 
-/// A request is answered by a service elsewhere; without one the requester is
-/// told at once, everywhere.
+/// A request is answered by a service at another member; without one the requester gets a
+/// no-responders reply immediately at every member.
 fn requests(members: &[Member]) {
     for (from, to) in pairs(members) {
         let service = format!("service.{}.{}", from.name, to.name);
@@ -95,7 +95,7 @@ fn requests(members: &[Member]) {
         client.send(format!("PUB {service} inbox.one 2\r\nhi\r\n"));
         let request = server.next_message();
         assert_eq!(line(&request), format!("MSG {service} 1 inbox.one 2"));
-        // The requester's inbox is known here before its request comes.
+        // The requester's inbox is known here before its request arrives.
         server.send("PUB inbox.one 3\r\nyes\r\n");
         let answer = client.next_message();
         assert_eq!(
@@ -105,7 +105,7 @@ fn requests(members: &[Member]) {
     }
 }
 
-/// One member of a queue group takes each message, whichever broker it is at.
+/// One member of a queue group gets each message, at whichever broker it is.
 fn queue_groups(members: &[Member]) {
     const COUNT: usize = 300;
     for from in members {
@@ -122,7 +122,7 @@ fn queue_groups(members: &[Member]) {
         wait_until("all workers are known", || {
             from.knowing(&subject) == others.len()
         });
-        // The weights follow behind the first news of a group.
+        // The weights follow the first interest in a group.
         for member in &others {
             let mut client = member.client();
             client.sync();
@@ -165,29 +165,29 @@ fn queue_groups(members: &[Member]) {
     }
 }
 
-/// An ended subscription is known everywhere; nothing is sent for it.
+/// A removed subscription is removed everywhere; nothing is sent for it.
 fn interest_ends(members: &[Member]) {
     for (from, to) in pairs(members) {
         let subject = format!("gone.{}.{}", from.name, to.name);
         let mut subscriber = subscribe(to, &[from], &subject);
         subscriber.send("UNSUB 1\r\n");
-        wait_until("the end is known", || !from.knows(&subject));
+        wait_until("the unsubscribe is known", || !from.knows(&subject));
         subscriber.send(format!("SUB {subject} 1\r\nUNSUB 1 2\r\n"));
         subscriber.sync();
-        wait_until("the new one is known", || from.knows(&subject));
+        wait_until("the new subscription is known", || from.knows(&subject));
         let mut publisher = from.client();
         publisher.send(format!("PUB {subject} 1\r\n1\r\nPUB {subject} 1\r\n2\r\n").repeat(2));
         assert_eq!(subscriber.next_message().body, b"1");
         assert_eq!(subscriber.next_message().body, b"2");
         expect_silence(&mut subscriber);
-        wait_until("its end is known too", || !from.knows(&subject));
+        wait_until("its unsubscribe is known too", || !from.knows(&subject));
     }
 }
 
-/// Accounts keep to themselves across the mesh, and what one imports from
-/// another is served by whoever has it, at whatever member.
+/// Accounts stay separate across the mesh, and imports are served by the exporting
+/// account's clients at any member.
 #[test]
-fn accounts_cross_a_mesh_apart() {
+fn accounts_stay_separate_across_a_mesh() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [{user: a, password: a}]\n    exports: [{service: \"help.*\"}, {stream: \"news.>\"}] }\n  B { users: [{user: b, password: b}]\n    imports: [{service: {account: A, subject: \"help.*\"}}, {stream: {account: A, subject: \"news.>\"}}] }\n}";
     let ports = [mesh::free_port(), mesh::free_port(), mesh::free_port()];
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
@@ -234,12 +234,12 @@ fn accounts_cross_a_mesh_apart() {
     }
 }
 
-/// Class "redirect" of nats-server's advisories (2026-15, -20): a header has
-/// nats-servers publish what becomes of a message. The one that gets it over a
-/// route trusts midge to have looked whether its sender may publish there, and
-/// to have taken it out of what leaves an account.
+/// Class "redirect" of nats-server's advisories (2026-15, -20): a header makes
+/// nats-servers publish a derived message. A nats-server that receives it over a route
+/// relies on midge to have checked the sender's permission, and to have removed the
+/// header from messages that leave an account.
 #[test]
-fn nobody_has_another_member_publish_where_he_may_not() {
+fn permissions_also_apply_to_messages_for_other_members() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [ {user: a, password: a}, {user: limited, password: limited, permissions: {publish: \"ok.>\"}} ]\n    imports: [{service: {account: B, subject: help}}] }\n  B { users: [{user: b, password: b}]\n    exports: [{service: help}] }\n}";
     let ports = [mesh::free_port(), mesh::free_port()];
     let start = |(index, kind): (usize, Kind)| {
@@ -271,15 +271,15 @@ fn nobody_has_another_member_publish_where_he_may_not() {
     };
     let mut limited = login(&midge, "limited");
     limited.send(traced("ok.a", "secret.a"));
-    let told = limited.sync();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported = limited.sync();
+    assert_eq!(reported.len(), 1, "{reported:?}");
     assert_eq!(
-        told[0].line,
+        reported[0].line,
         b"-ERR 'Permissions Violation for Publish to \"secret.a\"'"
     );
     limited.send(traced("ok.a", "ok.trace") + "PUB ok.end 0\r\n\r\n");
     assert!(limited.sync().is_empty());
-    // Where he may, a nats-server does it.
+    // Where it is permitted, a nats-server does it.
     let mut seen: Vec<String> = (0..3)
         .map(|_| a.next_message().arguments()[0].clone())
         .collect();
@@ -296,10 +296,10 @@ fn nobody_has_another_member_publish_where_he_may_not() {
     expect_silence(&mut b);
 }
 
-/// The metrics count the subscriptions here, in all as by account; `/varz` counts what
-/// the peers want with them, as nats-server does.
+/// The metrics count local subscriptions, in total and by account; `/varz` includes the
+/// peers' interest, as nats-server does.
 #[test]
-fn metrics_count_the_subscriptions_here() {
+fn metrics_count_local_subscriptions_only() {
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let _subscriber = subscribe(&members[0], &[&members[1]], "a.b");
     let sum = |member: &Member, name: &str| -> u64 {

@@ -1,5 +1,5 @@
-//! Members that are killed, stopped, cut off and restarted: what was published
-//! while the way was whole comes exactly once, and the mesh heals by itself.
+//! Members that are killed, stopped, disconnected and restarted: messages published while
+//! the mesh was complete arrive exactly once, and the mesh recovers by itself.
 
 use std::{
     collections::HashMap,
@@ -19,16 +19,15 @@ use super::tls;
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, pki::Pki, raw_client::Next, wait_until};
 
-/// How long the random faults go on unless `MIDGE_FAULT_SECONDS` says.
+/// Duration of the random faults without `MIDGE_FAULT_SECONDS`.
 const FAULTS_FOR: Duration = Duration::from_secs(20);
 
-/// Pings that find a silent member within some seconds.
+/// Pings that detect a silent member within seconds.
 const QUICK_PINGS: &str = "name: mesh\n  ping_interval: \"1s\"\n  ping_max: 2";
 
-/// A member that hangs is given up within some seconds, and found again when it
-/// goes on.
+/// A hanging member is dropped within seconds, and reconnected when it continues.
 #[test]
-fn a_hanging_member_is_given_up_and_found_again() {
+fn a_hanging_member_is_dropped_and_reconnected() {
     let ports = [free_port(), free_port()];
     let plan = |index: usize| {
         let mut plan = Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
@@ -38,10 +37,10 @@ fn a_hanging_member_is_given_up_and_found_again() {
     let (healthy, hanging) = (plan(0).start(), plan(1).start());
     mesh::wait_for_mesh(&[&healthy, &hanging]);
     hanging.broker.signal(libc::SIGSTOP);
-    wait_until("the hanging member is given up", || {
+    wait_until("the hanging member is dropped", || {
         healthy.peers().is_empty()
     });
-    // Nobody else is held up meanwhile.
+    // Nobody else is delayed.
     let mut client = healthy.client();
     client.send("SUB here 1\r\nPUB here 0\r\n\r\n");
     assert_eq!(client.next_message().line, b"MSG here 1 0");
@@ -51,7 +50,7 @@ fn a_hanging_member_is_given_up_and_found_again() {
     assert_eq!(varz["stale_connection_stats"]["routes"], 1, "{varz}");
 }
 
-/// A way between two members on which bytes pass, vanish, or which is closed.
+/// A proxy between two members that forwards bytes, drops them, or is closed.
 pub struct Wire {
     pub port: u16,
     mode: Arc<AtomicU8>,
@@ -61,7 +60,7 @@ pub const PASS: u8 = 0;
 pub const SWALLOW: u8 = 1;
 pub const CUT: u8 = 2;
 pub const SLOW: u8 = 3;
-/// What is said comes as late as a first packet that was lost.
+/// Data arrives as late as after the loss of a first packet.
 pub const LATE: u8 = 4;
 
 impl Wire {
@@ -117,7 +116,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
         };
         match mode.load(Ordering::Relaxed) {
             CUT => break,
-            // Once bytes are gone the way never is whole again.
+            // After bytes were dropped the connection is unusable.
             SWALLOW if len > 0 => {
                 while mode.load(Ordering::Relaxed) == SWALLOW {
                     thread::sleep(Duration::from_millis(5));
@@ -146,7 +145,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
     );
 }
 
-/// A subscriber that counts how often each message came.
+/// A subscriber that counts how often it received each message.
 struct Count {
     client: RawClient,
     seen: HashMap<String, usize>,
@@ -163,7 +162,7 @@ impl Count {
         }
     }
 
-    /// Reads until all of these have come, and what comes right behind them.
+    /// Reads until all of these have arrived, and what follows directly.
     fn take_all(&mut self, texts: &[String]) {
         let mut deadline = Instant::now() + PATIENCE;
         let mut complete = false;
@@ -185,12 +184,12 @@ impl Count {
     }
 }
 
-/// Two midges and a nats-server whose ways are cut and muted, and who are killed,
-/// started anew and stopped, at random. Everything is delivered at most once at
-/// any time; what is published while all know each other is delivered exactly
-/// once everywhere, and of the interest nothing is left over.
+/// Two midges and a nats-server whose connections are cut and muted, and which are
+/// killed, restarted and stopped, at random. Every message is delivered at most once at
+/// any time; messages published while the mesh is complete are delivered exactly once
+/// everywhere, and no stale interest remains.
 #[test]
-fn random_faults_lose_nothing_that_was_sent_on_a_whole_mesh() {
+fn random_faults_lose_no_message_sent_on_a_complete_mesh() {
     random_faults(None);
 }
 
@@ -200,14 +199,14 @@ fn random_faults_with_tls() {
     random_faults(Some(&Pki::new(&["n0", "n1", "n2"])));
 }
 
-/// What can happen to a mesh.
+/// Faults of a mesh.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// The way between the midges is closed.
+    /// The connection between the midges is closed.
     Cut,
-    /// Bytes vanish on it.
+    /// Bytes on it are dropped.
     Mute,
-    /// A member is killed and started anew.
+    /// A member is killed and restarted.
     Kill(usize),
     /// A member hangs for a while.
     Stop(usize),
@@ -225,7 +224,7 @@ impl Fault {
     ];
 }
 
-/// A mesh under test, and who publishes and counts at its members.
+/// A mesh under test, with publishers and counting subscribers at its members.
 struct Trial {
     plans: Vec<Plan>,
     wires: [Wire; 2],
@@ -241,7 +240,7 @@ fn random_faults(pki: Option<&Pki>) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("MIDGE_FAULT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let time = number("MIDGE_FAULT_SECONDS").map_or(FAULTS_FOR, Duration::from_secs);
-    // Shown if the test fails: with it, the faults are the same again.
+    // Printed if the test fails: it repeats the same faults.
     println!("MIDGE_FAULT_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut trial = Trial::new(pki);
@@ -250,8 +249,8 @@ fn random_faults(pki: Option<&Pki>) {
         rounds += 1;
         let fault = Fault::ALL[random.usize(..Fault::ALL.len())];
         println!("round {rounds} at {:?}: {fault:?}", start.elapsed());
-        trial.suffer(fault, &format!("fault-{rounds}"));
-        trial.heal();
+        trial.cause(fault, &format!("fault-{rounds}"));
+        trial.wait_until_complete();
         checked += trial.check(&format!("whole-{rounds}"));
     }
     println!("{checked} deliveries in {rounds} rounds");
@@ -261,8 +260,8 @@ fn random_faults(pki: Option<&Pki>) {
 impl Trial {
     fn new(pki: Option<&Pki>) -> Self {
         let ports = [free_port(), free_port(), free_port()];
-        // Whichever of the two midges dials the other, it dials a wire: each is
-        // known to the others by the wire before it.
+        // Each of the two midges dials the other through a proxy: the others know each by
+        // the address of its proxy.
         let wires = [Wire::to(ports[0]), Wire::to(ports[1])];
         let routes = [
             vec![wires[1].port, ports[2]],
@@ -293,13 +292,13 @@ impl Trial {
             wires,
             members,
         };
-        trial.heal();
+        trial.wait_until_complete();
         trial
     }
 
-    /// Brings a fault about, publishes meanwhile, waits until those that can
-    /// have noticed, and ends it.
-    fn suffer(&mut self, fault: Fault, name: &str) {
+    /// Causes a fault, publishes meanwhile, waits until the peers that can detect it
+    /// have, and ends it.
+    fn cause(&mut self, fault: Fault, name: &str) {
         let mode = match fault {
             Fault::Cut => CUT,
             Fault::Mute => SWALLOW,
@@ -339,14 +338,13 @@ impl Trial {
 
     fn wait_until_lost(&self, member: usize, other: usize) {
         let (member, other) = (&self.members[member], &self.members[other].name);
-        wait_until(
-            &format!("{} notices that {other} is lost", member.name),
-            || !member.peers().contains(other),
-        );
+        wait_until(&format!("{} has lost {other}", member.name), || {
+            !member.peers().contains(other)
+        });
     }
 
-    /// Waits until the mesh is whole and interest is exact again.
-    fn heal(&self) {
+    /// Waits until the mesh is complete and interest is exact again.
+    fn wait_until_complete(&self) {
         mesh::wait_for_mesh(&self.members.iter().collect::<Vec<_>>());
         for member in &self.members {
             wait_until(&format!("interest is exact at {}", member.name), || {
@@ -355,7 +353,8 @@ impl Trial {
         }
     }
 
-    /// Publishes at every member; returns how many deliveries came exactly once.
+    /// Publishes at every member; returns the number of deliveries that arrived exactly
+    /// once.
     fn check(&mut self, name: &str) -> usize {
         publish(&mut self.publishers, name, PER_PART);
         let mut checked = 0;
@@ -373,9 +372,9 @@ impl Trial {
     }
 }
 
-/// A member that reads slowly gets everything late and holds up nobody.
+/// A member that reads slowly gets everything late and delays nobody.
 #[test]
-fn a_slow_member_gets_everything_and_holds_up_nobody() {
+fn a_slow_member_gets_every_message_and_delays_nobody() {
     const COUNT: usize = 200;
     const LEN: usize = 50_000;
     let ports = [free_port(), free_port(), free_port()];
@@ -407,7 +406,8 @@ fn a_slow_member_gets_everything_and_holds_up_nobody() {
         }
     };
     all_come(&mut readers[1]);
-    // The quick one has all while the slow one's is still on its way.
+    // The fast subscriber has everything while messages for the slow one are still
+    // pending.
     let pending = |member: &Member, other: &str| {
         let routes = member.routes();
         let route = routes.iter().find(|route| route["remote_name"] == other);
@@ -418,10 +418,10 @@ fn a_slow_member_gets_everything_and_holds_up_nobody() {
     assert_eq!(from.peers().len(), 2);
 }
 
-/// Many clients whose member dies move to the others; interest is exact and
-/// everything comes once.
+/// Many clients whose member dies move to the others; interest is exact and every message
+/// arrives once.
 #[test]
-fn a_storm_of_clients_moves_to_other_members() {
+fn many_clients_reconnect_to_other_members() {
     const CLIENTS: usize = 300;
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats]);
     let subscribe = |member: &Member, number: usize| {
@@ -432,7 +432,7 @@ fn a_storm_of_clients_moves_to_other_members() {
     let clients: Vec<RawClient> = (0..CLIENTS)
         .map(|number| subscribe(&members[0], number))
         .collect();
-    let told = |from: &Member, by: &str| {
+    let reported = |from: &Member, by: &str| {
         let routes = from.routes();
         let route = routes.iter().find(|route| route["remote_name"] == by);
         let list = route.and_then(|route| route["subscriptions_list"].as_array().cloned());
@@ -442,21 +442,23 @@ fn a_storm_of_clients_moves_to_other_members() {
         };
         list.unwrap_or_default().iter().filter(is_ours).count()
     };
-    wait_until("all are known", || told(&members[1], "n0") == CLIENTS + 1);
+    wait_until("all are known", || {
+        reported(&members[1], "n0") == CLIENTS + 1
+    });
     let mut dead = members.remove(0);
     dead.broker.kill();
     drop(clients);
-    // They come to the others at once, by turns.
+    // They reconnect to the other members immediately, alternating.
     let mut clients: Vec<RawClient> = (0..CLIENTS)
         .map(|number| subscribe(&members[number % 2], number))
         .collect();
     for client in &mut clients {
         client.sync();
     }
-    wait_until(
-        "each knows what the other's clients want, and no more",
-        || told(&members[0], "n2") == CLIENTS / 2 + 1 && told(&members[1], "n1") == CLIENTS / 2 + 1,
-    );
+    wait_until("each has exactly the other's interest", || {
+        reported(&members[0], "n2") == CLIENTS / 2 + 1
+            && reported(&members[1], "n1") == CLIENTS / 2 + 1
+    });
     let mut publisher = members[0].client();
     for number in 0..CLIENTS {
         publisher.send(format!("PUB node.{number} 0\r\n\r\n"));

@@ -1,4 +1,4 @@
-//! How meshes come together, stay together, and whom they refuse.
+//! How meshes form and stay connected, and which peers they refuse.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, wait_for, wait_until};
 
-/// Who knows one of the mesh gets to know all, whoever they are; clients are
-/// told of all and of the end of one; `/routez` and `/varz` show it.
+/// A member that knows one member of the mesh finds all of them, of any kind; clients are
+/// told of all and of removals; `/routez` and `/varz` show it.
 #[test]
-fn one_member_leads_to_all() {
+fn a_single_seed_route_connects_all_members() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Nats, Kind::Midge, Kind::Nats29],
@@ -98,7 +98,7 @@ fn urls(info: &Value) -> BTreeSet<String> {
     urls.collect()
 }
 
-/// Reads until an INFO names just these addresses.
+/// Reads until an INFO contains exactly these addresses.
 #[track_caller]
 fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
     loop {
@@ -111,10 +111,10 @@ fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
     }
 }
 
-/// A member that says it stops is off the clients' list before it is back: if it
-/// stayed there for a while, clients would not learn that it came back.
+/// A stopping member is removed from the clients' list before it restarts: if it stayed
+/// in the list, clients would not learn that it came back.
 #[test]
-fn a_member_that_stops_leaves_the_list_of_clients_before_it_is_back() {
+fn a_stopped_member_is_removed_from_connect_urls_until_it_returns() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Midge]);
     let ports: Vec<u16> = members.iter().map(|member| member.route_port).collect();
     let all = addresses(&members);
@@ -129,9 +129,9 @@ fn a_member_that_stops_leaves_the_list_of_clients_before_it_is_back() {
     wait_for_urls(&mut watcher, &all);
 }
 
-/// A member that restarts is found again, with its subscriptions.
+/// A restarted member is found again, with its subscriptions.
 #[test]
-fn a_restarted_member_is_back() {
+fn a_restarted_member_rejoins() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
     let mut members = mesh::start(&kinds);
     for (index, kind) in kinds.into_iter().enumerate() {
@@ -151,26 +151,26 @@ fn a_restarted_member_is_back() {
     }
 }
 
-/// A list of all members, the own address included, serves every member: nobody
-/// dials itself for long, and no pair has two routes.
+/// The same list of all members, including the own address, works for every member: no
+/// member keeps a connection to itself, and no pair has two routes.
 #[test]
-fn a_member_may_name_itself() {
+fn a_member_may_list_itself_as_a_route() {
     let ports = [free_port(), free_port()];
     let plan = |index: usize| Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
     let members = [plan(0).start(), plan(1).start()];
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     for member in &members {
-        wait_until("it has found itself", || {
+        wait_until("it has detected itself", || {
             member.broker.log().contains("leads to this broker itself")
         });
         assert_eq!(member.routes().len(), 1);
     }
 }
 
-/// Wrong passwords, other clusters, equal names and clients are refused with a
-/// clear word in the log, and the mesh goes on.
+/// Wrong passwords, other clusters, equal names and clients are refused with a clear log
+/// line, and the mesh continues.
 #[test]
-fn strangers_are_refused() {
+fn untrusted_peers_are_refused() {
     let port = free_port();
     let host = Plan::new(Kind::Midge, "host", port, &[]).start();
     let refused = |name: &str, change: &dyn Fn(String) -> String, expected: &str| {
@@ -178,9 +178,10 @@ fn strangers_are_refused() {
             let mut plan = Plan::new(kind, name, free_port(), &[port]);
             plan.config = String::new();
             let text = change(plan.text());
-            let stranger = plan.start_with(text);
+            let untrusted_peer = plan.start_with(text);
             wait_until(&format!("{kind:?}: {expected}"), || {
-                host.broker.log().contains(expected) || stranger.broker.log().contains(expected)
+                host.broker.log().contains(expected)
+                    || untrusted_peer.broker.log().contains(expected)
             });
             assert!(
                 host.peers().is_empty(),
@@ -214,9 +215,9 @@ fn strangers_are_refused() {
     assert_eq!(frames[0].line, b"-ERR 'Unknown Protocol Operation'");
 }
 
-/// Members without a name for the cluster agree on one; a configured one wins.
+/// Members without a cluster name agree on one; a configured one wins.
 #[test]
-fn made_up_names_are_agreed_upon() {
+fn members_agree_on_a_generated_cluster_name() {
     let ports = [free_port(), free_port(), free_port()];
     let nameless = |kind, index: usize| {
         let others = ports.iter().copied().filter(|port| *port != ports[index]);
@@ -243,7 +244,8 @@ fn made_up_names_are_agreed_upon() {
     }
 }
 
-/// A member that leaves gently tells the others' clients before it goes.
+/// A member that leaves in lame duck mode tells the other members' clients before it
+/// stops.
 #[test]
 fn a_leaving_member_is_announced() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Nats]);
@@ -259,14 +261,14 @@ fn a_leaving_member_is_announced() {
             wait_for_urls(watcher, &all);
         }
     }
-    // Somebody stays, so that the member waits before it goes.
+    // One client stays connected, so that the member waits before it stops.
     let mut stays = leaving.client();
     stays.sync();
     leaving.broker.signal(libc::SIGUSR2);
     for watcher in &mut watchers {
         wait_for_urls(watcher, &addresses(&members));
     }
-    // Until it is gone it serves those that stay.
+    // Until it stops it serves the remaining clients.
     stays.send("SUB still.here 1\r\n");
     stays.sync();
     wait_until("it is still a member", || members[0].knows("still.here"));
@@ -274,15 +276,15 @@ fn a_leaving_member_is_announced() {
     assert_eq!(stays.next_message().body, b"hi");
 }
 
-/// A hundred thousand subscriptions are known elsewhere, and forgotten, soon.
+/// A hundred thousand subscriptions are propagated and removed quickly.
 #[test]
-fn many_subscriptions_are_told() {
+fn many_subscriptions_are_propagated() {
     const COUNT: u64 = 100_000;
-    // Each member wants a few more for its system account.
+    // Each member has a few more subscriptions for its system account.
     const SERVICES_MAX: u64 = 20;
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let mut client = members[0].client();
-    // In parts, each with a bound of its own: a busy machine takes its time.
+    // In parts, each with its own timeout: a busy machine is slow.
     for start in (0..COUNT).step_by(10_000) {
         let lines = (start..start + 10_000).map(|it| format!("SUB many.{it} {it}\r\n"));
         client.send(lines.collect::<String>());
@@ -291,18 +293,18 @@ fn many_subscriptions_are_told() {
     let count = |route: &Value| route["subscriptions"].as_u64().expect("a number");
     let known = || count(&members[1].broker.get_json("/routez")["routes"][0]);
     wait_until("all are known", || known() >= COUNT);
-    // A member that comes later is told all at once.
+    // A new member receives all of it in one go.
     let port = free_port();
     let others = [members[0].route_port, members[1].route_port];
     let late = Plan::new(Kind::Midge, "late", port, &others).start();
-    wait_until("the newcomer knows all", || {
+    wait_until("the new member has all of it", || {
         let routez = late.broker.get_json("/routez");
         let routes = routez["routes"].as_array().expect("routes");
         routes.iter().any(|route| count(route) >= COUNT)
     });
     let mut publisher = late.client();
     publisher.send("PUB many.0 0\r\n\r\n");
-    wait_for("the message comes", || {
+    wait_for("the message arrives", || {
         match client.poll_frame(Duration::from_millis(50)) {
             raw_client::Next::Frame(frame) if frame.is_message() => Some(()),
             _ => None,
@@ -312,10 +314,10 @@ fn many_subscriptions_are_told() {
     wait_until("all are forgotten", || known() <= SERVICES_MAX);
 }
 
-/// The password of the cluster is changed at one member after the other: those that
-/// only heard of each other have a route again, whichever of them was first.
+/// The password of the cluster is changed at one member after the other: members that
+/// discovered each other get a route again, in any order.
 #[test]
-fn a_changed_password_costs_no_route_of_those_that_heard_of_each_other() {
+fn a_changed_password_keeps_discovered_routes() {
     for order in [[2, 0, 1], [1, 0, 2], [0, 1, 2]] {
         let seed = free_port();
         let ports = [seed, free_port(), free_port()];
@@ -327,18 +329,18 @@ fn a_changed_password_costs_no_route_of_those_that_heard_of_each_other() {
         mesh::wait_for_mesh(&members.each_ref());
         for index in order {
             members[index].reload(&plan(index).text().replace("s3cret", "n3w"));
-            // Long enough to try the old one where it is known no more.
+            // Long enough for attempts with the old password.
             thread::sleep(Duration::from_millis(2500));
         }
         mesh::wait_for_mesh(&members.each_ref());
     }
 }
 
-/// A hash says nothing of the password that is to be sent: without routes that do,
-/// the broker says so when it reads its configuration, and when a broker that it
-/// heard of refuses it.
+/// The password to send is unknown if only its hash is configured: without routes that
+/// contain it, the broker logs this when it reads its configuration, and when a
+/// discovered broker refuses it.
 #[test]
-fn a_password_that_only_its_hash_is_known_of_is_told() {
+fn a_hashed_route_password_is_reported_as_unusable_for_dialling() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     let plain = format!("password: {}", mesh::LOGIN.split_once(':').expect("both").1);
     let hashed = |plan: &Plan| {
@@ -349,7 +351,7 @@ fn a_password_that_only_its_hash_is_known_of_is_told() {
     let seed = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     let seed = seed.start_with(hashed(&seed));
     let ports = [free_port(), free_port()];
-    // One has a route with the plain password, the other one logs in to who has.
+    // One has a route with the plain password; the other logs in to that one.
     let first = Plan::new(Kind::Midge, "n1", ports[0], &[seed.route_port]);
     let first = first.start_with(hashed(&first));
     let second = Plan::new(Kind::Midge, "n2", ports[1], &[seed.route_port]);
@@ -358,10 +360,10 @@ fn a_password_that_only_its_hash_is_known_of_is_told() {
     let warning = "no route has the user with the plain password";
     assert!(seed.broker.log().contains(warning), "{}", seed.broker.log());
     assert!(!first.broker.log().contains(warning));
-    // The seed hears of one that it does not know.
+    // The seed discovers a member that it does not know.
     let late = Plan::new(Kind::Midge, "n3", free_port(), &[ports[0]]);
     let _late = late.start_with(hashed(&late));
-    wait_until("why it is refused is told", || {
+    wait_until("the reason of the refusal is logged", || {
         let log = seed.broker.log();
         log.contains("the cluster's password is a hash and no route")
     });

@@ -1,10 +1,10 @@
-//! Meshes from the file that the legacy Puppet module writes, as it is.
+//! A mesh made from the unchanged file that the legacy Puppet module writes.
 
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{pki::Pki, wait_until};
 
-/// The file of the member `index`, as the module's template renders it. The
-/// module writes one port for all; here it is one for each.
+/// The file of the member `index`, as the module's template renders it. The module uses
+/// one port for all members; here each has its own.
 fn rendered(pki: &Pki, index: usize, ports: &[u16]) -> String {
     let files = format!(
         "    cert_file: \"{}\"\n    key_file: \"{}\"\n    ca_file: \"{}\"\n    verify: true\n    \
@@ -33,7 +33,7 @@ fn members(pki: &Pki, kinds: [Kind; 3]) -> Vec<Member> {
         let plan = Plan::new(kind, &format!("n{index}"), ports[index], &[]);
         let mut text = rendered(pki, index, &ports);
         if kind != Kind::Midge {
-            // An old name that only gnatsd knows; all else is as rendered.
+            // An old name that only gnatsd knows; everything else is as rendered.
             text = text.replace("max_pending_size", "max_pending");
         }
         plan.start_with(text)
@@ -43,9 +43,9 @@ fn members(pki: &Pki, kinds: [Kind; 3]) -> Vec<Member> {
     members
 }
 
-/// Without a name the members agree on one, whoever they are.
+/// Without a cluster name the members agree on one, of any kind.
 #[test]
-fn the_rendered_file_makes_a_mesh() {
+fn the_rendered_file_forms_a_mesh() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],

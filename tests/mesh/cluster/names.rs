@@ -1,5 +1,5 @@
-//! What members are called that were given no name: by something that is the same
-//! when they are started anew, and another one's name never.
+//! The generated names of members without a configured name: they survive a restart and
+//! are never the name of another member.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use super::tls;
 use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{pki::Pki, wait_until};
 
-/// Without a name a member is called by its certname, and without TLS by where it
-/// takes routes; started anew it is the same member and nobody misses another one.
+/// A member without a name is named after its certname, or without TLS after its route
+/// address. It keeps the name after a restart, and no other member is reported missing.
 #[test]
-fn nameless_members_keep_what_they_are_called() {
+fn unnamed_members_keep_their_generated_name() {
     let pki = Pki::new(&["n0", "node7"]);
     for (kind, with_tls) in [
         (Kind::Nats, true),
@@ -56,10 +56,10 @@ fn nameless_members_keep_what_they_are_called() {
     }
 }
 
-/// Nameless members that share one certificate are told apart by their addresses, and
-/// one that is really named like that is let in.
+/// Unnamed members that share one certificate are distinguished by their addresses, and a
+/// member configured with such a name is accepted.
 #[test]
-fn members_that_share_a_certificate_are_members_of_their_own() {
+fn members_sharing_a_certificate_are_distinct() {
     let pki = Pki::new(&["shared"]);
     let ports: Vec<u16> = (0..5).map(|_| free_port()).collect();
     let text = |index: usize, name: &str| {
@@ -73,7 +73,7 @@ fn members_that_share_a_certificate_are_members_of_their_own() {
     let seer = start(0, "");
     let mut members: Vec<_> = (1..4).map(|index| start(index, "")).collect();
     let all = |connected: usize| {
-        wait_until(&format!("three are known, {connected} there"), || {
+        wait_until(&format!("three are known, {connected} connected"), || {
             let members = seer.broker.get_json("/clusterz")["members"].clone();
             let members = members.as_array().cloned().unwrap_or_default();
             let others = || members.iter().filter(|member| member["own"] != true);

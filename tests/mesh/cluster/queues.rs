@@ -1,6 +1,6 @@
-//! Queue groups with members at several brokers: who serves what is published at
-//! one of them. As with nats-server all members alike do, wherever they are; where
-//! it is configured, those at the publisher's broker go first.
+//! Queue groups with members at several brokers. By default all members share the
+//! messages evenly, as with nats-server; a policy can prefer members at the publisher's
+//! broker.
 
 use std::{
     io::{Read, Write},
@@ -11,15 +11,15 @@ use std::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::Next, wait_until};
 
-/// Messages of one trial.
+/// Messages of one test case.
 const COUNT: usize = 1200;
 
-/// Clients of one member, each in the group as often as is said.
-struct Crew {
+/// Clients of one member, each with the given number of queue subscriptions.
+struct QueueMembers {
     clients: Vec<RawClient>,
 }
 
-impl Crew {
+impl QueueMembers {
     fn join(member: &Member, subject: &str, size: usize) -> Self {
         let join = |_| {
             let mut client = member.client();
@@ -32,7 +32,7 @@ impl Crew {
         }
     }
 
-    /// Messages that have come, for each client; nothing more may come for a while.
+    /// Messages received by each client; waits a while for unexpected ones.
     fn counts(&mut self) -> Vec<usize> {
         let count = |client: &mut RawClient| {
             let mut count = 0;
@@ -45,7 +45,7 @@ impl Crew {
     }
 }
 
-/// Waits until the first member knows all that the others' clients want.
+/// Waits until the first member knows all interest of the others' clients.
 fn settle(members: &[Member], marker: &str) {
     for (index, other) in members.iter().enumerate().skip(1) {
         let subject = format!("{marker}.{index}");
@@ -58,7 +58,7 @@ fn settle(members: &[Member], marker: &str) {
     }
 }
 
-/// What is published at the first member goes to so many at each.
+/// Publishes at the first member; returns the number of messages at each.
 fn shares(
     members: &[Member],
     sizes: &[usize],
@@ -67,24 +67,24 @@ fn shares(
 ) -> Vec<usize> {
     let subject = format!("work.{name}");
     let crews = members.iter().zip(sizes);
-    let mut crews: Vec<Crew> = crews
-        .map(|(member, size)| Crew::join(member, &subject, *size))
+    let mut crews: Vec<QueueMembers> = crews
+        .map(|(member, size)| QueueMembers::join(member, &subject, *size))
         .collect();
     settle(members, &format!("settled.{name}"));
     publish(&mut members[0].client(), &subject);
-    let count = |crew: &mut Crew| crew.counts().iter().sum();
+    let count = |queue_members: &mut QueueMembers| queue_members.counts().iter().sum();
     let counts: Vec<usize> = crews.iter_mut().map(count).collect();
     assert_eq!(counts.iter().sum::<usize>(), COUNT, "{name}: {counts:?}");
     counts
 }
 
-/// All messages in one write, so that they are read and dealt out together.
+/// All messages in one write, so that they are read and distributed together.
 fn at_once(client: &mut RawClient, subject: &str) {
     client.send(format!("PUB {subject} 2\r\nhi\r\n").repeat(COUNT));
     client.sync();
 }
 
-/// Each message by itself.
+/// Each message in a separate write.
 fn one_by_one(client: &mut RawClient, subject: &str) {
     for _ in 0..COUNT {
         client.send(format!("PUB {subject} 2\r\nhi\r\n"));
@@ -92,8 +92,8 @@ fn one_by_one(client: &mut RawClient, subject: &str) {
     }
 }
 
-/// Each share is what it is to be by the number of members, as far as chance lets
-/// it; in a billion trials one is further off.
+/// Each share is proportional to the number of members, within a statistical tolerance
+/// that one in a billion runs exceeds.
 #[track_caller]
 fn expect_shares(counts: &[usize], sizes: &[usize], what: &str) {
     let all: usize = sizes.iter().sum();
@@ -109,10 +109,10 @@ fn expect_shares(counts: &[usize], sizes: &[usize], what: &str) {
     }
 }
 
-/// Members here and elsewhere serve alike, whichever brokers it are and however
-/// the messages come.
+/// Local and remote members get equal shares, with all kinds of brokers and all ways of
+/// publishing.
 #[test]
-fn members_of_a_group_serve_alike_wherever_they_are() {
+fn queue_members_share_evenly_wherever_they_are() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Midge],
@@ -132,9 +132,9 @@ fn members_of_a_group_serve_alike_wherever_they_are() {
     }
 }
 
-/// Those here take all as long as there are any, if that is configured.
+/// With the policy `local`, local members get everything as long as there is one.
 #[test]
-fn the_policy_can_be_local_and_changes_with_a_reload() {
+fn the_queue_policy_can_be_local_and_is_reloadable() {
     let ports = [free_port(), free_port()];
     let mut first = Plan::new(Kind::Midge, "n0", ports[0], &ports[1..]);
     let weighted = first.text();
@@ -155,10 +155,10 @@ fn the_policy_can_be_local_and_changes_with_a_reload() {
     assert_eq!(counts, [COUNT, 0]);
 }
 
-/// A publisher that does not want its own messages is no member for them; a member
-/// that has had its last one neither; when the others are gone, those here take all.
+/// A publisher without echo is not a member for its own messages; nor is a member that
+/// reached its maximum. When the others are gone, local members get everything.
 #[test]
-fn nothing_is_lost_when_a_member_takes_no_more() {
+fn nothing_is_lost_when_a_queue_member_reaches_its_maximum() {
     let mut members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let mut deaf = RawClient::connect(members[0].broker.client_addr());
     deaf.send("CONNECT {\"verbose\":false,\"echo\":false}\r\nSUB work crew 1\r\n");
@@ -166,29 +166,29 @@ fn nothing_is_lost_when_a_member_takes_no_more() {
     let mut limited = members[0].client();
     limited.send("SUB work crew 1\r\nUNSUB 1 5\r\n");
     limited.sync();
-    let mut crew = Crew::join(&members[1], "work", 2);
+    let mut queue_members = QueueMembers::join(&members[1], "work", 2);
     settle(&members, "settled");
     at_once(&mut deaf, "work");
-    let elsewhere: usize = crew.counts().iter().sum();
-    let here = Crew {
+    let elsewhere: usize = queue_members.counts().iter().sum();
+    let here = QueueMembers {
         clients: vec![limited],
     }
     .counts();
     assert_eq!((here[0], elsewhere), (5, COUNT - 5));
     assert!(deaf.sync().is_empty());
 
-    let mut here = Crew::join(&members[0], "work", 1);
+    let mut here = QueueMembers::join(&members[0], "work", 1);
     members[1].broker.kill();
-    wait_until("its end is known", || members[0].peers().is_empty());
+    wait_until("its disconnect is known", || members[0].peers().is_empty());
     at_once(&mut deaf, "work");
     assert_eq!(here.counts(), [COUNT]);
 }
 
-/// Says things to a member as a broker would, and hears all that comes before the
-/// next PONG.
+/// Sends protocol to a member as a broker would, and reads everything before the next
+/// PONG.
 struct Link {
     stream: TcpStream,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Link {
@@ -197,7 +197,7 @@ impl Link {
         stream.set_read_timeout(Some(PATIENCE)).expect("bounded");
         let mut link = Self {
             stream,
-            heard: Vec::new(),
+            received: Vec::new(),
         };
         let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
         link.say(&format!(
@@ -209,33 +209,33 @@ impl Link {
         link
     }
 
-    /// What comes of these words but what is told of interest.
+    /// The response to these lines, without interest updates.
     fn say(&mut self, words: &str) -> String {
         self.stream
             .write_all(format!("{words}PING\r\n").as_bytes())
-            .expect("room");
-        let end = |heard: &[u8]| memchr::memmem::find(heard, b"PONG\r\n").map(|at| at + 6);
+            .expect("written");
+        let end = |received: &[u8]| memchr::memmem::find(received, b"PONG\r\n").map(|at| at + 6);
         let end = loop {
-            if let Some(end) = end(&self.heard) {
+            if let Some(end) = end(&self.received) {
                 break end;
             }
             let mut some = [0; 65536];
             let len = self.stream.read(&mut some).expect("an answer in time");
             assert!(len > 0, "closed after {}", &words[..words.len().min(200)]);
-            self.heard.extend_from_slice(&some[..len]);
+            self.received.extend_from_slice(&some[..len]);
         };
-        // What comes behind it is heard next.
-        let behind = self.heard.split_off(end);
-        let heard = std::mem::replace(&mut self.heard, behind);
-        String::from_utf8(heard).expect("text")
+        // What follows is read next.
+        let behind = self.received.split_off(end);
+        let received = std::mem::replace(&mut self.received, behind);
+        String::from_utf8(received).expect("text")
     }
 
-    /// The same of messages alone.
+    /// The messages of the response only.
     fn sends(&mut self, message: &str) -> String {
-        let heard = self.say(message);
-        let from = heard.find("RMSG $G").or(heard.find("HMSG $G"));
-        let until = heard.rfind("PONG").expect("the last");
-        from.map_or_else(String::new, |from| heard[from..until].to_owned())
+        let received = self.say(message);
+        let from = received.find("RMSG $G").or(received.find("HMSG $G"));
+        let until = received.rfind("PONG").expect("the last");
+        from.map_or_else(String::new, |from| received[from..until].to_owned())
     }
 }
 
@@ -246,10 +246,10 @@ fn linked(kind: Kind) -> Member {
     plan.start()
 }
 
-/// What was for a member that is here no more goes to one elsewhere, also back to
-/// where it came from, and to none twice: whichever brokers it is.
+/// Messages for a member that has left go to a remote member, also back to the origin,
+/// and to nobody twice: with all kinds of brokers.
 #[test]
-fn what_a_member_that_left_should_have_had_goes_to_another() {
+fn messages_for_a_queue_member_that_left_go_to_another() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Nats],
@@ -285,10 +285,10 @@ fn what_a_member_that_left_should_have_had_goes_to_another() {
     }
 }
 
-/// A message for a group that has no member here goes on as it came, once, to who
-/// takes it; back only to a broker that says so.
+/// A message for a group without local members is forwarded unchanged, once, to a broker
+/// with a member; back to the sender only if that supports it.
 #[test]
-fn a_message_for_a_group_without_members_goes_on_as_it_came() {
+fn a_message_for_a_group_without_members_is_forwarded_unchanged() {
     let large = "x".repeat(200_000);
     for kind in [Kind::Midge, Kind::Nats] {
         let member = linked(kind);
@@ -307,30 +307,30 @@ fn a_message_for_a_group_without_members_goes_on_as_it_came() {
         ] {
             assert!(link.sends(message) == message, "{kind:?} {message:.60}");
         }
-        let told = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
-        assert_eq!(told, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
-        // Nobody has it twice, and nothing goes on that is for no group.
+        let reported = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
+        assert_eq!(reported, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
+        // Nobody receives it twice, and messages without a group are not forwarded.
         assert_eq!(link.sends("RMSG $G bar 5\r\nhello\r\n"), "", "{kind:?}");
         let mut client = member.client();
         client.send("SUB bar g 1\r\nSUB bar 2\r\n");
         client.sync();
-        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
-        assert_eq!(told, "", "{kind:?}: a member is here");
+        let reported = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(reported, "", "{kind:?}: a member is here");
         assert_eq!(client.sync().len(), 2);
         drop((client, link));
-        wait_until("it has left", || member.peers().is_empty());
+        wait_until("it has disconnected", || member.peers().is_empty());
 
         let mut link = Link::new(&member, "");
         link.say("RS+ $G bar g 3\r\n");
-        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
-        assert_eq!(told, "", "{kind:?} does not want it back");
+        let reported = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(reported, "", "{kind:?} does not want it back");
     }
 }
 
-/// Where a member stays that may not have a message, it does not go on: the next one
-/// might have such a member as well, and send it back for ever.
+/// If the remaining local member may not receive a message, it is not forwarded: the next
+/// broker could have such a member too, and send it back forever.
 #[test]
-fn what_a_member_may_not_have_does_not_go_on() {
+fn a_message_denied_to_a_queue_member_is_not_forwarded() {
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     plan.config =
         "no_system_account: true\nauthorization { users: [ { user: u, password: p, permissions: { \
@@ -347,9 +347,9 @@ fn what_a_member_may_not_have_does_not_go_on() {
     assert_eq!(client.next_message().body, b"yes");
 }
 
-/// A crowd of members that leaves at once is told in one line.
+/// Many members that leave at the same time are reported in one line.
 #[test]
-fn a_crowd_that_leaves_is_told_once() {
+fn many_leaving_queue_members_cause_one_update() {
     for kind in [Kind::Midge, Kind::Nats] {
         let member = linked(kind);
         let mut link = Link::new(&member, "");
@@ -357,15 +357,15 @@ fn a_crowd_that_leaves_is_told_once() {
         let subscribe = |sid: usize| format!("SUB work crew {sid}\r\n");
         client.send((0..100).map(subscribe).collect::<String>());
         client.sync();
-        wait_until("all are told", || {
+        wait_until("all are reported", || {
             link.say("").contains("RS+ $G work crew 100\r\n")
         });
         drop(client);
-        let mut told = String::new();
-        wait_until("it is told", || {
-            told += &link.say("");
-            told.contains("RS- $G work crew\r\n")
+        let mut reported = String::new();
+        wait_until("it is reported", || {
+            reported += &link.say("");
+            reported.contains("RS- $G work crew\r\n")
         });
-        assert!(!told.contains("RS+ $G work"), "{kind:?}: {told}");
+        assert!(!reported.contains("RS+ $G work"), "{kind:?}: {reported}");
     }
 }

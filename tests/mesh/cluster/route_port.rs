@@ -1,5 +1,5 @@
-//! What comes to the route port and is no route: it is heard, counted and told of
-//! as on the client port; and what a broker that is dialled says against it.
+//! Connections to the route port that are not routes: they are accepted, counted and
+//! reported as on the client port. Also errors that a dialled broker sends.
 
 use std::{
     io::Write,
@@ -18,10 +18,11 @@ use super::{
 use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{RawClient, pki::Pki, raw_client, wait_for, wait_until};
 
-/// A client that waits for INFO as clients do gets it, and is told where it is.
+/// A client that waits for INFO gets one, and an error that says it is at the route port.
 #[test]
-fn a_client_at_the_route_port_is_told_where_it_is() {
-    // A nats-server says so where it needs no login; else it looks at that first.
+fn a_client_on_the_route_port_gets_an_explanatory_error() {
+    // A nats-server sends it where no login is required; otherwise it checks the login
+    // first.
     for (kind, login) in [
         (Kind::Midge, true),
         (Kind::Midge, false),
@@ -48,9 +49,9 @@ fn a_client_at_the_route_port_is_told_where_it_is() {
         client.send("CONNECT {\"lang\":\"go\",\"version\":\"1.40\",\"verbose\":false}\r\nPING\r\n");
         let frames = client.read_to_end();
         let last = frames.last().map(|frame| frame.line.clone());
-        let told = b"-ERR 'attempted to connect to route port'".to_vec();
-        assert_eq!(last, Some(told), "{kind:?}");
-        wait_until("the log tells it", || {
+        let reported = b"-ERR 'attempted to connect to route port'".to_vec();
+        assert_eq!(last, Some(reported), "{kind:?}");
+        wait_until("the log reports it", || {
             member
                 .broker
                 .log()
@@ -59,10 +60,10 @@ fn a_client_at_the_route_port_is_told_where_it_is() {
     }
 }
 
-/// Probes and rubbish at a route port with TLS are handshakes that failed, from
-/// one host, and no refused logins; a wrong password is one.
+/// Probes and invalid data at a route port with TLS are failed handshakes of one host and
+/// not refused logins; a wrong password is a refused login.
 #[test]
-fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
+fn route_port_failures_are_counted_as_on_the_client_port() {
     let pki = Pki::new(&["n0", "n1"]);
     let port = free_port();
     let mut plan = Plan::new(Kind::Midge, "n0", port, &[]);
@@ -80,14 +81,14 @@ fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
         let events = broker.get_json(&format!("/eventsz?type={kind}"));
         events["events"].as_array().expect("events").clone()
     };
-    wait_until("the handshakes are told", || {
+    wait_until("the handshakes are reported", || {
         events("tls.failed").len() == 3
     });
     for event in events("tls.failed") {
         assert_eq!(event["subject"], "127.0.0.1", "{event}");
     }
     assert!(events("auth.failed").is_empty());
-    wait_until("those without a word are counted", || {
+    wait_until("connections that sent nothing are counted", || {
         let metrics = broker.get("/metrics").body;
         let line = metrics
             .lines()
@@ -95,10 +96,14 @@ fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
         line.is_some_and(|line| !line.ends_with(" 0"))
     });
 
-    let mut stranger = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
-    stranger.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
-    let _stranger = stranger.start_with(stranger.text().replace("routes:s3cret@", "routes:wrong@"));
-    wait_until("the wrong password is told", || {
+    let mut untrusted_peer = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
+    untrusted_peer.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
+    let _stranger = untrusted_peer.start_with(
+        untrusted_peer
+            .text()
+            .replace("routes:s3cret@", "routes:wrong@"),
+    );
+    wait_until("the wrong password is reported", || {
         !events("auth.failed").is_empty()
     });
     assert_eq!(events("auth.failed")[0]["subject"], "127.0.0.1");
@@ -110,10 +115,10 @@ fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
     assert!(refused.is_some(), "{metrics}");
 }
 
-/// A broker that is dialled and says no is no route for a moment, and its words
-/// are in the log, in the events and in what is missed.
+/// A dialled broker that refuses the connection is never shown as a route, and its error
+/// is in the log, in the events and in the finding about the missing route.
 #[test]
-fn what_a_dialled_broker_says_against_it_is_told() {
+fn the_error_of_a_dialled_broker_is_reported() {
     for kind in [Kind::Midge, Kind::Nats, Kind::Nats29] {
         for (wrong, right, reason, words) in [
             (
@@ -138,11 +143,11 @@ fn what_a_dialled_broker_says_against_it_is_told() {
                 let log = log();
                 let mut lines = log.lines();
                 let line = lines.find(|line| line.contains("Error trying to connect to route"))?;
-                let is_told = line.contains(reason) && line.contains(words);
-                assert!(is_told, "{kind:?} {line}");
+                let is_reported = line.contains(reason) && line.contains(words);
+                assert!(is_reported, "{kind:?} {line}");
                 Some(())
             });
-            wait_until("it is tried again", || {
+            wait_until("it is dialled again", || {
                 let clusterz = member.broker.get_json("/clusterz").to_string();
                 clusterz.contains(words)
             });
@@ -153,11 +158,11 @@ fn what_a_dialled_broker_says_against_it_is_told() {
     }
 }
 
-/// A nats-server that is cut off dials back without credentials, and each time it dials
-/// tries a second connection for its system account: neither is told of, counted, or
-/// costs the route, also when its CONNECT is late. A guess from there is told.
+/// A disconnected nats-server dials back without credentials, and with each dial tries a
+/// second connection for its system account: neither is reported, counted, or closes the
+/// route, also when its CONNECT is late. A wrong password from there is reported.
 #[test]
-fn what_a_healthy_nats_server_does_is_no_event() {
+fn a_healthy_nats_server_causes_no_event() {
     let ports = [free_port(), free_port()];
     let to_nats = Wire::to(ports[1]);
     let nats = Plan::new(Kind::Nats, "n1", ports[1], &[]).start();
@@ -166,7 +171,7 @@ fn what_a_healthy_nats_server_does_is_no_event() {
     plan.cluster += &format!("\n  cluster_advertise: \"127.0.0.1:{}\"", back.port);
     let member = plan.start();
     mesh::wait_for_mesh(&[&member, &nats]);
-    // Its dial-backs are slow from now on; the route does not go that way.
+    // Its dial-backs are slow from now on; the route does not use this connection.
     back.set(LATE);
     let rid = || member.routes().first().map(|route| route["rid"].clone());
     for _ in 0..3 {
@@ -180,13 +185,13 @@ fn what_a_healthy_nats_server_does_is_no_event() {
         thread::sleep(Duration::from_secs(3));
         assert_eq!(rid(), standing, "{}", member.broker.log());
     }
-    // One that dials by itself.
+    // One that dials on its own.
     let dials = Plan::new(Kind::Nats, "n2", free_port(), &ports[..1]).start();
-    wait_until("it is there", || member.peers().contains("n2"));
+    wait_until("it is connected", || member.peers().contains("n2"));
     thread::sleep(Duration::from_secs(2));
     let text = member.broker.get_json("/eventsz").to_string() + &member.broker.log();
-    for told in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
-        assert!(!text.contains(told), "{told}: {text}");
+    for reported in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
+        assert!(!text.contains(reported), "{reported}: {text}");
     }
     let refused = || {
         let metrics = member.broker.get("/metrics").body;
@@ -199,17 +204,17 @@ fn what_a_healthy_nats_server_does_is_no_event() {
     drop(dials);
     let guess = Plan::new(Kind::Midge, "n3", free_port(), &ports[..1]);
     let _guess = guess.start_with(guess.text().replace("s3cret@", "wrong@"));
-    wait_until("a guess is told", || {
+    wait_until("a wrong password is reported", || {
         let events = member.broker.get_json("/eventsz").to_string();
         events.contains("auth.failed") && refused().len() == 1
     });
 }
 
-/// A crowd of clients whose passwords take long to compare keeps no member out whose
-/// password does, too.
+/// Many clients with slow password checks do not lock out a member with a slow password
+/// check.
 #[test]
-fn a_member_does_not_wait_behind_a_crowd_of_clients() {
-    // Both are of "s3cret".
+fn a_member_is_accepted_ahead_of_many_clients_on_the_route_port() {
+    // Both are hashes of "s3cret".
     const SLOW: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
     plan.config = format!("authorization {{ users: [ {{ user: slow, password: \"{SLOW}\" }} ] }}");
@@ -222,8 +227,8 @@ fn a_member_does_not_wait_behind_a_crowd_of_clients() {
     thread::scope(|scope| {
         let (member, is_over) = (&member, &is_over);
         scope.spawn(move || {
-            // Of a few that wait the last one is served first: somebody new always comes.
-            let mut crowd = Vec::new();
+            // With a few waiting, the last one is served first; new ones always arrive.
+            let mut many_connections = Vec::new();
             for number in 0..2000_u16 {
                 if is_over.load(Ordering::Relaxed) {
                     return;
@@ -232,11 +237,11 @@ fn a_member_does_not_wait_behind_a_crowd_of_clients() {
                 let mut client = from([127, 9, high, low], member.broker.client_addr());
                 let text = b"CONNECT {\"user\":\"slow\",\"pass\":\"s3cret\"}\r\n";
                 client.write_all(text).expect("send");
-                crowd.push(client);
+                many_connections.push(client);
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        wait_until("the crowd waits", || {
+        wait_until("the clients wait", || {
             let metrics = member.broker.get("/metrics").body;
             let mut lines = metrics.lines();
             let line = lines.find(|line| line.starts_with("midge_password_checks_waiting "));
@@ -249,7 +254,7 @@ fn a_member_does_not_wait_behind_a_crowd_of_clients() {
     });
 }
 
-/// A connection that comes from this address.
+/// A connection from this address.
 fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let address = SocketAddr::from((address, 0));
@@ -258,10 +263,10 @@ fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// What a broker says between a good CONNECT and its INFO is answered, and counts
-/// once the route stands.
+/// What a broker sends between a valid CONNECT and its INFO is answered, and applies once
+/// the route is up.
 #[test]
-fn what_a_broker_says_before_its_info_counts() {
+fn an_error_before_info_is_reported() {
     for kind in [Kind::Midge, Kind::Nats] {
         let mut plan = Plan::new(kind, "n0", free_port(), &[]);
         plan.cluster += "\n  pool_size: -1\n  compression: off";
@@ -280,6 +285,6 @@ fn what_a_broker_says_before_its_info_counts() {
              \"host\":\"127.0.0.1\",\"port\":1}\r\n",
         );
         assert_eq!(client.next_message().body, b"PING\r\n", "{kind:?}");
-        wait_until("what it wants is known", || member.knows("wanted"));
+        wait_until("its interest is known", || member.knows("wanted"));
     }
 }

@@ -1,5 +1,5 @@
-//! The services of the system account across the mesh: who asks all brokers gets
-//! an answer of each, whichever it is.
+//! The services of the system account across the mesh: a request to all brokers gets a
+//! reply from each, both midge and nats-server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,8 +43,7 @@ fn log_in(member: &Member, user: &str) -> RawClient {
     client
 }
 
-/// The answers that come, at least `count`, by the names of those that answer;
-/// and how many they are.
+/// At least `count` replies, by the names of the responders; and their total number.
 fn ask_all(
     client: &mut RawClient,
     subject: &str,
@@ -73,13 +72,13 @@ fn ask_all(
 }
 
 #[test]
-fn everybody_answers_a_ping_of_all() {
+fn every_server_replies_to_a_ping_of_all() {
     for kinds in MESHES {
         let members = start(kinds);
         let all: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
         for member in &members {
             let mut client = log_in(member, "sys");
-            // A request may be on its way before the others' interest has come.
+            // A request may be sent before the others' interest has arrived.
             let asked = (0..3).map(|number| {
                 let subject = "$SYS.REQ.SERVER.PING";
                 let asked = ask_all(&mut client, subject, &format!("in.{number}"), all.len());
@@ -97,16 +96,16 @@ fn everybody_answers_a_ping_of_all() {
     }
 }
 
-/// Meshes that are asked.
+/// Meshes under test.
 const MESHES: [&[Kind]; 2] = [
     &[Kind::Midge, Kind::Nats, Kind::Nats29],
     &[Kind::Midge, Kind::Midge, Kind::Nats],
 ];
 
-/// Who is in an ordinary account asks all members about it, and learns of no
-/// other account.
+/// A client of an ordinary account asks all members about its account, and learns nothing
+/// of other accounts.
 #[test]
-fn everybody_answers_about_the_askers_account() {
+fn every_server_replies_about_the_requesters_account() {
     for kinds in MESHES {
         let members = start(kinds);
         let all: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
@@ -117,23 +116,23 @@ fn everybody_answers_about_the_askers_account() {
                 let subject = format!("$SYS.REQ.ACCOUNT.PING.{topic}");
                 let deadline = Instant::now() + PATIENCE;
                 let mut round = 0;
-                let told = loop {
+                let reported = loop {
                     round += 1;
                     let inbox = format!("in.{index}.{round}");
-                    let (told, answers) = ask_all(client, &subject, &inbox, all.len());
-                    let is_all = told.keys().eq(&all);
+                    let (reported, answers) = ask_all(client, &subject, &inbox, all.len());
+                    let is_all = reported.keys().eq(&all);
                     if is_all {
                         assert_eq!(answers, all.len(), "{kinds:?} {} {topic}", member.name);
-                        break told;
+                        break reported;
                     }
                     assert!(
                         Instant::now() < deadline,
                         "{kinds:?} {} {topic}: only {:?}",
                         member.name,
-                        told.keys()
+                        reported.keys()
                     );
                 };
-                for (name, answer) in told {
+                for (name, answer) in reported {
                     let data = &answer["data"];
                     let own = match topic {
                         "CONNZ" => {
@@ -152,8 +151,7 @@ fn everybody_answers_about_the_askers_account() {
     }
 }
 
-/// Whoever asks for the subscribers of a subject is told how many all members
-/// have together.
+/// A request for the number of subscribers of a subject returns the sum over all members.
 #[test]
 fn subscribers_are_counted_over_the_mesh() {
     for kinds in MESHES {
@@ -174,20 +172,20 @@ fn subscribers_are_counted_over_the_mesh() {
                 let expected = expected.to_string();
                 let deadline = Instant::now() + PATIENCE;
                 client.send("SUB count 9\r\n");
-                // Members hear of each other's accounts a moment after they meet.
+                // Members learn of each other's accounts a moment after they connect.
                 loop {
                     client.send(format!(
                         "PUB $SYS.DEBUG.SUBSCRIBERS count {}\r\n{body}\r\n",
                         body.len()
                     ));
-                    let told = client.next_message().body;
-                    let told = String::from_utf8_lossy(&told);
-                    if told == expected {
+                    let reported = client.next_message().body;
+                    let reported = String::from_utf8_lossy(&reported);
+                    if reported == expected {
                         break;
                     }
                     assert!(
                         Instant::now() < deadline,
-                        "{kinds:?} {}: {body} has {told} subscribers, not {expected}",
+                        "{kinds:?} {}: {body} has {reported} subscribers, not {expected}",
                         member.name
                     );
                 }
@@ -198,9 +196,9 @@ fn subscribers_are_counted_over_the_mesh() {
     }
 }
 
-/// What happens at one member is told to who listens at another.
+/// Events of one member are delivered to subscribers at another.
 #[test]
-fn events_of_one_member_are_heard_at_all() {
+fn events_of_one_member_are_received_at_all() {
     for kinds in MESHES {
         let members = start(kinds);
         let mut listeners: Vec<RawClient> = members.iter().map(|it| log_in(it, "sys")).collect();
@@ -208,7 +206,7 @@ fn events_of_one_member_are_heard_at_all() {
             listener.send("SUB $SYS.ACCOUNT.A.> 1\r\n");
             listener.sync();
         }
-        wait_until("all know who listens", || {
+        wait_until("all know the subscribers", || {
             let mut known = members.iter().map(|it| it.knowing("$SYS.ACCOUNT.A.>"));
             known.all(|count| count == members.len() - 1)
         });
@@ -241,10 +239,10 @@ fn events_of_one_member_are_heard_at_all() {
     }
 }
 
-/// What a broker itself wants of the others it wants for good, whatever
-/// subscriptions of the same subject were there before, come and go.
+/// The broker's own interest in the others is permanent, even if subscriptions of the
+/// same subject existed before, appear and end.
 #[test]
-fn an_interest_for_good_does_not_end_with_a_subscription() {
+fn permanent_interest_survives_the_end_of_a_subscription() {
     let ports = [free_port(), free_port()];
     let start = |index: usize| {
         let mut plan = Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
@@ -264,7 +262,7 @@ fn an_interest_for_good_does_not_end_with_a_subscription() {
     mesh::wait_for_mesh(&[&first, &second]);
     client.send("UNSUB 0\r\nUNSUB 1\r\nSUB told 2\r\n");
     client.sync();
-    wait_until("the other one was told", || second.knows("told"));
+    wait_until("the other member has the interest", || second.knows("told"));
     for subject in &for_good {
         assert!(second.knows(subject), "{subject} is not wanted any more");
     }

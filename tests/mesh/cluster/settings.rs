@@ -1,5 +1,5 @@
-//! Settings of the cluster end to end: flags, permissions, and what a reload
-//! changes while the mesh stands.
+//! Settings of the cluster end to end: flags, permissions, and reloads while routes are
+//! up.
 
 use std::fs;
 
@@ -12,9 +12,9 @@ use super::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Broker, pki::Pki, wait_until};
 
-/// Every flag of the cluster does what it says, without a file.
+/// Every cluster flag works without a file.
 #[test]
-fn flags_make_a_member() {
+fn command_line_flags_configure_a_member() {
     let (seed, port) = (free_port(), free_port());
     let wire = Wire::to(port);
     let first = Plan::new(Kind::Midge, "first", seed, &[]).start();
@@ -35,7 +35,7 @@ fn flags_make_a_member() {
         route_port: port,
     };
     mesh::wait_for_mesh(&[&first, &flags]);
-    // Whoever hears of it dials what it advertises, again and again if told so.
+    // Members that discover it dial the address that it advertises.
     wire.set(CUT);
     let mut third = Plan::new(Kind::Midge, "third", free_port(), &[seed]);
     third.cluster = "name: mesh\n  connect_retries: 30\n  connect_backoff: false".into();
@@ -53,7 +53,7 @@ fn flags_make_a_member() {
     }
     wire.set(PASS);
     mesh::wait_for_mesh(&[&first, &flags, &third]);
-    // Its own members of a queue group take what is published at it.
+    // Its local members of a queue group get what is published at it.
     let (mut here, mut elsewhere) = (flags.client(), first.client());
     for client in [&mut here, &mut elsewhere] {
         client.send("SUB work crew 1\r\n");
@@ -65,7 +65,7 @@ fn flags_make_a_member() {
         here.next_message();
     }
     assert!(elsewhere.sync().is_empty());
-    // It tells its clients of nobody, and nobody's clients of itself.
+    // It announces no member to its clients, and is not announced to others' clients.
     assert!(flags.client().info()["connect_urls"].is_null());
     let urls = first.client().info()["connect_urls"].to_string();
     assert!(
@@ -76,16 +76,16 @@ fn flags_make_a_member() {
         urls.contains(&third.broker.client_addr().to_string()),
         "{urls}"
     );
-    let stranger = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
-    let text = stranger.text().replace("s3cret@", "wrong@");
-    let _stranger = stranger.start_with(text);
-    wait_until("the password of the flag counts", || {
+    let untrusted_peer = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
+    let text = untrusted_peer.text().replace("s3cret@", "wrong@");
+    let _stranger = untrusted_peer.start_with(text);
+    wait_until("the password of the flag is in force", || {
         flags.broker.log().contains("wrong password")
     });
 }
 
-/// Interest goes out as `import` and comes in as `export` permits, to midges and
-/// real servers; messages come for the rest.
+/// Interest is sent as `import` permits and accepted as `export` permits, with midges and
+/// nats-servers; other subjects are delivered.
 #[test]
 fn permissions_limit_interest() {
     for kind in [Kind::Midge, Kind::Nats] {
@@ -109,7 +109,7 @@ fn permissions_limit_interest() {
             client.sync();
         }
         wait_until("the last is known", || other.knowing("shut.a") > 0);
-        wait_until("the one that is open is known", || {
+        wait_until("the permitted subject is known", || {
             limited.knowing("open.a") > 0
         });
         let known = |member: &Member| subjects.map(|subject| member.knows(subject));
@@ -120,17 +120,16 @@ fn permissions_limit_interest() {
             .expect("its configuration")
             .replace("deny: [\"mine.>\"]", "deny: [\"shut.>\"]");
         limited.reload(&text);
-        wait_until(
-            "what is permitted now is told, what is not is untold",
-            || known(&other) == [true, true, false],
-        );
+        wait_until("interest matches the new permissions", || {
+            known(&other) == [true, true, false]
+        });
     }
 }
 
-/// Permissions that a reload changes count at once, in each direction, also for
-/// what the peer told before it was permitted.
+/// Permissions changed by a reload apply immediately in each direction, also to interest
+/// that the peer sent earlier.
 #[test]
-fn a_reload_opens_and_shuts_both_directions() {
+fn a_reload_of_permissions_affects_both_directions() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let text = |index: usize, permissions: &str| {
@@ -153,9 +152,11 @@ fn a_reload_opens_and_shuts_both_directions() {
             client.send("SUB foo 1\r\nSUB bar 2\r\nSUB * 3\r\nSUB end 4\r\n");
             client.sync();
         }
-        wait_until("both are told", || members.iter().all(|it| it.knows("end")));
-        // What the other member's client gets of `foo` and `bar` from here, and
-        // ours from there.
+        wait_until("both are reported", || {
+            members.iter().all(|it| it.knows("end"))
+        });
+        // What the other member's client receives of `foo` and `bar` from here, and ours
+        // from there.
         let mut pass = |from: usize| {
             clients[from].send("PUB foo 0\r\n\r\nPUB bar 0\r\n\r\nPUB end 0\r\n\r\n");
             clients[from].sync();
@@ -187,7 +188,7 @@ fn a_reload_opens_and_shuts_both_directions() {
                 "foo",
                 "bar",
             ),
-            // Open on both sides, one after the other.
+            // Permitted on both sides, one after the other.
             (
                 1,
                 "import: { allow: [foo, end] }, export: { allow: [foo, end] }",
@@ -226,8 +227,8 @@ fn a_reload_opens_and_shuts_both_directions() {
     }
 }
 
-/// Routes come and go with a reload; the password and TLS count at once; what
-/// cannot change is named.
+/// A reload adds and removes routes; the password and TLS apply immediately; settings
+/// that need a restart are named.
 #[test]
 fn a_reload_changes_the_mesh() {
     let ports = [free_port(), free_port()];
@@ -242,7 +243,7 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert_eq!(members[0].routes()[0]["is_configured"], true);
     members[0].reload(&alone);
-    wait_until("the route has ended", || {
+    wait_until("the route has closed", || {
         members.iter().all(|member| member.peers().is_empty())
     });
     let log = || members[0].broker.log();
@@ -250,7 +251,7 @@ fn a_reload_changes_the_mesh() {
     members[0].reload(&dialling);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
-    // A new password cuts who came with the old one.
+    // A new password disconnects peers that used the old one.
     let other_password = |text: &str| text.replace("s3cret", "n3w");
     members[1].reload(&other_password(&plan(1, &[]).text()));
     wait_until("the old password is refused", || {
@@ -261,27 +262,27 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert!(!log().contains("n3w"));
 
-    // TLS is switched on at both, one after the other.
+    // TLS is enabled at both, one after the other.
     let with_tls = |text: &str, name: &str| {
         let block = tls::block(&pki, name, &pki, "");
         other_password(text).replace("name: mesh", &format!("name: mesh\n  {block}"))
     };
     members[1].reload(&with_tls(&plan(1, &[]).text(), "n1"));
-    wait_until("the plain route has ended", || {
+    wait_until("the plain route has closed", || {
         members[1].peers().is_empty()
     });
     members[0].reload(&with_tls(&dialling, "n0"));
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
     members[0].reload(&with_tls(&dialling, "n0").replace("name: mesh", "name: other"));
-    let told = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
-    assert!(log().contains(told), "{}", log());
+    let reported = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
+    assert!(log().contains(reported), "{}", log());
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 }
 
-/// An account that comes with a reload is known across standing routes.
+/// An account added by a reload is propagated over existing routes.
 #[test]
-fn a_new_account_goes_over_standing_routes() {
+fn a_new_account_uses_existing_routes() {
     let port = free_port();
     let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
     let mut first = Plan::new(Kind::Midge, "n0", port, &[]);
@@ -302,11 +303,10 @@ fn a_new_account_goes_over_standing_routes() {
     assert_eq!(subscriber.next_message().body, b"hi");
 }
 
-/// The password that members must show may be a bcrypt hash: whoever dials shows
-/// what it is a hash of, which the routes that are written say; so also to a member
-/// that was only heard of.
+/// The password that members must send may be a bcrypt hash: the dialling side sends the
+/// plain password from its configured routes, also to a discovered member.
 #[test]
-fn the_password_of_routes_may_be_a_hash() {
+fn the_route_password_may_be_a_hash() {
     let hash = bcrypt::hash("s3cret", 4).expect("a hash");
     let (seed, other) = (free_port(), free_port());
     let start = |kind, name: &str, port, routes: &[u16]| {
@@ -320,15 +320,15 @@ fn the_password_of_routes_may_be_a_hash() {
     mesh::wait_for_mesh(&[&first, &second, &third]);
     let wrong = Plan::new(Kind::Midge, "wrong", free_port(), &[seed]);
     let _wrong = wrong.start_with(wrong.text().replace("routes:s3cret@", "routes:other@"));
-    wait_until("who shows another one is refused", || {
+    wait_until("a peer with another password is refused", || {
         first.broker.log().contains("or wrong password")
     });
 }
 
-/// What the broker's own permissions are is told, and what they forbid counts in no
-/// figure, until a reload permits it.
+/// The broker's own permissions are announced, and subjects they forbid are not counted,
+/// until a reload permits them.
 #[test]
-fn what_is_not_exported_is_not_counted() {
+fn unexported_subjects_are_not_counted() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let mut plan = Plan::new(kind, "limited", ports[0], &[]);
@@ -366,7 +366,7 @@ fn what_is_not_exported_is_not_counted() {
             limited.reload(&plan.text());
             client.send("SUB other.two 5\r\nUNSUB 1\r\nUNSUB 3\r\n");
             client.sync();
-            wait_until("it has left", || limited.knowing("bar") == 1);
+            wait_until("it has disconnected", || limited.knowing("bar") == 1);
             assert_eq!(counts(), [Some(2); 2]);
             limited.reload(&open);
             assert_eq!(counts(), [Some(4); 2]);
@@ -374,10 +374,10 @@ fn what_is_not_exported_is_not_counted() {
     }
 }
 
-/// A broker that is alone names no address to its clients; once there was another
-/// one, its own stays.
+/// A standalone broker announces no address to its clients; after another member has
+/// connected, its own address stays.
 #[test]
-fn who_is_alone_names_no_address() {
+fn a_standalone_broker_announces_no_address() {
     for kind in [Kind::Midge, Kind::Nats] {
         let ports = [free_port(), free_port()];
         let member = Plan::new(kind, "n0", ports[0], &ports[1..]).start();
@@ -390,6 +390,6 @@ fn who_is_alone_names_no_address() {
             urls().contains(&own) && urls().contains(&theirs)
         });
         other.broker.kill();
-        wait_until("its own stays", || urls() == format!("[{own:?}]"));
+        wait_until("its own address stays", || urls() == format!("[{own:?}]"));
     }
 }

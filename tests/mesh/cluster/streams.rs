@@ -1,4 +1,4 @@
-//! Streams live on the nats-servers of a mesh; a client of midge uses them.
+//! Streams are stored on the nats-servers of a mesh; a client of midge uses them.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Meshes with TLS: in every direction with every kind of member, and whom they
-//! refuse or cut off.
+//! Meshes with TLS: routes in every direction between every kind of member, and which
+//! peers are refused or disconnected.
 
 use std::fs;
 
@@ -24,9 +24,9 @@ fn plan(kind: Kind, pki: &Pki, name: &str, port: u16, routes: &[u16], more: &str
     plan
 }
 
-/// Whoever dials whom, everything comes through.
+/// Messages pass in both directions, whichever side dials.
 #[test]
-fn every_direction() {
+fn tls_routes_work_in_every_direction() {
     let pki = Pki::new(&["n0", "n1"]);
     for (dialled, dials) in [
         (Kind::Midge, Kind::Midge),
@@ -49,11 +49,11 @@ fn every_direction() {
     }
 }
 
-/// Three kinds in one mesh, of which each knows the first alone. Certificates
-/// are for a name while members hear of each other by address: a midge takes
-/// the names that its own routes have, as nats-server takes the first of them.
+/// Three kinds of members in one mesh, each of which knows only the first. Certificates
+/// contain a name, but members discover each other by address: midge verifies against the
+/// host names of its own routes, nats-server against the first of them.
 #[test]
-fn members_are_heard_of_by_address() {
+fn discovered_members_are_verified_by_address() {
     let pki = Pki::new(&[]);
     let seed = free_port();
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
@@ -67,7 +67,7 @@ fn members_are_heard_of_by_address() {
         };
         let plan = plan(kind, &pki, &name, port, &routes, "");
         let text = plan.text().replace("@127.0.0.1:", "@localhost:");
-        // The first dials nobody: it needs a route for the name.
+        // The first dials nobody: it needs a route to know the host name.
         let text = match index {
             0 => text.replace(
                 "routes = [\n",
@@ -81,24 +81,25 @@ fn members_are_heard_of_by_address() {
     every_way(&members);
 }
 
-/// Who has no certificate of the CA, or no TLS, gets no route, and the log says
-/// why.
+/// A peer without a certificate of the CA, or without TLS, gets no route, and the log
+/// names the reason.
 #[test]
-fn strangers_are_refused() {
+fn untrusted_peers_are_refused() {
     let (pki, foreign) = (Pki::new(&["host"]), Pki::new(&["intruder"]));
     let port = free_port();
     let host = plan(Kind::Midge, &pki, "host", port, &[], "").start();
     for kind in [Kind::Midge, Kind::Nats] {
-        // Each case: what the stranger's cluster says, and a line of somebody's log.
+        // Each case: the TLS settings of the untrusted peer, and a line in one of the
+        // logs.
         for (tls, expected) in [
             (
-                // It believes the host; the host does not believe it.
+                // It trusts the host; the host does not trust it.
                 block(&foreign, "intruder", &pki, ""),
                 "TLS route handshake error: the peer's certificate is not signed by a CA in \
                  ca_file: CN=intruder",
             ),
             (
-                // It does not believe the host.
+                // It does not trust the host.
                 block(&foreign, "intruder", &foreign, ""),
                 "TLS route handshake error: the peer gave up",
             ),
@@ -108,29 +109,29 @@ fn strangers_are_refused() {
             ),
         ] {
             let seen = host.broker.log().matches(expected).count();
-            let mut stranger = Plan::new(kind, "intruder", free_port(), &[port]);
-            stranger.cluster = format!("name: mesh\n  {tls}");
-            let stranger = stranger.start();
+            let mut untrusted_peer = Plan::new(kind, "intruder", free_port(), &[port]);
+            untrusted_peer.cluster = format!("name: mesh\n  {tls}");
+            let untrusted_peer = untrusted_peer.start();
             wait_until(&format!("{kind:?}: {expected}"), || {
                 host.broker.log().matches(expected).count() > seen
             });
-            assert!(host.peers().is_empty() && stranger.peers().is_empty());
+            assert!(host.peers().is_empty() && untrusted_peer.peers().is_empty());
         }
     }
     let events = host.broker.get_json("/eventsz").to_string();
     assert!(events.contains("CN=intruder"), "{events}");
 }
 
-/// A midge with TLS that dials somebody without says so, once.
+/// A midge with TLS that dials a peer without TLS logs it once.
 #[test]
-fn a_peer_without_tls_is_told_of() {
+fn a_peer_without_tls_is_reported() {
     let pki = Pki::new(&["n1"]);
     let port = free_port();
     let plain = Plan::new(Kind::Midge, "n0", port, &[]).start();
     let member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
     let expected = format!("127.0.0.1:{port}: TLS handshake error: the peer did not send TLS");
     wait_until(&expected, || member.broker.log().contains(&expected));
-    wait_until("several tries", || {
+    wait_until("several attempts", || {
         plain
             .broker
             .log()
@@ -142,8 +143,8 @@ fn a_peer_without_tls_is_told_of() {
     assert!(plain.peers().is_empty());
 }
 
-/// A member whose certificate is revoked is cut off and stays out, whoever
-/// dialled; the others stay.
+/// A member whose certificate is revoked is disconnected and stays refused, whichever
+/// side dialled; the others stay.
 #[test]
 fn a_revoked_member_is_cut_off() {
     let pki = Pki::new(&["n0", "n1", "n2", "n3"]);
@@ -167,7 +168,7 @@ fn a_revoked_member_is_cut_off() {
     pki.revoke("n3");
     let left = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     for (member, others) in [(&members[0], ["n1"]), (&members[1], ["n0"])] {
-        wait_until("the revoked ones are cut off", || {
+        wait_until("the revoked members are disconnected", || {
             member.peers() == left(&others)
         });
     }
@@ -175,7 +176,7 @@ fn a_revoked_member_is_cut_off() {
     for revoked in ["CN=n2", "CN=n3"] {
         assert!(log().contains(&format!("Certificate revoked: {revoked}")));
     }
-    // They come back, and are refused; so is the dialled one.
+    // They reconnect and are refused; so is the dialled one.
     wait_until("a revoked member is refused", || {
         log().contains("the peer's certificate is revoked: CN=n2")
             && log().contains("TLS handshake error: the peer's certificate is revoked")
@@ -184,9 +185,9 @@ fn a_revoked_member_is_cut_off() {
     every_way(&members[..2]);
 }
 
-/// What a block asks for beyond a certificate of the CA is asked for.
+/// The further checks of a `tls` block are applied in addition to the CA check.
 #[test]
-fn pins_and_known_hosts_are_looked_at() {
+fn pinned_keys_and_known_hosts_are_checked() {
     let pki = Pki::new(&["n0", "n1"]);
     let port = free_port();
     pki.sign_for("n1", "elsewhere.example.net");
@@ -205,12 +206,12 @@ fn pins_and_known_hosts_are_looked_at() {
         wait_until(expected, || host.broker.log().contains(expected));
         assert!(host.peers().is_empty());
     }
-    // With insecure, what is dialled is taken for what it says it is.
+    // With `insecure`, the name of a dialled peer is not verified.
     let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
     let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
     wait_until("a wrong name is refused", || {
-        let told = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
-        wary.broker.log().contains(told)
+        let reported = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
+        wary.broker.log().contains(reported)
     });
     assert!(host.peers().is_empty());
     drop(wary);
@@ -226,9 +227,9 @@ fn pins_and_known_hosts_are_looked_at() {
     mesh::wait_for_mesh(&[&host, &bold]);
 }
 
-/// A key that a reload pins no more ends its route, whoever dialled.
+/// Removing a pinned key by a reload closes its route, whichever side dialled.
 #[test]
-fn a_key_that_is_not_pinned_any_more_ends_its_route() {
+fn removing_a_pinned_key_closes_its_route() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let first = |pinned: &[&str]| {
@@ -244,22 +245,22 @@ fn a_key_that_is_not_pinned_any_more_ends_its_route() {
         plan(Kind::Nats, &pki, "n1", ports[1], &ports[..1], "").start(),
         plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
     ];
-    wait_until("both are there", || members[0].peers().len() == 2);
+    wait_until("both are connected", || members[0].peers().len() == 2);
     for (stays, goes) in [("n2", "n1"), ("n1", "n2")] {
         members[0].reload(&first(&[stays]).text());
-        wait_until(&format!("{stays} alone is there"), || {
+        wait_until(&format!("only {stays} is connected"), || {
             members[0].peers() == [stays.to_owned()].into()
         });
         let log = members[0].broker.log();
-        let told = format!("no longer in pinned_certs: CN={goes}");
-        assert!(log.contains(&told), "{log}");
+        let reported = format!("no longer in pinned_certs: CN={goes}");
+        assert!(log.contains(&reported), "{log}");
     }
 }
 
-/// The CA of a member that was dialled is believed no more: its route ends, though its
-/// certificate is for servers alone and would be refused as a client's anyway.
+/// When the CA of a dialled member is removed, its route closes, even though its
+/// certificate is for servers only and would be refused as a client's anyway.
 #[test]
-fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
+fn removing_a_ca_closes_routes_to_its_members() {
     let (pki, other) = (Pki::new(&["n0"]), Pki::new(&["n1"]));
     let extensions = "extendedKeyUsage = serverAuth\nsubjectAltName = IP:127.0.0.1\n";
     fs::write(other.path("n1.ext"), extensions).expect("write the extensions");
@@ -285,18 +286,18 @@ fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
     dialled.cluster = format!("name: mesh\n  {tls}");
     let member = dialling(&both.display().to_string()).start();
     let _dialled = dialled.start();
-    wait_until("the route is there", || member.peers().len() == 1);
+    wait_until("the route is up", || member.peers().len() == 1);
     member.reload(&dialling(&pki.text("ca.pem")).text());
-    let told = "the CA of its certificate is no longer trusted";
-    wait_until("it is cut off", || {
-        member.peers().is_empty() && member.broker.log().contains(told)
+    let reported = "the CA of its certificate is no longer trusted";
+    wait_until("it is disconnected", || {
+        member.peers().is_empty() && member.broker.log().contains(reported)
     });
 }
 
-/// With `verify_and_map` the certificate of who dials is to name the cluster's user, and
-/// the password does not count.
+/// With `verify_and_map` the certificate of a dialling member must name the cluster's
+/// user, and the password is ignored.
 #[test]
-fn who_dials_is_known_by_the_certificate() {
+fn a_dialling_member_is_identified_by_its_certificate() {
     let pki = Pki::new(&["n0", "n1"]);
     pki.sign_for("n2", "elsewhere.example.net");
     for kind in [Kind::Midge, Kind::Nats] {
@@ -312,23 +313,23 @@ fn who_dials_is_known_by_the_certificate() {
         let named = dials("n1");
         mesh::wait_for_mesh(&[&host, &named]);
         let other = dials("n2");
-        wait_until("who is named otherwise is refused", || {
+        wait_until("a peer with another name is refused", || {
             other.broker.log().contains("Authorization Violation")
         });
         assert!(other.peers().is_empty());
     }
 }
 
-/// Who dials must be one that the routes name, if that is asked for; a reload that asks
-/// for it, or names others, ends the routes of those that are not named. Whom we dial
-/// is named anyway.
+/// With `verify_cert_and_check_known_urls` a dialling member must be named by the routes.
+/// A reload that enables it, or changes the routes, closes the routes of members that are
+/// not named. Dialled members are named anyway.
 #[test]
-fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
+fn a_reload_can_require_known_hosts_of_dialling_members() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     pki.sign_for("n1", "elsewhere.example.net");
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
-    // It dials one whose certificate names no host of a route, since it is dialled by
-    // its address, and is dialled by one.
+    // It dials a member by its address, whose certificate names no host of a route, and
+    // is dialled by one.
     let first = |more: &str, host: &str| {
         let more = format!("insecure: true, {more}");
         let plan = plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &more);
@@ -345,7 +346,7 @@ fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
     ];
     let there = |expected: &[&str]| {
         let expected = expected.iter().map(|&name| name.to_owned()).collect();
-        wait_until(&format!("{expected:?} are there"), || {
+        wait_until(&format!("{expected:?} are connected"), || {
             members[0].peers() == expected
         });
     };
@@ -354,19 +355,19 @@ fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
     members[0].client().sync();
     there(&["n1", "n2"]);
     assert!(!members[0].broker.log().contains("names no host"));
-    // The routes alone are others.
+    // Only the routes differ.
     members[0].reload(&first(CHECKED, "unknown.example.net"));
     there(&["n2"]);
-    let told = "the peer's certificate names no host of a configured route: CN=n1";
-    assert!(members[0].broker.log().contains(told));
+    let reported = "the peer's certificate names no host of a configured route: CN=n1";
+    assert!(members[0].broker.log().contains(reported));
     members[0].reload(&first("", "unknown.example.net"));
     there(&["n1", "n2"]);
     members[0].reload(&first(CHECKED, "unknown.example.net"));
     there(&["n2"]);
 }
 
-/// What is warned of at the start is warned of by the reload that brings it about,
-/// and only by that.
+/// A reload logs the warnings that a start with the new file would, and only the new
+/// ones.
 #[test]
 fn a_reload_warns_as_a_start_does() {
     let pki = Pki::new(&["n0"]);

@@ -1,4 +1,4 @@
-//! Real brokers: that serve, are full, restart, end, or run another configuration.
+//! Real brokers that are healthy, full, restarted, stopped, or run another configuration.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -9,8 +9,7 @@ use tempfile::TempDir;
 use super::plugin::{brokers, check, check_ports, judge, run};
 use test_support::{Broker, RawClient, broker::is_listening, wait_until};
 
-/// Each mode is OK on a broker that is well, and has the same labels as on one
-/// that is not there.
+/// Each mode is OK on a healthy broker, and has the same labels as on an unreachable one.
 #[test]
 fn all_modes_are_ok_on_a_healthy_broker() {
     for builder in brokers() {
@@ -26,7 +25,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
             }
             let well = check(&broker, &arguments);
             match mode.name {
-                // Only midge explains itself.
+                // Only midge has this endpoint.
                 "explain" if is_foreign => {
                     well.expect(
                         3,
@@ -51,59 +50,62 @@ fn all_modes_are_ok_on_a_healthy_broker() {
 }
 
 #[test]
-fn health_tells_the_figures() {
+fn health_reports_its_values() {
     for builder in brokers() {
         let broker = builder.start();
         let mut client = RawClient::connect_quietly(broker.client_addr());
         client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
         client.sync();
-        let said = check(&broker, &[]);
-        said.expect(0, "1 connection, 0 slow consumers, rtt ");
-        assert_eq!(said.value("connections"), "1");
-        assert_eq!(said.value("slow_consumers"), "0c");
+        let result = check(&broker, &[]);
+        result.expect(0, "1 connection, 0 slow consumers, rtt ");
+        assert_eq!(result.value("connections"), "1");
+        assert_eq!(result.value("slow_consumers"), "0c");
         let varz = broker.get_json("/varz");
         for label in ["in_msgs", "out_msgs", "in_bytes", "out_bytes"] {
-            assert_eq!(said.value(label), format!("{}c", varz[label]), "{label}");
+            assert_eq!(result.value(label), format!("{}c", varz[label]), "{label}");
         }
-        assert_eq!(said.value("in_bytes"), "5c");
-        assert!(said.fields("rtt").ends_with("s;0.1;0.5"), "{said:?}");
+        assert_eq!(result.value("in_bytes"), "5c");
+        assert!(result.fields("rtt").ends_with("s;0.1;0.5"), "{result:?}");
         assert!(
-            said.fields("connections")
+            result
+                .fields("connections")
                 .ends_with(";52428.8;58982.4;0;65536")
         );
     }
 }
 
-/// One port that is not there is CRITICAL, and what the other one says is still told.
+/// One unreachable port is CRITICAL, and the data of the other one is still shown.
 #[test]
-fn health_tells_what_half_a_broker_says() {
+fn health_reports_partial_answers() {
     let broker = Broker::nats_server().start();
-    let said = check_ports(broker.client_addr(), closed_port(), &[]);
-    said.expect(2, "/varz: connection refused")
+    let result = check_ports(broker.client_addr(), closed_port(), &[]);
+    result
+        .expect(2, "/varz: connection refused")
         .expect(2, "rtt ");
-    assert_ne!(said.value("rtt"), "U");
-    assert_eq!(said.value("mem"), "U");
-    let said = check_ports(closed_port(), broker.monitor_addr(), &[]);
-    said.expect(2, "client port").expect(2, "0 connections");
-    assert_eq!(said.value("rtt"), "U");
+    assert_ne!(result.value("rtt"), "U");
+    assert_eq!(result.value("mem"), "U");
+    let result = check_ports(closed_port(), broker.monitor_addr(), &[]);
+    result.expect(2, "client port").expect(2, "0 connections");
+    assert_eq!(result.value("rtt"), "U");
 }
 
-/// A broker that hangs: the system still accepts for it, but nobody greets.
+/// A hanging broker: the system still accepts connections for it, but no INFO arrives.
 #[test]
 fn a_stopped_broker_is_critical() {
     for builder in brokers() {
         let broker = builder.start();
         broker.signal(libc::SIGSTOP);
         check(&broker, &["--mode", "connect", "-t", "1"]).expect(2, "while waiting for INFO");
-        let said = check(&broker, &["-t", "1"]);
-        said.expect(2, "while waiting for INFO")
+        let result = check(&broker, &["-t", "1"]);
+        result
+            .expect(2, "while waiting for INFO")
             .expect(2, "/varz: no answer within ");
         check(&broker, &["--mode", "connections", "-t", "1"]).expect(3, "/varz: no answer");
     }
 }
 
 #[test]
-fn times_are_judged() {
+fn response_times_are_checked() {
     let broker = Broker::nats_server().start();
     for (mode, option, label) in [
         ("connect", "rtt", "rtt"),
@@ -114,26 +116,26 @@ fn times_are_judged() {
     ] {
         let warning = format!("--{option}-warning");
         let critical = format!("--{option}-critical");
-        // Nothing takes less than no time, and nothing here takes an hour.
-        let said = check(&broker, &["--mode", mode, &warning, "1h:"]);
-        said.expect(1, "(warning 1h:)");
-        assert!(said.fields(label).contains("s;3600:;"), "{said:?}");
+        // No time is below zero, and nothing here takes an hour.
+        let result = check(&broker, &["--mode", mode, &warning, "1h:"]);
+        result.expect(1, "(warning 1h:)");
+        assert!(result.fields(label).contains("s;3600:;"), "{result:?}");
         check(&broker, &["--mode", mode, &critical, "@~:1h"]).expect(2, "(critical @~:1h)");
-        let said = check(
+        let result = check(
             &broker,
             &["--mode", mode, &warning, "1h", &critical, "3600000ms"],
         );
-        assert_eq!(said.code, 0, "{said:?}");
-        assert!(said.fields(label).ends_with("s;3600;3600"), "{said:?}");
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(result.fields(label).ends_with("s;3600;3600"), "{result:?}");
     }
     check(&broker, &["--mode", "connect", "-w", "500ms:"]).expect(1, "(warning 500ms:)");
     check(&broker, &["--mode", "roundtrip", "-c", "500ms:"]).expect(2, "(critical 500ms:)");
 }
 
-/// At the default thresholds, 80 % and 90 % of max_connections, at others, and
-/// on a broker so full that nobody else gets in.
+/// At the default thresholds, 80 % and 90 % of max_connections, at others, and on a
+/// broker so full that nobody else can connect.
 #[test]
-fn connections_are_judged_by_their_limit() {
+fn connections_are_checked_against_their_limit() {
     for builder in brokers() {
         let broker = builder.config("max_connections: 10\n").start();
         let connections =
@@ -150,9 +152,9 @@ fn connections_are_judged_by_their_limit() {
         connections(&["-w", "10:"]).expect(1, "8 connections of 10 (warning 10:)");
         connections(&["-c", "@8"]).expect(2, "(critical @8)");
         connect_until(9);
-        let said = connections(&[]);
-        said.expect(1, "9 connections of 10 (warning 80%)");
-        assert_eq!(said.fields("connections"), "9;8;9;0;10");
+        let result = connections(&[]);
+        result.expect(1, "9 connections of 10 (warning 80%)");
+        assert_eq!(result.fields("connections"), "9;8;9;0;10");
         connect_until(10);
         connections(&[]).expect(2, "10 connections of 10 (critical 90%)");
         connections(&["-w", "11", "-c", "12"]).expect(0, "10 connections");
@@ -162,7 +164,7 @@ fn connections_are_judged_by_their_limit() {
 }
 
 #[test]
-fn resources_are_judged() {
+fn resources_are_checked() {
     for builder in brokers() {
         let broker = builder.start();
         let resources =
@@ -172,14 +174,15 @@ fn resources_are_judged() {
         resources(&["-w", "1TiB", "-c", "2TiB"]).expect(0, "memory");
         resources(&["--subs-critical", "1000000:"]).expect(2, "(critical 1000000:)");
         resources(&["--cpu-warning", "80%", "--cpu-critical", "100000%"]);
-        // Memory has no limit here, so a share of it cannot be judged.
+        // Memory has no limit here, so a percentage cannot be checked.
         resources(&["-w", "80%"]).expect(3, "no limit is known for 80%");
     }
 }
 
-/// What stayed in the broker for long, as a reader that pauses makes it.
+/// The latency of a message that waited in the broker, caused by a subscriber that
+/// pauses.
 #[test]
-fn latency_is_judged() {
+fn latency_is_checked() {
     let broker = Broker::midge().start();
     let latency =
         |arguments: &[&str]| check(&broker, &[&["--mode", "latency"], arguments].concat());
@@ -190,7 +193,7 @@ fn latency_is_judged() {
     let mut client = RawClient::connect_quietly(broker.client_addr());
     client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
     client.sync();
-    // Written is counted a moment after the client has it.
+    // The write is counted a moment after the client has the message.
     wait_until("the delivery is measured", || {
         latency(&[]).value("latency_count") == "1"
     });
@@ -204,7 +207,7 @@ fn latency_is_judged() {
 }
 
 #[test]
-fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
+fn limits_are_checked_by_usage_and_time_left() {
     let broker = Broker::midge()
         .config("max_connections: 10\ndiagnosis { interval: 50ms }\n")
         .start();
@@ -216,8 +219,8 @@ fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
     let _clients: Vec<RawClient> = (0..9)
         .map(|_| RawClient::connect_quietly(broker.client_addr()))
         .collect();
-    // The broker looks at its ceilings now and again.
-    wait_until("it has looked", || {
+    // The broker samples its limits periodically.
+    wait_until("it has taken a sample", || {
         ceilings(&[]).output.contains("(9 of 10)")
     });
     ceilings(&[]).expect(1, "\"connections\" 90% used (9 of 10)");
@@ -225,22 +228,22 @@ fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
     ceilings(&["--ceiling-used-warning", "95"]).expect(0, "90% used");
 }
 
-/// Subscriptions that grow steadily reach their limit at a time that can be told.
+/// The time until steadily growing subscriptions reach their limit is predicted.
 #[test]
-fn a_ceiling_that_is_neared_is_told_with_its_time() {
+fn a_limit_being_approached_is_reported_with_the_time_left() {
     let broker = Broker::midge()
         .config("max_subscriptions: 100000\ndiagnosis {\n interval: 50ms\n growth_window: 2s\n}\n")
         .start();
     let mut client = RawClient::connect_quietly(broker.client_addr());
     let mut number = 0;
-    wait_until("the end is in sight", || {
+    wait_until("the exhaustion is predicted", || {
         for _ in 0..200 {
             number += 1;
             client.send(format!("SUB s.{number} {number}\r\n"));
         }
         client.sync();
-        let said = check(&broker, &["--mode", "ceilings"]);
-        said.code == 2 && said.output.contains("\"subscriptions\" full in ")
+        let result = check(&broker, &["--mode", "ceilings"]);
+        result.code == 2 && result.output.contains("\"subscriptions\" full in ")
     });
 }
 
@@ -253,7 +256,7 @@ fn a_restart_shows_in_the_uptime() {
 }
 
 #[test]
-fn any_figure_of_varz_is_judged() {
+fn any_varz_number_can_be_checked() {
     for builder in brokers() {
         let broker = builder.config("max_payload: 2048\n").start();
         let varz = |figure: &str, arguments: &[&str]| {
@@ -262,9 +265,9 @@ fn any_figure_of_varz_is_judged() {
                 &[&["--mode", "varz", "--figure", figure], arguments].concat(),
             )
         };
-        let said = varz("max_payload", &["-w", "2048", "-c", "4KiB"]);
-        said.expect(0, "max_payload 2 KiB");
-        assert_eq!(said.fields("max_payload"), "2048B;2048;4096");
+        let result = varz("max_payload", &["-w", "2048", "-c", "4KiB"]);
+        result.expect(0, "max_payload 2 KiB");
+        assert_eq!(result.fields("max_payload"), "2048B;2048;4096");
         varz("max_payload", &["-w", "2047"]).expect(1, "(warning 2047)");
         varz("max_payload", &["-c", "1KiB"]).expect(2, "(critical 1KiB)");
         varz("in_msgs", &[]).expect(0, "in_msgs 0");
@@ -284,21 +287,22 @@ fn any_figure_of_varz_is_judged() {
     check(&broker, &nested).expect(2, "slow_consumer_stats.routes 0 (critical 1:)");
 }
 
-/// A broker that drains refuses new clients but still answers on its monitoring port.
+/// A broker in lame duck mode refuses new clients but still answers on its monitoring
+/// port.
 #[test]
-fn lame_duck_is_told_from_a_broker_that_is_gone() {
+fn lame_duck_mode_differs_from_an_unreachable_broker() {
     for builder in brokers() {
         let broker = builder.start();
-        // Without a client the broker would end at once.
+        // Without a client the broker would stop immediately.
         let _client = RawClient::connect_quietly(broker.client_addr());
         check(&broker, &["--mode", "lameduck"]).expect(0, "not in lame duck mode");
         broker.signal(libc::SIGUSR2);
         wait_until("the client port closes", || {
             !is_listening(broker.client_addr())
         });
-        let said = check(&broker, &["--mode", "lameduck"]);
-        said.expect(1, "in lame duck mode, accepts no new clients");
-        assert_eq!(said.fields("lame_duck"), "1;0");
+        let result = check(&broker, &["--mode", "lameduck"]);
+        result.expect(1, "in lame duck mode, accepts no new clients");
+        assert_eq!(result.fields("lame_duck"), "1;0");
         check(&broker, &["--mode", "lameduck", "-c", "0"]).expect(2, "in lame duck mode");
         check(&broker, &[]).expect(2, "/healthz is \"");
     }
@@ -306,7 +310,7 @@ fn lame_duck_is_told_from_a_broker_that_is_gone() {
 }
 
 #[test]
-fn a_login_is_beyond_this_check() {
+fn a_required_login_gives_unknown() {
     let broker = Broker::nats_server()
         .flag("--user")
         .flag("a")
@@ -350,35 +354,35 @@ fn traffic_is_a_rate_between_runs() {
             let common = ["--mode", "traffic", "--state-dir", path(&state)];
             check(&broker, &[&common, arguments].concat())
         };
-        let said = traffic(&["-w", "0"]);
-        said.expect(0, "no baseline yet (first run)");
-        assert_eq!(said.value("in_msgs_rate"), "U");
+        let result = traffic(&["-w", "0"]);
+        result.expect(0, "no baseline yet (first run)");
+        assert_eq!(result.value("in_msgs_rate"), "U");
         publish(&broker, 1000);
-        let said = traffic(&["-w", "0"]);
-        said.expect(1, "msgs/s in (warning 0)");
-        let rate: f64 = said.value("in_msgs_rate").parse().expect("a rate");
+        let result = traffic(&["-w", "0"]);
+        result.expect(1, "msgs/s in (warning 0)");
+        let rate: f64 = result.value("in_msgs_rate").parse().expect("a rate");
         assert!(rate > 0.0);
-        assert_eq!(said.value("in_msgs"), "1000c");
-        assert_eq!(said.value("in_bytes"), "5000c");
-        // Nothing was sent since: too silent.
-        let said = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
-        said.expect(2, "0 msgs/s in (critical 1:)");
-        assert_eq!(said.value("in_msgs_rate"), "0");
+        assert_eq!(result.value("in_msgs"), "1000c");
+        assert_eq!(result.value("in_bytes"), "5000c");
+        // Nothing was sent since: below the minimum.
+        let result = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
+        result.expect(2, "0 msgs/s in (critical 1:)");
+        assert_eq!(result.value("in_msgs_rate"), "0");
         traffic(&[]).expect(0, "0 msgs/s in, 0 msgs/s out, 0 B/s in, 0 B/s out");
     }
 }
 
 #[test]
-fn a_sample_needs_no_state() {
+fn a_two_sample_rate_needs_no_state_file() {
     let broker = Broker::nats_server().start();
     let sample = ["--sample", "50ms", "--state-dir", "/proc/nonsense"];
-    let said = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
-    said.expect(0, "0 msgs/s in");
-    let said = check(&broker, &[&["--mode", "slow"], &sample[..]].concat());
-    said.expect(0, "0 new slow consumers in");
+    let result = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
+    result.expect(0, "0 msgs/s in");
+    let result = check(&broker, &[&["--mode", "slow"], &sample[..]].concat());
+    result.expect(0, "0 new slow consumers in");
 }
 
-/// Another start is no baseline: neither a fall of the totals nor a rise is told.
+/// A restart is no baseline: neither a drop nor a rise of the totals is reported.
 #[test]
 fn a_restart_between_runs_is_no_alarm() {
     for builders in [
@@ -397,18 +401,18 @@ fn a_restart_between_runs_is_no_alarm() {
         drop(broker);
         let broker = second.start();
         publish(&broker, 10);
-        let said = check_ports(broker.client_addr(), monitor, &arguments);
-        said.expect(0, "no baseline yet (broker restarted");
-        assert_eq!(said.value("in_msgs_rate"), "U");
+        let result = check_ports(broker.client_addr(), monitor, &arguments);
+        result.expect(0, "no baseline yet (broker restarted");
+        assert_eq!(result.value("in_msgs_rate"), "U");
         publish(&broker, 10);
         check_ports(broker.client_addr(), monitor, &arguments).expect(1, "(warning 0)");
     }
 }
 
-/// What cannot be read is told and survived; what cannot be written would leave
-/// the check blind for ever.
+/// An unreadable file is reported and handled; an unwritable one would disable the check
+/// for good.
 #[test]
-fn a_bad_state_file_is_told() {
+fn a_bad_state_file_is_reported() {
     let broker = Broker::nats_server().start();
     let state = state_folder();
     let slow = || check(&broker, &["--mode", "slow", "--state-dir", path(&state)]);
@@ -432,7 +436,7 @@ fn a_bad_state_file_is_told() {
 }
 
 #[test]
-fn all_formats_say_the_same() {
+fn all_output_formats_have_the_same_content() {
     let broker = Broker::nats_server().start();
     for (arguments, code, word) in [
         (["--mode", "connect", "-c", "1h"], 0, "OK"),
@@ -482,7 +486,7 @@ fn the_service_name_is_the_first_word() {
 
 /// A name, an IPv6 address, and a monitoring URL with a base path.
 #[test]
-fn targets_are_written_in_many_ways() {
+fn targets_are_accepted_in_many_notations() {
     let broker = Broker::nats_server()
         .config("http_base_path: \"/base\"\n")
         .start();
@@ -501,7 +505,7 @@ fn publish(broker: &Broker, count: usize) {
     client.sync();
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 fn closed_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("the address of a listener")

@@ -11,10 +11,10 @@ use check_nats::{
 use super::plugin::{judge, run};
 use test_support::tools::on_path;
 
-/// A mistake is UNKNOWN, names itself on the first line, and shows how it is
-/// done in few lines that fit on a terminal.
+/// A usage error is UNKNOWN, is named on the first line, and shows the correct usage in
+/// few lines that fit on a terminal.
 #[test]
-fn mistakes_are_unknown() {
+fn usage_errors_give_unknown() {
     let mistakes: &[(&[&str], &str)] = &[
         (&["--nonsense"], "--nonsense"),
         (&["127.0.0.1"], "127.0.0.1"),
@@ -48,26 +48,26 @@ fn mistakes_are_unknown() {
         (&["-w", "1", "--rtt-warning", "1"], "give only one of them"),
     ];
     for (arguments, words) in mistakes {
-        let said = judge(arguments);
-        said.expect(3, words);
-        let lines: Vec<&str> = said.output.lines().collect();
-        assert!(lines.len() <= 23, "{said:?}");
+        let result = judge(arguments);
+        result.expect(3, words);
+        let lines: Vec<&str> = result.output.lines().collect();
+        assert!(lines.len() <= 23, "{result:?}");
         assert!(
             lines[1..].iter().all(|line| line.chars().count() <= 80),
-            "{said:?}"
+            "{result:?}"
         );
-        assert!(lines[1].starts_with("Usage: check_nats"), "{said:?}");
+        assert!(lines[1].starts_with("Usage: check_nats"), "{result:?}");
     }
 }
 
-/// An argument is a stranger's text too, when it comes from a macro.
+/// An argument may be untrusted text too, when it comes from a macro.
 #[test]
-fn arguments_are_made_harmless() {
+fn arguments_are_escaped_in_output() {
     judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c??d?");
 }
 
 #[test]
-fn help_and_version_are_unknown() {
+fn help_and_version_exit_with_unknown() {
     for arguments in [&["--help"][..], &["-h"], &["-H", "x", "-h"]] {
         let (code, output) = run(arguments);
         assert_eq!(code, 3);
@@ -83,10 +83,10 @@ fn help_and_version_are_unknown() {
     }
 }
 
-/// The installed page is the one that the tables make. To renew it:
-/// `check_nats --man > conf/man/check_nats.1`.
+/// The installed page equals the generated one. To update it: `check_nats --man >
+/// conf/man/check_nats.1`.
 #[test]
-fn the_manual_page_is_in_step() {
+fn the_manual_page_is_up_to_date() {
     let (code, made) = run(&["--man"]);
     assert_eq!(code, 3);
     let installed = fs::read_to_string(conf("man/check_nats.1")).expect("read the manual page");
@@ -110,9 +110,9 @@ fn the_manual_page_is_in_step() {
     }
 }
 
-/// roff has nothing to complain about.
+/// roff reports no problem.
 #[test]
-fn the_manual_page_is_good_roff() {
+fn the_manual_page_is_valid_roff() {
     assert!(
         on_path("groff").is_some(),
         "this test needs groff: `apt-get install groff-base`"
@@ -129,10 +129,10 @@ fn the_manual_page_is_good_roff() {
     );
 }
 
-/// Each shipped command is one that the plugin takes, with every macro in single
-/// quotes, and the modes are all there.
+/// The plugin accepts each shipped command, every macro is in single quotes, and all
+/// modes are covered.
 #[test]
-fn the_nagios_commands_are_sound() {
+fn the_nagios_commands_are_valid() {
     let text = fs::read_to_string(conf("nagios/nats.cfg")).expect("read the commands");
     let lines = text
         .lines()
@@ -152,7 +152,7 @@ fn the_nagios_commands_are_sound() {
     assert_eq!(modes, MODES.iter().map(|mode| mode.name).collect());
 }
 
-/// The word as the plugin gets it: macros replaced, quotes gone.
+/// The argument as the plugin gets it: macros replaced, quotes removed.
 fn with_macros(word: &str) -> String {
     let Some(name) = word
         .strip_prefix("'$")

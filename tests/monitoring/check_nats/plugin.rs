@@ -1,5 +1,4 @@
-//! Runs the plugin and holds its output against the plugin contract, whatever
-//! the test is about.
+//! Runs the plugin and checks its output against the plugin contract in every test.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +9,12 @@ use std::{
 
 use test_support::{Broker, BrokerBuilder, wait_for};
 
-/// What a run of the plugin said.
+/// The result of a run of the plugin.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct PluginOutput {
     /// Exit code.
     pub(crate) code: i32,
-    /// First line, perfdata cut off.
+    /// First line without perfdata.
     pub(crate) line: String,
     /// Perfdata by label, in the order of the output.
     pub(crate) perfdata: Vec<(String, String)>,
@@ -23,14 +22,14 @@ pub(crate) struct Said {
     pub(crate) output: String,
 }
 
-impl Said {
-    /// A figure's value with its unit, such as `0.5s`.
+impl PluginOutput {
+    /// A metric's value with its unit, such as `0.5s`.
     pub(crate) fn value(&self, label: &str) -> &str {
         let fields = self.fields(label);
         fields.split(';').next().unwrap_or_default()
     }
 
-    /// A figure's value, thresholds and limits, as printed.
+    /// A metric's value, thresholds and limits, as printed.
     pub(crate) fn fields(&self, label: &str) -> &str {
         self.perfdata
             .iter()
@@ -46,7 +45,7 @@ impl Said {
             .collect()
     }
 
-    /// Asserts exit code and what the first line says.
+    /// Asserts exit code and first line.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, words: &str) -> &Self {
         assert_eq!(self.code, code, "{self:?}");
@@ -55,7 +54,7 @@ impl Said {
     }
 }
 
-/// The brokers that every check must work with.
+/// The brokers that every check must support.
 pub(crate) fn brokers() -> Vec<BrokerBuilder> {
     vec![
         Broker::midge(),
@@ -65,42 +64,46 @@ pub(crate) fn brokers() -> Vec<BrokerBuilder> {
 }
 
 /// Runs the plugin on a broker.
-pub(crate) fn check(broker: &Broker, arguments: &[&str]) -> Said {
+pub(crate) fn check(broker: &Broker, arguments: &[&str]) -> PluginOutput {
     check_ports(broker.client_addr(), broker.monitor_addr(), arguments)
 }
 
 /// Runs the plugin on any two ports of 127.0.0.1.
-pub(crate) fn check_ports(client: SocketAddr, monitor: SocketAddr, arguments: &[&str]) -> Said {
+pub(crate) fn check_ports(
+    client: SocketAddr,
+    monitor: SocketAddr,
+    arguments: &[&str],
+) -> PluginOutput {
     let (client, monitor) = (client.port().to_string(), monitor.port().to_string());
     let mut all = vec!["-p", &client, "-m", &monitor];
     all.extend(arguments);
     judge(&all)
 }
 
-/// Runs the plugin for a check and takes its answer apart.
-pub(crate) fn judge(arguments: &[&str]) -> Said {
+/// Runs the plugin for a check and parses its output.
+pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
     let (code, output) = run(arguments);
     let first = output.lines().next().unwrap_or_default();
     let (line, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
-    let said = Said {
+    let result = PluginOutput {
         code,
         line: line.to_owned(),
         perfdata: parse_perfdata(perfdata),
         output: output.clone(),
     };
     let word = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::try_from(code).unwrap()];
-    assert!(line.starts_with(&format!("NATS {word}: ")), "{said:?}");
-    assert!(!line.contains(['|', '<', '>', '`']), "{said:?}");
-    assert!(!line.chars().any(char::is_control), "{said:?}");
-    said
+    assert!(line.starts_with(&format!("NATS {word}: ")), "{result:?}");
+    assert!(!line.contains(['|', '<', '>', '`']), "{result:?}");
+    assert!(!line.chars().any(char::is_control), "{result:?}");
+    result
 }
 
-/// Runs the plugin; its exit code and standard output. A run that prints to
-/// standard error, ends with no code of the contract, or not at all, fails the test.
+/// Runs the plugin; returns exit code and standard output. A run that prints to standard
+/// error, has an invalid exit code, or does not end fails the test.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
     let mut child = Command::new(test_support::tools::check_nats())
         .args(arguments)
-        // A proxy for everything must not come between the check and the broker.
+        // A configured proxy must not be used between the check and the broker.
         .env("http_proxy", "http://127.0.0.1:1")
         .env("ALL_PROXY", "http://127.0.0.1:1")
         .stdin(Stdio::null())
@@ -122,7 +125,7 @@ pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
     (code, output)
 }
 
-/// Takes perfdata apart by its grammar; panics where it breaks it.
+/// Parses perfdata by its grammar; panics on a violation.
 fn parse_perfdata(text: &str) -> Vec<(String, String)> {
     let mut seen = BTreeMap::new();
     let figures: Vec<(String, String)> = text

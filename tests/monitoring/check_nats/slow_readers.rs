@@ -2,21 +2,22 @@
 
 use tempfile::TempDir;
 
-use super::plugin::{Said, brokers, check};
+use super::plugin::{PluginOutput, brokers, check};
 use test_support::{Broker, RawClient, wait_until};
 
-/// Large, so that few messages fill the queues: nats-server 2.9 lets a publisher
-/// wait a tenth of a second for each one to a reader that is behind.
+/// Large, so that few messages fill the queues: nats-server 2.9 delays a publisher by a
+/// tenth of a second for each message to a slow subscriber.
 const PAYLOAD_BYTES: usize = 500_000;
 
-/// More than a reader that still reads leaves pending: several times what is
-/// published at once.
+/// More than a reading subscriber leaves pending: several times what is published at
+/// once.
 const STUCK_BYTES: u64 = 4 << 20;
 
-/// The reader's name as its owner chose it: not fit for a web page or perfdata.
+/// A client name with characters that are unsafe in a web page or perfdata.
 const NAME: &str = r"app|7<b>`x`";
 
-/// A new slow consumer is a warning that names it, once; then it is history.
+/// A new slow consumer is a warning that names it, once; afterwards it is not new any
+/// more.
 #[test]
 fn a_new_slow_consumer_is_named() {
     for builder in brokers() {
@@ -28,13 +29,13 @@ fn a_new_slow_consumer_is_named() {
 
         let _reader = stuck_reader(&broker);
         let mut publisher = RawClient::connect_quietly(broker.client_addr());
-        wait_until("the reader is cut off", || {
+        wait_until("the subscriber is disconnected", || {
             publish(&mut publisher);
             broker.get_json("/varz")["slow_consumers"] != 0
                 && broker.get_json("/connz?state=closed")["total"] != 0
         });
-        // The ring of closed connections is filled a moment later.
-        wait_until("the reader is among the closed", || {
+        // The list of closed connections is updated a moment later.
+        wait_until("the subscriber is listed as closed", || {
             let closed = broker.get_json("/connz?state=closed");
             let names = closed["connections"]
                 .as_array()
@@ -43,41 +44,46 @@ fn a_new_slow_consumer_is_named() {
             names.iter().any(|connection| connection["name"] == NAME)
         });
 
-        let said = slow(&broker, &state, &[]);
-        said.expect(1, "new slow consumer")
+        let result = slow(&broker, &state, &[]);
+        result
+            .expect(1, "new slow consumer")
             .expect(1, "\"app?7?b??x?\" 127.0.0.1")
             .expect(1, "(warning 0)");
-        assert_ne!(said.value("slow_consumers"), "0c");
+        assert_ne!(result.value("slow_consumers"), "0c");
         let knows_kinds = broker.get_json("/varz")["slow_consumer_stats"].is_object();
-        assert_eq!(said.value("slow_clients") == "U", !knows_kinds, "{said:?}");
+        assert_eq!(
+            result.value("slow_clients") == "U",
+            !knows_kinds,
+            "{result:?}"
+        );
         slow(&broker, &state, &[]).expect(0, "0 new slow consumers in ");
-        // History again for a check that has not run before.
+        // Also not new for a check that has not run before.
         let other = tempfile::tempdir().expect("make a temporary folder");
         slow(&broker, &other, &["-c", "0"]).expect(0, "since the start");
     }
 }
 
-/// Bytes that wait for a reader are counted, judged, and put to its name.
+/// Pending bytes are counted, checked, and attributed to the client's name.
 #[test]
-fn pending_bytes_are_put_to_a_name() {
+fn pending_bytes_are_attributed_to_a_client() {
     for builder in brokers() {
         let broker = builder.config("write_deadline: \"60s\"\n").start();
         check(&broker, &["--mode", "pending"]).expect(0, "no bytes pending");
         let _reader = stuck_reader(&broker);
         let mut publisher = RawClient::connect_quietly(broker.client_addr());
-        wait_until("bytes are pending for good", || {
+        wait_until("bytes stay pending", || {
             publish(&mut publisher);
             biggest_pending(&broker) > STUCK_BYTES
         });
         let pending =
             |arguments: &[&str]| check(&broker, &[&["--mode", "pending"], arguments].concat());
-        let said = pending(&["-w", "1TiB", "-c", "1TiB"]);
-        said.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
-        assert_ne!(said.value("pending_max"), "0B");
-        assert_eq!(said.value("pending_max"), said.value("pending_total"));
+        let result = pending(&["-w", "1TiB", "-c", "1TiB"]);
+        result.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
+        assert_ne!(result.value("pending_max"), "0B");
+        assert_eq!(result.value("pending_max"), result.value("pending_total"));
         assert!(
-            said.fields("pending_max").ends_with(";0;67108864"),
-            "{said:?}"
+            result.fields("pending_max").ends_with(";0;67108864"),
+            "{result:?}"
         );
         pending(&["-w", "0%"]).expect(1, "(warning 0%)");
         pending(&["-c", "0"]).expect(2, "(critical 0)");
@@ -86,7 +92,7 @@ fn pending_bytes_are_put_to_a_name() {
     }
 }
 
-fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> Said {
+fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> PluginOutput {
     let folder = state.path().to_str().expect("a readable path");
     check(
         broker,
@@ -94,7 +100,7 @@ fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> Said {
     )
 }
 
-/// A client that subscribes to everything and never reads again.
+/// A client that subscribes to everything and never reads.
 fn stuck_reader(broker: &Broker) -> RawClient {
     let mut reader = RawClient::connect(broker.client_addr());
     let connect = serde_json::json!({"verbose": false, "name": NAME});
@@ -103,7 +109,7 @@ fn stuck_reader(broker: &Broker) -> RawClient {
     reader
 }
 
-/// The system's socket buffers take the first few of it.
+/// The system's socket buffers hold the first few messages.
 fn publish(publisher: &mut RawClient) {
     let message = format!("PUB a {PAYLOAD_BYTES}\r\n{}\r\n", "x".repeat(PAYLOAD_BYTES));
     publisher.send(message.repeat(2));

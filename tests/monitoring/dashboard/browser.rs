@@ -1,5 +1,5 @@
-//! A headless Chromium, driven over the pipe of its DevTools protocol: messages
-//! of JSON, each ended by a zero byte. It reaches nothing but 127.0.0.1.
+//! A headless Chromium, controlled over the pipe of its DevTools protocol: JSON messages,
+//! each ended by a zero byte. It can reach only 127.0.0.1.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -26,13 +26,13 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts the browser and listens to what its tab reports.
+    /// Starts the browser and subscribes to the reports of its tab.
     pub fn start() -> Self {
         let chromium = tools::on_path("chromium").unwrap_or_else(|| {
             panic!("this test needs Chromium (`apt-get install chromium`, or run tests/run)")
         });
         let profile = TempDir::new().expect("a folder for the profile");
-        // The pipe is expected at the descriptors 3 and 4.
+        // The browser uses descriptors 3 and 4 for the pipe.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh"])
             .arg(chromium)
@@ -78,7 +78,7 @@ impl Browser {
         browser
     }
 
-    /// Calls a method of the protocol and gives its result.
+    /// Calls a method of the protocol and returns its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut command = json!({"id": self.last_id, "method": method, "params": params});
@@ -121,7 +121,7 @@ impl Browser {
         }
     }
 
-    /// Addresses under which the page asked for an endpoint so far.
+    /// URLs of an endpoint that the page has requested so far.
     pub fn asked(&self, endpoint: &str) -> Vec<&str> {
         let requests = self.events.iter().filter_map(|event| {
             let is_request = event["method"] == "Network.requestWillBeSent";
@@ -131,7 +131,7 @@ impl Browser {
         requests.filter(|url| url.contains(&path)).collect()
     }
 
-    /// Failed requests, refusals, exceptions and lines of the console so far.
+    /// Failed requests, blocked requests, exceptions and console messages so far.
     pub fn complaints(&self) -> Vec<&Value> {
         self.events
             .iter()
@@ -153,7 +153,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,6 @@
-//! The mesh on the page: a broker alone, three and five members, who is missing,
-//! who differs, who is slow, and who does not see whom.
+//! The mesh on the page: a standalone broker, three and five members, missing members,
+//! members with different settings, slow members, and members without a route to each
+//! other.
 
 use serde_json::json;
 
@@ -12,13 +13,13 @@ fn open(browser: &mut Browser, broker: &Broker) {
     browser.call("Page.navigate", json!({"url": url}));
 }
 
-/// Waits until so many elements fit a selector.
+/// Waits until this number of elements match a selector.
 fn wait_for_count(browser: &mut Browser, selector: &str, count: usize) {
     let found = format!("document.querySelectorAll({selector:?}).length");
     browser.wait_for(&format!("{found} === {count}"));
 }
 
-/// `n0` to `n4`; the last one is a nats-server that takes larger messages.
+/// `n0` to `n4`; the last one is a nats-server with a larger max_payload.
 fn members(count: usize) -> Vec<Member> {
     let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
     let start = |index: usize| {
@@ -37,7 +38,7 @@ fn members(count: usize) -> Vec<Member> {
 }
 
 #[test]
-fn a_broker_alone_says_so() {
+fn a_standalone_broker_is_shown_as_such() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     open(&mut browser, &broker);
@@ -50,7 +51,7 @@ fn a_broker_alone_says_so() {
 }
 
 #[test]
-fn who_sees_whom_is_drawn_until_a_member_is_missing() {
+fn routes_between_members_are_drawn_and_a_missing_member_is_shown() {
     for count in [3, 5] {
         let mut members = members(count);
         let mut browser = Browser::start();
@@ -64,7 +65,7 @@ fn who_sees_whom_is_drawn_until_a_member_is_missing() {
 
         members[1].broker.kill();
         wait_for_count(&mut browser, "#cluster .node.critical", 1);
-        // All others say that they do not see it; it says nothing any more.
+        // All others report that they have no route to it; it does not answer any more.
         wait_for_count(&mut browser, "#cluster td.cell.apart", count - 1);
         wait_for_count(&mut browser, "#cluster td.cell.unknown", count - 1);
         wait_for_count(&mut browser, "#cluster .edge.apart", count - 1);
@@ -80,17 +81,18 @@ fn who_sees_whom_is_drawn_until_a_member_is_missing() {
     }
 }
 
-/// What takes proxies and stopped processes to bring about (see the tests of the findings)
-/// is drawn from an answer of `/clusterz` as it was then.
+/// States that need proxies and stopped processes (see the tests of the findings) are
+/// drawn from a recorded answer of `/clusterz`.
 #[test]
-fn one_way_views_and_slow_members_are_told_apart() {
+fn asymmetric_routes_and_slow_members_are_distinguished() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     open(&mut browser, &broker);
     browser.wait_for("document.querySelector('#cluster .empty')?.checkVisibility() === true");
     let sight = |name: &str, connected: bool, pending: u64| json!({"id": name, "name": name, "connected": connected, "configured": true, "rtt": connected.then_some(0.002), "pending": pending});
     let member = |name: &str, sees: [serde_json::Value; 2]| json!({"id": name, "name": name, "address": "", "own": name == "a", "connected": name != "a", "since": "2026-11-25T12:00:00Z", "max_payload": 1_048_576, "sees": sees});
-    // c does not see b, which sees it; c is slow for a, and much waits in b for a.
+    // c has no route to b, which has one to c; c is slow for a, and b has many bytes
+    // pending for a.
     let answer = json!({
         "cluster": "mesh", "expected": 3, "present": 3,
         "members": [

@@ -1,5 +1,5 @@
-//! Whether the page can be read: contrast in both themes, and every width, with all
-//! kinds of trouble on it.
+//! Legibility of the page: contrast in both themes, and every width, with all kinds of
+//! problems shown.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ use test_support::{
 
 const DAY: u32 = 86_400;
 
-/// A broker with an expiring certificate, a member that never came, a reader that stopped,
-/// refused logins and failed handshakes. The client is to be kept.
+/// A broker with an expiring certificate, a missing member, a stuck subscriber, refused
+/// logins and failed handshakes. The caller must keep the client.
 fn trouble(pki: &Pki) -> (Broker, RawClient) {
     pki.sign("broker", Term::Seconds(5 * DAY));
     let broker = Broker::midge()
@@ -47,13 +47,13 @@ fn trouble(pki: &Pki) -> (Broker, RawClient) {
         writer.sync();
     }
     for _ in 0..12 {
-        let mut stranger = broker.connect();
-        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
-        stranger.read_to_end();
+        let mut untrusted_peer = broker.connect();
+        untrusted_peer.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        untrusted_peer.read_to_end();
     }
-    let guest = Speaker::believing(&pki.path("ca.pem")).tls12();
+    let anonymous_client = Speaker::believing(&pki.path("ca.pem")).tls12();
     for _ in 0..3 {
-        guest
+        anonymous_client
             .attempt(broker.client_addr())
             .expect_err("no certificate");
     }
@@ -71,7 +71,7 @@ fn set_up(browser: &mut Browser, width: u32, theme: &str) {
     );
 }
 
-/// Waits until all of the trouble is on the page.
+/// Waits until all of these problems are on the page.
 fn wait_for_trouble(browser: &mut Browser) {
     for (section, word) in [
         ("findings", "certificate-expiry"),
@@ -153,9 +153,9 @@ fn everything_is_legible_in_both_themes_and_fits_every_width() {
     drop(stuck);
 }
 
-/// The measure is one: letters that are too pale are found.
+/// The contrast check itself works: low contrast is detected.
 #[test]
-fn pale_letters_are_found() {
+fn low_contrast_text_is_detected() {
     let broker = Broker::midge().start();
     let mut browser = Browser::start();
     let url = format!("http://{}/", broker.monitor_addr());

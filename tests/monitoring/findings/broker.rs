@@ -1,4 +1,4 @@
-//! The broker itself: its configuration, its threads, its starts.
+//! Findings about the broker itself: its configuration, its threads, its starts.
 
 use std::{
     fs,
@@ -8,13 +8,13 @@ use std::{
 use super::{appears, clears, proofs, quick, quick_with, stays_silent, text};
 use test_support::{Broker, HeldThreads, http, pki::Pki, wait_until};
 
-/// Nothing is wrong with a broker that was just started.
+/// A newly started broker has no problem.
 #[test]
 fn a_fresh_broker_has_no_findings() {
     let broker = Broker::midge()
         .config("diagnosis { interval: 50ms }")
         .start();
-    wait_until("it has looked", || {
+    wait_until("it has taken a sample", || {
         let explained = broker.get_json("/explainz");
         explained["looked"].as_str() > explained["now"].as_str().map(|_| "")
             && broker.get_json("/memz")["ceilings"]
@@ -35,7 +35,7 @@ fn a_fresh_broker_has_no_findings() {
 }
 
 #[test]
-pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
+pub fn a_pending_configuration_is_reported_until_it_is_active() {
     let broker = quick_with("", "max_payload: 1MB").start();
     stays_silent(&broker, "config-differs");
     let file = broker.folder().join("broker.conf");
@@ -45,7 +45,7 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
         &file,
         before.replace("max_payload: 1MB", "max_payload: 2MB"),
     )
-    .expect("room");
+    .expect("written");
     let finding = appears(&broker, "config-differs");
     assert_eq!(finding["severity"], "warning");
     assert!(text(&finding).contains("max_payload"), "{finding}");
@@ -57,7 +57,7 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
         &file,
         format!("{before}\nauthorization: {secret} {{ {secret}"),
     )
-    .expect("room");
+    .expect("written");
     let finding = appears(&broker, "config-differs");
     assert!(text(&finding).contains("has an error"), "{finding}");
     assert!(!finding.to_string().contains(secret));
@@ -65,25 +65,25 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
         &file,
         before.replace("max_payload: 1MB", "max_payload: 2MB"),
     )
-    .expect("room");
+    .expect("written");
     clears(&broker, "config-differs");
 
     fs::write(
         &file,
         before.replace("incident_window: 2s", "incident_window: 3s"),
     )
-    .expect("room");
-    wait_until("what waits for a restart is only worth knowing", || {
-        // The limit has gone back as well, which takes effect at once.
+    .expect("written");
+    wait_until("the pending restart has severity info", || {
+        // The limit is also restored, which takes effect immediately.
         broker.signal(libc::SIGHUP);
         appears(&broker, "config-differs")["severity"] == "info"
     });
 }
 
-/// The broker's worker threads are held as a debugger would; everything else in
-/// the process goes on.
+/// The broker's worker threads are stopped as by a debugger; the rest of the process
+/// continues.
 #[test]
-pub fn workers_that_do_not_get_on_are_told() {
+pub fn stalled_worker_threads_are_reported() {
     let broker = quick("worker_delay: 2s").start();
     clears(&broker, "worker-stall");
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
@@ -97,7 +97,7 @@ pub fn workers_that_do_not_get_on_are_told() {
 }
 
 #[test]
-pub fn a_broker_that_starts_again_and_again_says_so() {
+pub fn repeated_restarts_are_reported() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("starts");
     let more = format!(
@@ -116,39 +116,39 @@ pub fn a_broker_that_starts_again_and_again_says_so() {
 }
 
 #[test]
-pub fn doors_that_stand_open_are_told() {
+pub fn open_ports_are_reported() {
     let open = quick_with("", "http: \"0.0.0.0:-1\"")
         .flag("-a")
         .flag("0.0.0.0")
         .start();
-    for code in DOORS {
+    for code in OPEN_PORTS {
         proofs::wait(&format!("{code} appears"), || {
-            is_told(&open, code, "").then_some(())
+            is_reported(&open, code, "").then_some(())
         });
         proofs::note_shown(code);
     }
-    assert_eq!(warnings_of_doors(&open), 2, "{}", open.log());
+    assert_eq!(open_port_warnings(&open), 2, "{}", open.log());
     let file = open.folder().join("broker.conf");
-    for (code, lock) in DOORS.iter().zip(["authorization", "monitor"]) {
+    for (code, lock) in OPEN_PORTS.iter().zip(["authorization", "monitor"]) {
         let before = fs::read_to_string(&file).expect("the configuration");
-        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("room");
+        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("written");
         proofs::begin();
         open.signal(libc::SIGHUP);
         proofs::wait(&format!("{code} clears"), || {
-            (!is_told(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
+            (!is_reported(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
         });
         proofs::note_cleared(code);
     }
     let broker = quick("").start();
-    for code in DOORS {
+    for code in OPEN_PORTS {
         stays_silent(&broker, code);
     }
 }
 
-const DOORS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
+const OPEN_PORTS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
 
-/// Whether there is such a finding, asked for with more headers.
-fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
+/// Whether there is such a finding, requested with additional headers.
+fn is_reported(broker: &Broker, code: &str, headers: &str) -> bool {
     let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
     let request =
         format!("GET /explainz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n{headers}\r\n");
@@ -157,8 +157,8 @@ fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
     all.iter().any(|finding| finding["code"] == code)
 }
 
-/// Lines that warn of open doors at the start.
-fn warnings_of_doors(broker: &Broker) -> usize {
+/// Warnings about open ports at the start.
+fn open_port_warnings(broker: &Broker) -> usize {
     let log = broker.log();
     let warns = |line: &&str| {
         line.contains("Add an authorization block") || line.contains("open to other machines")
@@ -166,10 +166,10 @@ fn warnings_of_doors(broker: &Broker) -> usize {
     log.lines().filter(warns).count()
 }
 
-/// With a token for the monitoring port, and a login or certificates for
-/// clients, no door stands open: neither a finding nor a warning says so.
+/// With a token for the monitoring port, and a login or certificates for clients, there
+/// is neither a finding nor a warning.
 #[test]
-fn doors_with_a_lock_are_not_told() {
+fn secured_ports_are_not_reported() {
     let pki = Pki::new(&["broker"]);
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
@@ -184,20 +184,20 @@ fn doors_with_a_lock_are_not_told() {
             .flag("0.0.0.0")
             .start();
         let bearer = "Authorization: Bearer canary\r\n";
-        // Looks that would have told.
+        // Enough samples for a finding to appear.
         for _ in 0..10 {
-            for code in DOORS {
-                assert!(!is_told(&broker, code, bearer), "{code}: {lock}");
+            for code in OPEN_PORTS {
+                assert!(!is_reported(&broker, code, bearer), "{code}: {lock}");
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        assert_eq!(warnings_of_doors(&broker), 0, "{}", broker.log());
+        assert_eq!(open_port_warnings(&broker), 0, "{}", broker.log());
     }
-    // Certificates lock nothing while plain connections are taken too.
+    // Certificates do not help while plain connections are accepted too.
     let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
     let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
-    wait_until("the open door is told", || {
-        is_told(
+    wait_until("the open port is reported", || {
+        is_reported(
             &broker,
             "unsafe-clients",
             "Authorization: Bearer canary\r\n",
@@ -206,31 +206,31 @@ fn doors_with_a_lock_are_not_told() {
 }
 
 #[test]
-pub fn a_reload_that_fails_is_told_until_one_succeeds() {
+pub fn a_failed_reload_is_reported_until_one_succeeds() {
     let broker = quick_with("", "max_payload: 1MB").start();
     let file = broker.folder().join("broker.conf");
     let before = fs::read_to_string(&file).expect("the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("it was reloaded", || {
+    wait_until("it has reloaded", || {
         broker.log().contains("Reloaded server configuration")
     });
     stays_silent(&broker, "reload-failed");
     let secret = "canary-secret-4712";
-    fs::write(&file, format!("{before}\n{secret} {{")).expect("room");
+    fs::write(&file, format!("{before}\n{secret} {{")).expect("written");
     broker.signal(libc::SIGHUP);
     let finding = appears(&broker, "reload-failed");
     assert!(text(&finding).contains("nothing was changed"), "{finding}");
     assert!(!finding.to_string().contains(secret));
-    fs::write(&file, before).expect("room");
+    fs::write(&file, before).expect("written");
     broker.signal(libc::SIGHUP);
     clears(&broker, "reload-failed");
 }
 
-/// It can be asked through the socket, and is told there what to do. It stays
-/// until the next start, when the port may be free.
+/// The finding is available through the socket, and says what to do. It stays until the
+/// next start, when the port may be free.
 #[test]
-pub fn a_broker_without_its_default_monitoring_port_says_so() {
-    // If this fails, somebody else has it, which is as good.
+pub fn a_missing_default_monitoring_port_is_reported() {
+    // If this fails, another process has the port, which has the same effect.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
     let broker = quick_with("", "monitor { unix: m.sock }")
         .without_monitoring()

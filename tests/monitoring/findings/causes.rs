@@ -1,5 +1,5 @@
-//! Why a reader is slow, brought about for real: the network to it, or the
-//! broker itself. (That the reader does not read is in `flight_recorder`.)
+//! Causes of a slow consumer: the network to it, or the broker itself. (`flight_recorder`
+//! covers a client that does not read.)
 
 use std::{
     fs::File,
@@ -16,11 +16,11 @@ use serde_json::Value;
 use super::{StopsAtEnd, client};
 use test_support::{Broker, HeldThreads, RawClient, wait_for, wait_until};
 
-/// Bytes per second that the way to the far client takes, as tc writes it.
+/// Bandwidth of the network to the remote client, in the syntax of tc.
 const RATE: &str = "2mbit";
 
-/// A network of its own, reached over a pair of interfaces that takes little.
-/// Needs root, as all of network namespaces.
+/// A network namespace, reached over a pair of interfaces with low bandwidth. Needs root,
+/// as all network namespaces do.
 struct FarNetwork {
     name: String,
     near: String,
@@ -65,14 +65,14 @@ impl FarNetwork {
     const NEAR: &str = "10.213.77.1";
     const FAR: &str = "10.213.77.2";
 
-    /// A client that lives there.
+    /// Connects a client in that network.
     fn connect(&self, broker: &Broker) -> RawClient {
         let namespace = File::open(format!("/run/netns/{}", self.name)).expect("the namespace");
         let address = (
             Self::NEAR.parse().expect("an address"),
             broker.client_addr().port(),
         );
-        // Only this thread moves; the socket stays there.
+        // Only this thread changes the namespace; the socket stays there.
         let connect = move || {
             // SAFETY: setns takes a descriptor, which is open, and a number.
             let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
@@ -87,7 +87,7 @@ impl FarNetwork {
 
 impl Drop for FarNetwork {
     fn drop(&mut self) {
-        // The interfaces go with it. Nothing can be done if they do not.
+        // This also removes the interfaces. A failure cannot be handled here.
         let _ = Command::new("ip")
             .args(["netns", "del", &self.name])
             .status();
@@ -124,10 +124,10 @@ fn publish(publisher: &mut RawClient, count: usize) {
     publisher.sync();
 }
 
-/// The incident of the client of that name, once it is as wanted.
+/// The incident of the client with this name, once it satisfies the condition.
 fn incident(broker: &Broker, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
-    wait_for("the incident is as wanted", || {
+    wait_for("the incident satisfies the condition", || {
         let slowz = broker.get_json("/slowz");
         let all = slowz["incidents"].as_array().expect("incidents");
         let found = all.iter().find(|incident| incident["name"] == name)?;
@@ -139,8 +139,8 @@ fn incident(broker: &Broker, name: &str, wanted: impl Fn(&Value) -> bool) -> Val
     })
 }
 
-/// A client behind a network that takes 2 Mbit/s and drops the rest: it reads as
-/// fast as it can, and the network is to blame. A client beside it is not named.
+/// A client behind a network with 2 Mbit/s that drops the rest: it reads as fast as it
+/// can, and the network is the cause. A local client is not named.
 #[test]
 fn a_lossy_network_is_the_cause() {
     let network = FarNetwork::new();
@@ -178,7 +178,7 @@ fn a_lossy_network_is_the_cause() {
     });
 }
 
-/// A client of this machine of a broker that listens everywhere.
+/// A local client of a broker that listens on all addresses.
 fn client_at_home(broker: &Broker, name: &str) -> RawClient {
     let address = ([127, 0, 0, 1], broker.client_addr().port());
     let mut client = RawClient::connect(address.into());
@@ -189,7 +189,7 @@ fn client_at_home(broker: &Broker, name: &str) -> RawClient {
     client
 }
 
-/// Reads all that comes until told to stop.
+/// Reads everything until told to stop.
 fn read_on(client: &RawClient, stop: &AtomicBool) {
     let mut stream = client.stream().try_clone().expect("a second handle");
     stream
@@ -197,12 +197,12 @@ fn read_on(client: &RawClient, stop: &AtomicBool) {
         .expect("a timeout");
     let mut piece = vec![0; 256 * 1024];
     while !stop.load(Ordering::Relaxed) {
-        // Nothing to read for a moment is no error here.
+        // A read timeout is no error here.
         let _ = stream.read(&mut piece);
     }
 }
 
-/// The reader reads on, and the broker's threads do not run: midge is to blame.
+/// The subscriber reads, but the broker's threads do not run: midge is the cause.
 #[test]
 fn the_broker_itself_is_the_cause() {
     let broker = Broker::midge().start();

@@ -1,4 +1,4 @@
-//! Things that have an end.
+//! Findings about limits that are being reached.
 
 use std::{fs, os::unix::fs::PermissionsExt, thread, time::Duration};
 
@@ -13,13 +13,13 @@ fn ceiling(broker: &Broker, name: &str) -> Value {
         let all = memz["ceilings"].as_array().expect("ceilings");
         all.iter().find(|ceiling| ceiling["name"] == name).cloned()
     };
-    // The first look at a broker that has just started may be still to come.
+    // The first sample of a newly started broker may still be missing.
     wait_until("the ceiling is known", || find().is_some());
     find().expect("it stays")
 }
 
 #[test]
-pub fn connections_end_at_their_limit() {
+pub fn connections_near_their_limit_are_reported() {
     let broker = quick_with("exhausted_within: 10ms", "max_connections: 10").start();
     let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
     stays_silent(&broker, "ceiling-connections");
@@ -52,11 +52,11 @@ pub fn connections_end_at_their_limit() {
 }
 
 #[test]
-pub fn files_end_at_the_limit_of_the_process() {
+pub fn open_files_near_their_limit_are_reported() {
     let broker = quick("ceiling_warning: 50").start();
     stays_silent(&broker, "ceiling-fds");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
-    // Room for a few connections of the test itself.
+    // Leaves descriptors for a few connections of the test itself.
     let before = limit_files(&broker, used as u64 + 4);
     appears(&broker, "ceiling-fds");
     limit_files(&broker, before);
@@ -68,7 +68,7 @@ pub fn clients_are_refused_before_the_descriptors_are_gone() {
     let broker = quick("").start();
     stays_silent(&broker, "descriptors-exhausted");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
-    // A quarter of them is not for clients.
+    // A quarter of them is reserved.
     limit_files(&broker, (used as u64 + 10) * 3 / 2);
     let mut clients = Vec::new();
     let finding = appears_while(&broker, "descriptors-exhausted", || {
@@ -82,9 +82,10 @@ pub fn clients_are_refused_before_the_descriptors_are_gone() {
     clears(&broker, "descriptors-exhausted");
 }
 
-/// Who asks now and then learns of it, and the broker is ready as soon as it is.
+/// The finding stays long enough for periodic checks, while the broker is ready again
+/// immediately.
 #[test]
-fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
+fn refused_connections_are_reported_longer_than_the_broker_is_not_ready() {
     let config = "diagnosis { interval: 50ms, clear_after: 200ms, incident_window: 1h }";
     let broker = Broker::midge().config(config).start();
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
@@ -102,7 +103,7 @@ fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
     assert!(!found.is_empty());
 }
 
-/// Sets how many files the broker may open; returns what it was before.
+/// Sets the broker's limit of open files; returns the previous one.
 fn limit_files(broker: &Broker, count: u64) -> u64 {
     let pid = i32::try_from(broker.pid()).expect("a pid");
     let mut before = libc::rlimit {
@@ -117,7 +118,7 @@ fn limit_files(broker: &Broker, count: u64) -> u64 {
         rlim_cur: count,
         ..before
     };
-    // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
+    // SAFETY: `limit` is valid for the whole call; the old one is not requested.
     let result = unsafe {
         libc::prlimit(
             pid,
@@ -130,10 +131,10 @@ fn limit_files(broker: &Broker, count: u64) -> u64 {
     before.rlim_cur
 }
 
-/// A client that subscribes steadily is foreseen long before its limit, and
-/// the time told is the time it takes.
+/// The limit is predicted long before a steadily subscribing client reaches it, and the
+/// predicted time is right.
 #[test]
-pub fn the_end_of_subscriptions_is_foreseen() {
+pub fn subscription_exhaustion_is_predicted() {
     let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 20000").start();
     let mut leaky = client(&broker, "leaky-app");
     stays_silent(&broker, "ceiling-subscriptions");
@@ -156,12 +157,12 @@ pub fn the_end_of_subscriptions_is_foreseen() {
     let ceiling = ceiling(&broker, "subscriptions");
     assert_eq!(ceiling["holder"], "leaky-app");
     assert!(ceiling["exhausted_in"].as_f64() > Some(0.0), "{ceiling}");
-    // It stops: there is no end in sight any more.
+    // It stops: no exhaustion is predicted any more.
     clears(&broker, "ceiling-subscriptions");
 }
 
 #[test]
-pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
+pub fn queue_memory_near_its_limit_is_reported_by_cause() {
     let broker = quick_with(
         "exhausted_within: 10ms",
         "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
@@ -182,7 +183,7 @@ pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
         publisher.send(&message);
         publisher.sync();
         let looked = broker.get_json("/explainz")["looked"].clone();
-        wait_until("the broker looks", || {
+        wait_until("the broker takes a sample", || {
             broker.get_json("/explainz")["looked"] != looked
         });
         used() > 6_800_000.0
@@ -195,7 +196,7 @@ pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     let queues = causes
         .iter()
         .find(|cause| cause["cause"] == "outbound_queues");
-    // Both wait for the same payloads, which are held once.
+    // Both have the same payloads pending, which are stored once.
     assert!(
         queues.is_some_and(|cause| cause["bytes"].as_u64() > Some(3_400_000)),
         "{memz}"
@@ -204,16 +205,16 @@ pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     clears(&broker, "ceiling-queues");
 }
 
-/// The process may use 400 MB: a shell that limits itself becomes the broker.
+/// The process may use 400 MB: a shell sets its own limit and then executes the broker.
 #[test]
-pub fn memory_ends_at_what_the_process_may_use() {
+pub fn memory_near_the_process_limit_is_reported() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let limited = folder.path().join("midge");
     let script = format!(
         "#!/bin/sh\nulimit -d 400000\nexec {:?} \"$@\"\n",
         tools::midge().display().to_string()
     );
-    fs::write(&limited, script).expect("room");
+    fs::write(&limited, script).expect("written");
     fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).expect("it may run");
     let config = format!(
         "{}max_memory: 350MB\nmax_pending: 340MB\nwrite_deadline: 60s\n",
@@ -241,15 +242,15 @@ pub fn memory_ends_at_what_the_process_may_use() {
     clears(&broker, "ceiling-memory");
 }
 
-/// The time told until a ceiling is reached is right within a fifth: a client
-/// subscribes 1000 times in each second, and there may be 12 000.
+/// The predicted time until a limit is reached is right within a fifth: a client
+/// subscribes 1000 times a second, and 12 000 are allowed.
 #[test]
-fn the_time_to_exhaustion_is_what_it_takes() {
+fn the_predicted_time_to_exhaustion_is_accurate() {
     let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 12000").start();
     let mut steady = client(&broker, "steady-app");
     let begin = std::time::Instant::now();
     let mut count = 0_u32;
-    let mut told = None;
+    let mut reported = None;
     let mut reached = 0.0;
     while count < 12_000 {
         let due = (begin.elapsed().as_secs_f64() * 1000.0) as u32;
@@ -259,13 +260,13 @@ fn the_time_to_exhaustion_is_what_it_takes() {
         }
         steady.sync();
         reached = begin.elapsed().as_secs_f64();
-        if told.is_none() && count > 5000 {
+        if reported.is_none() && count > 5000 {
             let left = ceiling(&broker, "subscriptions")["exhausted_in"].as_f64();
-            told = Some((reached, left.expect("a time to exhaustion")));
+            reported = Some((reached, left.expect("a time to exhaustion")));
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let (at, left) = told.expect("it was asked for");
+    let (at, left) = reported.expect("it was asked for");
     let real = reached - at;
     assert!(
         (left - real).abs() < real / 5.0,

@@ -1,5 +1,5 @@
-//! TLS: what ends, what could not be taken over, and who does not get in. The
-//! certificates are made by the openssl command.
+//! Findings about TLS: certificates that expire, files that cannot be loaded, and peers
+//! that are refused. The certificates are made with the openssl command.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use test_support::{
 
 const HOUR: u32 = 3600;
 
-/// A broker with TLS and thresholds that the certificates of [`Pki`] keep.
+/// A broker with TLS and thresholds that the certificates of [`Pki`] satisfy.
 fn broker(pki: &Pki, thresholds: &str) -> Broker {
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
@@ -32,7 +32,7 @@ fn broker(pki: &Pki, thresholds: &str) -> Broker {
     quick_with(&format!("{ends} {thresholds}"), &tls).start()
 }
 
-/// Waits until a finding is of a severity, and returns its text.
+/// Waits until a finding has a severity, and returns its text.
 fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
     wait_until(&format!("{code} is {severity}"), || {
         let found = findings(broker, code);
@@ -42,7 +42,7 @@ fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
 }
 
 #[test]
-pub fn the_own_certificate_is_told_before_and_after_its_end() {
+pub fn the_server_certificate_is_reported_before_and_after_expiry() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "certificate-expiry");
@@ -65,7 +65,7 @@ pub fn the_own_certificate_is_told_before_and_after_its_end() {
 
     pki.sign("broker", Term::Seconds(8));
     reaches(&broker, "certificate-expiry", "critical");
-    wait_until("the end has come", || {
+    wait_until("it has expired", || {
         text(&appears(&broker, "certificate-expiry")).contains("the certificate expired")
     });
     wait_until("the days left are negative", || {
@@ -78,11 +78,11 @@ pub fn the_own_certificate_is_told_before_and_after_its_end() {
 }
 
 #[test]
-pub fn a_ca_near_its_end_is_told() {
+pub fn an_expiring_ca_is_reported() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "ca-expiry");
-    // The same key, as a renewed CA has it.
+    // The same key, as for a renewed CA.
     let renew = |days: u32| {
         let words = format!("x509 -in ca.pem -signkey ca.key -days {days} -out ca.new");
         pki.openssl(&words, &[]);
@@ -98,7 +98,7 @@ pub fn a_ca_near_its_end_is_told() {
 }
 
 #[test]
-pub fn a_crl_without_its_successor_is_told() {
+pub fn an_overdue_crl_is_reported() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "crl-expiry");
@@ -114,9 +114,9 @@ pub fn a_crl_without_its_successor_is_told() {
     clears(&broker, "crl-expiry");
 }
 
-/// What ends is among the ceilings, with the time that is left.
+/// Certificates are listed among the ceilings, with the time that is left.
 #[test]
-pub fn validities_are_ceilings() {
+pub fn certificate_validity_is_listed_as_a_ceiling() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let ceiling = |name: &str| {
@@ -124,7 +124,7 @@ pub fn validities_are_ceilings() {
         let all = memz["ceilings"].as_array().cloned().unwrap_or_default();
         all.into_iter().find(|ceiling| ceiling["name"] == name)
     };
-    wait_until("the broker looks", || ceiling("crl").is_some());
+    wait_until("the broker takes a sample", || ceiling("crl").is_some());
     for (name, days) in [("certificate", 10.0), ("ca", 30.0), ("crl", 30.0)] {
         let ceiling = ceiling(name).expect("a ceiling");
         let number = |field: &str| ceiling[field].as_f64().expect("a number");
@@ -137,11 +137,11 @@ pub fn validities_are_ceilings() {
 }
 
 #[test]
-pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
+pub fn unusable_tls_files_are_reported_until_they_load() {
     let pki = Pki::new(&["broker", "other"]);
     let broker = broker(&pki, "");
     pki.sign("broker", Term::Valid);
-    wait_until("a good change is taken over", || {
+    wait_until("a valid change is loaded", || {
         broker.log().contains("the TLS files were read again")
     });
     stays_silent(&broker, "tls-files");
@@ -171,7 +171,7 @@ pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
 }
 
 #[test]
-pub fn files_that_do_not_go_together_are_told_until_they_do() {
+pub fn mismatched_tls_files_are_reported_until_they_match() {
     let root = Pki::new(&[]);
     let pki = root.below("/CN=Puppet CA: middle", &["broker"]);
     Pki::join(
@@ -206,18 +206,20 @@ pub fn files_that_do_not_go_together_are_told_until_they_do() {
 }
 
 #[test]
-pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
+pub fn failed_handshakes_are_reported_by_cause_and_probes_are_not() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
     let fail = || {
-        let mut stranger = connect();
-        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
-        stranger
+        let mut untrusted_peer = connect();
+        untrusted_peer
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a bound");
+        untrusted_peer
             .write_all(b"CONNECT {}\r\nPING\r\n")
             .expect("write");
-        // Until it is cut; a reset is one way.
-        let _ = stranger.read_to_end(&mut Vec::new());
+        // Until the broker closes it, possibly with a reset.
+        let _ = untrusted_peer.read_to_end(&mut Vec::new());
     };
     (0..30).for_each(|_| drop(connect()));
     (0..5).for_each(|_| fail());
@@ -253,7 +255,7 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
         .await
         .expect("gets in");
     pki.revoke("absent");
-    wait_until("the CRL is taken over", || {
+    wait_until("the CRL is loaded", || {
         broker.get_json("/varz")["tls"]["revoked"] == 1
     });
     stays_silent(&broker, "revoked-clients");
@@ -270,10 +272,10 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
     clears(&broker, "revoked-clients");
 }
 
-/// A member of the mesh whose certificate is revoked is named as well, and
-/// counted apart from clients.
+/// A member of the mesh whose certificate is revoked is named too, and counted separately
+/// from clients.
 #[test]
-fn revoked_routes_that_were_cut_are_named_for_a_while() {
+fn routes_closed_by_revocation_are_reported_for_a_while() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
     let port = free_port();

@@ -1,4 +1,4 @@
-//! What clients do wrong.
+//! Findings about misbehaving clients.
 
 use std::{thread, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{
 use test_support::{Broker, RawClient, wait_until};
 
 #[test]
-pub fn a_crowd_is_a_storm_while_it_lasts() {
+pub fn a_connect_storm_is_reported_while_it_lasts() {
     let broker = quick("storm_rate: 20").start();
     for _ in 0..5 {
         drop(client(&broker, "one"));
@@ -33,7 +33,7 @@ fn request(broker: &Broker, subject: &str, times: usize) {
 }
 
 #[test]
-pub fn requests_that_nobody_answers_are_told_by_subject() {
+pub fn unanswered_requests_are_reported_by_subject() {
     let broker = quick("").start();
     let mut service = client(&broker, "service");
     service.send("SUB served 1\r\n");
@@ -49,7 +49,7 @@ pub fn requests_that_nobody_answers_are_told_by_subject() {
 }
 
 #[test]
-pub fn subscriptions_that_pile_up_are_a_leak() {
+pub fn growing_subscriptions_are_reported_as_a_leak() {
     let broker = quick("leak_subscriptions: 200").start();
     let mut burst = client(&broker, "many-at-once");
     let all: String = (0..1000).map(|n| format!("SUB s.{n} {n}\r\n")).collect();
@@ -92,7 +92,7 @@ pub fn subscriptions_that_pile_up_are_a_leak() {
 }
 
 #[test]
-pub fn peers_that_answer_no_ping_are_counted() {
+pub fn peers_that_do_not_answer_pings_are_counted() {
     let broker = quick_with("", "ping_interval: \"50ms\"\nping_max: 1").start();
     let gone = |count: usize| {
         let before = broker.get_json("/varz")["stale_connections"].as_u64();
@@ -112,7 +112,7 @@ pub fn peers_that_answer_no_ping_are_counted() {
 }
 
 #[test]
-pub fn large_messages_are_told_before_and_when_they_are_refused() {
+pub fn large_messages_are_reported_before_and_at_the_limit() {
     let broker = quick_with("", "max_payload: 1000").start();
     let mut publisher = client(&broker, "publisher");
     let mut publish = |subject: &str, len: usize| {
@@ -133,7 +133,7 @@ pub fn large_messages_are_told_before_and_when_they_are_refused() {
     );
     assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], false);
     publish("above", 1001);
-    wait_until("the refused one is told", || {
+    wait_until("the refused member is reported", || {
         findings(&broker, "large-payloads")
             .iter()
             .any(|f| f["subject"] == "above" && f["severity"] == "warning")
@@ -141,10 +141,10 @@ pub fn large_messages_are_told_before_and_when_they_are_refused() {
     clears(&broker, "large-payloads");
 }
 
-/// Ten thousand clients that come and go at once are one finding and a few
-/// events, at the rate that is the default.
+/// Ten thousand clients that connect and disconnect are one finding and a few events,
+/// with the default threshold.
 #[test]
-fn ten_thousand_connects_are_one_storm() {
+fn ten_thousand_connects_are_one_finding() {
     let broker = quick("").start();
     stays_silent(&broker, "connect-storm");
     let mut left = 10_000;
@@ -164,14 +164,14 @@ fn ten_thousand_connects_are_one_storm() {
     }
     assert_eq!(most, 1);
     clears(&broker, "connect-storm");
-    wait_until("the storm is over and told", || {
+    wait_until("the storm is over and reported", || {
         let page = broker.get_json("/eventsz?type=storm");
         page["events"].as_array().is_some_and(|all| !all.is_empty())
     });
     let page = broker.get_json("/eventsz?limit=1000");
     let all = page["events"].as_array().expect("events");
-    let told = all.iter().filter(|event| event["type"] == "storm").count();
-    assert!((1..=3).contains(&told), "{told} events of storms");
+    let reported = all.iter().filter(|event| event["type"] == "storm").count();
+    assert!((1..=3).contains(&reported), "{reported} events of storms");
     assert!(all.len() < 1000, "{} events of one storm", all.len());
 }
 
@@ -189,32 +189,32 @@ fn logged_in(broker: &Broker, user: &str) -> RawClient {
     client.send(format!(
         "CONNECT {{\"user\":{user:?},\"pass\":\"right\",\"verbose\":false}}\r\n"
     ));
-    assert!(client.sync().is_empty(), "{user} is let in");
+    assert!(client.sync().is_empty(), "{user} is accepted");
     client
 }
 
 #[test]
-pub fn strangers_that_fill_a_port_are_told() {
+pub fn unauthenticated_connections_that_fill_a_port_are_reported() {
     let broker = quick("").start();
     stays_silent(&broker, "unauthenticated-flood");
-    let mut crowd = Vec::new();
+    let mut many_connections = Vec::new();
     let finding = appears_while(&broker, "unauthenticated-flood", || {
         let silent = || std::net::TcpStream::connect(broker.monitor_addr()).expect("connect");
-        crowd.extend((0..30).map(|_| silent()));
+        many_connections.extend((0..30).map(|_| silent()));
     });
     assert_eq!(finding["subject"], "monitor");
     clears(&broker, "unauthenticated-flood");
 }
 
 #[test]
-pub fn refused_logins_are_told_by_address() {
+pub fn refused_logins_are_reported_by_address() {
     let users =
         "authorization { users: [ { user: a, password: right }, { user: b, password: right } ] }";
     let broker = quick_with("", users).start();
     (0..20).for_each(|_| drop(logged_in(&broker, "a")));
     (0..4).for_each(|_| drop(guess(&broker, "a").read_to_end()));
     stays_silent(&broker, "login-failures");
-    // All at once: who fails again and again waits for the answer.
+    // In parallel: after repeated failures the answer is delayed.
     let guesses: Vec<RawClient> = (0..20).map(|_| guess(&broker, "b")).collect();
     let finding = appears(&broker, "login-failures");
     drop(guesses);
@@ -228,7 +228,7 @@ pub fn refused_logins_are_told_by_address() {
 }
 
 #[test]
-pub fn violations_are_told_by_client() {
+pub fn permission_violations_are_reported_by_client() {
     let users = "authorization { users: [ { user: a, password: right, permissions: { publish: { \
                  deny: \"secret.>\" } } } ] }";
     let broker = quick_with("", users).start();
@@ -248,7 +248,7 @@ pub fn violations_are_told_by_client() {
 }
 
 #[test]
-pub fn subjects_that_nobody_hears_are_told() {
+pub fn subjects_without_subscribers_are_reported() {
     let broker = quick("no_interest: 500").start();
     let mut reader = client(&broker, "reader");
     reader.send("SUB heard.> 1\r\n");
@@ -257,7 +257,7 @@ pub fn subjects_that_nobody_hears_are_told() {
     publisher.send("PUB heard.a 0\r\n\r\n".repeat(1000));
     publisher.send("PUB seldom 0\r\n\r\n".repeat(100));
     publisher.sync();
-    // What nobody hears is counted once in a second.
+    // Messages without subscribers are counted once a second.
     wait_until("it is counted", || {
         broker.get_json("/topz?window=start")["no_interest"][0]["subject"] == "seldom"
     });

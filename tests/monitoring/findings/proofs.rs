@@ -1,10 +1,9 @@
-//! Each rule of the table and the test that proves it: it is brought about for
-//! real, seen to appear, to clear, and to stay silent.
+//! Lists for each rule the test that proves it: the test causes the condition for real
+//! and checks that the finding appears, clears, and does not appear otherwise.
 //!
-//! The table with times is printed by
-//! `cargo test --test monitoring -- --ignored --nocapture proofs::table`; with
-//! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
-//! for `incident_window`, which is 20 s then).
+//! `cargo test --test monitoring -- --ignored --nocapture proofs::table` prints the table
+//! with times; with `MIDGE_FINDINGS_PACE=default` they are those of the default
+//! thresholds (except `incident_window`, which is then 20 s).
 
 use std::{cell::RefCell, collections::BTreeSet, env, panic::catch_unwind, time::Instant};
 
@@ -13,10 +12,10 @@ use midge::observe::diagnosis::rules::RULES;
 use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
 use test_support::{PATIENCE, wait_within};
 
-/// How a rule is proved.
+/// The test that proves a rule.
 struct Proof {
     code: &'static str,
-    /// How it is brought about.
+    /// How the condition is caused.
     how: &'static str,
     test: fn(),
 }
@@ -30,37 +29,37 @@ const PROOFS: &[Proof] = &[
     proof(
         "slow-consumer",
         "a subscriber stops reading, 5 MB and more of 16 MB wait for it",
-        readers::a_reader_that_takes_nothing_is_named_until_it_reads,
+        readers::a_stuck_subscriber_is_reported_until_it_reads,
     ),
     proof(
         "slow-consumer-recent",
         "the subscriber is cut at max_pending",
-        readers::a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while,
+        readers::a_growing_queue_is_predicted_and_a_disconnect_is_reported_for_a_while,
     ),
     proof(
         "slow-consumer-predicted",
         "the queue of a subscriber that does not read grows steadily",
-        readers::a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while,
+        readers::a_growing_queue_is_predicted_and_a_disconnect_is_reported_for_a_while,
     ),
     proof(
         "publisher-stalled",
         "a subscriber reads more slowly than one publisher sends",
-        readers::a_reader_that_sets_the_pace_of_publishers_is_named,
+        readers::a_subscriber_that_stalls_publishers_is_named,
     ),
     proof(
         "connect-storm",
         "clients connect and leave as fast as they can",
-        clients::a_crowd_is_a_storm_while_it_lasts,
+        clients::a_connect_storm_is_reported_while_it_lasts,
     ),
     proof(
         "unauthenticated-flood",
         "silent connections to the monitoring port, more than it has places",
-        clients::strangers_that_fill_a_port_are_told,
+        clients::unauthenticated_connections_that_fill_a_port_are_reported,
     ),
     proof(
         "ceiling-fds",
         "the limit of open files is lowered to what is in use",
-        ceilings::files_end_at_the_limit_of_the_process,
+        ceilings::open_files_near_their_limit_are_reported,
     ),
     proof(
         "descriptors-exhausted",
@@ -70,152 +69,152 @@ const PROOFS: &[Proof] = &[
     proof(
         "ceiling-connections",
         "9 of 10 connections are open",
-        ceilings::connections_end_at_their_limit,
+        ceilings::connections_near_their_limit_are_reported,
     ),
     proof(
         "ceiling-subscriptions",
         "a client subscribes steadily, max_subscriptions is 20 000",
-        ceilings::the_end_of_subscriptions_is_foreseen,
+        ceilings::subscription_exhaustion_is_predicted,
     ),
     proof(
         "ceiling-queues",
         "two stuck subscribers hold 6.8 MB of max_memory 8 MB",
-        ceilings::queues_end_at_their_budget_and_memory_is_told_by_cause,
+        ceilings::queue_memory_near_its_limit_is_reported_by_cause,
     ),
     proof(
         "ceiling-memory",
         "a process that may use 400 MB holds 200 MB for a stuck subscriber, 40 % warn",
-        ceilings::memory_ends_at_what_the_process_may_use,
+        ceilings::memory_near_the_process_limit_is_reported,
     ),
     proof(
         "route-missing",
         "a member (midge, nats-server 2.15) is killed",
-        routes::a_member_that_was_killed_is_missed_until_it_is_back,
+        routes::a_killed_member_is_reported_missing_until_it_returns,
     ),
     proof(
         "route-flapping",
         "a member is killed and started three times",
-        routes::a_route_that_is_lost_again_and_again_is_told,
+        routes::a_flapping_route_is_reported,
     ),
     proof(
         "route-failing",
         "a peer says twice what nobody understands, then behaves",
-        routes::a_route_that_fails_again_and_again_in_the_same_way_is_told,
+        routes::a_repeatedly_failing_route_is_reported,
     ),
     proof(
         "route-slow",
         "a member (midge, nats-server 2.15) is stopped by SIGSTOP, route_silence is 0.5 s",
-        routes::a_member_that_hangs_is_told_until_it_goes_on,
+        routes::a_hanging_member_is_reported_until_it_continues,
     ),
     proof(
         "route-asymmetric",
         "two members cannot reach each other, a third one reaches both",
-        routes::members_that_do_not_see_each_other_are_named,
+        routes::members_without_a_route_between_them_are_named,
     ),
     proof(
         "members-differ",
         "a nats-server with another max_payload joins",
-        routes::members_with_other_limits_are_told,
+        routes::members_with_different_limits_are_reported,
     ),
     proof(
         "login-failures",
         "20 logins with a wrong password",
-        clients::refused_logins_are_told_by_address,
+        clients::refused_logins_are_reported_by_address,
     ),
     proof(
         "permission-violations",
         "20 publishes to a denied subject",
-        clients::violations_are_told_by_client,
+        clients::permission_violations_are_reported_by_client,
     ),
     proof(
         "no-responders",
         "10 requests to a subject without a service",
-        clients::requests_that_nobody_answers_are_told_by_subject,
+        clients::unanswered_requests_are_reported_by_subject,
     ),
     proof(
         "no-interest-subjects",
         "600 messages to a misspelt subject",
-        clients::subjects_that_nobody_hears_are_told,
+        clients::subjects_without_subscribers_are_reported,
     ),
     proof(
         "subscription-leak",
         "a client subscribes again and again; another holds 300 idle inboxes",
-        clients::subscriptions_that_pile_up_are_a_leak,
+        clients::growing_subscriptions_are_reported_as_a_leak,
     ),
     proof(
         "config-differs",
         "the configuration file is changed and not reloaded",
-        broker::a_configuration_that_is_not_in_force_is_told_until_it_is,
+        broker::a_pending_configuration_is_reported_until_it_is_active,
     ),
     proof(
         "reload-failed",
         "SIGHUP with an error in the file",
-        broker::a_reload_that_fails_is_told_until_one_succeeds,
+        broker::a_failed_reload_is_reported_until_one_succeeds,
     ),
     proof(
         "worker-stall",
         "the worker threads are held by ptrace, worker_delay is 0.5 s",
-        broker::workers_that_do_not_get_on_are_told,
+        broker::stalled_worker_threads_are_reported,
     ),
     proof(
         "stale-peers",
         "clients that answer no ping",
-        clients::peers_that_answer_no_ping_are_counted,
+        clients::peers_that_do_not_answer_pings_are_counted,
     ),
     proof(
         "restart-loop",
         "the broker is started three times",
-        broker::a_broker_that_starts_again_and_again_says_so,
+        broker::repeated_restarts_are_reported,
     ),
     proof(
         "large-payloads",
         "messages of 90 % of max_payload, and above it",
-        clients::large_messages_are_told_before_and_when_they_are_refused,
+        clients::large_messages_are_reported_before_and_at_the_limit,
     ),
     proof(
         "unsafe-clients",
         "the client port listens on 0.0.0.0 without a login",
-        broker::doors_that_stand_open_are_told,
+        broker::open_ports_are_reported,
     ),
     proof(
         "unsafe-monitoring",
         "the monitoring port listens on 0.0.0.0 without a login",
-        broker::doors_that_stand_open_are_told,
+        broker::open_ports_are_reported,
     ),
     proof(
         "no-monitoring",
         "another program has port 8222, and no port is named",
-        broker::a_broker_without_its_default_monitoring_port_says_so,
+        broker::a_missing_default_monitoring_port_is_reported,
     ),
     proof(
         "certificate-expiry",
         "the broker's certificate nears its end and passes it",
-        certificates::the_own_certificate_is_told_before_and_after_its_end,
+        certificates::the_server_certificate_is_reported_before_and_after_expiry,
     ),
     proof(
         "ca-expiry",
         "a CA near its end",
-        certificates::a_ca_near_its_end_is_told,
+        certificates::an_expiring_ca_is_reported,
     ),
     proof(
         "crl-expiry",
         "a CRL passes its next update",
-        certificates::a_crl_without_its_successor_is_told,
+        certificates::an_overdue_crl_is_reported,
     ),
     proof(
         "tls-files",
         "a key or CRL file is broken on disk",
-        certificates::files_that_cannot_be_taken_over_are_told_until_they_can,
+        certificates::unusable_tls_files_are_reported_until_they_load,
     ),
     proof(
         "tls-gaps",
         "the CRL of one CA of the chain goes missing",
-        certificates::files_that_do_not_go_together_are_told_until_they_do,
+        certificates::mismatched_tls_files_are_reported_until_they_match,
     ),
     proof(
         "handshake-failures",
         "clients fail their TLS handshakes",
-        certificates::failed_handshakes_are_told_by_cause_and_probes_are_not,
+        certificates::failed_handshakes_are_reported_by_cause_and_probes_are_not,
     ),
     proof(
         "revoked-clients",
@@ -225,43 +224,43 @@ const PROOFS: &[Proof] = &[
     proof(
         "log-lost",
         "the log file leads to /dev/full",
-        system::a_log_that_cannot_be_written_is_told_until_it_can,
+        system::an_unwritable_log_is_reported_until_it_recovers,
     ),
     proof(
         "blocked-call",
         "the configuration file becomes a pipe that nobody writes",
-        system::a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing,
+        system::a_hanging_file_read_is_reported_and_blocks_nothing,
     ),
     proof(
         "diagnosis-hangs",
         "the thread of the diagnosis is held by ptrace",
-        system::a_diagnosis_that_hangs_is_told_by_the_age_of_its_report,
+        system::a_hanging_diagnosis_shows_in_the_age_of_its_report,
     ),
     proof(
         "replies-full",
         "an account asks a service of another one that never answers",
-        tables::an_account_that_waits_for_too_many_replies_is_named,
+        tables::an_account_with_too_many_pending_replies_is_named,
     ),
     proof(
         "imports-cut",
         "two accounts import from each other by a function in a mapping",
-        tables::a_circle_of_imports_is_told,
+        tables::an_import_cycle_is_reported,
     ),
     proof(
         "table-full",
         "readers that may respond are asked without end and never do",
-        tables::a_table_that_is_full_is_told,
+        tables::a_full_table_is_reported,
     ),
 ];
 
 #[test]
-fn every_rule_has_a_proof() {
+fn every_rule_has_a_test() {
     let rules: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
     let proved: BTreeSet<&str> = PROOFS.iter().map(|proof| proof.code).collect();
     assert_eq!(rules, proved, "rules, then those that are proved");
 }
 
-/// What was measured of one rule in a test, in seconds.
+/// Measured times of one rule in a test, in seconds.
 #[derive(Clone, Copy)]
 struct Times {
     code: &'static str,
@@ -279,7 +278,7 @@ pub fn with_defaults() -> bool {
     env::var("MIDGE_FINDINGS_PACE").is_ok_and(|pace| pace == "default")
 }
 
-/// From now on it is brought about, or ended.
+/// Marks the moment at which the condition begins or ends.
 pub fn begin() {
     BEGUN.set(Instant::now());
 }
@@ -288,7 +287,7 @@ fn since_begun() -> f64 {
     BEGUN.with_borrow(Instant::elapsed).as_secs_f64()
 }
 
-/// A finding is there. The first time in a test counts.
+/// A finding has appeared. The first time in a test counts.
 pub fn note_shown(code: &str) {
     let Some(rule) = RULES.iter().find(|rule| rule.code == code) else {
         panic!("no rule {code}");
@@ -305,7 +304,7 @@ pub fn note_shown(code: &str) {
     });
 }
 
-/// A finding is gone. The first time in a test counts.
+/// A finding has cleared. The first time in a test counts.
 pub fn note_cleared(code: &str) {
     let cleared = since_begun();
     MEASURED.with_borrow_mut(|measured| {
@@ -317,8 +316,8 @@ pub fn note_cleared(code: &str) {
     begin();
 }
 
-/// Asks `probe` until it yields a value; panics with `what` after a while, which
-/// is longer with the default thresholds.
+/// Calls `probe` until it returns a value; panics with `what` after a timeout, which is
+/// longer with the default thresholds.
 pub fn wait<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let patience = match with_defaults() {
         true => 4 * PATIENCE,

@@ -1,4 +1,4 @@
-//! Slow readers, and publishers that wait for them.
+//! Findings about slow consumers, and about publishers that wait for them.
 
 use std::{
     io::Read,
@@ -32,7 +32,7 @@ fn publish(publisher: &mut RawClient, count: usize) {
     publisher.sync();
 }
 
-/// Reads all that comes until told to stop, with a pause after each piece.
+/// Reads everything until told to stop, with a pause after each read.
 fn read_on<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     client: &RawClient,
@@ -46,7 +46,7 @@ fn read_on<'scope>(
     scope.spawn(move || {
         let mut piece = vec![0; 256 * 1024];
         while !stop.load(Ordering::Relaxed) {
-            // Nothing to read for a moment is no error here.
+            // A read timeout is no error here.
             let _ = stream.read(&mut piece);
             thread::sleep(pause);
         }
@@ -60,7 +60,7 @@ fn pending(broker: &Broker) -> u64 {
         .unwrap_or(0)
 }
 
-/// Publishes until `bytes` wait for the slowest reader.
+/// Publishes until `bytes` are pending for the slowest subscriber.
 fn fill(broker: &Broker, publisher: &mut RawClient, bytes: u64) {
     wait_until("the queue is that long", || {
         publish(publisher, 8);
@@ -69,7 +69,7 @@ fn fill(broker: &Broker, publisher: &mut RawClient, bytes: u64) {
 }
 
 #[test]
-pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
+pub fn a_stuck_subscriber_is_reported_until_it_reads() {
     let broker = quick_with("", LIMIT).start();
     let stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
@@ -78,7 +78,7 @@ pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
     assert_eq!(finding["subject"], "stuck-app");
     assert_ne!(finding["cid"], 0);
     assert!(text(&finding).contains("% of max_pending"), "{finding}");
-    wait_until("it is known that it takes nothing", || {
+    wait_until("the subscriber is reported as stuck", || {
         let finding = appears(&broker, "slow-consumer");
         finding["cause"]
             .as_str()
@@ -97,7 +97,7 @@ pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
 }
 
 #[test]
-fn a_reader_that_keeps_up_is_not() {
+fn a_subscriber_that_keeps_up_is_not_reported() {
     let broker = quick_with("", LIMIT).start();
     let reader = subscriber(&broker, "fast-app");
     let mut publisher = client(&broker, "publisher");
@@ -119,11 +119,11 @@ fn a_reader_that_keeps_up_is_not() {
 }
 
 #[test]
-pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
+pub fn a_growing_queue_is_predicted_and_a_disconnect_is_reported_for_a_while() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let _stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
-    // What the kernel takes for the reader is no queue.
+    // The kernel's socket buffers are not part of the queue.
     fill(&broker, &mut publisher, 100_000);
     let foreseen = appears_while(&broker, "slow-consumer-predicted", || {
         publish(&mut publisher, 1);
@@ -133,7 +133,7 @@ pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
     assert!(text(&foreseen).contains("and is full in"), "{foreseen}");
     assert!(findings(&broker, "slow-consumer-recent").is_empty());
 
-    wait_until("the reader is cut", || {
+    wait_until("the subscriber is disconnected", || {
         publish(&mut publisher, 16);
         broker.get_json("/varz")["slow_consumers"] == 1
     });
@@ -144,7 +144,7 @@ pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
 }
 
 #[test]
-pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
+pub fn a_subscriber_that_stalls_publishers_is_named() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let slow = subscriber(&broker, "slow-app");
     let mut publisher = client(&broker, "publisher");
@@ -152,8 +152,8 @@ pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let _end = StopsAtEnd(&stop);
-        // Slower than the broker delivers, and quick enough to be waited for, also when
-        // the machine is busy.
+        // Slower than the broker delivers, but fast enough for publishers to be stalled
+        // for it, also on a busy machine.
         read_on(scope, &slow, &stop, Duration::from_millis(4));
         let found = appears_while(&broker, "publisher-stalled", || {
             publish(&mut publisher, 32);
@@ -163,10 +163,10 @@ pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     });
 }
 
-/// With the thresholds that are the default: a stuck reader whose queue is full
-/// by two thirds is a finding within seconds, long before it is cut.
+/// With the default thresholds: a stuck subscriber whose queue is two thirds full is a
+/// finding within seconds, long before it is disconnected.
 #[test]
-fn two_thirds_of_a_queue_are_told_with_the_defaults() {
+fn a_queue_two_thirds_full_is_reported_with_default_thresholds() {
     let broker = Broker::midge().config(LIMIT).start();
     let _stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");

@@ -1,5 +1,5 @@
-//! The mesh: members that are killed, stopped, cut off in one direction, set up
-//! differently, and a healthy mixed mesh of which nothing is said.
+//! Findings about the mesh: members that are killed, stopped, disconnected in one
+//! direction or configured differently, and a healthy mixed mesh without findings.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -29,7 +29,7 @@ const CODES: [&str; 6] = [
     "route-slow",
 ];
 
-/// A member that looks at the mesh often.
+/// A member that samples the mesh often.
 fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
     let mut plan = Plan::new(kind, name, port, routes);
     if kind == Kind::Midge {
@@ -38,7 +38,7 @@ fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
     plan
 }
 
-/// Plans of members that all know each other: `n0`, `n1` and so on.
+/// Plans of members with routes to all others: `n0`, `n1` and so on.
 fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let plan = |(index, kind): (usize, &Kind)| {
@@ -62,18 +62,18 @@ fn check(broker: &Broker, expect: usize) -> (Option<i32>, String) {
         .args(["--expect", &expect.to_string(), "-v"])
         .output()
         .expect("check_nats starts");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code(), said)
+    let result = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), result)
 }
 
 fn checks(broker: &Broker, expect: usize, code: i32) -> String {
     wait_for(&format!("check_nats ends with {code}"), || {
-        let (ended, said) = check(broker, expect);
-        (ended == Some(code)).then_some(said)
+        let (ended, result) = check(broker, expect);
+        (ended == Some(code)).then_some(result)
     })
 }
 
-/// Whether every member of the matrix told that it sees every other.
+/// Whether every member of the matrix reports a route to every other.
 fn all_see_all(clusterz: &Value, count: usize) -> bool {
     let members = clusterz["members"].as_array().expect("members");
     members.len() == count
@@ -83,8 +83,8 @@ fn all_see_all(clusterz: &Value, count: usize) -> bool {
         })
 }
 
-/// Midges, a nats-server 2.15 and a 2.9 in one mesh: nothing is wrong but that
-/// the latter is older, and each tells what it sees.
+/// Midges, a nats-server 2.15 and a 2.9 in one mesh: the only finding is that the latter
+/// is older, and each reports its routes.
 #[test]
 fn a_healthy_mixed_mesh_has_no_findings() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29];
@@ -103,7 +103,7 @@ fn a_healthy_mixed_mesh_has_no_findings() {
         "{finding}"
     );
     for code in CODES.iter().filter(|code| **code != "members-differ") {
-        // While the mesh forms somebody is missing.
+        // While the mesh forms, members are missing.
         clears(broker, code);
         stays_silent(broker, code);
     }
@@ -121,15 +121,15 @@ fn a_healthy_mixed_mesh_has_no_findings() {
         assert!(is_own || member["configured"] == true, "{member}");
     }
     checks(broker, 4, 0);
-    let said = checks(broker, 5, 2);
-    assert!(said.contains("4 members of 5"), "{said}");
-    // A nats-server tells its own routes.
+    let result = checks(broker, 5, 2);
+    assert!(result.contains("4 members of 5"), "{result}");
+    // A nats-server reports its own routes.
     checks(&members[2].broker, 4, 0);
     checks(&members[2].broker, 5, 2);
 }
 
 #[test]
-pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
+pub fn a_killed_member_is_reported_missing_until_it_returns() {
     let plans = plans(&[Kind::Midge, Kind::Midge, Kind::Nats], "");
     let mut members = start(&plans);
     for index in [1, 2] {
@@ -143,12 +143,12 @@ pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
             (&Value::from(&*name), &"critical".into())
         );
         let broker = &members[0].broker;
-        wait_until("the last error of dialling is told", || {
+        wait_until("the last dial error is reported", || {
             let finding = appears(broker, "route-missing");
             text(&finding).contains("Connection refused") && text(&finding).contains(" attempt")
         });
-        let said = checks(broker, 3, 2);
-        assert!(said.contains(&format!("{name:?} is missing")), "{said}");
+        let result = checks(broker, 3, 2);
+        assert!(result.contains(&format!("{name:?} is missing")), "{result}");
         let clusterz = broker.get_json("/clusterz");
         let all = clusterz["members"].as_array().expect("members");
         let gone = all.iter().find(|member| member["name"] == *name);
@@ -164,9 +164,9 @@ pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
     }
 }
 
-/// A broker that no configuration names is missed as well, under its name.
+/// A broker that is in no configuration is reported missing as well, by its name.
 #[test]
-fn a_member_that_only_dialled_is_missed_too() {
+fn a_member_that_only_dialled_in_is_reported_missing_too() {
     let ports = [free_port(), free_port()];
     let known = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let dialling = plan(Kind::Midge, "n1", ports[1], &ports[..1], "");
@@ -181,10 +181,10 @@ fn a_member_that_only_dialled_is_missed_too() {
     clears(&known.broker, "route-missing");
 }
 
-/// A member that is gone for good is forgotten when the file says so, or by the
-/// command; nobody else is.
+/// A member that is gone for good is forgotten when it is removed from the file, or by
+/// the command; no other member is.
 #[test]
-fn who_is_gone_for_good_is_forgotten() {
+fn a_member_gone_for_good_is_forgotten() {
     let ports = [free_port(), free_port(), free_port()];
     let mut first = plan(Kind::Midge, "n0", ports[0], &ports[1..2], "");
     first.config += "\nmonitor { unix: m.sock }";
@@ -193,7 +193,7 @@ fn who_is_gone_for_good_is_forgotten() {
     let first = first.start();
     let mut named = plan(Kind::Midge, "n1", ports[1], &[], "").start();
     let mut dialling = plan(Kind::Midge, "n2", ports[2], &ports[..1], "").start();
-    wait_until("both are there", || first.peers().len() == 2);
+    wait_until("both are connected", || first.peers().len() == 2);
     let forget = |member: &str| {
         let socket = first.broker.folder().join("m.sock");
         http::request_unix(&socket, "POST", &format!("/forget?member={member}"))
@@ -201,7 +201,7 @@ fn who_is_gone_for_good_is_forgotten() {
     assert_eq!(forget("n2").status, 409, "it is there");
     dialling.broker.kill();
     named.broker.kill();
-    wait_until("both are missed", || {
+    wait_until("both are reported missing", || {
         findings(&first.broker, "route-missing").len() == 2
     });
     assert_eq!(forget("n1").status, 409, "the file names it");
@@ -210,7 +210,7 @@ fn who_is_gone_for_good_is_forgotten() {
     let forgotten = forget("n2");
     assert_eq!(forgotten.status, 200, "{forgotten:?}");
     assert_eq!(forgotten.json()["forgotten"], serde_json::json!(["n2"]));
-    wait_until("one is missed", || {
+    wait_until("one is reported missing", || {
         findings(&first.broker, "route-missing").len() == 1
     });
     first.reload(&alone.text());
@@ -220,7 +220,7 @@ fn who_is_gone_for_good_is_forgotten() {
 }
 
 #[test]
-pub fn a_member_that_hangs_is_told_until_it_goes_on() {
+pub fn a_hanging_member_is_reported_until_it_continues() {
     let plans = plans(
         &[Kind::Midge, Kind::Midge, Kind::Nats],
         "route_silence: 500ms",
@@ -242,7 +242,7 @@ pub fn a_member_that_hangs_is_told_until_it_goes_on() {
 }
 
 #[test]
-pub fn a_route_that_is_lost_again_and_again_is_told() {
+pub fn a_flapping_route_is_reported() {
     let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 6s");
     let mut members = start(&plans);
     for losses in 1..=3 {
@@ -262,7 +262,7 @@ pub fn a_route_that_is_lost_again_and_again_is_told() {
 }
 
 #[test]
-pub fn a_route_that_fails_again_and_again_in_the_same_way_is_told() {
+pub fn a_repeatedly_failing_route_is_reported() {
     let (port, times) = mesh::failing_peer(2);
     let member = plan(Kind::Midge, "n0", free_port(), &[port], "").start();
     stays_silent(&member.broker, "route-failing");
@@ -274,8 +274,8 @@ pub fn a_route_that_fails_again_and_again_in_the_same_way_is_told() {
     assert_eq!(times.try_iter().count(), 3);
 }
 
-/// A way to a member that holds back what goes in one direction, as a network
-/// does that drops it, or delays it.
+/// A proxy to a member that can hold back one direction, like a network that drops or
+/// delays it.
 struct Way {
     port: u16,
     forth: Arc<Direction>,
@@ -286,12 +286,12 @@ struct Way {
 struct Direction {
     held: AtomicBool,
     delay_ms: AtomicU64,
-    /// Whether a midge is to seem of another version.
-    disguised: AtomicBool,
+    /// Whether a midge should appear to have another version.
+    version_replaced: AtomicBool,
 }
 
 impl Way {
-    /// Listens at `port`; 0 is any.
+    /// Listens at `port`; 0 is any port.
     fn to(target: u16, port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         let way = Self {
@@ -331,34 +331,34 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
             }
             let delay = direction.delay_ms.load(Ordering::Relaxed);
             thread::sleep(Duration::from_millis(delay));
-            if direction.disguised.load(Ordering::Relaxed) {
-                disguise(&mut buffer[..len]);
+            if direction.version_replaced.load(Ordering::Relaxed) {
+                replace_version(&mut buffer[..len]);
             }
             if to.write_all(&buffer[..len]).is_err() {
                 break;
             }
         }
-        // The other direction may have closed them.
+        // The other direction may have closed them already.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     });
 }
 
-/// Puts another version of the same length into an INFO.
-fn disguise(bytes: &mut [u8]) {
-    let told = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
+/// Replaces the version in an INFO with another of the same length.
+fn replace_version(bytes: &mut [u8]) {
+    let reported = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
     let found = bytes
-        .windows(told.len())
-        .position(|some| some == told.as_bytes());
+        .windows(reported.len())
+        .position(|some| some == reported.as_bytes());
     if let Some(at) = found {
-        let version = &mut bytes[at + "\"midge\":\"".len()..at + told.len() - 1];
+        let version = &mut bytes[at + "\"midge\":\"".len()..at + reported.len() - 1];
         version.fill(b'9');
     }
 }
 
-/// What one member sends does not arrive at the other: both say so, each what it
-/// can know of the direction; and within two pings the route is gone.
+/// Data from one member does not arrive at the other: both report it with what they know
+/// of the direction, and after two unanswered pings the route is closed.
 #[test]
-fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
+fn a_route_blocked_in_one_direction_is_reported_with_the_direction() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "route_silence: 500ms").start();
     let way = Way::to(ports[0], 0);
@@ -379,7 +379,7 @@ fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
         });
         stays_silent(broker, "route-slow");
     }
-    // What n0 sends comes back on the way that n1 dialled.
+    // Data from n0 arrives over the connection that n1 dialled.
     way.back.held.store(true, Ordering::Relaxed);
     let says = |broker: &Broker, words: &str| {
         wait_until(words, || {
@@ -390,22 +390,22 @@ fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
     };
     says(&near.broker, "what this broker sends does not arrive there");
     says(&far.broker, "nor sent anything else");
-    let said = checks(&far.broker, 2, 1);
-    assert!(said.contains("route-slow \"n0\""), "{said}");
+    let result = checks(&far.broker, 2, 1);
+    assert!(result.contains("route-slow \"n0\""), "{result}");
     way.back.held.store(false, Ordering::Relaxed);
     clears(&near.broker, "route-slow");
     clears(&far.broker, "route-slow");
 
     way.back.held.store(true, Ordering::Relaxed);
-    let said = checks(&far.broker, 2, 2);
-    assert!(said.contains("\"n0\" is missing"), "{said}");
+    let result = checks(&far.broker, 2, 2);
+    assert!(result.contains("\"n0\" is missing"), "{result}");
     way.back.held.store(false, Ordering::Relaxed);
     clears(&far.broker, "route-missing");
     checks(&far.broker, 2, 0);
 }
 
 #[test]
-fn a_far_member_is_slow() {
+fn a_distant_member_is_reported_as_slow() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let way = Way::to(ports[0], 0);
@@ -426,20 +426,20 @@ fn a_far_member_is_slow() {
     clears(&far.broker, "route-slow");
 }
 
-/// Two members have routes to a third and cannot reach each other: the third
-/// one sees it, and each of the two hears of the other.
+/// Two members have routes to a third but not to each other: the third reports it, and
+/// the two learn of each other.
 #[test]
-pub fn members_that_do_not_see_each_other_are_named() {
+pub fn members_without_a_route_between_them_are_named() {
     let (hub, ports) = (free_port(), [free_port(), free_port()]);
-    let told = [free_port(), free_port()];
+    let reported = [free_port(), free_port()];
     let middle = plan(Kind::Midge, "n2", hub, &[], "").start();
     let apart: Vec<Member> = [0, 1]
         .map(|index| {
             let mut plan = plan(Kind::Midge, &format!("n{index}"), ports[index], &[hub], "");
-            // Nobody listens there yet.
+            // Nothing listens there yet.
             plan.cluster = format!(
                 "name: mesh\n  connect_retries: 100\n  cluster_advertise: \"127.0.0.1:{}\"",
-                told[index]
+                reported[index]
             );
             plan.start()
         })
@@ -452,11 +452,11 @@ pub fn members_that_do_not_see_each_other_are_named() {
     let finding = appears(&apart[0].broker, "route-asymmetric");
     assert_eq!(finding["subject"], "n1");
     assert!(text(&finding).contains("n2 has a route to n1"), "{finding}");
-    let said = checks(&middle.broker, 3, 1);
-    assert!(said.contains("route-asymmetric"), "{said}");
+    let result = checks(&middle.broker, 3, 1);
+    assert!(result.contains("route-asymmetric"), "{result}");
 
     let _ways: Vec<Way> = (0..2)
-        .map(|index| Way::to(ports[index], told[index]))
+        .map(|index| Way::to(ports[index], reported[index]))
         .collect();
     clears(&middle.broker, "route-asymmetric");
     clears(&apart[0].broker, "route-asymmetric");
@@ -464,7 +464,7 @@ pub fn members_that_do_not_see_each_other_are_named() {
 }
 
 #[test]
-pub fn members_with_other_limits_are_told() {
+pub fn members_with_different_limits_are_reported() {
     let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
     plans[1].config += "max_payload: 512KB\n";
     let mut members = start(&plans);
@@ -479,9 +479,9 @@ pub fn members_with_other_limits_are_told() {
     stays_silent(&members[0].broker, "members-differ");
 }
 
-/// A midge tells its peers what a reload changed: the routes can stand.
+/// A midge announces reloaded settings to its peers over the existing routes.
 #[test]
-fn a_reload_mends_other_limits() {
+fn a_reload_clears_different_limits() {
     let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
     let alike = plans[1].config.clone();
     plans[1].config += "max_payload: 512KB\n";
@@ -497,13 +497,13 @@ fn a_reload_mends_other_limits() {
     }
 }
 
-/// A package that was rolled out to one member only.
+/// A package that was installed on one member only.
 #[test]
-fn a_member_of_another_version_is_told() {
+fn a_member_of_another_version_is_reported() {
     let ports = [free_port(), free_port()];
     let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
     let way = Way::to(ports[0], 0);
-    way.forth.disguised.store(true, Ordering::Relaxed);
+    way.forth.version_replaced.store(true, Ordering::Relaxed);
     let plan = plan(Kind::Midge, "n1", ports[1], &[way.port], "");
     let mut far = plan.start();
     let finding = appears(&near.broker, "members-differ");
@@ -514,7 +514,7 @@ fn a_member_of_another_version_is_told() {
     assert!(text(&finding).contains("it is midge 99999"), "{finding}");
     stays_silent(&far.broker, "members-differ");
     checks(&near.broker, 2, 0);
-    way.forth.disguised.store(false, Ordering::Relaxed);
+    way.forth.version_replaced.store(false, Ordering::Relaxed);
     far.broker.kill();
     far = plan.start();
     clears(&near.broker, "members-differ");
@@ -522,10 +522,10 @@ fn a_member_of_another_version_is_told() {
     stays_silent(&near.broker, "members-differ");
 }
 
-/// A nats-server has an account that midge is given later: what was wanted in it
-/// before counts from then on, and nothing is said any more.
+/// A nats-server has an account that midge gets later: earlier interest in it works from
+/// then on, and the finding clears.
 #[test]
-fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
+fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
     let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
     let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
     plans[1].config += accounts;
@@ -538,8 +538,8 @@ fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
         (&finding["subject"], &finding["severity"]),
         (&"n1".into(), &"warning".into())
     );
-    let told = "it has 1 subscription in accounts that this broker does not define (\"A\")";
-    assert!(text(&finding).contains(told), "{finding}");
+    let reported = "it has 1 subscription in accounts that this broker does not define (\"A\")";
+    assert!(text(&finding).contains(reported), "{finding}");
     assert!(!members[0].knows("news"));
     plans[0].config += accounts;
     members[0].reload(&plans[0].text());
@@ -548,7 +548,7 @@ fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
     assert_eq!(subscriber.next_message().body, b"hi");
     clears(&members[0].broker, "members-differ");
     stays_silent(&members[0].broker, "members-differ");
-    // And it goes again with the account.
+    // The finding also clears when the account is removed.
     plans[0].config = thresholds("");
     members[0].reload(&plans[0].text());
     assert!(!members[0].knows("news"));

@@ -16,21 +16,21 @@ fn check(broker: &Broker) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_finding_is_told_in_every_way() {
+fn a_finding_appears_in_every_output() {
     let broker = quick_with("", "max_connections: 10").start();
-    let (code, said) = check(&broker);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("nothing is wrong"), "{said}");
+    let (code, result) = check(&broker);
+    assert_eq!(code, Some(0), "{result}");
+    assert!(result.contains("nothing is wrong"), "{result}");
 
     let mut clients: Vec<_> = (0..8).map(|_| client(&broker, "some")).collect();
     let finding = appears(&broker, "ceiling-connections");
     for field in ["since", "cause", "remedy", "link"] {
         assert_ne!(finding[field], "", "{finding}");
     }
-    let (code, said) = check(&broker);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, result) = check(&broker);
+    assert_eq!(code, Some(1), "{result}");
     for part in ["ceiling-connections", "findings_warning=1", "do: "] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(result.contains(part), "{part}: {result}");
     }
     let page = broker.get("/explainz?format=text");
     assert!(

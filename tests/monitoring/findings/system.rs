@@ -1,4 +1,5 @@
-//! What the broker needs of the system: its log, files, and its own looks.
+//! Findings about what the broker needs from the operating system: its log, its files,
+//! and its own sampling.
 
 use std::{
     fs,
@@ -10,9 +11,9 @@ use std::{
 use super::{appears, clears, findings, proofs, quick, quick_with, stays_silent, text};
 use test_support::{HeldThreads, wait_until};
 
-/// /dev/full takes no byte, as a full disk.
+/// /dev/full fails every write, like a full disk.
 #[test]
-pub fn a_log_that_cannot_be_written_is_told_until_it_can() {
+pub fn an_unwritable_log_is_reported_until_it_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let broker = quick_with("", &format!("log_file: {log:?}")).start();
@@ -33,18 +34,18 @@ pub fn a_log_that_cannot_be_written_is_told_until_it_can() {
             .body
             .contains("midge_log_lost_lines_total ")
     );
-    fs::remove_file(&log).expect("the link goes");
+    fs::remove_file(&log).expect("remove the link");
     broker.signal(libc::SIGUSR1);
     clears(&broker, "log-lost");
-    wait_until("the log tells what is missing", || {
+    wait_until("the log names the missing member", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         text.contains("lines of the log could not be written")
     });
 }
 
-/// A pipe takes the place of the configuration file: whoever reads it waits.
+/// A pipe replaces the configuration file: reading it hangs.
 #[test]
-pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
+pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     let broker = quick("").start();
     stays_silent(&broker, "blocked-call");
     let file = broker.folder().join("broker.conf");
@@ -58,31 +59,31 @@ pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
     for path in ["/varz", "/healthz", "/metrics", "/connz", "/memz"] {
         assert_eq!(broker.get(path).status, 200, "{path}");
     }
-    // The first of these hangs, and the others neither queue nor hang anything.
+    // The first request hangs; the others neither queue up nor hang.
     for _ in 0..3 {
         broker.signal(libc::SIGHUP);
-        wait_until("it is trapped", || {
+        wait_until("the read hangs", || {
             broker.log().contains("Trapped \"hangup\"")
         });
     }
-    wait_until("the second is noted", || {
+    wait_until("the second is recorded", || {
         broker.signal(libc::SIGHUP);
         broker.log().contains("A reload is under way")
     });
     assert_eq!(broker.get("/varz").status, 200);
     broker.connect().sync();
-    // Whoever waits for the pipe gets what is written to it.
+    // Readers that wait for the pipe get what is written to it.
     let again = file.with_extension("new");
-    fs::write(&again, &before).expect("room");
+    fs::write(&again, &before).expect("written");
     fs::write(&file, &before).expect("somebody reads the pipe");
     fs::rename(&again, &file).expect("a file takes its name again");
     clears(&broker, "blocked-call");
 }
 
-/// The thread of the diagnosis is held as a debugger would: its last report says
-/// that all is well, and is told to be old.
+/// The thread of the diagnosis is stopped as by a debugger: its last report says that all
+/// is well, and is marked as old.
 #[test]
-pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
+pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     let broker = quick("").start();
     stays_silent(&broker, "diagnosis-hangs");
     let age = |path: &str| broker.get_json(path)["age"].as_f64().expect("an age");
@@ -101,7 +102,7 @@ pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
         if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
             break finding;
         }
-        assert!(Instant::now() < deadline, "it is never told");
+        assert!(Instant::now() < deadline, "it is never reported");
         std::thread::sleep(Duration::from_millis(50));
     };
     proofs::note_shown("diagnosis-hangs");
@@ -124,7 +125,7 @@ pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
     assert_eq!(broker.get("/healthz?probe=live").status, 200);
 }
 
-/// A named pipe takes the place of a file.
+/// Replaces a file with a named pipe.
 fn become_a_pipe(file: &std::path::Path) {
     let pipe = file.with_extension("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();

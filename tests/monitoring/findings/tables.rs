@@ -1,9 +1,9 @@
-//! Tables that are full, and imports in a circle.
+//! Findings about full tables and import cycles.
 
 use super::{appears_while, clears, quick_with, stays_silent, text};
 use test_support::{Broker, RawClient, wait_until};
 
-/// A client of a stage with several users.
+/// A client of a broker with several users.
 fn log_in(broker: &Broker, user: &str) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(
@@ -20,7 +20,7 @@ fn long(number: usize) -> String {
 }
 
 #[test]
-pub fn an_account_that_waits_for_too_many_replies_is_named() {
+pub fn an_account_with_too_many_pending_replies_is_named() {
     let broker = quick_with(
         "",
         "max_control_line: 128KB
@@ -44,7 +44,7 @@ pub fn an_account_that_waits_for_too_many_replies_is_named() {
         asking.sync();
         service.sync();
     };
-    // Nearly all that it may wait for; what is waited for must not take long.
+    // Just below the limit: what is pending must not take long.
     (0..40).for_each(|_| ask(20));
     let finding = appears_while(&broker, "replies-full", || ask(20));
     assert_eq!(finding["subject"], "A");
@@ -53,7 +53,7 @@ pub fn an_account_that_waits_for_too_many_replies_is_named() {
 }
 
 #[test]
-pub fn a_circle_of_imports_is_told() {
+pub fn an_import_cycle_is_reported() {
     let broker = quick_with(
         "",
         "accounts {
@@ -74,12 +74,12 @@ pub fn a_circle_of_imports_is_told() {
         client.sync();
     });
     assert_eq!(finding["subject"], "A");
-    // Each message counts, and not each look for whom it reaches.
-    wait_until("a hundred at once are told", || {
+    // Each message is counted, not each lookup of its subscribers.
+    wait_until("a hundred at once are reported", || {
         client.send("PUB go.a-b 0\r\n\r\n".repeat(100));
         client.sync();
-        let told = super::findings(&broker, "imports-cut");
-        let times = told.first().map(|it| {
+        let reported = super::findings(&broker, "imports-cut");
+        let times = reported.first().map(|it| {
             let words = text(it).split_ascii_whitespace();
             words.filter_map(|word| word.parse::<u64>().ok()).max()
         });
@@ -89,7 +89,7 @@ pub fn a_circle_of_imports_is_told() {
 }
 
 #[test]
-pub fn a_table_that_is_full_is_told() {
+pub fn a_full_table_is_reported() {
     let broker = quick_with(
         "",
         "max_control_line: 128KB
@@ -121,7 +121,7 @@ pub fn a_table_that_is_full_is_told() {
             responder.sync();
         });
     };
-    // Nearly all that they may; what is waited for must not take long.
+    // Just below the limit: what is pending must not take long.
     (0..12).for_each(|_| ask(10));
     let finding = appears_while(&broker, "table-full", || ask(10));
     assert_eq!(finding["subject"], "permissions");

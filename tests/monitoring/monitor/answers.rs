@@ -1,4 +1,4 @@
-//! What the endpoints show is what clients did.
+//! The endpoints show what clients did.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ fn entry(broker: &Broker, query: &str, name: &str) -> Option<Value> {
         .cloned()
 }
 
-/// Totals move by what was published and delivered, and requests are counted.
+/// Totals change by what was published and delivered, and requests are counted.
 #[test]
 fn varz_counts_messages_connections_and_requests() {
     let broker = Broker::midge().start();
@@ -77,12 +77,12 @@ fn varz_counts_messages_connections_and_requests() {
     assert_eq!(varz["port"], broker.client_addr().port());
 }
 
-/// Processor use shows in the figure once there is some.
+/// The processor use is not zero once there is some.
 #[test]
 fn varz_shows_processor_use() {
     let broker = Broker::midge().start();
     let mut writer = client(&broker, "writer", "");
-    wait_until("the broker's processor use shows", || {
+    wait_until("the broker's processor use is shown", || {
         writer.send("PUB a 5\r\nhello\r\n".repeat(10_000));
         writer.sync();
         broker.get_json("/varz")["cpu"]
@@ -91,7 +91,7 @@ fn varz_shows_processor_use() {
     });
 }
 
-/// One after another, the pages hold each connection once.
+/// Together, the pages contain each connection once.
 #[test]
 fn a_thousand_connections_are_listed_and_paged() {
     let broker = Broker::midge().start();
@@ -131,7 +131,7 @@ fn a_thousand_connections_are_listed_and_paged() {
     assert_eq!(ports, listed);
 }
 
-/// `sort`, `cid` and `user` select as they say.
+/// `sort`, `cid` and `user` have their documented effect.
 #[test]
 fn connections_are_sorted_and_selected() {
     let broker = Broker::midge().start();
@@ -163,9 +163,9 @@ fn connections_are_sorted_and_selected() {
     assert_eq!(by_id["limit"], 1);
 }
 
-/// Subscriptions show as a count, as subjects, and in full.
+/// Subscriptions are shown as a count, as subjects, or in full.
 #[test]
-fn subscriptions_show_in_three_degrees() {
+fn subscriptions_have_three_levels_of_detail() {
     let broker = Broker::midge().start();
     let mut client = client(&broker, "reader", "");
     client.send("SUB a.> 1\r\nSUB b crew 2\r\nUNSUB 2 7\r\nPUB b 1\r\n1\r\n");
@@ -207,9 +207,9 @@ fn subscriptions_show_in_three_degrees() {
     assert_eq!(page["subscriptions_list"].as_array().map(Vec::len), Some(1));
 }
 
-/// A closed connection keeps its figures and tells why it was closed.
+/// A closed connection keeps its counters and shows why it was closed.
 #[test]
-fn closed_connections_tell_their_reason() {
+fn closed_connections_have_a_reason() {
     let broker = Broker::midge().start();
     let mut leaver = client(&broker, "leaver", "ann");
     leaver.send("SUB kept 1\r\nPUB x 3\r\nabc\r\n");
@@ -251,20 +251,20 @@ fn closed_connections_tell_their_reason() {
     drop(stay);
 }
 
-/// What a client calls itself stays text, in JSON and on the page.
+/// Client names are escaped, in JSON and on the page.
 #[test]
-fn names_of_strangers_stay_text() {
+fn client_supplied_names_are_escaped() {
     let broker = Broker::midge().start();
-    let mut stranger = broker.connect();
-    stranger.send("CONNECT {\"verbose\":false,\"name\":\"<blink>\\\"\\u0000\\n\"}\r\n");
-    stranger.sync();
+    let mut untrusted_peer = broker.connect();
+    untrusted_peer.send("CONNECT {\"verbose\":false,\"name\":\"<blink>\\\"\\u0000\\n\"}\r\n");
+    untrusted_peer.sync();
     assert!(entry(&broker, "/connz", "<blink>\"\0\n").is_some());
     assert!(!broker.get("/").body.contains("<blink>"));
 }
 
-/// The page refers to nobody else, and its links lead somewhere.
+/// The page refers to no other host, and its links work.
 #[test]
-fn the_index_page_needs_nothing_from_elsewhere() {
+fn the_index_page_loads_nothing_external() {
     let broker = Broker::midge().start();
     let page = broker.get("/");
     assert_eq!(page.status, 200);

@@ -1,4 +1,4 @@
-//! What one who asks can cost is bounded, and others do not feel it.
+//! The cost of monitoring requests is bounded and does not affect others.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use test_support::{Broker, HeldThreads, http, wait_until};
 
-/// Longer than every bound of the monitoring port that is waited for here.
+/// Longer than every timeout of the monitoring port that is tested here.
 const LONG: Duration = Duration::from_secs(60);
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -20,17 +20,17 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Readers that ask for much and take nothing stop neither other requests nor
-/// the broker's clients.
+/// HTTP clients that request much and do not read affect neither other requests nor the
+/// broker's clients.
 #[test]
-fn readers_that_take_nothing_are_harmless() {
+fn http_clients_that_do_not_read_are_harmless() {
     let broker = Broker::midge().start();
     let mut clients: Vec<_> = (0..200).map(|_| broker.connect()).collect();
     clients.iter_mut().for_each(|client| {
         client.sync();
     });
     let request = "GET /connz?subs=detail&auth=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // The answers to one reader's requests are far more than the kernel holds.
+    // The answers to one client's requests are far more than the kernel buffers.
     let slow: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = connect(broker.monitor_addr());
@@ -51,12 +51,12 @@ fn readers_that_take_nothing_are_harmless() {
     drop(slow);
 }
 
-/// While an answer takes as long as it likes, and many wait behind it, the answers
-/// that tell whether the broker is well come as ever; the others come later.
+/// While a long answer is produced and others are queued behind it, health checks are
+/// answered as usual; the others are answered later.
 #[test]
-fn a_long_answer_holds_up_no_health_check() {
+fn a_long_response_does_not_delay_health_checks() {
     let broker = Broker::midge().start();
-    // The thread that makes long answers is there from the first one on.
+    // The thread for long answers starts with the first one.
     broker.get_json("/connz");
     let held = HeldThreads::hold(&broker, "monitor-long");
     let address = broker.monitor_addr();
@@ -90,8 +90,8 @@ fn a_long_answer_holds_up_no_health_check() {
     }
 }
 
-/// Connections beyond the limit take the places of those that are silent for
-/// longest, which is told in a few lines.
+/// Connections beyond the limit replace those that have been idle longest, which is
+/// logged in a few lines.
 #[test]
 fn connections_are_limited() {
     let broker = Broker::midge().start();
@@ -100,12 +100,12 @@ fn connections_are_limited() {
         stream.set_nonblocking(true).expect("no waiting");
         matches!(stream.read(&mut [0; 4096]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     };
-    // The head of the answer that is not read yet.
+    // The head of the answer is still unread.
     for stream in &mut open {
         stream.set_nonblocking(true).expect("no waiting");
         let _ = stream.read(&mut [0; 4096]);
     }
-    wait_until("those that were first are cut", || {
+    wait_until("the first ones are closed", || {
         open.iter_mut()
             .filter_map(|it| is_open(it).then_some(()))
             .count()
@@ -120,13 +120,13 @@ fn connections_are_limited() {
     let log = broker.log();
     let lines = log.matches("silent monitoring connection").count();
     assert!((1..150).contains(&lines), "{lines} lines");
-    wait_until("the next one tells how many were left out", || {
+    wait_until("the next line has the number of suppressed ones", || {
         open.extend((0..70).map(|_| admitted(broker.monitor_addr())));
         broker.log().contains("more connections not shown")
     });
 }
 
-/// A connection that got an answer and so has a place.
+/// A connection that got an answer and so is accepted.
 fn admitted(address: SocketAddr) -> TcpStream {
     let mut stream = connect(address);
     let request = b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -137,11 +137,11 @@ fn admitted(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Slow-loris: who begins a request and does not end it is given up, also if a
-/// byte comes now and then, and told of; who keeps a connection open after a
-/// whole request is not.
+/// Slow-loris: a client that does not complete a request is closed and logged, even if it
+/// sends a byte from time to time; a connection that stays open after a complete request
+/// is not.
 #[test]
-fn half_a_request_is_not_waited_for() {
+fn an_incomplete_request_times_out() {
     let broker = Broker::midge().start();
     let mut streams: Vec<TcpStream> = (0..30).map(|_| connect(broker.monitor_addr())).collect();
     for stream in &mut streams {
@@ -151,37 +151,40 @@ fn half_a_request_is_not_waited_for() {
     }
     let mut idle = admitted(broker.monitor_addr());
     let start = Instant::now();
-    let is_told = || {
+    let is_reported = || {
         let log = broker.log();
         log.contains("A request was not complete within")
     };
-    while !is_told() {
+    while !is_reported() {
         assert!(start.elapsed() < LONG, "it is waited for");
         for stream in &mut streams {
-            // It may be cut already.
+            // The connection may be closed already.
             let _ = stream.write_all(b"x");
         }
         thread::sleep(Duration::from_millis(50));
     }
     for mut stream in streams {
         let mut rest = Vec::new();
-        // What was not read any more makes the end a reset.
+        // Unread data turns the close into a reset.
         let _ = stream.read_to_end(&mut rest);
         assert!(!String::from_utf8_lossy(&rest).contains("200"));
     }
     idle.read_to_end(&mut Vec::new()).expect("it ends too");
-    let told = broker
+    let reported = broker
         .log()
         .matches("A request was not complete within")
         .count();
-    assert!((1..=20).contains(&told), "{told} lines for 30 of them");
+    assert!(
+        (1..=20).contains(&reported),
+        "{reported} lines for 30 of them"
+    );
     let port = idle.local_addr().expect("its address").port();
     assert!(!broker.log().contains(&format!(":{port} - ")));
 }
 
-/// What is no request is told of, with its reason.
+/// Invalid requests are logged with the reason.
 #[test]
-fn rubbish_is_told_of() {
+fn invalid_requests_are_reported() {
     let broker = Broker::midge().start();
     let mut stream = connect(broker.monitor_addr());
     stream
@@ -189,13 +192,13 @@ fn rubbish_is_told_of() {
         .expect("send");
     let _ = stream.read_to_end(&mut Vec::new());
     let port = stream.local_addr().expect("its address").port();
-    wait_until("it is told", || {
-        let told = format!("127.0.0.1:{port} - Not an HTTP request: ");
-        broker.log().contains(&told)
+    wait_until("it is reported", || {
+        let reported = format!("127.0.0.1:{port} - Not an HTTP request: ");
+        broker.log().contains(&reported)
     });
 }
 
-/// Headers without end are refused, whether one is long or they are many.
+/// Endless headers are refused, one long header or many.
 #[test]
 fn headers_are_limited() {
     let broker = Broker::midge().start();
@@ -203,7 +206,7 @@ fn headers_are_limited() {
     for headers in [long, "X: y\r\n".repeat(100)] {
         let request = format!("GET /varz HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         let mut stream = connect(broker.monitor_addr());
-        // The refusal may come, with a reset, before all is sent.
+        // The refusal may arrive, with a reset, before everything is sent.
         let _ = stream.write_all(request.as_bytes());
         let mut answer = [0; 12];
         if stream.read_exact(&mut answer).is_ok() {
@@ -213,8 +216,8 @@ fn headers_are_limited() {
     }
 }
 
-/// One client's subscriptions cannot make an answer as large as it likes; the
-/// count tells that the list is cut short.
+/// One client's subscriptions cannot make an answer arbitrarily large; the count shows
+/// that the list is truncated.
 #[test]
 fn listed_subscriptions_are_limited() {
     const SUBSCRIPTIONS: usize = 70_000;

@@ -1,13 +1,13 @@
-//! The paths of the monitoring port, as its own page names them, so that a new one
-//! is tested by itself.
+//! The paths of the monitoring port, read from its own index page, so that a new path is
+//! tested automatically.
 
-/// Paths that the page does not name.
+/// Paths that the index page does not name.
 const UNNAMED: [&str; 2] = ["/", "/subscriptionsz"];
 
 /// Paths that change something.
 pub const ACTIONS: [&str; 3] = ["/kick", "/reload", "/trace"];
 
-/// All paths that the page names, and those that it does not.
+/// All paths, those that the index page names and the others.
 pub fn of(page: &str) -> Vec<String> {
     let marks = ["href=\"", "src=\""].into_iter();
     let mut paths: Vec<String> = marks

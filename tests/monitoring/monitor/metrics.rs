@@ -1,5 +1,4 @@
-//! `/metrics` is what Prometheus expects, shows what the other endpoints show,
-//! and stays small.
+//! `/metrics` is valid for Prometheus, agrees with the other endpoints, and stays small.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +16,8 @@ use test_support::{Broker, HttpResponse, RawClient, http, tools, wait_until};
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,\
     application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-/// What the boards that come with the exporter for brokers without streams show,
-/// after `gnatsd_varz_` and `nats_varz_`.
+/// The metrics of the dashboards that come with the exporter, for brokers without
+/// streams, after `gnatsd_varz_` and `nats_varz_`.
 const BOARD_NAMES: [&str; 9] = [
     "connections",
     "cpu",
@@ -31,8 +30,8 @@ const BOARD_NAMES: [&str; 9] = [
     "subscriptions",
 ];
 
-/// A broker that has something in every metric, apart from those that a board may
-/// ask for in vain.
+/// A broker that has a value in every metric, apart from those that a dashboard may
+/// request in vain.
 fn busy() -> (Broker, Vec<RawClient>) {
     let broker = Broker::midge().flag("-n").flag("na\"me\\").start();
     let hello = |name: &str| {
@@ -68,7 +67,7 @@ fn scrape(broker: &Broker, path: &str, accept: &str) -> HttpResponse {
     answer
 }
 
-/// The values by name and labels, as they stand in the text.
+/// The values by name and labels, as written in the text.
 pub fn values(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -101,11 +100,10 @@ fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("wait for the judge")
 }
 
-/// Names that are prometheus-nats-exporter's, which has them so.
+/// Names of prometheus-nats-exporter, which violate the conventions.
 const EXPORTERS_COUNTERS: [&str; 4] = ["in_bytes", "in_msgs", "out_bytes", "out_msgs"];
 
-/// Prometheus' own checker has nothing to say, neither of form nor of names, but for
-/// names that are the exporter's.
+/// Prometheus' own checker accepts format and names, except for the exporter's names.
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (broker, _clients) = busy();
@@ -116,7 +114,7 @@ fn promtool_finds_nothing_wrong() {
             Some("text/plain; version=0.0.4; charset=utf-8")
         );
         let verdict = run(tools::promtool(), &["check", "metrics"], &answer.body);
-        let said = String::from_utf8_lossy(&verdict.stderr);
+        let result = String::from_utf8_lossy(&verdict.stderr);
         let is_exporters = |line: &str| {
             EXPORTERS_COUNTERS.iter().any(|name| {
                 line.ends_with(&format!(
@@ -124,18 +122,18 @@ fn promtool_finds_nothing_wrong() {
                 ))
             })
         };
-        let mut others = said.lines().filter(|line| !line.is_empty());
+        let mut others = result.lines().filter(|line| !line.is_empty());
         let other = others.find(|line| !is_exporters(line));
         assert_eq!(other, None, "{path}: {}", answer.body);
-        // 3: there is something to say of names.
+        // 3: there are complaints about names.
         assert!(
             matches!(verdict.status.code(), Some(0 | 3)),
-            "{path}: {said}"
+            "{path}: {result}"
         );
     }
 }
 
-/// The reference parser of OpenMetrics, which is strict, takes the other form.
+/// The reference parser of OpenMetrics, which is strict, accepts the other format.
 #[test]
 fn openmetrics_is_parsed() {
     let (broker, _clients) = busy();
@@ -174,9 +172,9 @@ fn openmetrics_is_parsed() {
     }
 }
 
-/// One truth: the figures are those of the other endpoints.
+/// The values equal those of the other endpoints.
 #[test]
-fn figures_are_those_of_the_other_endpoints() {
+fn metrics_match_the_other_endpoints() {
     let (broker, _clients) = busy();
     let varz = broker.get_json("/varz");
     let found = values(&broker.get("/metrics").body);
@@ -229,8 +227,8 @@ fn figures_are_those_of_the_other_endpoints() {
     }
 }
 
-/// The exporter's names are there, by its own rule for `/varz`, `/subsz` and
-/// `/routez`, with the values of those answers.
+/// The exporter's names exist, by its own rule for `/varz`, `/subsz` and `/routez`, with
+/// the values of those answers.
 #[test]
 fn the_exporters_names_are_served() {
     let (broker, _clients) = busy();
@@ -248,7 +246,7 @@ fn the_exporters_names_are_served() {
         for (endpoint, answer) in answers {
             let members = answer.as_object().expect("an object");
             for (name, value) in members {
-                // These move between two requests.
+                // These change between two requests.
                 let moves = ["cpu", "mem", "http_req_stats"].contains(&&**name);
                 if let (Some(value), false) = (value.as_f64(), moves) {
                     let series = format!("{prefix}_{endpoint}_{name}{server}");
@@ -269,7 +267,7 @@ fn the_exporters_names_are_served() {
     assert!(names(&without).iter().all(|name| !name.contains("varz")));
 }
 
-/// However many connections there are, the answer has room for some.
+/// The number of connections with series is bounded, however many there are.
 #[test]
 fn connections_with_series_are_bounded() {
     let broker = Broker::midge().start();
@@ -291,7 +289,7 @@ fn connections_with_series_are_bounded() {
             .filter(|line| line.starts_with("midge_connection_subscriptions{"))
             .collect();
         assert_eq!(series.len(), expected, "{query}");
-        // The one that moved something comes first.
+        // The connection with the most traffic comes first.
         assert!(series.first().is_none_or(|line| line.ends_with(" 1")));
     }
     for wrong in [
@@ -304,9 +302,9 @@ fn connections_with_series_are_bounded() {
     }
 }
 
-/// The Grafana dashboard asks for nothing that is not served.
+/// The Grafana dashboard queries only metrics that are served.
 #[test]
-fn the_dashboard_knows_only_what_is_served() {
+fn the_dashboard_uses_only_served_metrics() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/grafana/midge.json");
     let text = fs::read_to_string(&file).expect("read the dashboard");
     let board: Value = serde_json::from_str(&text).expect("the dashboard is JSON");
@@ -324,7 +322,7 @@ fn the_dashboard_knows_only_what_is_served() {
             .collect();
         assert!(!asked.is_empty(), "no metric in {expression}");
         for name in asked {
-            // There is one only while something grows.
+            // It exists only while something grows.
             if name == "midge_ceiling_exhaustion_seconds" {
                 continue;
             }
@@ -340,7 +338,7 @@ fn the_dashboard_knows_only_what_is_served() {
     }
 }
 
-/// Prometheus can parse them, once Grafana has filled in its variables.
+/// Prometheus can parse the queries once Grafana has filled in its variables.
 fn assert_are_queries(expressions: &[String]) {
     let mut rules = String::from("groups:\n- name: board\n  rules:\n");
     for (index, expression) in expressions.iter().enumerate() {
@@ -360,7 +358,7 @@ fn assert_are_queries(expressions: &[String]) {
     );
 }
 
-/// The queries of a dashboard, those of variables included.
+/// The queries of a dashboard, including those of variables.
 fn collect(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -376,7 +374,7 @@ fn collect(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The types of all metrics, by name; the parts of a histogram by theirs.
+/// The types of all metrics, by name; the parts of a histogram under their own names.
 fn types(text: &str) -> BTreeMap<String, &str> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

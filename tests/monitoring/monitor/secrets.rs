@@ -1,9 +1,9 @@
-//! Secrets of the configuration, the arguments and the environment stay where
-//! they are, and so do those that clients show.
+//! Secrets of the configuration, the arguments, the environment and the clients never
+//! appear in any output.
 //!
-//! Every secret here has [`CANARY`] in it, and nothing that midge shows may. A
-//! place where a secret can stand is one line of a table, and so is a way to
-//! look.
+//! Every secret here contains [`CANARY`], and no output of midge may contain it. Each
+//! place where a secret can be configured is one line of a table, and so is each kind of
+//! output.
 
 use std::{
     fs,
@@ -22,20 +22,20 @@ use test_support::{
     Broker, PATIENCE, RawClient, http, pki::Pki, raw_client::Next, tools, wait_until,
 };
 
-/// What is in every secret, in whatever case.
+/// Contained in every secret, in any case.
 const CANARY: &str = "canary";
 
-/// The same in base64, at the right place of a login's pair.
+/// The same in base64, aligned with the position in a login's user and password.
 const ENCODED: &str = "y2fuyxj5";
 
-/// A bcrypt hash that no password has.
+/// A bcrypt hash that matches no password.
 const HASH: &str = "$2a$04$canarycanarycanarycanudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
 
-/// A seed in place of the key.
+/// A seed instead of the public key.
 const SEED: &str = "SUACANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARY4";
 
-/// Lines of the configuration with a secret in each. `CLUSTER` and `PEER` are
-/// ports, `HASH` is the hash.
+/// Lines of the configuration that each contain a secret. `CLUSTER` and `PEER` are ports,
+/// `HASH` is the hash.
 const PLACES: &[&str] = &[
     "authorization { user: u, password: canary-password }",
     "authorization { token: canary-token }",
@@ -50,7 +50,7 @@ const PLACES: &[&str] = &[
      tls { cert_file: \"KEYS/n.pem\", key_file: \"KEYS/n.key\", ca_file: \"KEYS/ca.pem\" } }",
 ];
 
-/// Arguments with a secret in each.
+/// Arguments that each contain a secret.
 const ARGUMENTS: &[&[&str]] = &[
     &["--user", "u", "--pass", "canary-pass"],
     &["--auth", "canary-auth"],
@@ -63,12 +63,12 @@ const ARGUMENTS: &[&[&str]] = &[
     ],
 ];
 
-/// What is in every configuration of a broker that runs.
+/// Part of the configuration of every broker that runs.
 const ALWAYS: &str = "monitor { unix: m.sock, token: $SECRET, user: ann, password: canary-monitor }\n\
      diagnosis { interval: 50ms, appear_after: 50ms, config_check: 50ms, login_failures: 1 }\n";
 
-/// What clients send to the client port as CONNECT, each with a secret. Some of
-/// it is right at some of the brokers.
+/// CONNECT messages for the client port, each with a secret. Some are valid at some of
+/// the brokers.
 const CONNECTS: &[&str] = &[
     "{\"user\":\"u\",\"pass\":\"canary-password\"}",
     "{\"user\":\"u\",\"pass\":\"canary-variable\"}",
@@ -90,7 +90,7 @@ const CONNECTS: &[&str] = &[
     "canary-no-json",
 ];
 
-/// What is sent to the monitoring port as a login.
+/// Logins for the monitoring port.
 const LOGINS: &[&str] = &[
     "Bearer canary-bearer",
     // an:canary-pair
@@ -99,7 +99,7 @@ const LOGINS: &[&str] = &[
     "canary-scheme",
 ];
 
-/// Configurations that are refused, each with a secret.
+/// Invalid configurations, each with a secret.
 const REFUSED: &[&str] = &[
     "authorization { user: u, pasword: canary-misspelt }",
     "authorization { user: u, password: [ canary-list ] }",
@@ -137,7 +137,7 @@ const REFUSED: &[&str] = &[
     "tls { cert_file: \"KEYS/n.pem\", key_file: \"KEYS/junk.key\" }",
 ];
 
-/// Arguments that are refused, each with a secret.
+/// Invalid arguments, each with a secret.
 const REFUSED_ARGUMENTS: &[&[&str]] = &[
     &["--pass", "canary-nobody"],
     &[
@@ -156,7 +156,7 @@ const REFUSED_ARGUMENTS: &[&[&str]] = &[
     &["-a", "u:canary@host"],
 ];
 
-/// What `check_nats` is given by mistake.
+/// Secrets passed to `check_nats` by mistake.
 const CHECKS: &[&[&str]] = &[
     &["-u", "http://u:canary-url@127.0.0.1:1"],
     &["-u", "canary:canary@127.0.0.1"],
@@ -164,7 +164,7 @@ const CHECKS: &[&[&str]] = &[
     &["--password=canary-option"],
 ];
 
-/// Paths with all that they can show.
+/// Paths with the parameters that show the most.
 const WIDE: &[&str] = &[
     "/varz?auth=1&subs=1",
     "/connz?auth=1&subs=detail&state=any&limit=1024",
@@ -189,7 +189,7 @@ const WIDE: &[&str] = &[
     "/eventsz?limit=1000",
 ];
 
-/// What of the system account's services is asked.
+/// Requests to the services of the system account.
 const SERVICES: &[&str] = &[
     "SERVER.PING",
     "SERVER.PING.IDZ",
@@ -217,7 +217,7 @@ const SERVICES: &[&str] = &[
     "SERVER.ID.RELOAD",
 ];
 
-/// A text with its marks replaced.
+/// A text with its placeholders replaced.
 fn filled(text: &str, ports: [u16; 2], keys: &Pki) -> String {
     text.replace("HASH", HASH)
         .replace("SEED", SEED)
@@ -226,7 +226,7 @@ fn filled(text: &str, ports: [u16; 2], keys: &Pki) -> String {
         .replace("KEYS/", &keys.text(""))
 }
 
-/// A key, and a file that is none.
+/// A key, and a file that is not a key.
 fn keys() -> Pki {
     let keys = Pki::new(&["n"]);
     let junk = "-----BEGIN PRIVATE KEY-----\ncanary/canary\n-----END PRIVATE KEY-----\ncanary\n";
@@ -234,7 +234,7 @@ fn keys() -> Pki {
     keys
 }
 
-/// No secret of the tables and no line of the key is in `shown`.
+/// Asserts that `shown` contains no secret of the tables and no line of the key.
 fn assert_hidden(place: &str, shown: &str, keys: &Pki) {
     let key = fs::read_to_string(keys.path("n.key")).expect("the key");
     let key = key.lines().nth(1).expect("a second line");
@@ -245,7 +245,7 @@ fn assert_hidden(place: &str, shown: &str, keys: &Pki) {
     }
 }
 
-/// Sends a CONNECT; whether the client is in.
+/// Sends a CONNECT; returns whether the client is accepted.
 fn connect(client: &mut RawClient, options: &str) -> bool {
     let quiet = options.replacen('{', "{\"verbose\":false,", 1);
     client.send(format!("CONNECT {quiet}\r\nPING\r\n"));
@@ -259,41 +259,41 @@ fn connect(client: &mut RawClient, options: &str) -> bool {
     }
 }
 
-/// Every path, bare and with all that it can show.
-fn ask_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
+/// Requests every path, without parameters and with those that show the most.
+fn request_endpoints(socket: &Path, shown: &mut Vec<(String, String)>) {
     for path in endpoints::of(&http::request_unix(socket, "GET", "/").body) {
         let answer = http::request_unix(socket, "GET", &path);
         assert!([200, 503].contains(&answer.status), "{path}: {answer:?}");
         shown.push((path, answer.body));
     }
     for path in WIDE {
-        // Not every broker has what is asked for.
+        // Not every broker has every path.
         let answer = http::request_unix(socket, "GET", path);
         shown.push(((*path).to_owned(), answer.body));
     }
 }
 
-/// All events from the first on, as a browser follows them.
+/// All events from the first on, as a browser reads them.
 fn follow_events(socket: &Path) -> String {
     let mut stream = UnixStream::connect(socket).expect("the monitoring socket");
     let request = "GET /eventsz HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
                    Last-Event-ID: 0\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("ask");
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     stream
         .set_read_timeout(Some(Duration::from_millis(500)))
         .expect("bound the reading");
     let mut part = [0; 65536];
     while let Ok(len @ 1..) = stream.read(&mut part) {
-        told.extend_from_slice(&part[..len]);
+        reported.extend_from_slice(&part[..len]);
     }
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(told.contains("event:"), "{told}");
-    told
+    let reported = String::from_utf8_lossy(&reported).into_owned();
+    assert!(reported.contains("event:"), "{reported}");
+    reported
 }
 
-/// What the system account tells, and what its services answer.
-fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
+/// The events of the system account, and the replies of its services.
+fn request_services(client: &mut RawClient, broker: &Broker) -> String {
     let varz = http::request_unix(&broker.folder().join("m.sock"), "GET", "/varz").json();
     let id = varz["server_id"].as_str().expect("an id");
     client.send("SUB > 7\r\n");
@@ -306,27 +306,30 @@ fn ask_services(client: &mut RawClient, broker: &Broker) -> String {
             body.len()
         ));
     }
-    let mut told = String::new();
-    let is_answered = |told: &str, service: &&str| {
-        told.contains(&format!(
+    let mut reported = String::new();
+    let is_answered = |reported: &str, service: &&str| {
+        reported.contains(&format!(
             "MSG in.{}",
             service.replace("ID.", &format!("{id}."))
         ))
     };
-    while let Some(missing) = SERVICES.iter().find(|service| !is_answered(&told, service)) {
+    while let Some(missing) = SERVICES
+        .iter()
+        .find(|service| !is_answered(&reported, service))
+    {
         let Next::Frame(frame) = client.poll_frame(PATIENCE) else {
-            panic!("no answer of {missing}: {told}");
+            panic!("no answer of {missing}: {reported}");
         };
         for part in [&frame.line, &frame.body] {
-            told.push_str(&String::from_utf8_lossy(part));
-            told.push('\n');
+            reported.push_str(&String::from_utf8_lossy(part));
+            reported.push('\n');
         }
     }
-    told
+    reported
 }
 
-/// A member of no cluster of ours knocks at the port for routes.
-fn knock(port: u16) {
+/// Connects to the route port as an unknown member.
+fn connect_to_route_port(port: u16) {
     let Ok(mut stream) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
         return;
     };
@@ -335,12 +338,13 @@ fn knock(port: u16) {
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("bound the reading");
-    // What is answered matters less than what is logged; over TLS it is a reset.
+    // The log matters more than the answer; over TLS the answer is a reset.
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// Starts a broker with secrets, brings about what could show them, and looks.
-fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
+/// Starts a broker with secrets, causes everything that could show them, and checks all
+/// output.
+fn check_all_output(place: &str, arguments: &[&str], keys: &Pki) {
     let ports = [free_port(), free_port()];
     let text = filled(&format!("{ALWAYS}{place}\n"), ports, keys);
     let mut builder = Broker::midge()
@@ -363,7 +367,7 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         assert_eq!(refused.status, 401);
         shown.push(("a refused login".into(), format!("{refused:?}")));
     }
-    knock(ports[0]);
+    connect_to_route_port(ports[0]);
     let mut inside: Vec<(RawClient, &str)> = Vec::new();
     for options in CONNECTS {
         let mut client = broker.connect();
@@ -387,10 +391,13 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         client.send("SUB a.b 1\r\nPUB a.c 2\r\nhi\r\n");
         client.sync();
         if options.contains("canary-system") && place.contains("canary-system") {
-            // A stranger's failure and a client's end are told there, too.
+            // A failed login and a disconnect are reported there too.
             let mut other = broker.connect();
             connect(&mut other, CONNECTS[0]);
-            shown.push(("the system account".into(), ask_services(client, &broker)));
+            shown.push((
+                "the system account".into(),
+                request_services(client, &broker),
+            ));
         }
     }
     let file = broker.folder().join("broker.conf");
@@ -402,11 +409,11 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
         shown.push(("a dry run".into(), post("/reload?dry_run=1")));
         shown.push(("a reload".into(), post("/reload")));
     }
-    wait_until("the failed reload is told", || {
+    wait_until("the failed reload is reported", || {
         let findings = http::request_unix(&socket, "GET", "/explainz").body;
         findings.contains("config-") && findings.contains("\"code\"")
     });
-    ask_endpoints(&socket, &mut shown);
+    request_endpoints(&socket, &mut shown);
     shown.push(("the events".into(), follow_events(&socket)));
     shown.push(("the log".into(), broker.log()));
     for file in fs::read_dir(broker.folder()).expect("the folder") {
@@ -425,52 +432,55 @@ fn look_everywhere(place: &str, arguments: &[&str], keys: &Pki) {
 }
 
 #[test]
-fn nothing_that_a_broker_shows_holds_a_secret() {
+fn no_output_contains_a_secret() {
     let keys = &keys();
     thread::scope(|scope| {
         for place in PLACES {
-            scope.spawn(move || look_everywhere(place, &[], keys));
+            scope.spawn(move || check_all_output(place, &[], keys));
         }
         for arguments in ARGUMENTS {
-            scope.spawn(move || look_everywhere("", arguments, keys));
+            scope.spawn(move || check_all_output("", arguments, keys));
         }
     });
 }
 
-/// What a program that is to fail says.
-fn complaint(program: &Path, arguments: &[String], folder: &Path) -> String {
+/// The output of a program that must fail.
+fn error_output(program: &Path, arguments: &[String], folder: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(folder)
         .output()
         .expect("run the program");
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(!said.is_empty(), "{arguments:?} is refused without a word");
-    String::from_utf8_lossy(&said).into_owned()
+    let result = [output.stdout, output.stderr].concat();
+    assert!(
+        !result.is_empty(),
+        "{arguments:?} is refused without a word"
+    );
+    String::from_utf8_lossy(&result).into_owned()
 }
 
 #[test]
-fn no_complaint_holds_a_secret() {
+fn no_error_message_contains_a_secret() {
     let keys = keys();
     let folder = tempfile::tempdir().expect("a folder");
     let fill = |text: &str| filled(text, [4223, 4223], &keys);
     for text in REFUSED {
         fs::write(folder.path().join("c.conf"), fill(text)).expect("write the configuration");
         let arguments = ["-t", "-c", "c.conf"].map(String::from);
-        let said = complaint(&tools::midge(), &arguments, folder.path());
-        assert_hidden(text, &said, &keys);
+        let result = error_output(&tools::midge(), &arguments, folder.path());
+        assert_hidden(text, &result, &keys);
     }
     for arguments in REFUSED_ARGUMENTS {
         let mut given: Vec<String> = arguments.iter().map(|text| fill(text)).collect();
         given.push("-t".into());
-        let said = complaint(&tools::midge(), &given, folder.path());
-        assert_hidden(&format!("{arguments:?}"), &said, &keys);
+        let result = error_output(&tools::midge(), &given, folder.path());
+        assert_hidden(&format!("{arguments:?}"), &result, &keys);
     }
     let check = tools::check_nats();
     for arguments in CHECKS {
         let given: Vec<String> = arguments.iter().map(|text| fill(text)).collect();
-        let said = complaint(&check, &given, folder.path());
-        assert_hidden(&format!("{arguments:?}"), &said, &keys);
+        let result = error_output(&check, &given, folder.path());
+        assert_hidden(&format!("{arguments:?}"), &result, &keys);
     }
 }

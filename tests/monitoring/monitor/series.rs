@@ -1,5 +1,5 @@
-//! What series `/metrics` has, and that their figures are true: midge's own and
-//! those of prometheus-nats-exporter.
+//! The series of `/metrics` and their values: midge's own and those of
+//! prometheus-nats-exporter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +11,9 @@ use super::metrics::values;
 use test_support::mesh::{self, Kind, Member, Plan};
 use test_support::{Broker, RawClient, wait_for, wait_until};
 
-/// Names of prometheus-nats-exporter that a broker without streams, gateways and
-/// leafnodes has, as its collectors make them, besides those that follow from
-/// the numbers in `/varz`, `/subsz` and `/routez`.
+/// Names of prometheus-nats-exporter for a broker without streams, gateways and
+/// leafnodes, as its collectors make them, in addition to those derived from the numbers
+/// in `/varz`, `/subsz` and `/routez`.
 const EXPORTER_NAMES: &[&str] = &[
     "varz_server_id{server_id,value}",
     "varz_server_name{server_id,value}",
@@ -68,7 +68,7 @@ const EXPORTER_NAMES: &[&str] = &[
     "accountz_limit_leaf{account_id,account_name,server_id}",
 ];
 
-/// The same of connections that are asked for one by one.
+/// The same for connections that are requested one by one.
 const EXPORTER_CONNECTION_NAMES: &[&str] = &[
     "connz_pending_bytes",
     "connz_subscriptions",
@@ -85,9 +85,8 @@ const EXPORTER_CONNECTION_NAMES: &[&str] = &[
 const EXPORTER_CONNECTION_LABELS: &str = "account,account_id,cid,ip,kind,lang,name,name_tag,port,\
     server_id,tls_cipher_suite,tls_version,type,version";
 
-/// Two brokers that have a route to each other, and something of everything:
-/// messages over the route, a reader that was cut, messages that nobody hears,
-/// round trips.
+/// Two brokers with a route between them, and a case of everything: messages over the
+/// route, a disconnected slow consumer, messages without subscribers, round trips.
 pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
     let ports = [mesh::free_port(), mesh::free_port()];
     let members: Vec<Member> = [(0, 1), (1, 0)]
@@ -111,7 +110,7 @@ pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
     let mut far = hello(&members[1], "far");
     far.send("SUB far 1\r\n");
     far.sync();
-    wait_until("the interest has come over", || members[0].knows("far"));
+    wait_until("the interest has arrived", || members[0].knows("far"));
     let mut writer = hello(&members[0], "writer");
     writer.send("PUB far 5\r\nhello\r\n".repeat(3));
     writer.send("PUB nobody 2\r\nno\r\n".repeat(4));
@@ -121,7 +120,7 @@ pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
     stuck.send("SUB flood 1\r\n");
     stuck.sync();
     let flood = format!("PUB flood 60000\r\n{}\r\n", "x".repeat(60_000));
-    wait_until("the reader that takes nothing is cut", || {
+    wait_until("the client that does not read is closed", || {
         writer.send(flood.repeat(16));
         writer.sync();
         members[0].broker.get_json("/varz")["slow_consumers"] == 1
@@ -134,7 +133,7 @@ pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
         "reason=\"Slow Consumer (Pending Bytes)\"",
     ] {
         wait_until(&format!("there is {series}"), || {
-            // Round trips are measured by pings, which must be answered.
+            // Round trip times are measured by pings, which must be answered.
             writer.send("PONG\r\n");
             writer.sync();
             members[0].broker.get("/metrics").body.contains(series)
@@ -158,7 +157,7 @@ fn value(found: &BTreeMap<String, f64>, series: &str) -> f64 {
         .unwrap_or_else(|| panic!("{series} is not served"))
 }
 
-/// What happened is in the figures.
+/// Past incidents are in the metrics.
 #[test]
 fn loss_findings_incidents_and_routes_have_series() {
     let (members, _clients) = eventful();
@@ -211,9 +210,9 @@ fn loss_findings_incidents_and_routes_have_series() {
     let sent = format!("midge_route_messages_total{{{of_route},direction=\"out\"}}");
     assert_eq!(value(&found, &sent), 3.0);
     assert!(value(&found, &format!("midge_route_rtt_seconds{{{of_route}}}")) > 0.0);
-    // A ping may wait for its peer at any moment.
+    // A ping may be pending for its peer at any moment.
     let pending = format!("midge_route_pending_bytes{{{of_route}}}");
-    wait_until("nothing waits for the peer", || {
+    wait_until("nothing is pending for the peer", || {
         value(&values(&broker.get("/metrics").body), &pending) == 0.0
     });
     assert!(value(&found, "midge_events_total{type=\"route\"}") >= 1.0);
@@ -227,8 +226,8 @@ fn loss_findings_incidents_and_routes_have_series() {
     );
 }
 
-/// Histograms have the same bounds whenever asked, rise with them, and end with
-/// all there is.
+/// Histograms have the same buckets in every scrape, are cumulative, and end with the
+/// total.
 #[test]
 fn latencies_are_histograms() {
     let (members, mut clients) = eventful();
@@ -277,10 +276,10 @@ fn latencies_are_histograms() {
     }
 }
 
-/// In one scrape the parts sum up to the whole, also while messages flow and
-/// clients come and go.
+/// In one scrape the parts add up to the total, even while messages flow and clients
+/// connect and disconnect.
 #[test]
-fn a_scrape_is_one_moment() {
+fn a_scrape_is_a_consistent_snapshot() {
     let broker = Broker::midge()
         .config("accounts {\n A { users: [{user: a, password: a}] }\n B { users: [{user: b, password: b}] }\n}")
         .start();
@@ -328,10 +327,10 @@ fn a_scrape_is_one_moment() {
     });
 }
 
-/// Nothing that is called a counter falls, also where what clients get is counted at
-/// another account.
+/// No counter decreases, even where deliveries to clients are counted for another
+/// account.
 #[test]
-fn counters_of_accounts_never_fall() {
+fn account_counters_never_decrease() {
     let broker = Broker::midge()
         .config(
             "accounts {
@@ -384,7 +383,7 @@ fn counters_of_accounts_never_fall() {
     });
 }
 
-/// Name and labels of each series.
+/// Name and label names of each series.
 fn shapes(found: &BTreeMap<String, f64>) -> BTreeSet<String> {
     found
         .keys()
@@ -403,7 +402,7 @@ fn shapes(found: &BTreeMap<String, f64>) -> BTreeSet<String> {
         .collect()
 }
 
-/// The exporter's names are all there, with its labels.
+/// All names of the exporter exist, with its labels.
 #[test]
 fn the_exporters_names_and_labels_are_complete() {
     let (members, _clients) = eventful();

@@ -1,6 +1,6 @@
-//! The totals of `/varz` are kept and brought up to date from the connections that
-//! moved something; those of `/metrics` are summed up over all connections. Whatever
-//! is asked when, both come to the same.
+//! The totals of `/varz` are updated from the connections that had traffic; those of
+//! `/metrics` are summed over all connections. Both must be equal, whichever is requested
+//! first.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ const FIELDS: [&str; 8] = [
     "written_bytes",
 ];
 
-/// What `/varz` shows.
+/// The values in `/varz`.
 fn kept(broker: &Broker) -> BTreeMap<String, f64> {
     let varz = broker.get_json("/varz");
     let mut kept: BTreeMap<_, _> = FIELDS
@@ -43,7 +43,7 @@ fn kept(broker: &Broker) -> BTreeMap<String, f64> {
     kept
 }
 
-/// What `/metrics` shows.
+/// The values in `/metrics`.
 fn summed_up(broker: &Broker) -> BTreeMap<String, f64> {
     let found = values(&broker.get("/metrics").body);
     let mut all: BTreeMap<_, _> = FIELDS
@@ -71,7 +71,7 @@ fn kept_totals_are_the_sums_over_all_connections() {
     let broker = Broker::midge().start();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Asked all the time, so that counts and questions meet in every order.
+        // Requested continuously, so that updates and requests interleave in every order.
         let asking = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 broker.get_json("/varz");
@@ -91,7 +91,7 @@ fn kept_totals_are_the_sums_over_all_connections() {
                 let some = format!("PUB a.{to} 5\r\nhello\r\n").repeat(number);
                 client.send(format!("{some}PUB all 2\r\nhi\r\nPUB nobody 1\r\nx\r\n"));
             }
-            // Some leave, others come.
+            // Some disconnect, others connect.
             let leaves = clients.remove(round % CLIENTS);
             drop(leaves);
             let mut comes = broker.connect();

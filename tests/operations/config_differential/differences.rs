@@ -1,7 +1,7 @@
-//! Values that one of both takes and the other one does not, and why.
+//! Values that only one of the two servers accepts, with the reasons.
 
-/// Values that one of both takes and the other one does not; `*` is any key of the
-/// block that is not named, or any value.
+/// A value that only one of the two accepts; `*` is any key of the block that is not
+/// listed, or any value.
 pub struct Difference {
     pub block: &'static str,
     pub keys: &'static [&'static str],
@@ -44,10 +44,10 @@ const OPERATOR: &str = "operator mode (JWT) is not served, and midge refuses eac
 const UNLOOKED: &str = "the block has no effect, so midge does not check its content";
 const SECONDS: &str = "nats-server starts with it and warns, so midge warns too";
 const NO_SUBJECT: &str = "an empty text is not a subject";
-const HOLLOW: &str = "nats-server ignores a value of the wrong kind without a warning";
+const INCOMPLETE: &str = "nats-server ignores a value of the wrong kind without a warning";
 
 pub const DIFFERENCES: &[Difference] = &[
-    stricter("top", &["accounts"], &["*"], HOLLOW),
+    stricter("top", &["accounts"], &["*"], INCOMPLETE),
     stricter("top", &["https", "https_port"], &["*"], FAILS_AT_START),
     laxer(
         "top",

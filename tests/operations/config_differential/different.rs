@@ -1,6 +1,7 @@
-//! Texts with which midge does not do what nats-server does, and why.
+//! Configurations that midge deliberately treats differently from nats-server, with the
+//! reasons.
 
-/// A text with which midge does not do what nats-server -t does.
+/// A configuration for which midge differs from nats-server -t.
 pub struct Difference {
     pub text: &'static str,
     pub midge_accepts: bool,

@@ -1,5 +1,5 @@
-//! Each key that nats-server reads, with a right value and with values of all
-//! kinds, in both directions.
+//! Each key that nats-server reads, with a valid value and with values of all kinds, in
+//! both directions.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use midge::config::options::keys::tables;
 
 use super::{
     differences::{DIFFERENCES, Difference},
-    place::{BLOCKS, Case, NAMES, Name, Place, judge, names},
+    fixture::{BLOCKS, Case, NAMES, Name, Place, judge, names},
 };
 
 /// Values of all kinds, for each key.
@@ -31,10 +31,10 @@ const FORMS: &[&str] = &[
     "2024-01-02T03:04:05Z",
 ];
 
-/// A certificate stands in one place: whoever writes it in two has one that is not
-/// shown.
+/// A certificate is configured in one place: one configured in two places would not be
+/// used in one of them.
 #[test]
-fn certificates_stand_in_one_place() {
+fn certificates_are_in_one_place() {
     let place = Place::new();
     let list = "[ { cert_file: \"CERT\", key_file: \"KEY\" } ]";
     for key in ["certs", "certificates"] {
@@ -60,9 +60,9 @@ fn certificates_stand_in_one_place() {
     }
 }
 
-/// The real nats-server knows each of the names, and midge has an answer to each.
+/// The real nats-server knows each of the names, and midge handles each.
 #[test]
-fn every_key_of_nats_server_has_an_answer() {
+fn every_nats_server_key_is_handled() {
     let place = Place::new();
     let names = names();
     let jobs: Vec<_> = names
@@ -80,21 +80,24 @@ fn every_key_of_nats_server_has_an_answer() {
     {
         if theirs
             .as_ref()
-            .is_err_and(|said| said.contains("unknown field"))
+            .is_err_and(|result| result.contains("unknown field"))
         {
             wrong.push(format!(
                 "{block} {key}: nats-server does not know it: {theirs:?}"
             ));
         }
-        if ours.as_ref().is_err_and(|said| said.contains("unknown")) {
+        if ours
+            .as_ref()
+            .is_err_and(|result| result.contains("unknown"))
+        {
             wrong.push(format!("{block} {key}: midge does not know it: {ours:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Words that may be keys: all that are known to be one somewhere, or stand in a file
-/// of ours as one.
+/// Words that may be keys: all that are known to be one somewhere, or are used as one in
+/// a file of ours.
 fn words() -> BTreeSet<&'static str> {
     let examples = [
         include_str!("../../../conf/midge.conf"),
@@ -130,7 +133,7 @@ pub fn own_names(names: &[Name], block: &str) -> Vec<&'static str> {
     known.copied().filter(|name| !theirs(name)).collect()
 }
 
-/// The table in which the keys of a block stand.
+/// The table with the keys of a block.
 pub fn table_of(block: &str) -> &str {
     match block {
         "service export" => "export",
@@ -139,38 +142,39 @@ pub fn table_of(block: &str) -> &str {
     }
 }
 
-/// What nats-server says of these lines in a block, as far as it does not know the keys.
+/// What nats-server reports about these lines in a block, as far as it does not know the
+/// keys.
 fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> BTreeSet<String> {
     let lines: Vec<String> = keys.iter().map(|key| format!("{key}: a")).collect();
-    // What stands in the line of a key, here of many.
+    // The text of a line with a key, here one of many.
     let (name, value) = lines[0].split_once(": ").expect("a key");
     let rest = lines[1..].join("\n");
     let path = place.write(&place.text(block, name, &format!("{value}\n{rest}")));
-    let said = place.nats_server(&path).err().unwrap_or_default();
-    let said = said.to_ascii_lowercase().replace("field name", "field");
-    let named = said.split("unknown field \"").skip(1);
+    let result = place.nats_server(&path).err().unwrap_or_default();
+    let result = result.to_ascii_lowercase().replace("field name", "field");
+    let named = result.split("unknown field \"").skip(1);
     named
         .filter_map(|after| after.split_once('"'))
         .map(|(key, _)| key.to_owned())
         .collect()
 }
 
-/// In each block both are asked for every word that is a key anywhere: nats-server knows
-/// none that is not listed, and midge none that is neither listed nor its own. So the
-/// list is as whole as can be told without nats-server's source.
+/// In each block both are given every word that is a key anywhere: nats-server knows none
+/// that is not listed, and midge none that is neither listed nor its own. So the list is
+/// as complete as can be tested without nats-server's source.
 #[test]
-fn no_key_is_missing_in_the_lists() {
+fn no_key_is_missing_from_the_lists() {
     let place = Place::new();
     let names = names();
     let words = words();
     assert!(words.len() > 150, "{words:?}");
     let mut wrong = Vec::new();
     for (block, ..) in BLOCKS {
-        // An entry without its kind is told as one, whatever else stands in it.
+        // An entry without its kind is reported as such, whatever else it contains.
         if ["export", "import"].contains(block) {
             continue;
         }
-        // Both kinds of an export, and of an import, have the same reader.
+        // Both kinds of an export, and of an import, have the same parser.
         let kind = block.rsplit(' ').next().unwrap_or_default();
         let is_of_kind = ["export", "import"].contains(&kind);
         let is_listed = |of: &str| of == *block || is_of_kind && of.ends_with(kind);
@@ -182,12 +186,12 @@ fn no_key_is_missing_in_the_lists() {
             let text = place.text(block, word, "5");
             let is_known = place
                 .midge(&place.write(&text))
-                .map_or_else(|said| !said.contains("unknown"), |_| true);
+                .map_or_else(|result| !result.contains("unknown"), |_| true);
             if is_known != own.contains(word) {
                 wrong.push(format!("midge, {block}: {word} is known: {is_known}"));
             }
         }
-        // Some blocks are told of one key at a time.
+        // Some blocks report one key at a time.
         loop {
             let unknown = unknown_there(&place, block, &left);
             let before = left.len();
@@ -205,10 +209,10 @@ fn no_key_is_missing_in_the_lists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// With values of all kinds both accept or both refuse, but for what is listed
-/// with its reason; and what is listed is still so.
+/// For values of all kinds both accept or both refuse, except for the listed differences;
+/// and each listed difference still exists.
 #[test]
-fn values_of_all_kinds_are_judged_alike() {
+fn values_of_all_kinds_get_the_same_verdict() {
     let place = Place::new();
     let names = names();
     let mut jobs = Vec::new();

@@ -1,6 +1,5 @@
-//! The page `docs/configuration.md`, made from the tables of keys and the lists of
-//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it
-//! anew.
+//! The page `docs/configuration.md`, generated from the tables of keys and the lists of
+//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it again.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -12,8 +11,8 @@ use midge::config::options::{
 use super::{
     differences::{DIFFERENCES, Difference},
     different::DIFFERENT,
+    fixture::names,
     keys::own_names,
-    place::names,
 };
 
 fn one_line(text: &str) -> String {
@@ -33,11 +32,11 @@ fn write_row(page: &mut String, row: &Row) {
     let names = code(&row.names);
     if !row.is_served {
         let doc = one_line(row.doc);
-        let told = match row.form {
+        let reported = match row.form {
             "" => format!("Refused: it {doc}."),
             _ => format!("Accepted without effect: {doc}."),
         };
-        let _ = writeln!(page, "| {names} | | | {told} | |");
+        let _ = writeln!(page, "| {names} | | | {reported} | |");
         return;
     }
     let usual = match row.usual {
@@ -63,7 +62,7 @@ fn page() -> String {
             write_row(&mut page, row);
         }
         let own = own_names(&names, table.name);
-        // Of these blocks nats-server has nothing.
+        // nats-server has none of these blocks.
         if !own.is_empty() && own.len() < table.rows.len() {
             let _ = writeln!(page, "\nnats-server does not have {}.", code(&own));
         }
@@ -109,11 +108,11 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_in_the_docs_is_the_one_of_the_tables() {
+fn the_page_in_the_docs_matches_the_tables() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let made = page();
     if std::env::var_os("UPDATE_CONF").is_some() {
-        fs::write(&file, &made).expect("room for a file");
+        fs::write(&file, &made).expect("space for a file");
     }
     let found = fs::read_to_string(&file).unwrap_or_default();
     assert!(

@@ -1,4 +1,4 @@
-//! Texts that nats-server and midge judge alike.
+//! Configurations that nats-server and midge treat alike.
 
 /// Both must do the same with these.
 pub const SAME: &[&str] = &[
@@ -101,7 +101,7 @@ pub const SAME: &[&str] = &[
     "host: a]b",
     "host: a(b",
     "host: a{b",
-    // Without a line end after it nats-server takes the last bracket for text.
+    // Without a line end after it nats-server parses the last bracket as text.
     "host: (\na\n)\n",
     "host: (\na\n)\nport: 3",
     "host: (\na)b\n)x\n)\n",
@@ -302,10 +302,10 @@ pub const SAME: &[&str] = &[
     "default_js_domain: a",
     "feature_flags {a: yes}",
     "server_metadata {a: {b: c}}",
-    // Wholes.
+    // Complete configurations.
     "{\n  \"port\": 5,\n  \"authorization\": { \"users\": [ { \"user\": \"a\", \"password\": \"b\" } ] },\n  \"cluster\": { \"port\": 6222, \"name\": \"x\", \"routes\": [\"nats://a:1\"] }\n}\n",
     "{\n  port: 5\n  host: a\n}\n# the end\n",
-    // Unknown keys whose values are used, wherever they stand.
+    // Unknown keys whose values are used, anywhere.
     "PASS: secret\nauthorization { user: a, password: $PASS }",
     "clustering_port: 6222\ncluster { name: x, port: $clustering_port }",
     "cluster { clustering_port: 6222, name: x, port: $clustering_port }",

@@ -1,4 +1,5 @@
-//! What is in force after the same file was read, as `/varz` of both shows it.
+//! The effective values after the same file was read, as `/varz` of both servers shows
+//! them.
 
 use std::fs;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use test_support::{Broker, BrokerBuilder};
 
-/// Files, and what of `/varz` they set.
+/// Files, and the fields of `/varz` that they set.
 const FILES: &[(&str, &[&str])] = &[
     (
         "max_connections: 77, max_subs: 5, max_payload: 2MB, max_pending: 128mib, \
@@ -92,7 +93,7 @@ fn varz(broker: BrokerBuilder, text: &str) -> Value {
     broker.get_json(path)
 }
 
-/// Whole numbers may be written with a fraction or without.
+/// Integers may be written with a fraction or without.
 fn is_same(theirs: &Value, ours: &Value) -> bool {
     match (theirs.as_f64(), ours.as_f64()) {
         (Some(theirs), Some(ours)) => (theirs - ours).abs() < f64::EPSILON,
@@ -101,12 +102,12 @@ fn is_same(theirs: &Value, ours: &Value) -> bool {
 }
 
 #[test]
-fn what_is_in_force_is_the_same() {
+fn the_effective_values_are_the_same() {
     let folder = tempfile::TempDir::new().expect("a folder");
-    fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("room");
+    fs::write(folder.path().join("more.conf"), "max_payload: 4321\n").expect("written");
     let mut wrong = Vec::new();
     for (text, fields) in FILES {
-        // An included file lies beside the one that includes it, wherever that is.
+        // An included file is found relative to the including file, in any directory.
         let text = match *text {
             "include more.conf" => {
                 let up = "../".repeat(16);

@@ -1,6 +1,6 @@
-//! What a reload means for clients that are connected: who would be let in now
-//! stays, and loses only what would be refused. Where it can be, the same is
-//! asked of a real nats-server.
+//! The effect of a reload on connected clients: those that would still be accepted stay,
+//! and lose only what would now be refused. Where possible, the same is tested on a real
+//! nats-server.
 
 use std::{thread, time::Duration};
 
@@ -13,7 +13,7 @@ use test_support::{
 
 const DONE: &str = "Reloaded server configuration (sha256:";
 
-/// A client that says who it is. Empty names: it does not.
+/// Connects and logs in; without a login if the names are empty.
 pub fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     let mut client = RawClient::connect(broker.client_addr());
     let who = match user {
@@ -48,10 +48,9 @@ fn users(permissions: &str) -> String {
     )
 }
 
-/// Narrowed permissions take the subscriptions that are forbidden now, and
-/// nothing else.
+/// Narrower permissions remove the subscriptions that are now forbidden, and no others.
 #[test]
-fn only_forbidden_subscriptions_go() {
+fn a_reload_removes_only_forbidden_subscriptions() {
     for builder in both() {
         let broker = builder
             .config(users("subscribe: [foo, bar, \"w.>\"]"))
@@ -62,9 +61,9 @@ fn only_forbidden_subscriptions_go() {
         let before = cids(&broker);
         let denies = "subscribe: { allow: [bar, \"w.>\"], deny: [w.x] }";
         reload(&broker, &users(denies), DONE);
-        let told = client.sync();
+        let reported = client.sync();
         assert_eq!(
-            lines(&told),
+            lines(&reported),
             [
                 "-ERR 'Permissions Violation for Subscription to \"foo\" (sid \"1\")'",
                 "-ERR 'Permissions Violation for Subscription to \"foo\" using queue \"q\" (sid \"2\")'",
@@ -82,16 +81,16 @@ fn only_forbidden_subscriptions_go() {
         }
         publisher.sync();
         assert_eq!(lines(&client.sync()), ["MSG bar 3 0", "MSG w.y 4 0"]);
-        // What may be published is another matter: nothing is said.
+        // Publish permissions are separate: nothing is removed or reported.
         reload(&broker, &users(&format!("{denies}, publish: pub")), DONE);
         assert!(client.sync().is_empty());
         client.send("PUB pub 0\r\n\r\nPUB other 0\r\n\r\n");
-        let told = lines(&client.sync());
+        let reported = lines(&client.sync());
         assert_eq!(
-            told,
+            reported,
             ["-ERR 'Permissions Violation for Publish to \"other\"'"]
         );
-        // And back: what was denied in part comes again.
+        // And back: partially denied subjects are delivered again.
         reload(&broker, &users("subscribe: [foo, bar, \"w.>\"]"), DONE);
         publisher.send("PUB w.x 0\r\n\r\nPUB foo 0\r\n\r\n");
         publisher.sync();
@@ -99,9 +98,9 @@ fn only_forbidden_subscriptions_go() {
     }
 }
 
-/// One more subject for those who need no login cuts none of them.
+/// One more permitted subject for users without a login disconnects none of them.
 #[test]
-fn guests_stay() {
+fn users_without_a_login_stay_connected() {
     let config = |more: &str| {
         format!(
             "authorization {{ users: [{{ user: g, password: x, permissions: {{ publish: [a{more}], \
@@ -110,24 +109,24 @@ fn guests_stay() {
     };
     for builder in both() {
         let broker = builder.config(config("")).start();
-        let mut guests: Vec<_> = (0..20).map(|_| login(&broker, "", "")).collect();
-        for guest in &mut guests {
-            guest.send("SUB _INBOX.x 1\r\n");
-            assert!(guest.sync().is_empty());
+        let mut anonymous_clients: Vec<_> = (0..20).map(|_| login(&broker, "", "")).collect();
+        for anonymous_client in &mut anonymous_clients {
+            anonymous_client.send("SUB _INBOX.x 1\r\n");
+            assert!(anonymous_client.sync().is_empty());
         }
         let before = cids(&broker);
         reload(&broker, &config(", b"), DONE);
-        for guest in &mut guests {
-            guest.send("PUB b 0\r\n\r\n");
-            assert!(guest.sync().is_empty());
+        for anonymous_client in &mut anonymous_clients {
+            anonymous_client.send("PUB b 0\r\n\r\n");
+            assert!(anonymous_client.sync().is_empty());
         }
         assert_eq!(cids(&broker), before);
     }
 }
 
-/// A grant to respond outlives a reload that leaves it.
+/// A permission to respond survives a reload that keeps it.
 #[test]
-fn who_was_asked_may_still_answer() {
+fn a_pending_request_can_still_be_answered() {
     let broker = Broker::midge()
         .config(users("subscribe: [ask], allow_responses: true"))
         .start();
@@ -147,10 +146,10 @@ fn who_was_asked_may_still_answer() {
     assert_eq!(lines(&asker.sync()), ["MSG reply 1 0"]);
 }
 
-/// Another password, written in whatever way, asks for that password; one that
-/// is as it was is not asked for.
+/// A changed password, in any notation, disconnects the client; an unchanged one does
+/// not.
 #[test]
-fn secrets_are_asked_for_when_they_are_others() {
+fn changed_credentials_disconnect_clients() {
     let hash = |password: &str| bcrypt::hash(password, 5).expect("a hash");
     let config = |a: &str, b: &str, c: &str| {
         format!(
@@ -173,8 +172,8 @@ fn secrets_are_asked_for_when_they_are_others() {
     let log = reload(&broker, &config("q", &hash("q"), "p"), DONE);
     let [a, b, c] = &mut clients;
     for out in [a, b] {
-        let told = lines(&out.read_to_end());
-        assert_eq!(told, ["-ERR 'Authorization Violation'"], "{log}");
+        let reported = lines(&out.read_to_end());
+        assert_eq!(reported, ["-ERR 'Authorization Violation'"], "{log}");
     }
     assert!(c.sync().is_empty());
     let log = broker.log();
@@ -182,7 +181,7 @@ fn secrets_are_asked_for_when_they_are_others() {
         log.contains("User \"a\": wrong password, after a reload"),
         "{log}"
     );
-    // Where a login is asked for from now on, who said the right thing stays.
+    // When a login becomes required, clients that had sent valid credentials stay.
     let open = Broker::midge().config("max_payload: 1000").start();
     let mut right = login(&open, "a", "p");
     let mut none = login(&open, "", "");
@@ -200,7 +199,7 @@ fn secrets_are_asked_for_when_they_are_others() {
     assert!(silent.sync().is_empty());
 }
 
-/// A user in another account goes there, with what it subscribed to.
+/// A user moved to another account takes its subscriptions along.
 #[test]
 fn a_user_moves_with_its_subscriptions() {
     let config = |account: &str| {
@@ -226,13 +225,13 @@ fn a_user_moves_with_its_subscriptions() {
     assert!(u.sync().is_empty());
     b.send("PUB x 1\r\n1\r\nPUB x 1\r\n2\r\nPUB x 1\r\n3\r\n");
     b.sync();
-    // The second one had one of its three messages before.
+    // The second one had received one of its three messages before.
     assert_eq!(u.sync().len(), 5);
 }
 
-/// Limits that are lowered tell whom they cut.
+/// Clients disconnected by lowered limits are told the reason.
 #[test]
-fn lowered_limits_tell_whom_they_cut() {
+fn lowered_limits_tell_the_clients_they_disconnect() {
     let config = |limits: &str| {
         format!("accounts {{ A {{ limits {{ {limits} }}, users: [{{ user: a, password: p }}] }} }}")
     };
@@ -247,10 +246,13 @@ fn lowered_limits_tell_whom_they_cut() {
     clients[3].send("SUB y 2\r\n");
     clients[3].sync();
     let log = reload(&broker, &config("max_conn: 2, max_subs: 1"), DONE);
-    let told = lines(&clients[3].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum subscriptions exceeded'"]);
-    let told = lines(&clients[0].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum account active connections exceeded'"]);
+    let reported = lines(&clients[3].read_to_end());
+    assert_eq!(reported, ["-ERR 'maximum subscriptions exceeded'"]);
+    let reported = lines(&clients[0].read_to_end());
+    assert_eq!(
+        reported,
+        ["-ERR 'maximum account active connections exceeded'"]
+    );
     assert!(
         log.contains("Closed 1 connections of account \"A\""),
         "{log}"
@@ -262,8 +264,8 @@ fn lowered_limits_tell_whom_they_cut() {
         &format!("{}\nmax_connections: 1", config("")),
         DONE,
     );
-    let told = lines(&clients[2].read_to_end());
-    assert_eq!(told, ["-ERR 'maximum connections exceeded'"]);
+    let reported = lines(&clients[2].read_to_end());
+    assert_eq!(reported, ["-ERR 'maximum connections exceeded'"]);
     assert!(
         log.contains("Closed 1 connections to fall within max_connections 1"),
         "{log}"
@@ -271,9 +273,9 @@ fn lowered_limits_tell_whom_they_cut() {
     assert!(clients[1].sync().is_empty());
 }
 
-/// Imported streams that stay imported miss nothing while others come and go.
+/// Unchanged stream imports lose nothing while others are added and removed.
 #[test]
-fn imports_that_stay_miss_nothing() {
+fn unchanged_imports_lose_no_message() {
     let config = |more: &str| {
         format!(
             "accounts {{ A {{ users: [{{ user: a, password: p }}], exports: [{{ stream: \"s.>\" }}, {{ \
@@ -320,10 +322,9 @@ fn imports_that_stay_miss_nothing() {
     assert_eq!(got[2000].line, b"MSG in.t.x 1 0");
 }
 
-/// TLS that is asked for, keys that are pinned and CAs that are believed count
-/// for who is connected too.
+/// Required TLS, pinned keys and trusted CAs also apply to connected clients.
 #[test]
-pub fn tls_counts_for_who_is_connected() {
+pub fn tls_settings_apply_to_connected_clients() {
     let pki = Pki::new(&["broker", "node", "other"]);
     let foreign = Pki::new(&["broker"]);
     let block = |ca: &Pki, more: &str| {
@@ -341,8 +342,8 @@ pub fn tls_counts_for_who_is_connected() {
     let mut plain = login(&broker, "", "");
     plain.sync();
     reload(&broker, &block(&pki, ""), DONE);
-    let told = lines(&plain.read_to_end());
-    assert_eq!(told, ["-ERR 'Secure Connection - TLS Required'"]);
+    let reported = lines(&plain.read_to_end());
+    assert_eq!(reported, ["-ERR 'Secure Connection - TLS Required'"]);
     let speaker = |name: &str| {
         let file = |end: &str| pki.path(&format!("{name}.{end}"));
         Speaker::believing(&pki.path("ca.pem")).showing(&file("pem"), &file("key"))
@@ -364,7 +365,7 @@ pub fn tls_counts_for_who_is_connected() {
     let _bare = connect(Speaker::believing(&pki.path("ca.pem")));
     let stays = |text: &str, count: usize| {
         reload(&broker, text, DONE);
-        wait_until(&format!("{count} stay"), || open() == count);
+        wait_until(&format!("{count} clients stay"), || open() == count);
     };
     stays(&block(&pki, "verify: true"), 0);
     let _both = (connect(speaker("node")), connect(speaker("other")));
@@ -390,14 +391,14 @@ pub fn tls_counts_for_who_is_connected() {
     );
 }
 
-/// A hash that takes long to compare.
+/// A hash with a slow comparison.
 const SLOW_HASH: &str = "$2a$12$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
 
-/// Who has not logged in when nobody has to any more is in, whether it is silent,
-/// in the middle of its CONNECT, or waits for its password to be compared; and who
-/// is in the middle of it when everybody has to logs in with it.
+/// When a reload removes the login requirement, clients before their login are accepted,
+/// whether they are idle, in the middle of CONNECT, or waiting for their password check;
+/// when it adds one, clients in the middle of CONNECT log in with it.
 #[test]
-fn a_login_that_is_needed_no_more_is_not_waited_for() {
+fn a_login_that_is_no_longer_required_is_not_awaited() {
     let slow = format!(
         "authorization {{ timeout: 60, users: [{{ user: a, password: \"{SLOW_HASH}\" }}] }}"
     );
@@ -410,7 +411,7 @@ fn a_login_that_is_needed_no_more_is_not_waited_for() {
     let whole = connect("b");
     let (begin, end) = whole.split_at(12);
     half.send(begin);
-    // One comparison of a source at a time: most of these wait for theirs.
+    // One comparison per source at a time: most of these wait for theirs.
     let mut waiting: Vec<RawClient> = (0..4)
         .map(|_| RawClient::connect(broker.client_addr()))
         .collect();
@@ -429,12 +430,12 @@ fn a_login_that_is_needed_no_more_is_not_waited_for() {
         assert_eq!(lines(&client.sync()), Vec::<String>::new());
     }
 
-    // The way back.
+    // The opposite direction.
     let mut half = RawClient::connect(broker.client_addr());
     let good = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
     let (begin, end) = good.split_at(12);
     half.send(begin);
-    wait_until("it was read", || {
+    wait_until("it was loaded", || {
         broker.get_json("/connz")["num_connections"] == 7
     });
     reload(&broker, "authorization { user: u, password: p }", DONE);

@@ -1,5 +1,5 @@
-//! A reload that fails changes nothing at all, whichever of its steps it is that
-//! fails: who is let in, what the port 8222 says, what is written where.
+//! A reload that fails changes nothing, whichever step fails: logins, the answers of port
+//! 8222, the log files.
 
 use std::{collections::BTreeSet, fs, io::Read, net::TcpStream, time::Duration};
 
@@ -10,7 +10,7 @@ use test_support::{Broker, pki::Pki, tls_client::Speaker};
 
 const FAILED: &str = "Failed to reload server configuration";
 
-/// All that can be seen of what is in force.
+/// Everything that shows the settings in force.
 fn seen(broker: &Broker) -> Value {
     let varz = broker.get_json("/varz");
     let kept = [
@@ -48,7 +48,7 @@ fn seen(broker: &Broker) -> Value {
     })
 }
 
-/// Whether a client without TLS and a login gets a word but INFO.
+/// Whether a client without TLS and login gets anything but INFO.
 fn is_open(broker: &Broker) -> bool {
     use std::io::Write;
     let mut stream = TcpStream::connect(broker.client_addr()).expect("connect");
@@ -56,13 +56,13 @@ fn is_open(broker: &Broker) -> bool {
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a bound");
     let _ = stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
-    let mut told = Vec::new();
-    let _ = stream.read_to_end(&mut told);
-    told.windows(4).any(|bytes| bytes == b"PONG")
+    let mut reported = Vec::new();
+    let _ = stream.read_to_end(&mut reported);
+    reported.windows(4).any(|bytes| bytes == b"PONG")
 }
 
 #[test]
-fn a_step_that_fails_leaves_everything_as_it_was() {
+fn a_failed_reload_step_changes_nothing() {
     let pki = Pki::new(&["broker", "node"]);
     let block = |cert: &str| {
         format!(
@@ -94,7 +94,7 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
     }
     let before = seen(&broker);
 
-    // Everything is otherwise in these files, and one thing cannot be had.
+    // Everything differs in these files, and one setting cannot be applied.
     let other = |tls: &str, cluster: &str, pid: &str, log: &str| {
         format!(
             "{tls}\n{cluster}\npid_file: {pid:?}\nlog_file: {log:?}\nmax_payload: 10\nping_interval: \
@@ -116,7 +116,7 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
         (other("", &fine, "new.pid", missing), missing),
         // A full disk.
         (other("", &fine, "/dev/full", "new.log"), "/dev/full"),
-        // A folder is no file.
+        // A directory is no file.
         (other("", &fine, "/tmp", "new.log"), "/tmp"),
         (other("", &fine, "new.pid", "/tmp"), "/tmp"),
         (
@@ -128,14 +128,14 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
         let log = reload(&broker, &text, FAILED);
         assert!(log.contains(named), "{named}: {log}");
         assert!(!log.contains("Reloaded"), "{log}");
-        super::wait_until("those who tried have left", || {
+        super::wait_until("the test clients have disconnected", || {
             broker.get_json("/connz")["num_connections"] == 1
         });
         assert_eq!(seen(&broker), before, "{text}");
         assert!(!is_open(&broker), "{text}");
         node.attempt(broker.client_addr()).expect("gets in still");
     }
-    // All of it can be had, and all of it is put in force.
+    // All of it can be applied, and is.
     fs::write(
         broker.folder().join("broker.conf"),
         other("", &fine, "new.pid", "new.log"),
@@ -143,7 +143,7 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
     .expect("write the configuration");
     broker.signal(libc::SIGHUP);
     let new_log = broker.folder().join("new.log");
-    super::wait_until("the new log tells of the reload", || {
+    super::wait_until("the new log reports the reload", || {
         fs::read_to_string(&new_log).is_ok_and(|log| log.contains(super::DONE))
     });
     let pid = fs::read_to_string(broker.folder().join("new.pid")).expect("the new pid file");

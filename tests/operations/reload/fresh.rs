@@ -1,9 +1,10 @@
-//! A reload leaves the broker as a fresh start with the new file would, with
-//! every peer that would still be let in still connected: asked of files made by
-//! chance, there and back, with clients here and at another member of the mesh.
+//! A reload leaves the broker in the same state as a fresh start with the new file, and
+//! every peer that would still be accepted stays connected. The configurations are
+//! random; each is applied and reverted, with clients here and at another member of the
+//! mesh.
 //!
-//! `MIDGE_RELOAD_CASES` asks for more of them, `MIDGE_RELOAD_SEED` for those of a
-//! run that failed.
+//! `MIDGE_RELOAD_CASES` runs more of them, `MIDGE_RELOAD_SEED` repeats those of a failed
+//! run.
 
 use std::{collections::BTreeMap, env, time::Instant};
 
@@ -13,11 +14,11 @@ use serde_json::{Value, json};
 use test_support::mesh::{Kind, Member, Plan, free_port, wait_for_mesh};
 use test_support::{Frame, PATIENCE, RawClient, wait_until};
 
-/// What clients publish to and, wildcards apart, subscribe to.
+/// Subjects that clients publish to and, apart from wildcards, subscribe to.
 const SUBJECTS: [&str; 8] = ["a.x", "a.y", "b.x", "s.1", "in.s.1", "svc", "m", "mapped"];
 
-/// What they subscribe to, by sid, and where in a queue group, which is the
-/// client's own: who of several members gets a message is chance.
+/// Subscriptions, by sid, and whether in a queue group, which is the client's own: which
+/// of several members gets a message is random.
 const WANTED: [(&str, bool); 9] = [
     ("a.x", false),
     ("a.*", false),
@@ -30,7 +31,7 @@ const WANTED: [(&str, bool); 9] = [
     ("a.y", true),
 ];
 
-/// Who connects: name and password.
+/// The clients: name and password.
 const CLIENTS: [(&str, &str); 6] = [
     ("u0", "p0"),
     ("u1", "p0"),
@@ -40,7 +41,7 @@ const CLIENTS: [(&str, &str); 6] = [
     ("u0", "p0"),
 ];
 
-/// A configuration made by chance.
+/// A random configuration.
 fn configuration(rng: &mut Rng) -> String {
     let patterns = [
         "\"a.*\"",
@@ -129,7 +130,7 @@ fn configuration(rng: &mut Rng) -> String {
     let mut cluster = Vec::new();
     for direction in ["import", "export"] {
         if rng.bool() {
-            // The barrier passes at any time.
+            // The barrier is always permitted.
             let allow = format!("allow: [barrier, \"$SYS.>\", {}]", some(rng, false));
             let deny = format!("deny: [{}]", some(rng, false).replace("\">\"", "b.y"));
             cluster.push(match rng.u8(..3) {
@@ -140,7 +141,7 @@ fn configuration(rng: &mut Rng) -> String {
         }
     }
     let cluster = cluster.join(", ");
-    // Behind a mark, since it belongs into another block.
+    // After a marker, since it belongs in another block.
     format!("{text}#cluster permissions {{ {cluster} }}")
 }
 
@@ -152,7 +153,7 @@ const OTHERS: &str = "accounts {
 }
 system_account: SYS";
 
-/// A broker that is looked at, another member of its mesh, and their clients.
+/// The broker under test, another member of its mesh, and their clients.
 struct Scene {
     member: Member,
     other: Member,
@@ -160,7 +161,7 @@ struct Scene {
     /// By index in [`CLIENTS`].
     clients: BTreeMap<usize, RawClient>,
     others: Vec<RawClient>,
-    /// Clients of the system account, here and there.
+    /// Clients of the system account at both members.
     barriers: [RawClient; 2],
 }
 
@@ -175,19 +176,19 @@ impl Scene {
         wait_for_mesh(&[&member, &other]);
         let mut others: Vec<RawClient> = Vec::new();
         for (index, name) in ["pa", "pb"].into_iter().enumerate() {
-            let mut client = connect(&other, name, "p").expect("is let in");
+            let mut client = connect(&other, name, "p").expect("the client is accepted");
             let all: Vec<usize> = (0..WANTED.len()).collect();
             client.send(subscriptions(CLIENTS.len() + index, &all));
             client.sync();
             others.push(client);
         }
         let barriers = [&member, &other].map(|member| {
-            let mut client = connect(member, "sys", "p").expect("is let in");
+            let mut client = connect(member, "sys", "p").expect("the client is accepted");
             client.send("SUB barrier 1\r\n");
             client.sync();
             client
         });
-        wait_until("both are told", || {
+        wait_until("both are reported", || {
             member.knows("barrier") && other.knows("barrier")
         });
         Self {
@@ -200,8 +201,8 @@ impl Scene {
         }
     }
 
-    /// Connects these clients, as far as they are let in, and has each subscribe
-    /// to those of [`WANTED`].
+    /// Connects these clients, as far as they are accepted, and subscribes each to its
+    /// part of [`WANTED`].
     fn connect(&mut self, who: &BTreeMap<usize, Vec<usize>>) {
         for (index, sids) in who {
             let (name, password) = CLIENTS[*index];
@@ -213,7 +214,7 @@ impl Scene {
         }
     }
 
-    /// The clients that are connected, and what each has subscribed to.
+    /// The connected clients, and the subscriptions of each.
     fn present(&self) -> BTreeMap<usize, Vec<usize>> {
         let connz = self.member.broker.get_json("/connz?subs=detail");
         let connections = connz["connections"].as_array().cloned().unwrap_or_default();
@@ -235,8 +236,8 @@ impl Scene {
         present
     }
 
-    /// What each client and each other member's client gets of messages that all
-    /// publish, and what is refused.
+    /// The messages that each client at both members receives when all publish, and the
+    /// errors.
     fn exchange(&mut self) -> BTreeMap<String, Vec<Frame>> {
         let mut got: BTreeMap<String, Vec<Frame>> = BTreeMap::new();
         let here = self.clients.iter_mut();
@@ -250,7 +251,7 @@ impl Scene {
             }
             got.entry(name.clone()).or_default().extend(client.sync());
         }
-        // What was put on its way before has come with these.
+        // Everything sent before has arrived with these.
         for from in 0..2 {
             self.barriers[from].send("PUB barrier 0\r\n\r\n");
             self.barriers[from].sync();
@@ -259,15 +260,15 @@ impl Scene {
         for (name, client) in &mut all {
             let got = got.entry(name.clone()).or_default();
             got.extend(client.sync());
-            // Pings come when they come.
+            // Pings arrive at any time.
             got.retain(|frame| frame.is_message() || frame.verb() == b"-ERR");
-            // Nothing orders the messages of several publishers.
+            // The order between several publishers is not defined.
             got.sort();
         }
         got
     }
 
-    /// What monitoring says, as far as both brokers should say the same.
+    /// The monitoring data that must be the same on both brokers.
     fn monitored(&self) -> Value {
         let broker = &self.member.broker;
         let varz = broker.get_json("/varz");
@@ -299,7 +300,7 @@ impl Scene {
         let accounts = broker.get_json("/accountz")["accounts"].clone();
         let routes = |member: &Member| {
             let routes = member.routes();
-            let told = |route: &Value| {
+            let reported = |route: &Value| {
                 json!({
                     "subscriptions": route["subscriptions"],
                     "list": sorted(&route["subscriptions_list"]),
@@ -307,7 +308,7 @@ impl Scene {
                     "export": route["export"],
                 })
             };
-            routes.iter().map(told).collect::<Vec<_>>()
+            routes.iter().map(reported).collect::<Vec<_>>()
         };
         json!({
             "varz": varz,
@@ -319,7 +320,7 @@ impl Scene {
     }
 }
 
-/// Subjects in order, the ids of brokers left out.
+/// Sorted subjects, without the ids of brokers.
 fn sorted(list: &Value) -> Vec<String> {
     let texts = list
         .as_array()
@@ -370,7 +371,7 @@ fn subscriptions(client: usize, sids: &[usize]) -> String {
     sids.iter().map(line).collect()
 }
 
-/// One reload: compares with a broker that begins with the new file.
+/// One reload: compares with a broker that starts with the new file.
 fn check(scene: &mut Scene, configuration: &str) {
     let before = scene.present();
     scene.member.reload(&text(&scene.plan, configuration));
@@ -379,15 +380,15 @@ fn check(scene: &mut Scene, configuration: &str) {
     let mut expected = fresh.present();
     let max = fresh.member.broker.get_json("/varz")["max_subscriptions"].as_u64();
     if let Some(max) = max {
-        // Who has too many goes, as at a nats-server.
+        // A client with too many subscriptions is closed, as in nats-server.
         let is_over = |index: &usize| before[index].len() as u64 > max;
         expected.retain(|index, _| !is_over(index));
         fresh.clients.retain(|index, _| !is_over(index));
     }
-    wait_until("clients go and stay as with a fresh start", || {
+    wait_until("the same clients stay as with a fresh start", || {
         scene.present() == expected
     });
-    wait_until("the clients of the fresh start are as many", || {
+    wait_until("the fresh start has as many clients", || {
         fresh.present() == expected
     });
     let gone: Vec<usize> = scene
@@ -405,9 +406,12 @@ fn check(scene: &mut Scene, configuration: &str) {
     }
     for (index, client) in &mut scene.clients {
         let removed = before[index].len() - expected[index].len();
-        let told = client.sync();
-        let complaints = told.iter().filter(|frame| frame.verb() == b"-ERR").count();
-        assert_eq!(complaints, removed, "client {index}: {told:?}");
+        let reported = client.sync();
+        let complaints = reported
+            .iter()
+            .filter(|frame| frame.verb() == b"-ERR")
+            .count();
+        assert_eq!(complaints, removed, "client {index}: {reported:?}");
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -436,7 +440,7 @@ fn check(scene: &mut Scene, configuration: &str) {
 }
 
 #[test]
-fn a_reload_is_like_a_fresh_start() {
+fn a_reload_equals_a_fresh_start() {
     let number = |name: &str, usual: u64| {
         env::var(name)
             .ok()
@@ -452,7 +456,7 @@ fn a_reload_is_like_a_fresh_start() {
         let next = configuration(&mut rng);
         println!("seed {seed}, case {case}:\n{current}\n---- to\n{next}");
         scene.clients.clear();
-        wait_until("they have left", || {
+        wait_until("they have disconnected", || {
             scene.member.broker.get_json("/connz")["num_connections"] == 1
         });
         let all = (0..CLIENTS.len()).map(|index| (index, (0..WANTED.len()).collect()));

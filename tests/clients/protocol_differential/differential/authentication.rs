@@ -1,5 +1,5 @@
-//! Logins that are refused or accepted, and permissions: the answers and
-//! whether the connection ends. What the methods check is tested elsewhere.
+//! Accepted and refused logins, and permissions: the answers and whether the connection
+//! closes. Other tests cover the login methods themselves.
 
 use super::{Case, case, framing::QUIET, one};
 
@@ -10,15 +10,15 @@ const NO_AUTH_USER: &str =
 const USERS: &str = "authorization { users: [ { user: a, password: b }, { user: c, password: d }, \
                      { user: open }, { user: ws, password: x, allowed_connection_types: [WEBSOCKET] } ] }\n";
 
-/// A bcrypt hash of "s3cret", of the least cost.
+/// A bcrypt hash of "s3cret", with the lowest cost.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG";
 
 const PERMISSIONS: &str = "authorization { users: [ { user: u, password: p, permissions: { publish: { allow: [\"ok.>\", \"_INBOX.>\"], deny: \"ok.no\" }, subscribe: { allow: [\"ok.>\", \"_INBOX.>\", \"q.x grp\"], deny: \"ok.no\" } } } ] }\n";
 
-/// One with permissions of its own and one without, beside default ones.
+/// One with its own permissions and one without, beside default ones.
 const DEFAULTS: &str = "authorization { default_permissions: { publish: \"ok.>\", subscribe: { deny: \"no.>\" } }, users: [ { user: own, password: p, permissions: { publish: \"own.>\" } }, { user: none, password: p } ] }\n";
 
-/// The same list of ways to connect in several spellings.
+/// The same list of connection types in several spellings.
 const TYPES: &str = "authorization { users: [ { user: std, password: p, allowed_connection_types: [STANDARD] }, { user: lower, password: p, allowed_connection_types: [\"websocket\", \"standard\"] }, { user: leaf, password: p, allowed_connection_types: [LEAFNODE, MQTT] } ] }\n";
 
 /// All cases of this table.

@@ -1,5 +1,5 @@
-//! INFO and CONNECT: which keys the broker announces, which fields it takes and
-//! how it refuses others.
+//! INFO and CONNECT: the keys that the broker announces, the fields that it accepts, and
+//! the errors for the others.
 
 use super::{Case, case, framing::QUIET, one};
 
@@ -86,7 +86,7 @@ fn fields() -> Vec<Case> {
     .into()
 }
 
-/// What the JSON reader takes.
+/// Input of the JSON parser.
 fn json() -> Vec<Case> {
     let nested = format!("{{\"x\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
     [

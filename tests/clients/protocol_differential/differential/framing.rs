@@ -1,8 +1,8 @@
-//! How bytes become operations: line ends, verbs, separators, sizes, the limit
+//! How bytes are parsed into operations: line ends, verbs, separators, sizes, the limit
 //! of a control line.
 //!
-//! A stray CR within the arguments is left out: nats-server treats it as a
-//! separator in some places only, and no client sends one.
+//! A single CR within the arguments is not tested: nats-server treats it as a separator
+//! in some places only, and no client sends one.
 
 use super::{Case, case, one};
 

@@ -1,5 +1,5 @@
-//! PING from the broker: a client that does not answer is stale, one that does stays.
-//! These cases last seconds, because the shortest interval is one second.
+//! PINGs from the broker: a client that does not answer is stale, a client that answers
+//! stays connected. These cases take seconds because the shortest interval is one second.
 
 use super::{Case, case, framing::QUIET, one};
 

@@ -1,5 +1,5 @@
-//! The limits of a configuration, each at its edge, and how the broker refuses
-//! what is beyond.
+//! The configured limits: values just within each limit and just beyond it, and the
+//! errors.
 
 use super::{
     Case, case,

@@ -1,11 +1,11 @@
-//! Compares two brokers: the same bytes go to both, and what they answer must
-//! be equal once everything that may differ from run to run is masked.
+//! Compares two brokers: both get the same bytes, and their answers must be equal after
+//! everything that may differ from run to run is masked.
 //!
-//! A [`Case`] is a script over one or more connections. [`run`] plays it on a
-//! fresh broker and yields a [`Transcript`]; [`differences`] plays a table of
-//! cases on two brokers and tells where the transcripts part.
+//! A [`Case`] is a script over one or more connections. [`run`] executes it on a new
+//! broker and returns a [`Transcript`]; [`differences`] runs a table of cases on two
+//! brokers and reports where the transcripts differ.
 
-// Each test program that uses the tables is compiled with this module of its own.
+// Each test program that uses the tables compiles its own copy of this module.
 #![allow(unreachable_pub)]
 
 pub mod authentication;
@@ -23,8 +23,8 @@ use std::{collections::BTreeMap, fmt::Write as _, thread, time::Duration};
 
 use test_support::{BrokerBuilder, Frame, PATIENCE, RawClient, raw_client::Next};
 
-/// What each connection saw, by its number in the script, one entry a frame,
-/// `closed` at the end of the connection.
+/// What each connection received, by its number in the script, one entry a frame, and
+/// `closed` at the end.
 pub type Transcript = BTreeMap<usize, Vec<String>>;
 
 /// One script and how to compare its answers.
@@ -43,12 +43,12 @@ enum Step {
     AnswerPings(usize, usize),
     /// Reads until the broker closes the connection.
     Closed(usize),
-    /// Ends the connection from the client's side and waits until `/varz` shows
-    /// this many left.
+    /// Closes the connection from the client's side and waits until `/varz` shows this
+    /// many open ones.
     Leave(usize, u64),
     /// Sends bytes; a connection opens with its first mention.
     Send(usize, Vec<u8>),
-    /// Sends a PING and reads to its PONG.
+    /// Sends a PING and reads up to its PONG.
     Sync(usize),
 }
 
@@ -63,7 +63,7 @@ pub fn case(name: impl Into<String>) -> Case {
     }
 }
 
-/// A script of one connection that sends these bytes at once.
+/// A script of one connection that sends these bytes in one write.
 pub fn one(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Case {
     case(name).send(0, bytes)
 }
@@ -80,7 +80,8 @@ impl Case {
         self.step(Step::Send(connection, bytes.as_ref().to_vec()))
     }
 
-    /// Makes the broker finish what the connection sent, and reads its answers.
+    /// Waits until the broker has processed everything the connection sent, and reads its
+    /// answers.
     pub fn sync(self, connection: usize) -> Self {
         self.step(Step::Sync(connection))
     }
@@ -101,15 +102,15 @@ impl Case {
         self.step(Step::AnswerPings(connection, count))
     }
 
-    /// Keeps the broker's own PINGs in the transcript. Elsewhere they are left
-    /// out, because a slow machine makes them come earlier in a script.
+    /// Keeps the broker's own PINGs in the transcript. They are normally omitted, because
+    /// on a slow machine they arrive earlier in a script.
     pub fn show_pings(mut self) -> Self {
         self.show_pings = true;
         self
     }
 
-    /// A message may go to any member of a queue group: subscription ids are
-    /// masked and the messages of all connections are compared as one heap.
+    /// A message may go to any member of a queue group: subscription ids are masked and
+    /// the messages of all connections are compared as one set.
     pub fn any_member(mut self) -> Self {
         self.any_member = true;
         self
@@ -121,7 +122,8 @@ impl Case {
     }
 }
 
-/// Plays the cases on both brokers, of which the right one is the reference; the result tells each difference, by case.
+/// Runs the cases on both brokers, of which the right one is the reference; returns each
+/// difference, by case.
 pub fn differences(
     cases: &[Case],
     left: fn() -> BrokerBuilder,
@@ -132,7 +134,7 @@ pub fn differences(
         let (left, right) = thread::scope(|scope| {
             let left = scope.spawn(|| run(left(), case));
             let right = run(right(), case);
-            // The panic has told why; the other cases go on.
+            // The panic message has the reason; the other cases continue.
             let refused = |_| [(0, vec!["the script could not be played".to_owned()])].into();
             (left.join().unwrap_or_else(refused), right)
         });
@@ -153,7 +155,7 @@ pub fn differences(
     differences
 }
 
-/// Fails unless both brokers answer all cases alike.
+/// Fails unless both brokers answer all cases identically.
 pub fn assert_alike(cases: &[Case], left: fn() -> BrokerBuilder, right: fn() -> BrokerBuilder) {
     let found = differences(cases, left, right);
     let mut report = String::new();
@@ -168,10 +170,10 @@ pub fn assert_alike(cases: &[Case], left: fn() -> BrokerBuilder, right: fn() -> 
     );
 }
 
-/// Plays a case on a fresh broker.
+/// Runs a case on a new broker.
 pub fn run(broker: BrokerBuilder, case: &Case) -> Transcript {
     let broker = broker.config(&case.config).start();
-    // The connection that proved the start may still be counted.
+    // The connection that tested the start may still be counted.
     if case.config.contains("max_connections") {
         broker.wait_for_connections(0);
     }
@@ -193,7 +195,7 @@ pub fn run(broker: BrokerBuilder, case: &Case) -> Transcript {
             Step::Sync(_) => player.sync(),
         }
     }
-    // One PONG may be followed by an INFO, which the second one flushes out.
+    // One PONG may be followed by an INFO, which is read before the second one.
     for _ in 0..2 {
         players.values_mut().for_each(Player::sync);
     }
@@ -217,20 +219,20 @@ impl Step {
     }
 }
 
-/// Something that happened on a connection.
+/// An event on a connection.
 pub enum Event {
     /// The broker closed it.
     Closed,
-    /// A frame came.
+    /// A frame was received.
     Frame(Frame),
-    /// An awaited frame did not come.
+    /// An expected frame was not received.
     Nothing,
 }
 
 /// One connection of a running script.
 pub struct Player {
     client: Option<RawClient>,
-    /// What came so far.
+    /// Everything received so far.
     pub seen: Vec<Event>,
     sent: Vec<u8>,
     pings_answered: usize,
@@ -247,7 +249,7 @@ impl Player {
         }
     }
 
-    /// Sends bytes and remembers them, to know how many PONGs are to come.
+    /// Sends bytes and remembers them, to know how many PONGs are expected.
     pub fn send(&mut self, bytes: &[u8]) {
         self.sent.extend_from_slice(bytes);
         if let Some(client) = &mut self.client {
@@ -255,8 +257,8 @@ impl Player {
         }
     }
 
-    /// Sends the bytes so that the broker reads them apart from what follows.
-    /// A busy broker may still read both at once: then this proves less.
+    /// Sends the bytes so that the broker reads them separately from what follows. A busy
+    /// broker may still read both together: then this proves less.
     pub fn send_alone(&mut self, bytes: &[u8]) {
         self.send(bytes);
         thread::sleep(Duration::from_micros(200));
@@ -285,7 +287,7 @@ impl Player {
         self.client = None;
     }
 
-    /// Reads until `enough` is content with what came, or the connection ends.
+    /// Reads until `enough` accepts what was received, or the connection closes.
     fn read(&mut self, enough: impl Fn(&[Event]) -> bool) {
         while !enough(&self.seen) {
             let Some(client) = &mut self.client else {

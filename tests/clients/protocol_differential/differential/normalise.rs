@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Event, Transcript};
 use test_support::{Frame, raw_client::parse_info, wire::escape};
 
-/// Stands in a transcript for an awaited frame that did not come.
+/// The entry of a transcript for an expected frame that was not received.
 pub const NOTHING: &str = "nothing came";
 
 /// INFO fields whose values differ from run to run or from broker to broker;
@@ -31,7 +31,8 @@ const IGNORED_INFO: [(&str, &str); 4] = [
     ),
 ];
 
-/// The comparable text of what each connection saw of a broker that listens at `port`.
+/// The comparable text of what each connection received from a broker that listens at
+/// `port`.
 pub fn transcript(
     seen: BTreeMap<usize, Vec<Event>>,
     port: u16,
@@ -60,7 +61,7 @@ pub fn transcript(
     transcript
 }
 
-/// The order among subscriptions is open: the deliveries of one message to one
+/// The order among subscriptions is not defined: the deliveries of one message to one
 /// connection follow each other and are sorted.
 fn in_stable_order(events: Vec<Event>, port: u16) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

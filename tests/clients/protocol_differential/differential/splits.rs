@@ -1,11 +1,11 @@
-//! The same bytes in pieces: wherever a read of the broker ends, the answers
-//! must not change.
+//! The same bytes split into pieces: the answers must not depend on where a read of the
+//! broker ends.
 
 use super::{Player, normalise};
 use test_support::{Broker, RawClient};
 
-/// Stands for four digits that differ per connection, so that connections that
-/// have just gone do not matter.
+/// Replaced by four digits that differ per connection, so that recently closed
+/// connections do not matter.
 const RUN: &str = "@@@@";
 
 /// A mixed script that leaves the connection open.

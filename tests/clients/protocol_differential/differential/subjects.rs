@@ -1,4 +1,4 @@
-//! Subjects: what is valid where, what matches what, which are reserved.
+//! Subjects: which are valid in which place, which match, and which are reserved.
 
 use super::{Case, framing::HEADERS, one};
 
@@ -53,7 +53,7 @@ const SUBJECTS: &[&str] = &[
     "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u.v.w.x.y.z.0.1.2.3.4.5.6.7.8.9",
 ];
 
-/// Subscriptions that together tell a subject's tokens.
+/// Subscriptions that together reveal a subject's tokens.
 const WATCHERS: &str = "SUB > all\r\nSUB * one\r\nSUB *.* two\r\nSUB *.*.* three\r\nSUB a.> a-below\r\nSUB a.* a-one\r\nSUB *.b b-last\r\nSUB a.*.c a-c\r\nSUB a a\r\nSUB a.b a-b\r\nSUB *.> any-below\r\n";
 
 /// All cases of this table.
@@ -80,7 +80,7 @@ fn publish(subject: &str, pedantic: bool) -> Case {
     )
 }
 
-/// The subscription is tried with every subject that could reach it.
+/// The subscription is tested with every subject that could match it.
 fn subscribe(filter: &str) -> Case {
     let publishes: String = SUBJECTS
         .iter()

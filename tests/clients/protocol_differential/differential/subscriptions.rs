@@ -1,5 +1,5 @@
-//! Subscriptions: ids, UNSUB with a maximum in every order, queue groups, echo,
-//! and the answer when nobody responds.
+//! Subscriptions: ids, UNSUB with a maximum in every order, queue groups, echo, and the
+//! reply to a request without responders.
 
 use super::{
     Case, case,
@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Publishes to `subject` whose payloads are these letters.
+/// Publishes these letters as payloads to `subject`.
 fn publishes(subject: &str, letters: &str) -> String {
     letters
         .chars()

@@ -1,5 +1,5 @@
-//! The verbs of a client and what is sent back: numbers of arguments, `+OK`,
-//! the layout of MSG and HMSG.
+//! The verbs of a client and the replies: number of arguments, `+OK`, the format of MSG
+//! and HMSG.
 
 use super::{
     Case, case,

@@ -1,4 +1,4 @@
-//! What clients may do, and what they are told.
+//! Settings for clients and what is announced to them.
 
 use test_support::{RawClient, wait_until};
 
@@ -20,7 +20,8 @@ pub const EFFECTS: &[Effect] = &[
     ("pid_file", pid_file),
 ];
 
-/// Who comes is told, so are clients that are here, and a peer tells its own.
+/// New clients, connected clients and the peer, which announces it to its own clients,
+/// get the new address.
 #[test]
 fn client_advertise() {
     let mut scene = Scene::new("", "");
@@ -35,8 +36,8 @@ fn client_advertise() {
         ),
     ] {
         scene.reload(&format!("client_advertise: \"{value}\""), "");
-        let newcomer = scene.client();
-        let info = newcomer.info();
+        let new_client = scene.client();
+        let info = new_client.info();
         assert_eq!(
             (&info["host"], &info["port"]),
             (&host.into(), &port.into()),
@@ -58,8 +59,8 @@ fn max_connections() {
     scene.reload("max_connections: 1", "");
     assert!(error_of(&mut clients[1]).contains("maximum connections exceeded"));
     assert!(clients[0].sync().iter().all(|it| it.verb() != b"-ERR"));
-    let mut newcomer = RawClient::connect(scene.member.broker.client_addr());
-    assert!(error_of(&mut newcomer).contains("maximum connections exceeded"));
+    let mut new_client = RawClient::connect(scene.member.broker.client_addr());
+    assert!(error_of(&mut new_client).contains("maximum connections exceeded"));
 }
 
 #[test]
@@ -71,8 +72,11 @@ fn max_subscriptions() {
     scene.reload("max_subscriptions: 1", "");
     assert!(client.sync().iter().all(|frame| frame.verb() != b"-ERR"));
     client.send("SUB b 2\r\n");
-    let told = client.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = client.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
 #[test]
@@ -84,11 +88,14 @@ fn max_sub_tokens() {
     client.send("SUB a.b 1\r\n");
     assert!(client.sync().is_empty());
     client.send("SUB a.b.c 2\r\n");
-    let told = client.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = client.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
-/// A peer is told, so that it may tell its clients what they can send here.
+/// A peer gets it too, so that it can announce it to its clients.
 #[test]
 fn max_payload() {
     let mut scene = Scene::new("max_payload: 1000", "");
@@ -99,7 +106,7 @@ fn max_payload() {
     assert!(error_of(&mut client).contains("Maximum Payload Violation"));
 }
 
-/// Peers have a limit of their own, which no setting narrows.
+/// Peers have a separate limit, which no setting lowers.
 #[test]
 fn max_control_line() {
     let mut scene = Scene::new("max_control_line: 4KB", "");
@@ -112,7 +119,7 @@ fn max_control_line() {
     client.send(format!("SUB {long} 2\r\n"));
     assert!(error_of(&mut client).contains("maximum control line exceeded"));
     peer.send(format!("RS+ $G {long}\r\n"));
-    wait_until("the peer's line is taken", || scene.member.knows(&long));
+    wait_until("the peer's line is accepted", || scene.member.knows(&long));
 }
 
 #[test]
@@ -124,10 +131,10 @@ fn max_closed_clients() {
     };
     let leave = |scene: &Scene, count| drop((0..count).map(|_| scene.client()).collect::<Vec<_>>());
     leave(&scene, 5);
-    wait_until("they have left", || closed(&scene) >= 5);
+    wait_until("they have disconnected", || closed(&scene) >= 5);
     scene.reload("max_closed_clients: 2", "");
     leave(&scene, 3);
-    wait_until("two are remembered", || {
+    wait_until("two are listed", || {
         let open = scene.member.broker.get_json("/connz")["num_connections"].clone();
         open == 0 && closed(&scene) == 2
     });
@@ -174,7 +181,7 @@ fn lame_duck_duration() {
     let clients: Vec<RawClient> = (0..60).map(|_| scene.client()).collect();
     scene.reload(&format!("{grace}\nlame_duck_duration: \"30s\""), "");
     scene.member.broker.signal(libc::SIGUSR2);
-    wait_until("it closes them by the new time", || {
+    wait_until("it closes them by the new timeout", || {
         let log = scene.member.broker.log();
         log.contains("Closing 60 clients, one every 499.98")
     });

@@ -1,4 +1,4 @@
-//! What is logged, how, and where to.
+//! Settings of the log: what is logged, how, and where.
 
 use std::{
     fs,
@@ -29,15 +29,15 @@ pub const EFFECTS: &[Effect] = &[
     ("remote_syslog", remote_syslog),
 ];
 
-/// The lines of the log that have this in them.
+/// The log lines that contain this.
 fn lines_with(scene: &Scene, text: &str) -> Vec<String> {
     let log = scene.member.broker.log();
     let lines = log.lines().filter(|line| line.contains(text));
     lines.map(str::to_owned).collect()
 }
 
-/// Waits until the log has lines with this in them. Lines come a moment later than what
-/// they tell of, in its order.
+/// Waits until the log has lines that contain this. Lines appear a moment later than what
+/// they report, in its order.
 fn logged(scene: &Scene, text: &str) -> Vec<String> {
     wait_for(&format!("the log has {text:?}"), || {
         let found = lines_with(scene, text);
@@ -48,7 +48,7 @@ fn logged(scene: &Scene, text: &str) -> Vec<String> {
 #[test]
 fn debug() {
     let mut scene = Scene::new("", "");
-    // What is logged of its end may come later.
+    // Its disconnect may be logged later.
     let _before = scene.client();
     scene.reload("debug: true", "");
     assert!(lines_with(&scene, "Client connection created").is_empty());
@@ -56,7 +56,7 @@ fn debug() {
     logged(&scene, "Client connection created");
 }
 
-/// What a client that is connected says is traced once this is the configuration.
+/// Asserts that a connected client is traced once this is the configuration.
 fn is_traced_with(config: &str) {
     let mut scene = Scene::new("", "");
     let mut client = scene.client();
@@ -110,7 +110,7 @@ fn max_traced_msg_len() {
     assert!(!line.contains("01234"), "{line}");
 }
 
-/// The time in the last line of the log.
+/// The time of the last log line.
 fn last_time(log: &str) -> Option<NaiveDateTime> {
     let line = log.lines().last()?;
     let (_, rest) = line.split_once("] ")?;
@@ -146,20 +146,20 @@ fn log_file() {
     let mut scene = Scene::new("log_file: \"old.log\"", "");
     let file = scene.member.broker.folder().join("new.log");
     write_reload(&mut scene, "log_file: \"new.log\"");
-    wait_until("the other file is written to", || {
+    wait_until("the other file is written", || {
         fs::read_to_string(&file).is_ok_and(|log| log.contains("Reloaded server configuration"))
     });
 }
 
-/// Has it read another file where the log cannot be looked at.
+/// Reloads where the log cannot be read.
 fn write_reload(scene: &mut Scene, config: &str) {
     scene.plan.config = config.into();
     let file = scene.member.broker.folder().join("broker.conf");
-    fs::write(file, scene.plan.text()).expect("room for a file");
+    fs::write(file, scene.plan.text()).expect("space for a file");
     scene.member.broker.signal(libc::SIGHUP);
 }
 
-/// Files that the log has been divided into.
+/// Number of rotated log files.
 fn files(folder: &Path) -> usize {
     let names = fs::read_dir(folder).expect("the broker's folder");
     names
@@ -168,7 +168,7 @@ fn files(folder: &Path) -> usize {
         .count()
 }
 
-/// Clients that come and go are logged.
+/// Connects and disconnects of clients are logged.
 fn log_something(scene: &Scene) {
     for _ in 0..20 {
         drop(scene.client());
@@ -184,7 +184,7 @@ fn log_size_limit() {
     log_something(&scene);
     assert_eq!(files(&folder), 1);
     write_reload(&mut scene, &format!("{LOGS}\nlog_size_limit: 1000"));
-    wait_until("the log is divided", || {
+    wait_until("the log is rotated", || {
         log_something(&scene);
         files(&folder) > 3
     });
@@ -195,37 +195,40 @@ fn log_max_num() {
     let many = format!("{LOGS}\nlog_size_limit: 1000");
     let mut scene = Scene::new(&many, "");
     let folder = scene.member.broker.folder().to_owned();
-    wait_until("the log is divided", || {
+    wait_until("the log is rotated", || {
         log_something(&scene);
         files(&folder) > 5
     });
     write_reload(&mut scene, &format!("{many}\nlog_max_num: 3"));
-    wait_until("the oldest go", || {
+    wait_until("the oldest files are removed", || {
         log_something(&scene);
         files(&folder) <= 4
     });
 }
 
-/// Where there is no log of the system, the log says that it would go there.
+/// Without a system log, the log says that it would be used.
 #[test]
 fn syslog() {
     let mut scene = Scene::new("", "");
     let before = scene.member.broker.log().len();
     write_reload(&mut scene, "syslog: true");
-    let said = |scene: &Scene| scene.member.broker.log().split_off(before);
+    let result = |scene: &Scene| scene.member.broker.log().split_off(before);
     match Path::new("/dev/log").exists() {
         true => {
             // From then on stderr is silent.
-            wait_until("the new file is read", || {
+            wait_until("the new file is loaded", || {
                 scene.member.broker.get_json("/varz")["config_load_time"]
                     != scene.member.broker.get_json("/varz")["start"]
             });
             scene.client();
-            let said = said(&scene);
-            assert!(!said.contains("Reloaded server configuration"), "{said}");
+            let result = result(&scene);
+            assert!(
+                !result.contains("Reloaded server configuration"),
+                "{result}"
+            );
         }
-        false => wait_until("it says where the log is to go", || {
-            said(&scene).contains("the system's log /dev/log")
+        false => wait_until("it reports the destination of the log", || {
+            result(&scene).contains("the system's log /dev/log")
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! Who may log in, who is believed, and who may ask the monitoring port.
+//! Settings for logins and for access to the monitoring port.
 
 use crate::reload::clients;
 use test_support::{RawClient, http, wait_until};
@@ -8,7 +8,7 @@ use super::{Effect, Scene, error_of, line_with};
 pub const EFFECTS: &[Effect] = &[
     ("authorization", authorization),
     ("no_auth_user", no_auth_user),
-    ("tls", clients::tls_counts_for_who_is_connected),
+    ("tls", clients::tls_settings_apply_to_connected_clients),
     ("accounts", accounts),
     ("monitor token", monitor_token),
     ("monitor user", monitor_user),
@@ -17,13 +17,13 @@ pub const EFFECTS: &[Effect] = &[
 
 const USERS: &str = "users: [{ user: u, password: p }]";
 
-/// Users, and the time that they have.
+/// Users, and the login timeout.
 #[test]
 fn authorization() {
     let mut scene = Scene::new("", "");
-    let mut guest = scene.client();
+    let mut anonymous_client = scene.client();
     scene.reload(&format!("authorization {{ {USERS}, timeout: 60 }}"), "");
-    assert!(error_of(&mut guest).contains("Authorization Violation"));
+    assert!(error_of(&mut anonymous_client).contains("Authorization Violation"));
     let user = clients::login(&scene.member.broker, "u", "p").sync();
     assert!(user.is_empty(), "{user:?}");
     scene.reload(&format!("authorization {{ {USERS}, timeout: 0.1 }}"), "");
@@ -39,13 +39,13 @@ fn no_auth_user() {
     let mut refused = clients::login(broker, "", "");
     assert!(error_of(&mut refused).contains("Authorization Violation"));
     scene.reload(&format!("{config}\nno_auth_user: u"), "");
-    let mut guest = clients::login(&scene.member.broker, "", "");
-    assert!(guest.sync().is_empty());
+    let mut anonymous_client = clients::login(&scene.member.broker, "", "");
+    assert!(anonymous_client.sync().is_empty());
     scene.reload(&config, "");
-    assert!(error_of(&mut guest).contains("Authorization Violation"));
+    assert!(error_of(&mut anonymous_client).contains("Authorization Violation"));
 }
 
-/// A new one is there for clients and for peers, and so are its limits.
+/// A new account works for clients and peers, and so do its limits.
 #[test]
 fn accounts() {
     let mut scene = Scene::new("", "");
@@ -57,14 +57,19 @@ fn accounts() {
     user.sync();
     line_with(&mut peer, "RS+ A news");
     peer.send("RS+ A theirs\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("theirs"));
+    wait_until("the peer's interest is known", || {
+        scene.member.knows("theirs")
+    });
     scene.reload(&config("max_subs: 1"), "");
     user.send("SUB more 2\r\n");
-    let told = user.sync();
-    assert!(told.iter().any(|it| it.verb() == b"-ERR"), "{told:?}");
+    let reported = user.sync();
+    assert!(
+        reported.iter().any(|it| it.verb() == b"-ERR"),
+        "{reported:?}"
+    );
 }
 
-/// What the monitoring port says to a request with this header.
+/// The status of a monitoring request with this header.
 fn status(scene: &Scene, header: &str) -> u16 {
     let address = scene.member.broker.monitor_addr();
     let request =
@@ -81,7 +86,7 @@ fn monitor_token() {
     assert_eq!(status(&scene, "Authorization: Bearer t\r\n"), 200);
 }
 
-/// User and password, as requests bring them.
+/// User and password as an HTTP header.
 const U_P: &str = "Authorization: Basic dTpw\r\n";
 const V_P: &str = "Authorization: Basic djpw\r\n";
 const U_Q: &str = "Authorization: Basic dTpx\r\n";

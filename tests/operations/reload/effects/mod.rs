@@ -1,15 +1,15 @@
-//! What a reload changes: each key that the table says takes effect while the broker
-//! runs has a test here of what it does to clients that are connected or come, and,
-//! where it matters to them, to routes. What the log says is no proof.
+//! The effect of a reload: each key that the table marks as reloadable has a test here of
+//! its effect on connected and new clients and, where it matters, on routes. A log line
+//! is not accepted as proof.
 //!
-//! Each file has a list of its keys and their tests; the table is held against them.
+//! Each file lists its keys and their tests; the lists are compared with the table.
 
 mod clients;
 mod log;
 mod logins;
 mod queues;
 mod routes;
-mod watched;
+mod timeouts;
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use test_support::{
     wait_for, wait_until,
 };
 
-/// A key, behind its block, and the test of its effect.
+/// A key with its block, and the test of its effect.
 type Effect = (&'static str, fn());
 
 const EFFECTS: &[&[Effect]] = &[
@@ -35,10 +35,10 @@ const EFFECTS: &[&[Effect]] = &[
     logins::EFFECTS,
     queues::EFFECTS,
     routes::EFFECTS,
-    watched::EFFECTS,
+    timeouts::EFFECTS,
 ];
 
-/// A key that is to take effect with a reload and has no test of it is not done.
+/// Each reloadable key needs a test of its effect.
 #[test]
 fn every_live_key_has_a_test_of_its_effect() {
     let mut live = BTreeSet::new();
@@ -57,14 +57,14 @@ fn every_live_key_has_a_test_of_its_effect() {
     assert_eq!(live, tested);
 }
 
-/// A member of a mesh whose peers are made here.
+/// A member of a mesh with scripted peers.
 struct Scene {
     plan: Plan,
     member: Member,
 }
 
 impl Scene {
-    /// Begins with these lines at the top of the file, and these in `cluster`.
+    /// Starts with these lines at the top level of the file, and these in `cluster`.
     fn new(config: &str, cluster: &str) -> Self {
         let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
         plan.config = config.into();
@@ -73,28 +73,28 @@ impl Scene {
         Self { plan, member }
     }
 
-    /// Has it read these lines instead.
+    /// Reloads with these lines instead.
     fn reload(&mut self, config: &str, cluster: &str) {
         self.plan.config = config.into();
         self.plan.cluster = format!("name: mesh\n  {cluster}");
         self.member.reload(&self.plan.text());
     }
 
-    /// A client that hears of changes.
+    /// A client that receives INFO updates.
     fn client(&self) -> RawClient {
         let mut client = self.member.watcher();
         client.sync();
         client
     }
 
-    /// A peer that says its lines itself.
+    /// A scripted peer.
     fn peer(&self) -> RawClient {
         let peer = self.peer_with("s3cret");
-        wait_until("the route stands", || !self.member.routes().is_empty());
+        wait_until("the route is up", || !self.member.routes().is_empty());
         peer
     }
 
-    /// One that shows this password.
+    /// A scripted peer with this password.
     fn peer_with(&self, password: &str) -> RawClient {
         let mut peer = self.route_port();
         peer.send(format!(
@@ -105,12 +105,12 @@ impl Scene {
         peer
     }
 
-    /// A connection to the port for routes on which nothing was said.
+    /// A connection to the route port on which nothing was sent.
     fn route_port(&self) -> RawClient {
         RawClient::connect_silently(([127, 0, 0, 1], self.member.route_port).into())
     }
 
-    /// Waits until the only route has ended.
+    /// Waits until the only route has closed.
     fn route_ends(&self) {
         wait_until("the route ends", || self.member.routes().is_empty());
     }
@@ -125,7 +125,7 @@ impl Scene {
     }
 }
 
-/// Reads up to an INFO that is as it is wanted, answering pings.
+/// Reads up to an INFO that satisfies the condition, answering pings.
 #[track_caller]
 fn info_with(client: &mut RawClient, wanted: impl Fn(&serde_json::Value) -> bool) {
     read_up_to(client, "INFO", |frame| {
@@ -133,7 +133,7 @@ fn info_with(client: &mut RawClient, wanted: impl Fn(&serde_json::Value) -> bool
     });
 }
 
-/// Reads up to a line that begins so, answering pings.
+/// Reads up to a line with this prefix, answering pings.
 #[track_caller]
 fn line_with(client: &mut RawClient, begin: &str) {
     read_up_to(client, begin, |frame| {
@@ -141,8 +141,8 @@ fn line_with(client: &mut RawClient, begin: &str) {
     });
 }
 
-/// Reads up to a frame that is wanted. A peer is asked this and that all the time, so
-/// that not only silence ends it.
+/// Reads up to a frame that satisfies the condition. A peer gets other messages all the
+/// time, so silence is not the only end.
 #[track_caller]
 fn read_up_to(client: &mut RawClient, what: &str, wanted: impl Fn(&Frame) -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -159,7 +159,7 @@ fn read_up_to(client: &mut RawClient, what: &str, wanted: impl Fn(&Frame) -> boo
     panic!("waited in vain for {what}");
 }
 
-/// What the error says with which the broker ends the connection.
+/// The text of the error with which the broker closes the connection.
 #[track_caller]
 fn error_of(client: &mut RawClient) -> String {
     let deadline = Instant::now() + PATIENCE;
@@ -173,11 +173,11 @@ fn error_of(client: &mut RawClient) -> String {
     error
 }
 
-/// The next connection to come.
+/// Accepts the next connection.
 #[track_caller]
 fn accepted(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).expect("a listener");
-    let stream = wait_for("somebody connects", || {
+    let stream = wait_for("a connection arrives", || {
         listener.accept().ok().map(|(stream, _)| stream)
     });
     stream.set_nonblocking(false).expect("a connection");

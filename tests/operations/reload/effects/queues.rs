@@ -1,4 +1,4 @@
-//! What may wait for readers that are behind.
+//! Settings for the queues of slow consumers.
 
 use std::{
     io::Read,
@@ -19,7 +19,8 @@ pub const EFFECTS: &[Effect] = &[
 
 const PAYLOAD: usize = 10_000;
 
-/// Pings are far, so that who does not read is cut for that alone.
+/// The ping interval is long, so that a client that does not read is closed for that
+/// reason only.
 const CONFIG: &str = "max_payload: 16KB\nping_interval: \"1h\"\nwrite_deadline: \"1h\"";
 
 /// Publishes until `done`, in parts.
@@ -41,7 +42,7 @@ fn reader(scene: &Scene) -> RawClient {
     reader
 }
 
-/// Much less than the old limit is too much by the new one.
+/// Much less than the old limit exceeds the new one.
 const SOME: usize = 30 * 1000 * 1000 / PAYLOAD;
 
 fn publish_some(scene: &Scene) {
@@ -64,7 +65,7 @@ fn max_pending() {
     drop(reader);
 }
 
-/// What all queues together may hold counts for clients and for peers.
+/// The limit for all queues together applies to clients and peers.
 #[test]
 fn max_memory() {
     let much = "max_pending: 1GB\nmax_memory: 1GB";
@@ -89,7 +90,7 @@ fn max_memory() {
     let mut scene = Scene::new(&format!("{CONFIG}\n{much}"), "");
     let mut peer = scene.peer();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_some(&scene);
     assert!(!scene.member.routes().is_empty());
     scene.reload(&format!("{CONFIG}\n{little}"), "");
@@ -98,7 +99,7 @@ fn max_memory() {
     });
 }
 
-/// Has a client that subscribes and reads slowly while `work` is done.
+/// Runs `work` beside a client that subscribes and reads slowly.
 fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
     let slow = reader(scene);
     let mut stream = slow.stream();
@@ -111,7 +112,7 @@ fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
         scope.spawn(|| {
             let mut bytes = vec![0; 256 * 1024];
             while !stops.load(Ordering::Relaxed) {
-                // Nothing to read for a moment is no error here.
+                // A read timeout is no error here.
                 let _ = stream.read(&mut bytes);
                 thread::sleep(Duration::from_millis(4));
             }
@@ -129,7 +130,7 @@ impl Drop for StopsAtEnd<'_> {
     }
 }
 
-/// A publisher waits for a reader that reads and is behind, unless that is not wanted.
+/// A publisher is stalled for a slow subscriber that reads, unless that is disabled.
 #[test]
 fn no_fast_producer_stall() {
     let config = "max_pending: 16MB\nwrite_deadline: \"1m\"";
@@ -146,7 +147,7 @@ fn no_fast_producer_stall() {
     assert_eq!(stalls(&scene), 0);
     scene.reload(&format!("{config}\nno_fast_producer_stall: false"), "");
     beside_a_slow_reader(&scene, || {
-        wait_until("the publisher waits", || {
+        wait_until("the publisher is stalled", || {
             publisher.send(&part);
             publisher.sync();
             stalls(&scene) != 0

@@ -1,4 +1,4 @@
-//! How this broker meets the others of its cluster.
+//! Settings for the routes to other brokers of the cluster.
 
 use std::{
     io::Read,
@@ -27,7 +27,7 @@ pub const EFFECTS: &[Effect] = &[
     ("cluster queue_policy", queue_policy),
 ];
 
-/// A peer with the old password goes, one with the new one comes.
+/// A peer with the old password is disconnected, one with the new one accepted.
 #[test]
 fn authorization() {
     let scene = Scene::new("", "");
@@ -41,12 +41,12 @@ fn authorization() {
     let mut refused = scene.peer_with("s3cret");
     refused.read_to_end();
     let _new = scene.peer_with("n3w");
-    wait_until("the new password lets in", || {
+    wait_until("the new password is accepted", || {
         !scene.member.routes().is_empty()
     });
 }
 
-/// A peer without TLS goes and does not come again; one with it comes.
+/// A peer without TLS is disconnected and not accepted again; one with TLS is.
 #[test]
 fn tls() {
     let pki = Pki::new(&["n0", "n1"]);
@@ -69,7 +69,7 @@ fn tls() {
     wait_for_mesh(&[&scene.member, &other]);
 }
 
-/// What comes is dialled, what goes is not any more.
+/// New routes are dialled, removed ones are not any more.
 #[test]
 fn routes() {
     let mut scene = Scene::new("", "");
@@ -99,9 +99,11 @@ fn permissions() {
     line_with(&mut peer, "RS+ $G mine");
     client.send("SUB theirs 3\r\n");
     client.sync();
-    // What may not be taken is not: it is no interest of theirs.
+    // What may not be imported is not: it does not become interest.
     peer.send("RS+ $G theirs\r\nRS+ $G open\r\n");
-    wait_until("what is permitted is known", || scene.member.knows("open"));
+    wait_until("the permitted subject is known", || {
+        scene.member.knows("open")
+    });
     assert!(!scene.member.knows("theirs"));
 }
 
@@ -122,7 +124,7 @@ fn advertise() {
     }
 }
 
-/// Neither are clients here told of others, nor theirs of us.
+/// Neither are clients here told of others, nor theirs of this broker.
 #[test]
 fn no_advertise() {
     let mut scene = Scene::new("", "");
@@ -137,12 +139,12 @@ fn no_advertise() {
     });
     scene.reload("", "no_advertise: true");
     info_with(&mut peer, |info| urls(info) == 0);
-    wait_until("who comes is told of nobody", || {
+    wait_until("a new client gets no other address", || {
         urls(scene.client().info()) == 0
     });
 }
 
-/// The peer tells of a broker at this port.
+/// The peer announces a broker at this port.
 fn news(port: u16) -> String {
     format!(
         "INFO {{\"server_id\":\"GONE{port}\",\"server_name\":\"gone\",\"cluster\":\"mesh\",\"host\":\
@@ -150,14 +152,14 @@ fn news(port: u16) -> String {
     )
 }
 
-/// A broker that hangs up at once, and its port.
+/// A broker that closes each connection immediately, and its port.
 fn hanging_up() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
     (listener, port)
 }
 
-/// Once, or again and again.
+/// Once, or repeatedly.
 #[test]
 fn connect_retries() {
     let mut scene = Scene::new("", "connect_retries: 0");
@@ -173,8 +175,8 @@ fn connect_retries() {
     assert!(first.accept().is_err(), "it is dialled once");
 }
 
-/// Without growing pauses a broker is tried each second; with them the fourth try is
-/// four seconds after the third.
+/// Without backoff a broker is dialled each second; with it the fourth attempt is four
+/// seconds after the third.
 #[test]
 fn connect_backoff() {
     let mut scene = Scene::new("", "connect_backoff: false");
@@ -194,7 +196,7 @@ fn connect_backoff() {
     panic!("the pauses do not grow");
 }
 
-/// As long as one is here, none elsewhere gets anything.
+/// As long as there is a local member, remote ones get nothing.
 #[test]
 fn queue_policy() {
     const COUNT: usize = 100;
@@ -203,7 +205,9 @@ fn queue_policy() {
     here.send("SUB work crew 1\r\n");
     here.sync();
     peer.send("RS+ $G work crew 1\r\n");
-    wait_until("the peer's member is known", || scene.member.knows("work"));
+    wait_until("the peer's queue member is known", || {
+        scene.member.knows("work")
+    });
     let served_here = |scene: &Scene, here: &mut RawClient| {
         let mut publisher = scene.client();
         publisher.send("PUB work 0\r\n\r\n".repeat(COUNT));

@@ -1,8 +1,8 @@
-//! Answers without what a verdict rests on: none is OK or a warning, in any mode.
+//! Answers that lack the fields a check needs: no mode returns OK or a warning for them.
 //!
-//! Both tests go through the table of modes, so that a new mode is among them: one
-//! holds every mode against answers that are no broker's, the other takes out of a
-//! real broker's answers each field that a mode says it needs.
+//! Both tests use the table of modes, so a new mode is covered automatically. One gives
+//! every mode answers that are not a broker's; the other removes from a real broker's
+//! answers each field that a mode declares as required.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -11,13 +11,13 @@ use monitor_client::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    plugin::{Said, check_ports},
-    strangers::{answers, peer, read_until, respond, says},
+    bad_peers::{answers, peer, read_until, respond, says},
+    plugin::{PluginOutput, check_ports},
 };
 use test_support::{Broker, RawClient};
 
-/// Bodies that a broker never answers, whatever the path.
-const HOLLOW: &[&str] = &[
+/// Bodies that a broker never sends, on any path.
+const INCOMPLETE: &[&str] = &[
     "",
     " ",
     "{}",
@@ -46,40 +46,40 @@ const HOLLOW: &[&str] = &[
 const STATUSES: &[&str] = &["200 OK", "404 Not Found", "503 Service Unavailable"];
 
 #[test]
-fn no_mode_believes_a_hollow_answer() {
+fn no_mode_accepts_an_incomplete_answer() {
     let broker = Broker::midge().start();
-    for body in HOLLOW {
-        // A code that is no answer makes the body the same.
+    for body in INCOMPLETE {
+        // An error status makes the body irrelevant.
         let statuses = match *body {
             "{}" | r#"{"status":"ok"}"# => STATUSES,
             _ => &STATUSES[..1],
         };
         for status in statuses {
             let monitor = answers(status, body);
-            // A mode that asks the client port alone meets the same there.
-            let rude = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
+            // A mode that uses only the client port gets the same data there.
+            let bad_peer = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
             for mode in MODES {
                 let client = match mode.needs {
-                    [] => rude,
+                    [] => bad_peer,
                     _ => broker.client_addr(),
                 };
-                let said = run(mode, client, monitor);
-                let place = format!("{} {status} {body}: {said:?}", mode.name);
-                assert!(said.code >= 2, "{place}");
-                // Critical is only who hangs up on a client.
-                assert!(said.code == 3 || mode.needs.is_empty(), "{place}");
+                let result = run(mode, client, monitor);
+                let place = format!("{} {status} {body}: {result:?}", mode.name);
+                assert!(result.code >= 2, "{place}");
+                // Only closing a client connection is CRITICAL.
+                assert!(result.code == 3 || mode.needs.is_empty(), "{place}");
             }
         }
     }
 }
 
-/// What a mode needs is really there in a broker's answer, and without it there is
-/// no verdict.
+/// The fields that a mode requires are present in a broker's answer, and without each of
+/// them there is no verdict.
 #[test]
-fn each_needed_field_is_missed() {
+fn each_required_field_gives_unknown_when_missing() {
     for (broker, in_every_way) in [
         (Broker::midge(), true),
-        // Of these: that they have what is needed.
+        // For these only the presence of the fields is checked.
         (Broker::nats_server(), false),
         (Broker::nats_server_29(), false),
     ] {
@@ -90,11 +90,11 @@ fn each_needed_field_is_missed() {
         for mode in MODES {
             let whole = recorded(&broker, mode);
             if whole.len() < mode.needs.len() && mode.name != "cluster" {
-                // A mode for midge alone.
+                // A mode for midge only.
                 continue;
             }
-            let said = run(mode, broker.client_addr(), replay(&whole));
-            assert_ne!(said.code, 3, "{}: {said:?}", mode.name);
+            let result = run(mode, broker.client_addr(), replay(&whole));
+            assert_ne!(result.code, 3, "{}: {result:?}", mode.name);
             let needs = mode.needs.iter();
             for need in needs.filter(|need| is_decisive(mode, need.path, &whole)) {
                 for needed in need.fields {
@@ -105,18 +105,19 @@ fn each_needed_field_is_missed() {
                         }
                         let mut answers = whole.clone();
                         answers.insert(need.path, body);
-                        let said = run(mode, broker.client_addr(), replay(&answers));
-                        let place = format!("{}: {} {name} {what}: {said:?}", mode.name, need.path);
-                        // A figure that is absent is left unknown.
+                        let result = run(mode, broker.client_addr(), replay(&answers));
+                        let place =
+                            format!("{}: {} {name} {what}: {result:?}", mode.name, need.path);
+                        // An absent metric stays unknown.
                         if let (Some(figure), "absent") = (needed.metric, what) {
-                            assert!(said.value(figure.label).starts_with('U'), "{place}");
+                            assert!(result.value(figure.label).starts_with('U'), "{place}");
                             continue;
                         }
-                        assert_eq!(said.code, 3, "{place}");
-                        assert!(said.line.contains(need.path), "{place}");
-                        // An element that was made for this lacks other fields too.
-                        let told = name.split(".*").next().expect("a name");
-                        assert!(said.line.contains(&told.replace('|', "?")), "{place}");
+                        assert_eq!(result.code, 3, "{place}");
+                        assert!(result.line.contains(need.path), "{place}");
+                        // An element that was added for this test lacks other fields too.
+                        let reported = name.split(".*").next().expect("a name");
+                        assert!(result.line.contains(&reported.replace('|', "?")), "{place}");
                     }
                 }
             }
@@ -124,18 +125,18 @@ fn each_needed_field_is_missed() {
     }
 }
 
-/// Whether the mode asks this path of this broker, and its verdict rests on it.
+/// Whether the mode requests this path from this broker and its verdict depends on it.
 fn is_decisive(mode: &Mode, path: &str, whole: &BTreeMap<&str, Value>) -> bool {
     match (mode.name, path) {
-        // Only for the names of those that were cut off.
+        // Only for the names of disconnected clients.
         ("slow", "/connz") => false,
-        // Only where there is no better one.
+        // Only if there is no better source.
         ("cluster", "/routez") => !whole.contains_key("/clusterz"),
         _ => whole.contains_key(path),
     }
 }
 
-/// The broker's own answers to what a mode asks; those that it has not are absent.
+/// The broker's real answers to the requests of a mode; unsupported paths are absent.
 fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
     let mut answers = BTreeMap::new();
     for need in mode.needs {
@@ -151,7 +152,7 @@ fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
     answers
 }
 
-/// The answer with one field made absent or wrong, in each way that applies.
+/// The answer with one field made absent or invalid, in each way that applies.
 fn spoilt(whole: &Value, name: &str, kind: Kind) -> Vec<(&'static str, Value)> {
     let mut wrong = vec![("null", Some(Value::Null)), ("an object", Some(json!({})))];
     match kind {
@@ -179,7 +180,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
     match path {
         ["*", rest @ ..] => {
             let elements = body.as_array_mut().expect("a list");
-            // A list that happens to be empty gets an element that has nothing.
+            // An empty list gets an element without fields.
             if elements.is_empty() {
                 elements.push(json!({}));
             }
@@ -197,7 +198,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
         }
         [first, rest @ ..] => {
             let object = body.as_object_mut().expect("an object");
-            // An older broker has none of it.
+            // An older broker has none of these fields.
             let below = object.entry(*first).or_insert_with(|| json!({}));
             spoil(below, rest, value);
         }
@@ -205,7 +206,7 @@ fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
     }
 }
 
-/// A monitoring port with these answers, and nothing else.
+/// A monitoring port that serves exactly these answers.
 fn replay(answers: &BTreeMap<&'static str, Value>) -> SocketAddr {
     let answers = answers.clone();
     peer(move |mut stream| {
@@ -219,11 +220,11 @@ fn replay(answers: &BTreeMap<&'static str, Value>) -> SocketAddr {
     })
 }
 
-fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> Said {
+fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> PluginOutput {
     let state = tempfile::tempdir().expect("make a temporary folder");
     let folder = state.path().to_str().expect("a readable path");
     let mut arguments = vec!["--mode", mode.name, "--state-dir", folder];
-    // Of thresholds that need patience or luck this is not about.
+    // Thresholds that depend on time or chance are not tested here.
     arguments.extend(match mode.name {
         "varz" => vec!["--figure", "mem"],
         "uptime" => vec!["-w", "0:"],

@@ -1,33 +1,32 @@
-//! A troupe: clients in several accounts at several members of a mesh, who play a
-//! script, and what each of them sees, so that meshes of different brokers can be
-//! compared.
+//! Clients in several accounts at several members of a mesh that run a script, and what
+//! each of them receives, so that meshes of different brokers can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::accounts::stage::{log_in, text};
+use crate::accounts::comparison::{log_in, text};
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Frame, RawClient, wait_until};
 
-/// Rounds of markers after each step: a message that comes back over a border and
-/// goes on to a third member has arrived then.
+/// Rounds of markers after each step: a message that returns through an import and is
+/// forwarded to a third member has arrived then.
 const ROUNDS: usize = 3;
 
 /// The account of the markers; part of every configuration.
 const MARKERS: &str = "MARK { users: [ { user: mark, password: mark } ] }";
 
-/// Who plays where: the number of a member, and a user, whose password is its name.
+/// The clients: the number of a member, and a user, whose password is its name.
 pub type Cast<'a> = &'a [(usize, &'a str)];
 
 /// Members of a mesh and the clients at them.
-pub struct Troupe {
+pub struct ScriptedClients {
     pub members: Vec<Member>,
     clients: Vec<RawClient>,
     markers: Vec<RawClient>,
 }
 
-impl Troupe {
+impl ScriptedClients {
     /// Starts members of these kinds with the same accounts, and the clients.
     pub fn new(kinds: &[Kind], accounts: &str, cast: Cast<'_>) -> Self {
         let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
@@ -37,8 +36,8 @@ impl Troupe {
             .map(|(index, kind)| {
                 let mut plan =
                     Plan::new(*kind, &format!("n{index}"), ports[index], &ports[..index]);
-                // One connection for all accounts, so that what was sent before a
-                // marker comes before it.
+                // One connection for all accounts, so that what was sent before a marker
+                // arrives before it.
                 plan.cluster = "name: mesh\n  pool_size: -1".into();
                 plan.config = format!("accounts {{\n{accounts}\n{MARKERS}\n}}");
                 plan.start()
@@ -62,16 +61,16 @@ impl Troupe {
             .iter()
             .map(|(member, user)| log_in(&members[*member].broker, user))
             .collect();
-        let mut troupe = Self {
+        let mut scripted = Self {
             members,
             clients,
             markers,
         };
-        troupe.settle();
-        troupe
+        scripted.settle();
+        scripted
     }
 
-    /// Waits until what was said so far has come wherever it goes.
+    /// Waits until everything sent so far has arrived everywhere.
     fn settle(&mut self) {
         for _ in 0..ROUNDS {
             for marker in &mut self.markers {
@@ -86,7 +85,7 @@ impl Troupe {
         }
     }
 
-    /// One client says something; what all of them see then, sorted.
+    /// One client sends something; returns what all of them receive, sorted.
     pub fn says(&mut self, number: usize, words: &str) -> Vec<String> {
         let frames = self.hear(number, words);
         shown(&frames)
@@ -104,15 +103,15 @@ impl Troupe {
         frames
     }
 
-    /// Plays a script; what all clients saw, step by step. Whoever gets a request
-    /// from another account answers it, twice.
+    /// Runs a script; returns what all clients received, step by step. A client that gets
+    /// a request from another account replies twice.
     pub fn play(&mut self, script: &[(usize, String)]) -> Vec<String> {
         let mut seen = Vec::new();
         for (number, words) in script {
             seen.push(format!("{number} says {words}"));
             let frames = self.hear(*number, words);
             seen.extend(shown(&frames));
-            // In an order that does not depend on the names of the replies.
+            // In an order that does not depend on the names of the reply subjects.
             let mut requests: Vec<(usize, String, String)> = frames
                 .iter()
                 .filter_map(|(number, frame)| {
@@ -132,8 +131,8 @@ impl Troupe {
         seen
     }
 
-    /// Says something so often that chance shows all that it can do: the ways in
-    /// which it went, and how many messages came in all.
+    /// Sends something often enough for all random outcomes: returns the outcomes, and
+    /// the total number of messages.
     pub fn says_often(&mut self, number: usize, words: &str) -> (BTreeSet<String>, usize) {
         const TIMES: usize = 48;
         let mut ways = BTreeSet::new();
@@ -146,8 +145,8 @@ impl Troupe {
         (ways, count)
     }
 
-    /// What each account moved at each member, in and out, and how much of that over
-    /// routes: messages, or bytes, which are only the same if no header has times.
+    /// Traffic of each account at each member, in and out, and the part of it over
+    /// routes: messages, or bytes, which are only comparable if no header contains times.
     pub fn counted(&self, what: &str) -> BTreeMap<String, String> {
         let mut counted = BTreeMap::new();
         for (index, member) in self.members.iter().enumerate() {
@@ -180,15 +179,15 @@ fn shown(frames: &[(usize, Frame)]) -> Vec<String> {
     lines
 }
 
-/// The reply subject of a request that has come from another account.
+/// The reply subject of a request from another account.
 fn reply_over_border(frame: &Frame) -> Option<String> {
     let arguments = frame.arguments();
     let is_reply = |word: &&String| word.starts_with("_R_.");
-    // Behind subject and sid.
+    // After subject and sid.
     arguments.into_iter().skip(2).find(|word| is_reply(&word))
 }
 
-/// Without what differs between two meshes: when a client came and its number.
+/// Without what differs between two meshes: times and client ids.
 fn masked(text: &str) -> String {
     let mut text = text.to_owned();
     for (name, end) in [("\"start\":\"", '"'), ("\"id\":", ',')] {

@@ -1,5 +1,5 @@
-//! Ten thousand connections are listed while messages flow and readers of the
-//! list take nothing.
+//! Ten thousand connections are listed while messages flow and some HTTP clients do not
+//! read the list.
 
 use std::{
     collections::BTreeSet,
@@ -13,20 +13,20 @@ use std::{
 
 use test_support::{Broker, HttpResponse, RawClient, http};
 
-/// As many as the limit of open files allows, up to this.
-const CROWD_MAX: u64 = 10_000;
+/// Limited by the number of open files, at most this.
+const CONNECTIONS_MAX: u64 = 10_000;
 
-/// Files that the test and the broker need beside.
+/// Files that the test and the broker need in addition.
 const SPARE_FILES: u64 = 500;
 
-/// Memory of the broker that listing them may cost beside the crowd itself, slow
-/// readers included.
+/// Memory of the broker that listing may use in addition to the connections, slow HTTP
+/// clients included.
 const MEMORY_MAX: u64 = 256 << 20;
 
-/// The longest wait; an answer that is not taken is given up after half a minute.
+/// The longest wait; an answer that is not read is abandoned after half a minute.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Raises the limit of open files, for the broker as well; how many there may be.
+/// Raises the limit of open files, also for the broker; returns it.
 fn raise_file_limit() -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -41,8 +41,8 @@ fn raise_file_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// Connects `count` clients with names of their own.
-fn crowd(address: SocketAddr, count: u64) -> Vec<TcpStream> {
+/// Connects `count` clients with different names.
+fn many_connections(address: SocketAddr, count: u64) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     for number in 0..count {
         let mut client = TcpStream::connect(address).expect("connect");
@@ -66,11 +66,11 @@ fn crowd(address: SocketAddr, count: u64) -> Vec<TcpStream> {
     clients
 }
 
-/// Messages that may be under way: the reader of the traffic is none of the slow ones,
-/// however busy the machine is.
+/// Messages that may be pending: the subscriber of the traffic must not become slow, even
+/// on a busy machine.
 const UNDER_WAY_MAX: u64 = 10_000;
 
-/// Publishes until it is to end; how many messages.
+/// Publishes until told to stop; returns the number of messages.
 fn publish(mut publisher: RawClient, ends: &AtomicBool, seen: &AtomicU64) -> u64 {
     let mut sent = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -86,14 +86,14 @@ fn publish(mut publisher: RawClient, ends: &AtomicBool, seen: &AtomicU64) -> u64
     sent
 }
 
-/// Counts messages until the one that says it is the last.
+/// Counts messages up to the one marked as the last.
 fn count(mut reader: RawClient, seen: &AtomicU64) {
     while reader.next_message().body != b"end" {
         seen.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// An answer, for which others may be answered first.
+/// A response, possibly after others were served first.
 fn get(broker: &Broker, path: &str) -> HttpResponse {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let answer = http::send_patiently(broker.monitor_addr(), &request, LONG);
@@ -101,7 +101,7 @@ fn get(broker: &Broker, path: &str) -> HttpResponse {
     answer
 }
 
-/// The names on the pages of the list, each of which may be there once.
+/// The names on the pages of the list; each must appear once.
 fn listed(broker: &Broker, limit: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     loop {
@@ -127,7 +127,7 @@ fn listed(broker: &Broker, limit: usize) -> BTreeSet<String> {
     }
 }
 
-/// Ends the traffic, also when the test fails.
+/// Stops the traffic, also when the test fails.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -136,7 +136,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Bytes that are resident.
+/// Resident bytes.
 fn memory(broker: &Broker) -> u64 {
     let varz = get(broker, "/varz").json();
     varz["mem"].as_u64().expect("a number")
@@ -149,11 +149,11 @@ fn open_files(broker: &Broker) -> usize {
 }
 
 #[test]
-fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
-    let size = CROWD_MAX.min(raise_file_limit().saturating_sub(SPARE_FILES));
+fn many_connections_are_listed_under_traffic_and_slow_http_readers_are_closed() {
+    let size = CONNECTIONS_MAX.min(raise_file_limit().saturating_sub(SPARE_FILES));
     assert!(size >= 500, "open files are limited to {size}");
     let broker = Broker::midge().start();
-    let crowd = crowd(broker.client_addr(), size);
+    let many_connections = many_connections(broker.client_addr(), size);
     let mut reader = RawClient::connect_quietly(broker.client_addr());
     reader.send("SUB traffic 1\r\n");
     reader.sync();
@@ -167,7 +167,7 @@ fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
         let ending = Ending(&ends);
         let files = open_files(&broker);
         let before = memory(&broker);
-        // Three whole lists are more than the kernel holds for a reader.
+        // Three whole lists are more than the kernel buffers for a client.
         let slow: Vec<TcpStream> = (0..4)
             .map(|_| {
                 let mut stream = TcpStream::connect(broker.monitor_addr()).expect("connect");
@@ -179,7 +179,7 @@ fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
             .collect();
         for limit in [1024, 16_384] {
             let names = listed(&broker, limit);
-            // Beside them, who publishes and who reads.
+            // In addition, the publisher and the subscriber.
             assert_eq!(names.len() as u64, size + 2, "with a limit of {limit}");
             for number in 0..size {
                 let start = format!("c{number} ");
@@ -199,7 +199,7 @@ fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
         }
         let grown = memory(&broker).saturating_sub(before);
         assert!(grown < MEMORY_MAX, "{grown} bytes for lists of {size}");
-        // Whoever takes nothing of the answer is cut, and leaves nothing.
+        // A client that does not read the answer is closed, and its memory is released.
         let deadline = Instant::now() + LONG;
         while open_files(&broker) > files {
             assert!(
@@ -217,5 +217,5 @@ fn a_crowd_is_listed_under_traffic_and_slow_readers_are_cut() {
         assert_eq!(seen.load(Ordering::Relaxed), sent);
     });
     assert_eq!(broker.get_json("/varz")["slow_consumers"], 0);
-    drop(crowd);
+    drop(many_connections);
 }

@@ -1,5 +1,5 @@
-//! Two brokers that dial each other at the same moment: one connection of the two
-//! stays, the same one at both sides; and brokers that have the same name.
+//! Two brokers that dial each other at the same time: both sides keep the same one of the
+//! two connections. Also brokers with the same name.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, wait_until};
 
-/// A broker made of lines: what it is, and where midge dials it.
+/// A scripted broker: its INFO, and the address that midge dials.
 struct Peer {
     id: &'static str,
     is_midge: bool,
@@ -39,7 +39,7 @@ impl Peer {
         self.listener.local_addr().expect("its address").port()
     }
 
-    /// The next connection that midge makes, with its CONNECT read.
+    /// Accepts the next connection of midge and reads its CONNECT.
     fn is_dialled(&self) -> Link {
         let (stream, _) = self.listener.accept().expect("a connection");
         let mut link = Link::new(stream);
@@ -47,7 +47,7 @@ impl Peer {
         link
     }
 
-    /// Dials midge, says CONNECT and hears its INFO.
+    /// Dials midge, sends CONNECT and reads its INFO.
     fn dials(&self, member: &Member) -> Link {
         let address = (Ipv4Addr::LOCALHOST, member.route_port);
         let mut link = Link::new(TcpStream::connect(address).expect("connect"));
@@ -92,7 +92,7 @@ impl Link {
             .expect("say it");
     }
 
-    /// Reads until a line that begins so.
+    /// Reads up to a line with this prefix.
     #[track_caller]
     fn expect(&mut self, verb: &str) {
         loop {
@@ -105,15 +105,15 @@ impl Link {
         }
     }
 
-    /// It is a route: midge answers on it.
+    /// Checks that it is a route: midge answers on it.
     #[track_caller]
     fn is_a_route(&mut self) {
         assert!(self.answers(), "it was closed");
     }
 
-    /// Whether midge answers on it, else it has ended it.
+    /// Whether midge answers on it; otherwise midge has closed it.
     fn answers(&mut self) -> bool {
-        // On what has ended it may fail.
+        // This may fail on a closed connection.
         let _ = self.writer.write_all(b"PING\r\n");
         let mut line = String::new();
         while self.lines.read_line(&mut line).is_ok_and(|read| read > 0) {
@@ -125,7 +125,7 @@ impl Link {
         false
     }
 
-    /// Midge ends it.
+    /// Checks that midge closes it.
     #[track_caller]
     fn is_ended(&mut self) {
         let mut line = String::new();
@@ -135,13 +135,13 @@ impl Link {
     }
 }
 
-/// Midge that dials this peer.
+/// A midge that dials this peer.
 fn member(peer: &Peer) -> Member {
     Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]).start()
 }
 
-/// Both ways are open; midge has let in the one that it dialled, and then hears the
-/// other side's word on the one that it was dialled on.
+/// Both connections are open; midge's login on the one it dialled is accepted, and then
+/// it reads the peer's CONNECT on the other one.
 fn both_ways(peer: &Peer, member: &Member) -> (Link, Link) {
     let mut dialled = peer.is_dialled();
     let mut accepted = peer.dials(member);
@@ -152,7 +152,7 @@ fn both_ways(peer: &Peer, member: &Member) -> (Link, Link) {
     (dialled, accepted)
 }
 
-/// Ids of midge begin with an N: which one is smaller decides.
+/// Ids of midge begin with an N: the smaller id decides.
 #[test]
 fn the_broker_with_the_smaller_id_decides() {
     let peer = Peer::new("ASMALL", true);
@@ -170,9 +170,10 @@ fn the_broker_with_the_smaller_id_decides() {
     assert_eq!(broker.routes().len(), 1);
 }
 
-/// A broker that has no rule keeps what it likes: that one becomes the route.
+/// A broker without a tie-break rule keeps the connection of its choice, which becomes
+/// the route.
 #[test]
-fn a_broker_without_the_rule_has_its_way() {
+fn a_broker_without_the_tie_break_rule_decides() {
     for id in ["ASMALL", "ZGREAT"] {
         let peer = Peer::new(id, false);
         let broker = member(&peer);
@@ -189,10 +190,10 @@ fn a_broker_without_the_rule_has_its_way() {
     }
 }
 
-/// Who is dialled by two addresses at the same moment is told by the dialling side
-/// which connection counts.
+/// When two addresses of one broker are dialled at the same time, the dialling side
+/// decides which connection is kept.
 #[test]
-fn of_two_addresses_of_one_broker_one_is_kept() {
+fn one_route_is_kept_to_a_broker_with_two_addresses() {
     let peer = Peer::new("ASMALL", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
     plan.cluster = "name: mesh\n  connect_retries: 0".into();
@@ -222,12 +223,12 @@ fn of_two_addresses_of_one_broker_one_is_kept() {
     assert_eq!(broker.routes().len(), 1);
 }
 
-/// Three that are started at the same moment and all dial each other: no route that
-/// stands is lost for another one, but for the choice between two.
+/// Three members that start at the same time and dial each other: no established route is
+/// lost, except to resolve a duplicate.
 #[test]
-fn members_that_start_together_find_each_other_at_once() {
+fn members_started_together_connect_without_delay() {
     for round in 0..20 {
-        // A nats-server has no rule and ends what it does not want.
+        // A nats-server has no rule and closes what it does not want.
         let kind = [Kind::Midge, Kind::Nats][round % 2];
         let ports = [free_port(), free_port(), free_port()];
         let plans: Vec<Plan> = (0..3)
@@ -245,7 +246,7 @@ fn members_that_start_together_find_each_other_at_once() {
             started.collect()
         });
         mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
-        // What stands now stays.
+        // The current routes stay.
         let rids = |member: &Member| -> BTreeSet<String> {
             let routes = member.routes();
             routes
@@ -262,7 +263,7 @@ fn members_that_start_together_find_each_other_at_once() {
         for (seer, seen) in [(0, 1), (0, 2), (2, 0), (2, 1)] {
             let [log, others] = [seer, seen].map(|index| members[index].broker.log());
             let (chosen, lost) = ends(&log, &members[seen].name);
-            // What the other side has ended looks like a loss from here.
+            // A connection that the other side closed looks like a lost one here.
             let allowed = match kind == Kind::Nats && seen == 1 {
                 true => 1,
                 false => ends(&others, &members[seer].name).0,
@@ -274,7 +275,7 @@ fn members_that_start_together_find_each_other_at_once() {
     }
 }
 
-/// How many routes to this member ended as one of two, and how many otherwise.
+/// How many routes to this member closed as duplicates, and how many for other reasons.
 fn ends(log: &str, name: &str) -> (usize, usize) {
     let end = format!("Router connection to \"{name}\" closed");
     let ends = log.lines().filter(|line| line.contains(&end));
@@ -282,9 +283,10 @@ fn ends(log: &str, name: &str) -> (usize, usize) {
     (chosen.len(), lost.len())
 }
 
-/// The second broker of a name is told, and so is who meets it.
+/// The second broker of a name gets an error, and the broker that accepted the first logs
+/// it.
 #[test]
-fn a_second_broker_of_the_same_name_is_told_at_both_sides() {
+fn a_duplicate_server_name_is_reported_on_both_sides() {
     for (kinds, third) in [
         ([Kind::Midge, Kind::Midge], Kind::Midge),
         ([Kind::Midge, Kind::Nats], Kind::Midge),
@@ -292,55 +294,55 @@ fn a_second_broker_of_the_same_name_is_told_at_both_sides() {
     ] {
         let first = Plan::new(kinds[0], "twin", free_port(), &[]).start();
         let second = Plan::new(kinds[1], "twin", free_port(), &[first.route_port]).start();
-        let told = |member: &Member| {
+        let reported = |member: &Member| {
             let log = member.broker.log();
             log.contains("Remote server has a duplicate name")
         };
-        wait_until(&format!("{kinds:?}: both are told"), || {
-            told(&first) && told(&second)
+        wait_until(&format!("{kinds:?}: both sides report it"), || {
+            reported(&first) && reported(&second)
         });
         // A nats-server shows one for a moment.
         wait_until("there is no route", || {
             first.peers().is_empty() && second.peers().is_empty()
         });
-        // One that knows the first refuses the second.
+        // A member that knows the first refuses the second.
         let between = Plan::new(third, "other", free_port(), &[first.route_port]).start();
         mesh::wait_for_mesh(&[&between, &first]);
         let late = Plan::new(kinds[1], "twin", free_port(), &[between.route_port]).start();
-        wait_until("the one between is told", || told(&between));
-        wait_until("the late one is told", || told(&late));
+        wait_until("the third member reports it", || reported(&between));
+        wait_until("the late member reports it", || reported(&late));
         assert_eq!(between.peers().len(), 1);
     }
 }
 
-/// One that is dialled and says nothing is given up after as many pings as a route
-/// may leave unanswered.
+/// A dialled peer that sends nothing is closed after as many unanswered pings as a route
+/// may have.
 #[test]
-fn a_silent_peer_is_given_up_like_a_stale_route() {
+fn a_silent_peer_is_closed_as_a_stale_route() {
     let peer = Peer::new("ASILENT", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
     plan.cluster = "name: mesh\n  ping_interval: \"100ms\"\n  ping_max: 1".into();
     let broker = plan.start();
     peer.is_dialled().is_ended();
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         broker.broker.log().contains("Stale Connection: no INFO")
     });
 }
 
-/// A broker that was dialled and dialled back: the route that it keeps is the one that
-/// it made, and counts as configured all the same, so that it ends when the
-/// configuration does not name it any more; the next one to it, too.
+/// Two brokers dial each other: the route that is kept was accepted, but counts as
+/// configured, so that it closes when it is removed from the configuration. This also
+/// holds for the next route to that broker.
 #[test]
-fn the_route_that_wins_is_the_configured_one() {
+fn the_surviving_route_counts_as_configured() {
     let peer = Peer::new("ASMALL", true);
     let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
-    // It says of itself that it is somewhere else.
+    // It announces another address.
     let elsewhere =
         |info: String| info.replace("\"host\":\"127.0.0.1\"", "\"host\":\"else.where\"");
     let broker = plan.start();
     let mut dialled = peer.is_dialled();
     let mut accepted = peer.dials(&broker);
-    // Both are let in before either is a route.
+    // Both are accepted before either is a route.
     accepted.say(&elsewhere(peer.info()));
     accepted.is_a_route();
     dialled.say(&elsewhere(peer.info()));
@@ -352,7 +354,7 @@ fn the_route_that_wins_is_the_configured_one() {
             .is_some_and(|route| route["is_configured"] == true)
     };
     wait_until("it is the configured one", configured);
-    // The other side makes another one at once.
+    // The other side reconnects immediately.
     drop(accepted);
     let mut next = peer.dials(&broker);
     next.say(&elsewhere(peer.info()));
@@ -361,15 +363,15 @@ fn the_route_that_wins_is_the_configured_one() {
     again.say(&elsewhere(peer.info()));
     again.is_ended();
     plan.routes.clear();
-    wait_until("the next one is", configured);
+    wait_until("the next route is configured", configured);
     broker.reload(&plan.text());
     next.is_ended();
 }
 
-/// What a peer says on a standing route does not make it come again at once, whatever
-/// the words mean among brokers.
+/// Nothing that a peer sends on an established route makes midge redial without a pause,
+/// whatever it means among brokers.
 #[test]
-fn no_words_of_a_peer_make_it_dialled_without_pause() {
+fn nothing_a_peer_sends_removes_the_pause_between_dials() {
     for words in [
         "cluster name",
         "Not possible to have a dedicated route",

@@ -1,5 +1,5 @@
-//! Members that stop, leave or lose a route, seen by clients: whatever they are
-//! told meanwhile, they never forget a member that lives.
+//! Members that stop, leave or lose a route, as clients see it: no update of the connect
+//! URLs removes a live member.
 
 use std::{
     collections::BTreeSet,
@@ -10,8 +10,8 @@ use super::faults::{CUT, PASS, Wire};
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, raw_client::Next, wait_until};
 
-/// A client and the members that it would fall back to, kept as client libraries
-/// do: a list takes the place of the one before.
+/// A client and its fallback members, kept as client libraries do: a new list replaces
+/// the old one.
 struct Follower {
     client: RawClient,
     known: BTreeSet<String>,
@@ -21,7 +21,7 @@ struct Follower {
 impl Follower {
     fn of(member: &Member) -> Self {
         let mut client = member.watcher();
-        // News are for clients that have had a PONG.
+        // Only clients that have received a PONG get updates.
         let frames = client.sync();
         let mut follower = Self {
             known: BTreeSet::new(),
@@ -38,16 +38,16 @@ impl Follower {
 
     fn learn(&mut self, info: &serde_json::Value) {
         let urls = info["connect_urls"].as_array().cloned().unwrap_or_default();
-        // An empty list is none: clients pass over it.
+        // Clients ignore an empty list.
         if !urls.is_empty() {
             let urls = urls.iter().filter_map(|url| url.as_str().map(Into::into));
             self.known = urls.collect();
         }
     }
 
-    /// Hears what comes for a moment; after each INFO it must know all of these.
+    /// Reads for a moment; after each INFO the list must contain all of these.
     #[track_caller]
-    fn never_forgets(&mut self, living: &BTreeSet<String>, what: &str) {
+    fn keeps_members(&mut self, living: &BTreeSet<String>, what: &str) {
         loop {
             match self.client.poll_frame(Duration::from_millis(10)) {
                 Next::Frame(frame) => {
@@ -66,7 +66,7 @@ impl Follower {
     fn knows_all(&mut self, all: &BTreeSet<String>) {
         let what = "all members are known";
         wait_until(what, || {
-            self.never_forgets(&BTreeSet::new(), what);
+            self.keeps_members(&BTreeSet::new(), what);
             self.known == *all
         });
     }
@@ -77,7 +77,7 @@ fn addresses(members: &[Member]) -> BTreeSet<String> {
     members.iter().map(address).collect()
 }
 
-/// Clients of this member that know all of the mesh.
+/// Clients of this member that know the whole mesh.
 fn followers(member: &Member, all: &BTreeSet<String>) -> Vec<Follower> {
     let mut followers: Vec<Follower> = (0..20).map(|_| Follower::of(member)).collect();
     for follower in &mut followers {
@@ -86,10 +86,10 @@ fn followers(member: &Member, all: &BTreeSet<String>) -> Vec<Follower> {
     followers
 }
 
-/// A member stops, leaves and is stopped, or is stopped while it reads its
-/// configuration: until the end of their connections its clients know the others.
+/// A member stops, leaves and is stopped, or is stopped during a reload: its clients know
+/// the other members until their connections close.
 #[test]
-fn clients_of_a_member_that_ends_know_those_that_live() {
+fn clients_of_a_stopping_member_know_the_remaining_members() {
     let signals: [&[i32]; 4] = [
         &[libc::SIGTERM],
         &[libc::SIGINT],
@@ -111,28 +111,28 @@ fn clients_of_a_member_that_ends_know_those_that_live() {
         for signal in *sent {
             leaving.broker.signal(*signal);
             for follower in its_own.iter_mut().chain(&mut others) {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
             }
         }
-        wait_until(&format!("{what}: the member is gone"), || {
+        wait_until(&format!("{what}: the member is lost"), || {
             for follower in its_own.iter_mut().chain(&mut others) {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
             }
             its_own.iter().all(|follower| follower.ended)
         });
-        // Those at the others forget who is gone, and nobody else.
+        // Clients of the other members forget only the stopped one.
         for follower in &mut others {
             wait_until(&format!("{what}: it is forgotten"), || {
-                follower.never_forgets(&living, &what);
+                follower.keeps_members(&living, &what);
                 follower.known == living
             });
         }
     }
 }
 
-/// A way between two members is cut and mended at once: no client is told.
+/// A route is cut and restored at once: no client gets an update.
 #[test]
-fn a_short_cut_takes_no_member_from_clients() {
+fn a_brief_route_loss_removes_no_member_from_connect_urls() {
     let ports = [free_port(), free_port()];
     let wire = Wire::to(ports[0]);
     let first = Plan::new(Kind::Midge, "n0", ports[0], &[]).start();
@@ -151,11 +151,11 @@ fn a_short_cut_takes_no_member_from_clients() {
     });
     wire.set(PASS);
     mesh::wait_for_mesh(&members.each_ref());
-    // What was kept of the lost route is forgotten meanwhile.
+    // What was kept of the lost route expires in the meantime.
     let mended = Instant::now();
     while mended.elapsed() < Duration::from_secs(3) {
         for follower in &mut watching {
-            follower.never_forgets(&all, "cut");
+            follower.keeps_members(&all, "cut");
         }
     }
     for member in &members {

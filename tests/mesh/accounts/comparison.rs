@@ -1,4 +1,5 @@
-//! The stage: two brokers, a cast of clients on each, and what they see.
+//! Runs a script on midge and nats-server: two brokers, the same clients on each, and
+//! what each client receives.
 
 use test_support::{Broker, Frame, RawClient, raw_client::parse_info, wire::escape};
 
@@ -10,12 +11,12 @@ pub struct Side {
 
 /// Both brokers with the same configuration and the same clients, one for each
 /// user; a user's password is its name.
-pub struct Stage {
+pub struct Comparison {
     pub midge: Side,
     pub nats: Side,
 }
 
-impl Stage {
+impl Comparison {
     /// Starts both with this configuration; `users` log in.
     pub fn new(config: &str, users: &[&str]) -> Self {
         let side = |broker: Broker| Side {
@@ -28,8 +29,8 @@ impl Stage {
         }
     }
 
-    /// Plays the script on both and compares what all clients saw. A line of
-    /// the script is the number of a client and what it says; `\r\n` is added.
+    /// Runs the script on both and compares what all clients received. A line of the
+    /// script is the number of a client and what it sends, without `\r\n`.
     #[track_caller]
     pub fn plays_the_same(&mut self, script: &[(usize, &str)]) -> Vec<String> {
         let ours = self.midge.play(script);
@@ -40,7 +41,7 @@ impl Stage {
 }
 
 impl Side {
-    /// Plays the script; what all clients saw.
+    /// Runs the script; returns what all clients received.
     pub fn play(&mut self, script: &[(usize, &str)]) -> Vec<String> {
         let mut seen = Vec::new();
         for (number, words) in script {
@@ -60,14 +61,14 @@ impl Side {
                     );
                 }
             }
-            // The order among subscriptions is open.
+            // The order among subscriptions is not defined.
             lines.sort();
             seen.extend(lines);
         }
         seen
     }
 
-    /// Publishes and returns the messages that the clients saw.
+    /// Publishes and returns the messages that the clients received.
     pub fn publish(&mut self, number: usize, words: &str) -> Vec<String> {
         self.clients[number].send(words);
         let mut frames = vec![(number, self.clients[number].sync())];
@@ -85,8 +86,8 @@ impl Side {
             .collect()
     }
 
-    /// One client sends a request, another one the answers. What the responder
-    /// and the requester see.
+    /// One client sends a request, another one replies. Returns what the responder and
+    /// the requester receive.
     pub fn answer(
         &mut self,
         number: usize,
@@ -118,7 +119,7 @@ impl Side {
     }
 }
 
-/// Connects as a user; the empty name is nobody.
+/// Connects as a user; with an empty name, without a login.
 pub fn log_in(broker: &Broker, user: &str) -> RawClient {
     let mut client = broker.connect();
     let credentials = match user {
@@ -129,13 +130,13 @@ pub fn log_in(broker: &Broker, user: &str) -> RawClient {
         "CONNECT {{\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1{credentials}}}\r\n"
     ));
     client.sync();
-    // The first PONG brought an INFO.
+    // The first PONG is followed by an INFO.
     client.sync();
     client
 }
 
-/// A frame without what differs from run to run: reply subjects across
-/// accounts, round trip times and the sizes they change.
+/// A frame without what differs from run to run: reply subjects across accounts, round
+/// trip times and sizes that depend on them.
 pub fn text(frame: &Frame) -> String {
     if parse_info(frame).is_some() {
         return "INFO".into();

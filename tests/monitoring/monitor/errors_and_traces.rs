@@ -1,11 +1,11 @@
-//! What the monitoring port says of requests and clients that get something wrong,
-//! and what the log shows where everything is traced.
+//! What the monitoring port answers to invalid requests and shows about failing clients,
+//! and what the log shows with full tracing.
 
 use test_support::{Broker, RawClient, http, wait_until};
 
-/// Subjects may stand in a target as they are, and no error comes without a word.
+/// Subjects may be unescaped in a target, and every error has an explanation.
 #[test]
-fn targets_are_read_leniently_and_errors_have_words() {
+fn targets_are_parsed_leniently_and_errors_are_explained() {
     let broker = Broker::midge().start();
     let mut client = broker.connect();
     client.send("CONNECT {}\r\nSUB foo.> 1\r\nSUB \"x\" 2\r\nPING\r\n");
@@ -55,8 +55,8 @@ fn targets_are_read_leniently_and_errors_have_words() {
     }
 }
 
-/// Who was refused is in the list of closed connections as who it said to be, as at
-/// a nats-server, and so is who left before CONNECT.
+/// A refused client is listed as closed with the user it claimed to be, as in
+/// nats-server; so is one that left before CONNECT.
 #[test]
 fn refused_and_silent_clients_are_listed() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -93,8 +93,8 @@ fn refused_and_silent_clients_are_listed() {
     }
 }
 
-/// With traces of everything the log has what goes to clients, too, and no more of
-/// its payload than is to be shown.
+/// A full trace also logs what is sent to clients, with the payload truncated to the
+/// configured length.
 #[test]
 fn deliveries_are_traced() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -115,11 +115,11 @@ fn deliveries_are_traced() {
     }
 }
 
-/// What `/varz` tells without TLS is what a nats-server does.
+/// Without TLS, `/varz` shows the same as a nats-server.
 #[test]
-fn times_without_tls_are_told() {
+fn handshake_times_without_tls_are_shown() {
     let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }";
-    let told = |builder: test_support::BrokerBuilder| {
+    let reported = |builder: test_support::BrokerBuilder| {
         let varz = builder.config(cluster).start().get_json("/varz");
         [
             varz["tls_timeout"].as_f64(),
@@ -128,10 +128,10 @@ fn times_without_tls_are_told() {
             varz["cluster"]["auth_timeout"].as_f64(),
         ]
     };
-    assert_eq!(told(Broker::midge()), told(Broker::nats_server()));
+    assert_eq!(reported(Broker::midge()), reported(Broker::nats_server()));
 }
 
-/// A trace has the words that a nats-server's has.
+/// A trace uses the wording of nats-server.
 #[test]
 fn operations_are_traced() {
     for builder in [Broker::midge(), Broker::nats_server()] {
@@ -159,7 +159,7 @@ fn operations_are_traced() {
     }
 }
 
-/// Nobody was active before it came.
+/// The last activity of a connection is not before its start.
 #[test]
 fn the_last_activity_is_not_before_the_start() {
     let broker = Broker::midge().start();

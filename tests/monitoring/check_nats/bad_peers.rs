@@ -1,4 +1,5 @@
-//! Peers that are no well-behaved broker: mute, rude, or talking without end.
+//! Peers that do not behave like a broker: silent, closing the connection, sending
+//! invalid data or sending without end.
 
 use std::{
     io::{Read, Write},
@@ -8,15 +9,15 @@ use std::{
 
 use check_nats::modes::MODES;
 
-use super::plugin::{Said, check_ports};
+use super::plugin::{PluginOutput, check_ports};
 use test_support::Broker;
 
 const INFO: &str = "INFO {\"server_id\":\"N1\",\"version\":\"2\"}\r\n";
 const VARZ: &str = r#"{"server_id":"N1","start":"2026-01-01T00:00:00Z","now":"2026-01-02T00:00:00Z","connections":3,"max_connections":10}"#;
 
-/// Nobody greets: the service is not usable.
+/// No INFO arrives: the service is not usable.
 #[test]
-fn a_mute_client_port_is_critical() {
+fn a_silent_client_port_is_critical() {
     let mute = peer(|_| hang());
     connect(mute, &["-t", "1"]).expect(2, "no time left after 1 s while waiting for INFO");
     connect(mute, &["-t", "500ms:unknown"]).expect(3, "waiting for INFO");
@@ -24,8 +25,7 @@ fn a_mute_client_port_is_critical() {
     connect(mute, &["-t", "500ms:ok"]).expect(0, "waiting for INFO");
 }
 
-/// Deaf after its greeting: something is there, but it could not be found out
-/// what it is worth.
+/// No response after INFO: something is there, but its state is unknown.
 #[test]
 fn silence_in_a_later_step_is_unknown() {
     let deaf = peer(|mut stream| {
@@ -33,41 +33,45 @@ fn silence_in_a_later_step_is_unknown() {
         hang();
     });
     connect(deaf, &["-t", "1"]).expect(3, "waiting for the answer to CONNECT and PING");
-    // Answers one PING and no other.
-    let tired = peer(|mut stream| {
+    // Answers one PING only.
+    let half_silent = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\n").as_bytes());
         hang();
     });
-    let said = connect(tired, &["-t", "1"]);
-    said.expect(3, "waiting for PONG").expect(3, "connected in");
-    assert_ne!(said.value("connect_time"), "U");
-    assert_eq!(said.value("rtt"), "U");
+    let result = connect(half_silent, &["-t", "1"]);
+    result
+        .expect(3, "waiting for PONG")
+        .expect(3, "connected in");
+    assert_ne!(result.value("connect_time"), "U");
+    assert_eq!(result.value("rtt"), "U");
     let no_message = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\nPONG\r\n").as_bytes());
         hang();
     });
-    let said = check_ports(no_message, no_message, &["--mode", "roundtrip", "-t", "1"]);
-    said.expect(3, "waiting for the own message");
+    let result = check_ports(no_message, no_message, &["--mode", "roundtrip", "-t", "1"]);
+    result.expect(3, "waiting for the own message");
 }
 
-/// A mute monitoring port leaves time for the client port.
+/// A silent monitoring port leaves time for the client port.
 #[test]
-fn a_mute_monitoring_port_is_unknown() {
+fn a_silent_monitoring_port_is_unknown() {
     let mute = peer(|_| hang());
     let broker = Broker::nats_server().start();
-    let said = check_ports(broker.client_addr(), mute, &["-t", "1"]);
-    said.expect(3, "/varz: no answer within ").expect(3, "rtt ");
-    assert_ne!(said.value("rtt"), "U");
-    let said = check_ports(
+    let result = check_ports(broker.client_addr(), mute, &["-t", "1"]);
+    result
+        .expect(3, "/varz: no answer within ")
+        .expect(3, "rtt ");
+    assert_ne!(result.value("rtt"), "U");
+    let result = check_ports(
         broker.client_addr(),
         mute,
         &["--mode", "connections", "-t", "1"],
     );
-    said.expect(3, "/varz: no answer within ");
+    result.expect(3, "/varz: no answer within ");
 }
 
 #[test]
-fn rubbish_on_the_client_port_is_unknown() {
+fn invalid_data_on_the_client_port_is_unknown() {
     for (rubbish, words) in [
         (
             "SSH-2.0-OpenSSH_9.2\r\n",
@@ -93,7 +97,7 @@ fn rubbish_on_the_client_port_is_unknown() {
 }
 
 #[test]
-fn who_hangs_up_is_critical() {
+fn a_closed_connection_is_critical() {
     connect(says(""), &[]).expect(2, "closed the connection");
     connect(says("INFO {\"serv"), &[]).expect(2, "closed the connection");
     let full = "-ERR 'maximum connections exceeded'\r\n";
@@ -101,10 +105,9 @@ fn who_hangs_up_is_critical() {
     connect(says(&format!("{INFO}{full}")), &[]).expect(2, "maximum connections");
 }
 
-/// Neither a line nor a stream of lines without end takes memory or time
-/// without end.
+/// Neither an endless line nor endless lines use unlimited memory or time.
 #[test]
-fn endless_talk_is_cut_off() {
+fn endless_responses_are_cut_off() {
     let endless_info = peer(|mut stream| {
         let _ = stream.write_all(b"INFO {\"server_id\":\"");
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
@@ -123,7 +126,7 @@ fn endless_talk_is_cut_off() {
 }
 
 #[test]
-fn another_message_than_was_sent_is_critical() {
+fn a_wrong_message_is_critical() {
     let forger = peer(|mut stream| {
         let _ = stream.write_all(format!("{INFO}PONG\r\nPONG\r\n").as_bytes());
         let text = read_until(&mut stream, "PUB ");
@@ -135,12 +138,12 @@ fn another_message_than_was_sent_is_critical() {
         let message = format!("MSG {inbox} 1 100\r\n{}\r\n", "x".repeat(100));
         let _ = stream.write_all(message.as_bytes());
     });
-    let said = check_ports(forger, forger, &["--mode", "roundtrip"]);
-    said.expect(2, "a different message than was published");
+    let result = check_ports(forger, forger, &["--mode", "roundtrip"]);
+    result.expect(2, "a different message than was published");
 }
 
 #[test]
-fn rubbish_on_the_monitoring_port_is_unknown() {
+fn invalid_data_on_the_monitoring_port_is_unknown() {
     let broker = Broker::nats_server().start();
     for (monitor, words) in [
         (says("SSH-2.0-OpenSSH_9.2\r\n"), "http://127.0.0.1"),
@@ -168,15 +171,15 @@ fn rubbish_on_the_monitoring_port_is_unknown() {
         ),
     ] {
         for mode in ["health", "connections"] {
-            let said = check_ports(broker.client_addr(), monitor, &["--mode", mode]);
-            said.expect(3, words);
+            let result = check_ports(broker.client_addr(), monitor, &["--mode", mode]);
+            result.expect(3, words);
         }
     }
 }
 
-/// Every mode survives every answer that the others were made for.
+/// Every mode handles every answer that is meant for the other modes.
 #[test]
-fn no_mode_breaks_on_odd_answers() {
+fn no_mode_crashes_on_unusual_answers() {
     for body in [
         "{}",
         "[]",
@@ -194,7 +197,7 @@ fn no_mode_breaks_on_odd_answers() {
             if mode.name == "varz" {
                 arguments.extend(["--figure", "mem"]);
             }
-            // The run itself asserts an exit code and output of the contract.
+            // The run itself asserts a valid exit code and output.
             for _ in 0..2 {
                 check_ports(client, monitor, &arguments);
             }
@@ -202,7 +205,7 @@ fn no_mode_breaks_on_odd_answers() {
     }
 }
 
-/// A broker that serves but says itself that it is not well.
+/// A broker that serves but reports that it is unhealthy.
 #[test]
 fn a_failing_healthz_is_critical() {
     let broker = Broker::nats_server().start();
@@ -217,17 +220,18 @@ fn a_failing_healthz_is_critical() {
         };
         respond(&mut stream, status, body);
     });
-    let said = check_ports(broker.client_addr(), monitor, &[]);
-    said.expect(2, "/healthz is \"unavailable\": \"disk ? full\"");
-    said.expect(2, "3 connections").expect(2, "rtt ");
-    let said = check_ports(broker.client_addr(), monitor, &["--mode", "lameduck"]);
-    said.expect(1, "not in lame duck mode")
+    let result = check_ports(broker.client_addr(), monitor, &[]);
+    result.expect(2, "/healthz is \"unavailable\": \"disk ? full\"");
+    result.expect(2, "3 connections").expect(2, "rtt ");
+    let result = check_ports(broker.client_addr(), monitor, &["--mode", "lameduck"]);
+    result
+        .expect(1, "not in lame duck mode")
         .expect(1, "unavailable");
 }
 
-/// A broker that greets with `ldm`, as one does that still accepts while it drains.
+/// A broker with `ldm` in its INFO, as during lame duck mode.
 #[test]
-fn lame_duck_in_the_greeting_is_a_warning() {
+fn lame_duck_mode_in_info_is_a_warning() {
     let client = peer(|mut stream| {
         let info = "INFO {\"server_id\":\"N1\",\"ldm\":true}\r\n";
         let _ = stream.write_all(format!("{info}PONG\r\n").as_bytes());
@@ -236,13 +240,13 @@ fn lame_duck_in_the_greeting_is_a_warning() {
         hang();
     });
     let broker = Broker::nats_server().start();
-    let said = check_ports(client, broker.monitor_addr(), &["--mode", "lameduck"]);
-    said.expect(1, "in lame duck mode");
+    let result = check_ports(client, broker.monitor_addr(), &["--mode", "lameduck"]);
+    result.expect(1, "in lame duck mode");
     connect(client, &["-t", "5"]).expect(1, "in lame duck mode");
     check_ports(client, broker.monitor_addr(), &["-t", "5"]).expect(1, "in lame duck mode");
 }
 
-fn connect(client: SocketAddr, arguments: &[&str]) -> Said {
+fn connect(client: SocketAddr, arguments: &[&str]) -> PluginOutput {
     check_ports(
         client,
         client,
@@ -250,8 +254,8 @@ fn connect(client: SocketAddr, arguments: &[&str]) -> Said {
     )
 }
 
-/// A listener that hands each connection to `serve` on a thread of its own. It
-/// ends with the test program.
+/// A listener that handles each connection with `serve` on its own thread. It ends with
+/// the test program.
 pub(crate) fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("the address of a listener");
@@ -264,13 +268,13 @@ pub(crate) fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Socket
     address
 }
 
-/// A peer that says this and hangs up when the other side has heard it.
+/// A peer that sends this and closes the connection when the other side has read it.
 pub(crate) fn says(text: &str) -> SocketAddr {
     let text = text.to_owned();
     peer(move |mut stream| {
         let _ = stream.write_all(text.as_bytes());
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        // Closed with bytes unread, the connection would be reset.
+        // Closed with unread bytes, the connection would be reset.
         let _ = stream.read_to_end(&mut Vec::new());
     })
 }
@@ -300,7 +304,7 @@ pub(crate) fn respond(stream: &mut TcpStream, status: &str, body: &str) {
     );
 }
 
-/// What comes until it contains `end`, or the connection ends.
+/// Reads until the data contains `end` or the connection closes.
 pub(crate) fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];

@@ -1,6 +1,5 @@
-//! What unit files and configurations of the field pass, end to end: logs to a
-//! log server, descriptions, keys that change what clients see, and starts that
-//! must not fail.
+//! Options used by real unit files and configurations, end to end: logs to a log server,
+//! descriptions, keys that change what clients see, and starts that must not fail.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use test_support::{Broker, RawClient, http, tools, wait_for, wait_until};
 
-/// The next message of a log server that has `text`.
+/// The next message of a log server that contains `text`.
 fn logged(receive: impl Fn(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
     let mut buffer = [0; 9000];
     wait_for(text, || {
@@ -35,7 +34,7 @@ fn the_log_goes_to_a_server_over_udp() {
             .flag(format!("udp://{address}"))
             .start();
         let message = logged(|buffer| server.recv(buffer), "Server is ready");
-        // A daemon's notice, with whose it is.
+        // Facility daemon, severity notice, with the program's name.
         assert!(message.starts_with('<'), "{message}");
         let origin = format!("[{}]: ", broker.pid());
         assert!(message.contains(&origin), "{message}");
@@ -68,7 +67,7 @@ fn the_log_goes_to_a_server_over_tcp_and_to_a_socket() {
         .config(format!("remote_syslog: \"unix://{}\"", path.display()))
         .start();
     logged(|buffer| server.recv(buffer), "[INF] Server is ready");
-    // A reader that reads nothing any more holds up nobody.
+    // A log server that stops reading blocks nothing.
     for _ in 0..2000 {
         drop(TcpStream::connect(broker.client_addr()).expect("it listens"));
     }
@@ -88,32 +87,32 @@ fn line_of(listener: &std::net::TcpListener, text: &str) {
     assert!(found.is_some(), "{text}");
 }
 
-/// A log server that is not there keeps no broker from starting. Its lines go to
-/// stderr, whole ones, until it is there.
+/// An unreachable log server does not prevent the start. Complete lines go to stderr
+/// until it is reachable.
 #[test]
-fn a_log_server_that_comes_late_gets_the_log() {
+fn a_log_server_started_late_receives_the_log() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     drop(listener);
     let broker = Broker::midge()
         .config(format!("remote_syslog: \"tcp://{address}\""))
         .start();
-    wait_until("the log is on stderr", || {
+    wait_until("the log goes to stderr", || {
         broker.log().contains("Server is ready")
     });
     let log = broker.log();
-    let told = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
-    assert!(log.contains(&told), "{log}");
+    let reported = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
+    assert!(log.contains(&reported), "{log}");
     let begin = format!("[{}] ", broker.pid());
     assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
     let listener = std::net::TcpListener::bind(address).expect("the port");
     line_of(&listener, "lines of the log went to stderr");
 }
 
-/// A reload that names a log server that is not there says so where it can be read,
-/// and each later one leaves the log where it goes.
+/// A reload that names an unreachable log server reports it in the readable log, and
+/// later reloads leave the log where it is.
 #[test]
-fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
+fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = |remote: &str, payload: u64| {
@@ -123,17 +122,17 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
     let broker = Broker::midge().config(config(&remote, 1000)).start();
     let (stream, _) = listener.accept().expect("it connects");
     let reload = |text: String| {
-        std::fs::write(broker.folder().join("broker.conf"), text).expect("room");
+        std::fs::write(broker.folder().join("broker.conf"), text).expect("written");
         broker.signal(libc::SIGHUP);
     };
-    // Another setting: the connection stays, with the listener as its witness.
+    // Another setting changes: the connection stays, as the listener shows.
     reload(config(&remote, 2000));
     wait_until("it has reloaded", || {
         broker.get_json("/varz")["max_payload"] == 2000
     });
     listener.set_nonblocking(true).expect("a listener");
     assert!(listener.accept().is_err());
-    // To a place where nobody is.
+    // To an address where nothing listens.
     drop((stream, listener));
     let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let elsewhere = gone.local_addr().expect("an address");
@@ -141,7 +140,7 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
     let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
     reload(config(&remote, 3000));
     let named = format!("the log server tcp://{elsewhere}");
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let log = broker.log();
         log.contains(&format!(
             "goes to stderr, because {named} cannot be reached: "
@@ -150,7 +149,7 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
     let finding = wait_for("the finding", || {
         let findings = broker.get_json("/explainz")["findings"].clone();
         let mut findings = findings.as_array()?.clone().into_iter();
-        // The one before may be told for a moment.
+        // The previous one may be reported for a moment.
         let subject = format!("tcp://{elsewhere}");
         findings.find(|it| it["code"] == "log-lost" && it["subject"] == subject)
     });
@@ -159,7 +158,7 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
         text.contains(&named) && text.contains("Connection refused"),
         "{text}"
     );
-    // A reload of something else changes nothing of that, and the log comes back.
+    // A reload of another setting does not change that, and the log returns.
     reload(config(&remote, 4000));
     wait_until("it has reloaded", || {
         broker.get_json("/varz")["max_payload"] == 4000
@@ -179,9 +178,9 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
 
 /// The unit file of the legacy module has `-s`; others have `--profile`.
 #[test]
-fn flags_of_unit_files_are_taken() {
-    // As `-s` says it, the log goes to the system's log, or to stderr where there is
-    // none: the monitoring port tells.
+fn flags_of_unit_files_are_accepted() {
+    // With `-s` the log goes to the system log, or to stderr without one: the monitoring
+    // port shows which.
     for flags in [
         &["-s"][..],
         &["--syslog"],
@@ -200,9 +199,9 @@ fn flags_of_unit_files_are_taken() {
         let log = broker.log();
         let is_on_stderr = log.contains("Starting midge");
         assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
-        let told = "because the system's log /dev/log";
+        let reported = "because the system's log /dev/log";
         assert_eq!(
-            log.contains(told),
+            log.contains(reported),
             is_to_syslog && !is_there,
             "{flags:?} {log}"
         );
@@ -211,7 +210,7 @@ fn flags_of_unit_files_are_taken() {
 }
 
 #[test]
-fn a_folder_for_ports_that_is_missing_ends_no_broker() {
+fn a_missing_ports_file_directory_does_not_stop_the_broker() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let log = folder.path().join("log");
     let gone = folder.path().join("gone");
@@ -258,16 +257,16 @@ fn descriptions_are_shown() {
     assert_eq!(answer["server"]["tags"], json!(["blue", "rack-1"]));
     assert_eq!(answer["server"]["metadata"]["site"], "Basel");
     let file = broker.folder().join("broker.conf");
-    std::fs::write(file, config("Green")).expect("room");
+    std::fs::write(file, config("Green")).expect("written");
     broker.signal(libc::SIGHUP);
-    wait_until("the tag is another one", || {
+    wait_until("the tag has changed", || {
         broker.get_json("/varz")["tags"][0] == "green"
     });
 }
 
-/// With `trace_headers` the log has the headers of a message and not its payload.
+/// With `trace_headers` the log has the headers of a message but not its payload.
 #[test]
-fn traces_of_headers_hold_no_payload() {
+fn header_traces_contain_no_payload() {
     let broker = Broker::midge().config("trace_headers: true").start();
     let subscribers = [true, false].map(|headers| {
         let mut client = broker.connect();
@@ -283,18 +282,18 @@ fn traces_of_headers_hold_no_payload() {
     client.send("PUB a 6\r\nsecret\r\n");
     client.sync();
     let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
-    wait_until("the trace is there", || {
+    wait_until("the trace is logged", || {
         let log = broker.log();
         lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
     });
     let log = broker.log();
     assert!(!log.contains("secret"), "{log}");
-    // Once from who sent it, once to who takes headers.
+    // Once from the sender, once to a client that supports headers.
     assert_eq!(log.matches("Key: v").count(), 2, "{log}");
     drop(subscribers);
 }
 
-/// Who speaks another protocol sees nothing of it, but the log quotes what came.
+/// A client with another protocol does not see it, but the log quotes what was received.
 #[test]
 fn a_protocol_error_quotes_what_came() {
     for (config, sent, quoted) in [
@@ -316,11 +315,10 @@ fn a_protocol_error_quotes_what_came() {
     }
 }
 
-/// Whoever says who he is in words that are no CONNECT finds no secret of his in the
-/// log, at whatever port.
+/// Credentials in lines that are no valid CONNECT do not appear in the log, on any port.
 #[test]
-fn the_log_holds_no_secret_of_who_is_not_in() {
-    let said = [
+fn the_log_contains_no_secret_of_refused_clients() {
+    let result = [
         "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
         "AUTH geheim\r\n",
         "\0CONNECT {\"pass\":\"geheim\"}\r\n",
@@ -330,9 +328,9 @@ fn the_log_holds_no_secret_of_who_is_not_in() {
         "PUB geheim\r\n",
         "INFO {\"geheim\"}\r\n",
     ];
-    for (login, said) in ["", "authorization { user: u, password: p }\n"]
+    for (login, result) in ["", "authorization { user: u, password: p }\n"]
         .into_iter()
-        .flat_map(|login| said.map(|said| (login, said)))
+        .flat_map(|login| result.map(|result| (login, result)))
     {
         let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }\n";
         let broker = Broker::midge()
@@ -346,12 +344,12 @@ fn the_log_holds_no_secret_of_who_is_not_in() {
             stream
                 .set_read_timeout(Some(test_support::PATIENCE))
                 .expect("a bound");
-            stream.write_all(said.as_bytes()).expect("write");
+            stream.write_all(result.as_bytes()).expect("write");
             stream.shutdown(Shutdown::Write).expect("say no more");
-            // Whether it ends with a word, an end or a reset is for other tests.
+            // Whether it ends with an error, a close or a reset is tested elsewhere.
             let _ = stream.read_to_end(&mut Vec::new());
         }
-        wait_until("the log tells of the end", || {
+        wait_until("the disconnect is logged", || {
             let log = broker.log();
             log.lines().any(|line| {
                 line.contains("cid:2") && line.contains("Client connection closed")
@@ -359,21 +357,22 @@ fn the_log_holds_no_secret_of_who_is_not_in() {
             })
         });
         let log = broker.log();
-        assert!(!log.contains("geheim"), "{said:?}: {log}");
+        assert!(!log.contains("geheim"), "{result:?}: {log}");
     }
 }
 
-/// Programs that are sent to the client port instead of the monitoring port say so.
+/// HTTP programs that connect to the client port instead of the monitoring port are
+/// reported.
 #[test]
-fn the_client_port_is_told_from_the_monitoring_port() {
+fn the_client_port_is_distinguished_from_the_monitoring_port() {
     let broker = Broker::midge().start();
     let port = broker.client_addr().port().to_string();
     let output = Command::new(tools::midge())
         .args(["top", "--once", "-m", &port])
         .output()
         .expect("midge top runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("not a monitoring port"), "{said}");
+    let result = String::from_utf8_lossy(&output.stderr);
+    assert!(result.contains("not a monitoring port"), "{result}");
     let output = Command::new(tools::midge())
         .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
         .output()
@@ -381,10 +380,10 @@ fn the_client_port_is_told_from_the_monitoring_port() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A publisher that is not paused for a reader that is behind: the reader is cut,
-/// as it would be there.
+/// A publisher that is not stalled for a slow subscriber: the subscriber is disconnected,
+/// as in nats-server.
 #[test]
-fn without_pauses_a_slow_reader_is_cut_and_nobody_stalls() {
+fn with_no_fast_producer_stall_a_slow_subscriber_is_disconnected() {
     let config = "max_pending: 4MB\nno_fast_producer_stall: true";
     let broker = Broker::midge().config(config).start();
     let mut reader = broker.connect();
@@ -395,7 +394,7 @@ fn without_pauses_a_slow_reader_is_cut_and_nobody_stalls() {
         broker.client_addr().port(),
     ));
     let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65536));
-    wait_until("the reader is cut", || {
+    wait_until("the subscriber is disconnected", || {
         publisher.send(message.repeat(16));
         publisher.sync();
         broker.get_json("/varz")["slow_consumers"] == 1

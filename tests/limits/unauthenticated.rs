@@ -1,8 +1,8 @@
-//! What somebody who has not logged in can do: little, and nothing that costs.
-//! Each test names the class of nats-server's security advisories (or of the
-//! attack) that it stands for, as far as other tests do not: import cycles are
-//! in `config`, secrets in answers and logs in `monitor`, names of
-//! certificates in `certificate_users`, permissions in `permissions_model`.
+//! What a peer can do before it has logged in: little, and nothing that is expensive.
+//! Each test names the class of nats-server's security advisories, or the attack, that it
+//! represents. Other classes are tested elsewhere: import cycles in `config`, secrets in
+//! answers and logs in `monitor`, names of certificates in `certificate_users`,
+//! permissions in `permissions_model`.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use test_support::{Broker, Frame, PATIENCE, RawClient, pki::Pki, raw_client::Nex
 
 const USERS: &str = "authorization { timeout: 2, users: [ { user: u, password: p } ] }\n";
 
-/// Every operation of clients and of routes, well formed and not.
+/// Every operation of clients and of routes, valid and invalid.
 const OPERATIONS: &[&str] = &[
     "PING\r\n",
     "PONG\r\n",
@@ -66,13 +66,13 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads to the end, which may be a reset; what was said until then.
+/// Reads to the end, which may be a reset; returns what was read.
 fn read_all(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut told) {
+    let mut reported = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut reported) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    String::from_utf8_lossy(&told).into_owned()
+    String::from_utf8_lossy(&reported).into_owned()
 }
 
 fn login(broker: &Broker) -> RawClient {
@@ -82,42 +82,43 @@ fn login(broker: &Broker) -> RawClient {
     client
 }
 
-/// Says each operation alone, twice, and with each of these behind it, on a
-/// connection of its own; all at once, because answers may be made to wait.
-/// What was said, and what was told.
+/// Sends each operation alone, twice, and followed by each of these, on a separate
+/// connection; in parallel, because answers may be delayed. Returns what was sent and
+/// received.
 fn say_all(address: SocketAddr, behind: &[&str]) -> Vec<(String, String)> {
-    let mut strangers = Vec::new();
+    let mut unauthenticated_peers = Vec::new();
     for first in OPERATIONS {
         for second in ["", first].iter().chain(behind) {
-            let mut stranger = connect(address);
+            let mut untrusted_peer = connect(address);
             let text = format!("{first}{second}");
-            // It may be cut in between.
-            let _ = stranger.write_all(text.as_bytes());
-            let _ = stranger.shutdown(std::net::Shutdown::Write);
-            strangers.push((text, stranger));
+            // It may be disconnected in between.
+            let _ = untrusted_peer.write_all(text.as_bytes());
+            let _ = untrusted_peer.shutdown(std::net::Shutdown::Write);
+            unauthenticated_peers.push((text, untrusted_peer));
         }
     }
-    let read = |(text, mut stranger): (String, TcpStream)| (text, read_all(&mut stranger));
-    strangers.into_iter().map(read).collect()
+    let read =
+        |(text, mut untrusted_peer): (String, TcpStream)| (text, read_all(&mut untrusted_peer));
+    unauthenticated_peers.into_iter().map(read).collect()
 }
 
-/// What has come to a client, the broker's own pings left out.
-fn heard(client: &mut RawClient) -> Vec<Frame> {
+/// Everything a client has received, without the broker's own pings.
+fn received(client: &mut RawClient) -> Vec<Frame> {
     let mut frames = client.sync();
     frames.retain(|frame| frame.line != b"PING");
     frames
 }
 
-/// Class "memory before login" (2026-02, -11, -25): a thousand sockets with a
-/// line that never ends cost little each, and the log does not grow with them.
+/// Class "memory before login" (2026-02, -11, -25): a thousand sockets with an endless
+/// line use little memory each, and the log does not grow with them.
 #[test]
-fn lines_without_an_end_are_cheap() {
+fn unterminated_lines_use_little_memory() {
     let broker = Broker::midge()
         .config("authorization { timeout: 60, user: u, password: p }\n")
         .start();
     let mut served = login(&broker);
     let before = resident_kib(&broker);
-    // Within the limit: the broker keeps what there is and waits for the rest.
+    // Within the limit: the broker keeps the data and waits for the rest.
     let mut waiting: Vec<TcpStream> = (0..1000).map(|_| connect(broker.client_addr())).collect();
     for stream in &mut waiting {
         stream.write_all(b"CONNECT {\"name\":\"").expect("write");
@@ -129,33 +130,33 @@ fn lines_without_an_end_are_cheap() {
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 1000 * 32, "{grown} KiB for 1000 strangers");
-    // Beyond it they are cut, whatever they go on sending.
+    // Beyond it they are disconnected, whatever else they send.
     for stream in &mut waiting {
-        // It may be cut in the middle.
+        // It may be disconnected in the middle.
         let _ = stream.write_all(&[b'x'; 64 * 1024]);
     }
     for mut stream in waiting {
-        let told = read_all(&mut stream);
-        assert!(told.starts_with("INFO "), "{told}");
-        assert!(!told.contains("+OK"), "{told}");
+        let reported = read_all(&mut stream);
+        assert!(reported.starts_with("INFO "), "{reported}");
+        assert!(!reported.contains("+OK"), "{reported}");
     }
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 1000 * 48, "{grown} KiB once they have gone");
     served.sync();
     let lines = broker.log().lines().count();
     assert!(lines < 200, "{lines} lines of log");
-    wait_until("the next one tells how many were left out", || {
-        let mut stranger = connect(broker.client_addr());
-        stranger.write_all(b"NONSENSE\r\n").expect("write");
-        read_all(&mut stranger);
+    wait_until("the next line has the number of suppressed ones", || {
+        let mut untrusted_peer = connect(broker.client_addr());
+        untrusted_peer.write_all(b"NONSENSE\r\n").expect("write");
+        read_all(&mut untrusted_peer);
         broker.log().contains("more that did not log in not shown")
     });
 }
 
-/// A flood of bare connects and of hellos that nobody finishes: others are
-/// served, and the log does not grow with it.
+/// A flood of bare connects and of unfinished ClientHellos: others are served, and the
+/// log does not grow with it.
 #[test]
-fn a_flood_of_connects_costs_others_nothing() {
+fn a_connection_flood_does_not_affect_others() {
     let broker = Broker::midge().config(USERS).start();
     let mut served = login(&broker);
     let lines = broker.log().lines().count();
@@ -164,7 +165,7 @@ fn a_flood_of_connects_costs_others_nothing() {
         served.sync();
         drop(flood);
     }
-    wait_until("they are gone", || {
+    wait_until("they are disconnected", || {
         broker.get_json("/varz")["connections"] == 1
     });
     served.sync();
@@ -172,10 +173,10 @@ fn a_flood_of_connects_costs_others_nothing() {
     assert!(more < 100, "{more} lines for 2000 connects");
 }
 
-/// Slow-loris on the client port: a byte now and then does not put off the end
-/// of the time to log in.
+/// Slow-loris on the client port: sending a byte from time to time does not extend the
+/// login timeout.
 #[test]
-fn who_dawdles_is_cut_in_time() {
+fn a_slow_login_is_closed_at_the_timeout() {
     let config = "authorization { timeout: 0.5, user: u, password: p }\n";
     let broker = Broker::midge().config(config).start();
     let mut slow: Vec<TcpStream> = (0..100).map(|_| connect(broker.client_addr())).collect();
@@ -184,15 +185,18 @@ fn who_dawdles_is_cut_in_time() {
     while broker.get_json("/varz")["connections"] != 0 {
         assert!(sent < line.len() - 2, "somebody dawdled through the login");
         for stream in &mut slow {
-            // It may be cut already.
+            // It may be disconnected already.
             let _ = stream.write_all(&line[sent..=sent]);
         }
         sent += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
     for mut stream in slow {
-        let told = read_all(&mut stream);
-        assert!(told.is_empty() || told.contains("INFO"), "{told}");
+        let reported = read_all(&mut stream);
+        assert!(
+            reported.is_empty() || reported.contains("INFO"),
+            "{reported}"
+        );
     }
     assert_eq!(
         broker.get_json("/varz")["logins"]["refused"]["timeout"],
@@ -202,7 +206,7 @@ fn who_dawdles_is_cut_in_time() {
     assert!((1..60).contains(&lines), "{lines} lines for 100 of them");
 }
 
-/// An oversized CONNECT is told so, and is not read to its end.
+/// An oversized CONNECT gets an error, and is not read to its end.
 #[test]
 fn an_oversized_connect_is_refused() {
     let broker = Broker::midge().config(USERS).start();
@@ -214,58 +218,62 @@ fn an_oversized_connect_is_refused() {
     let frames = client.read_to_end();
     assert_eq!(frames[0].line, b"-ERR 'maximum control line exceeded'");
     assert_eq!(frames.len(), 1);
-    wait_until("it is told", || {
+    wait_until("it is reported", || {
         let line = format!("127.0.0.1:{} - cid:", client.local_port());
         let log = broker.log();
-        let mut lines = log.lines().filter(|told| told.contains(&line));
-        lines.any(|told| told.contains("a control line longer than max_control_line"))
+        let mut lines = log.lines().filter(|reported| reported.contains(&line));
+        lines.any(|reported| reported.contains("a control line longer than max_control_line"))
     });
 }
 
-/// A longer `max_control_line` is for those who are in: strangers get no more.
+/// A larger `max_control_line` applies to authenticated clients only.
 #[test]
-fn strangers_have_a_limit_of_their_own() {
+fn unauthenticated_connections_have_their_own_limit() {
     let broker = Broker::midge()
         .config(format!("{USERS}max_control_line: 1MB\n"))
         .start();
     let mut known = login(&broker);
     known.send(format!("SUB {} 1\r\n", "x".repeat(100_000)));
     assert!(known.sync().is_empty());
-    let mut stranger = connect(broker.client_addr());
-    stranger.write_all(b"CONNECT {\"name\":\"").expect("write");
-    stranger.write_all(&[b'x'; 33 * 1024]).expect("write");
-    let told = read_all(&mut stranger);
-    assert!(told.contains("maximum control line exceeded"), "{told}");
+    let mut untrusted_peer = connect(broker.client_addr());
+    untrusted_peer
+        .write_all(b"CONNECT {\"name\":\"")
+        .expect("write");
+    untrusted_peer.write_all(&[b'x'; 33 * 1024]).expect("write");
+    let reported = read_all(&mut untrusted_peer);
+    assert!(
+        reported.contains("maximum control line exceeded"),
+        "{reported}"
+    );
 }
 
-/// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever comes before
-/// a good CONNECT, once or twice, subscribes to nothing and publishes nothing.
+/// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever is sent before a
+/// valid CONNECT, once or twice, neither subscribes nor publishes.
 #[test]
-fn nothing_but_connect_counts_before_the_login() {
+fn only_connect_is_accepted_before_the_login() {
     let broker = Broker::midge().config(USERS).start();
     let mut witness = login(&broker);
     witness.send("SUB > 1\r\n");
     witness.sync();
     let behind = ["PUB x 1\r\nx\r\n", "SUB > 1\r\nPING\r\n"];
-    for (text, told) in say_all(broker.client_addr(), &behind) {
+    for (text, reported) in say_all(broker.client_addr(), &behind) {
         assert!(
-            !told.contains("PONG") && !told.contains("MSG"),
-            "{text:?}: {told}"
+            !reported.contains("PONG") && !reported.contains("MSG"),
+            "{text:?}: {reported}"
         );
     }
-    wait_until("they are gone", || {
+    wait_until("they are disconnected", || {
         broker.get_json("/varz")["connections"] == 1
     });
-    let heard = heard(&mut witness);
-    assert!(heard.is_empty(), "{heard:?}");
+    let received = received(&mut witness);
+    assert!(received.is_empty(), "{received:?}");
     assert_eq!(
         broker.get_json("/varz")["subscriptions"].as_u64(),
         subscriptions_of_a_fresh(&broker)
     );
 }
 
-/// Subscriptions while the witness alone is there: what the broker itself has,
-/// and that one.
+/// Subscriptions while only the witness is connected: the broker's own, and that one.
 fn subscriptions_of_a_fresh(broker: &Broker) -> Option<u64> {
     let answer = broker.get_json("/connz?subs=1");
     assert_eq!(answer["num_connections"], 1, "{answer}");
@@ -273,8 +281,8 @@ fn subscriptions_of_a_fresh(broker: &Broker) -> Option<u64> {
     broker.get_json("/subsz")["num_subscriptions"].as_u64()
 }
 
-/// The same class, 2026-24: whom everybody is without credentials is bound to its
-/// connection types all the same, with CONNECT and without.
+/// The same class, 2026-24: the `no_auth_user` is restricted to its connection types too,
+/// with and without CONNECT.
 #[test]
 fn no_auth_user_keeps_its_connection_types() {
     let config = "no_auth_user: w\nauthorization { users: [ { user: u, password: p }, { user: w, \
@@ -288,10 +296,10 @@ fn no_auth_user_keeps_its_connection_types() {
     }
 }
 
-/// The same classes on the route port (2026-16, 2026-04, -10, -19): a stranger
-/// there reaches no subscriber, becomes no route, and ends nothing.
+/// The same classes on the route port (2026-16, 2026-04, -10, -19): an unauthenticated
+/// peer reaches no subscriber, becomes no route, and ends nothing.
 #[test]
-fn strangers_on_the_route_port_reach_nobody() {
+fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     let address = port.expect("a free port");
     let config = format!(
@@ -303,28 +311,28 @@ fn strangers_on_the_route_port_reach_nobody() {
     witness.send("SUB > 1\r\n");
     witness.sync();
     let behind = ["RMSG $G x 1\r\nx\r\n", "RS+ $G >\r\nPING\r\n"];
-    for (text, told) in say_all(address, &behind) {
+    for (text, reported) in say_all(address, &behind) {
         assert!(
-            !told.contains("RMSG") && !told.contains("RS+"),
-            "{text:?}: {told}"
+            !reported.contains("RMSG") && !reported.contains("RS+"),
+            "{text:?}: {reported}"
         );
     }
-    // A line without an end is cut there too.
+    // An endless line is closed there too.
     let mut endless = connect(address);
     let _ = endless.write_all(&[b'x'; 256 * 1024]);
     read_all(&mut endless);
     let lines = broker.log().lines().count();
     assert!(lines < 120, "{lines} lines of log");
     witness.send("PUB y 1\r\ny\r\n");
-    let heard = heard(&mut witness);
-    assert_eq!(heard.len(), 1, "{heard:?}");
+    let received = received(&mut witness);
+    assert_eq!(received.len(), 1, "{received:?}");
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
 }
 
-/// Class "forged identity" (2026-08, -09): what a client writes into the header
-/// that tells a service who asks does not get there.
+/// Class "forged identity" (2026-08, -09): a client cannot set the header that tells a
+/// service who the requester is.
 #[test]
-fn a_client_cannot_say_who_asks() {
+fn a_client_cannot_forge_the_requester() {
     let config = "accounts { S { users: [ { user: s, password: s } ], exports: [ { service: q } ] }\n\
                   C { users: [ { user: c, password: c } ], imports: [ { service: { account: S, \
                   subject: q }, share: true } ] } }\n";
@@ -358,8 +366,8 @@ fn a_client_cannot_say_who_asks() {
     }
 }
 
-/// Class "monitoring crash" (2026-28): the extremes of numbers on every
-/// parameter, over HTTP and over the system account.
+/// Class "monitoring crash" (2026-28): extreme numbers for every parameter, over HTTP and
+/// over the system account.
 #[test]
 fn extreme_numbers_are_harmless_to_monitoring() {
     const NUMBERS: &[&str] = &[
@@ -439,14 +447,14 @@ fn extreme_numbers_are_harmless_to_monitoring() {
     let answered = |system: &mut RawClient| matches!(system.poll_frame(PATIENCE), Next::Frame(_));
     assert!(answered(&mut system), "it still answers");
     let varz: Value = broker.get_json("/varz");
-    assert_eq!(varz["connections"], 3, "nobody was cut: {varz}");
+    assert_eq!(varz["connections"], 3, "nobody was disconnected: {varz}");
     assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }
 
-/// Class "TLS details" (2026-01): the ticket of a session that began where no
-/// certificate is asked for opens no door where one is.
+/// Class "TLS details" (2026-01): a session ticket from a listener without client
+/// certificates is not accepted where one is required.
 #[test]
-fn a_ticket_of_one_listener_is_none_of_another() {
+fn a_session_ticket_is_valid_for_its_listener_only() {
     let pki = Pki::new(&["server"]);
     let block = |more: &str| {
         format!(
@@ -463,7 +471,7 @@ fn a_ticket_of_one_listener_is_none_of_another() {
     roots.add(ca).expect("the CA");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        // One memory of tickets for all connections, which are to one name.
+        // One ticket store for all connections, which use the same server name.
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[version])
             .expect("a version")
@@ -491,10 +499,10 @@ fn a_ticket_of_one_listener_is_none_of_another() {
     }
 }
 
-/// TLS garbage, plaintext and handshakes that nobody goes on with, many of them:
-/// bounded in number and time, and in lines of log.
+/// Invalid TLS data, plaintext and unfinished handshakes, many of them: bounded in
+/// number, time and log lines.
 #[test]
-fn handshakes_of_strangers_are_bounded() {
+fn unauthenticated_handshakes_are_bounded() {
     let pki = Pki::new(&["server"]);
     let block = format!(
         "tls {{ cert_file: \"{}\", key_file: \"{}\", timeout: 1 }}\n",
@@ -509,18 +517,19 @@ fn handshakes_of_strangers_are_bounded() {
         &[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3],
         b"\x16",
     ];
-    let mut strangers: Vec<TcpStream> = (0..400).map(|_| connect(broker.client_addr())).collect();
-    for (stream, bytes) in strangers.iter_mut().zip(garbage.iter().cycle()) {
+    let mut unauthenticated_peers: Vec<TcpStream> =
+        (0..400).map(|_| connect(broker.client_addr())).collect();
+    for (stream, bytes) in unauthenticated_peers.iter_mut().zip(garbage.iter().cycle()) {
         stream.write_all(bytes).expect("write");
     }
-    for mut stream in strangers {
-        let told = read_all(&mut stream);
+    for mut stream in unauthenticated_peers {
+        let reported = read_all(&mut stream);
         assert!(
-            told.starts_with("INFO ") && !told.contains("PONG"),
-            "{told}"
+            reported.starts_with("INFO ") && !reported.contains("PONG"),
+            "{reported}"
         );
     }
-    wait_until("all have been given up", || {
+    wait_until("all have been closed", || {
         let varz = broker.get_json("/varz");
         varz["connections"] == 0 && varz["tls"]["unfinished"] == 0
     });
@@ -529,20 +538,20 @@ fn handshakes_of_strangers_are_bounded() {
     let log = broker.log();
     let lines = log.lines().count();
     assert!(lines < 120, "{lines} lines of log for 400 of them");
-    for told in ["did not send TLS", "TLS handshake timeout"] {
-        assert!(log.contains(told), "{told}: {log}");
+    for reported in ["did not send TLS", "TLS handshake timeout"] {
+        assert!(log.contains(reported), "{reported}: {log}");
     }
-    wait_until("the next one tells how many were left out", || {
-        let mut stranger = connect(broker.client_addr());
-        stranger.write_all(b"NONSENSE\r\n").expect("write");
-        read_all(&mut stranger);
+    wait_until("the next line has the number of suppressed ones", || {
+        let mut untrusted_peer = connect(broker.client_addr());
+        untrusted_peer.write_all(b"NONSENSE\r\n").expect("write");
+        read_all(&mut untrusted_peer);
         broker.log().contains("more failed handshakes not shown")
     });
 }
 
-/// Class "memory before login" (2026-02, -11, -25) with TLS: first messages that
-/// are long and never whole may not hold more than their share together, and
-/// who says no more than needed still gets in.
+/// Class "memory before login" (2026-02, -11, -25) with TLS: long incomplete first
+/// messages may not hold more than their share together, and a client with a normal
+/// handshake still connects.
 #[test]
 fn long_handshakes_are_bounded_together() {
     const STRANGERS: usize = 1000;
@@ -561,23 +570,23 @@ fn long_handshakes_are_bounded_together() {
         hello.extend_from_slice(first);
         hello.resize(hello.len() + 16384 - first.len(), 0);
     }
-    let mut strangers: Vec<TcpStream> = (0..STRANGERS)
+    let mut unauthenticated_peers: Vec<TcpStream> = (0..STRANGERS)
         .map(|_| connect(broker.client_addr()))
         .collect();
-    for stream in &mut strangers {
-        // It may be cut in the middle.
+    for stream in &mut unauthenticated_peers {
+        // It may be disconnected in the middle.
         let _ = stream.write_all(&hello);
     }
-    // Each that waits holds 40 KiB more than handshakes usually do.
+    // Each pending one holds 40 KiB more than a usual handshake.
     let may_wait = 32 * 1024 / 40;
-    wait_until("those beyond the bound are sent away", || {
+    wait_until("the excess connections are closed", || {
         let tls = &broker.get_json("/varz")["tls"];
         let cut = tls["failed"]["too_many"].as_u64().unwrap_or_default();
         cut >= STRANGERS as u64 - may_wait
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 100 * 1024, "{grown} KiB for {STRANGERS} strangers");
-    wait_until("who looks at the memory sees what it is held for", || {
+    wait_until("the memory is shown with its cause", || {
         let causes = &broker.get_json("/memz")["causes"];
         let mut causes = causes.as_array().expect("causes").iter();
         let cause = causes.find(|cause| cause["cause"] == "handshakes");
@@ -604,8 +613,8 @@ fn long_handshakes_are_bounded_together() {
     let mut answer = [0; 6];
     stream.read_exact(&mut answer).expect("it is served");
     assert_eq!(answer, *b"PONG\r\n");
-    drop(strangers);
-    wait_until("what they held is given back", || {
+    drop(unauthenticated_peers);
+    wait_until("their memory is released", || {
         resident_kib(&broker) < before + 12 * 1024
     });
 }

@@ -1,4 +1,4 @@
-//! The Unix socket, logins, and what may be changed where.
+//! The Unix socket, logins on the monitoring port, and which changes are allowed where.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use test_support::{Broker, BrokerBuilder, HttpResponse, RawClient, http, wait_for, wait_until};
 
-/// A broker with a Unix socket in its folder and more keys in its block.
+/// A broker with a Unix socket in its directory and more keys in its block.
 fn with_socket(keys: &str) -> BrokerBuilder {
     Broker::midge().config(format!("monitor {{\n  unix: m.sock\n  {keys}\n}}\n"))
 }
@@ -41,8 +41,8 @@ fn names(answer: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// What the port answers, the socket answers, with the permissions it was given;
-/// it goes with the broker, and one that a crash left is replaced.
+/// The socket serves what the port serves, with the configured permissions; it is removed
+/// when the broker stops, and one left by a crash is replaced.
 #[test]
 fn the_socket_serves_what_the_port_serves() {
     let mut broker = with_socket("unix_mode: \"0600\"").start();
@@ -70,7 +70,7 @@ fn the_socket_serves_what_the_port_serves() {
     assert!(!socket(&broker).exists(), "the socket is still there");
 }
 
-/// The port may be off.
+/// The port may be disabled.
 #[test]
 fn the_socket_serves_alone() {
     let broker = Broker::midge()
@@ -80,9 +80,9 @@ fn the_socket_serves_alone() {
     assert_eq!(get(&broker, "/varz").json()["http_port"], 0);
 }
 
-/// A socket that is in use, or a file of its name, stops the start.
+/// A socket that is in use, or a regular file with its name, prevents the start.
 #[test]
-fn a_socket_is_taken_from_nobody() {
+fn a_socket_in_use_is_not_replaced() {
     let first = with_socket("").start();
     let path = socket(&first);
     let file = first.folder().join("file");
@@ -106,10 +106,10 @@ fn a_socket_is_taken_from_nobody() {
     assert_eq!(fs::read_to_string(&file).expect("read the file"), "mine");
 }
 
-/// The start fails without the folder of the socket and says what to do; the test of the
-/// file warns, since the folder may be made right before the start.
+/// Without the directory of the socket the start fails and says what to do; testing the
+/// configuration only warns, since the directory may be created right before the start.
 #[test]
-fn a_missing_folder_of_the_socket_is_named() {
+fn a_missing_socket_directory_is_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("broker.conf");
     let missing = folder.path().join("run");
@@ -126,19 +126,19 @@ fn a_missing_folder_of_the_socket_is_named() {
             .arg(&config)
             .output()
             .expect("run midge");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let result = String::from_utf8_lossy(&output.stderr).into_owned();
         let advice = format!("mkdir {}", missing.display());
-        assert!(said.contains(&advice), "{said}");
+        assert!(result.contains(&advice), "{result}");
         output.status.success()
     };
     assert!(run(&["-t"]));
     assert!(!run(&[]));
 }
 
-/// With a login in the configuration every path of the port asks for it; the
-/// socket does not. A reload changes it.
+/// With a login in the configuration every path of the port requires it; the socket does
+/// not. A reload changes it.
 #[test]
-fn a_login_is_asked_for_on_the_port() {
+fn the_port_requires_a_login() {
     let broker = with_socket("token: t0ken\n user: ann\n password: \"pa:ss\"").start();
     let ask = |path: &str, authorization: &str| {
         let header = match authorization {
@@ -190,9 +190,9 @@ fn a_login_is_asked_for_on_the_port() {
     assert_eq!(ask("/varz", "Bearer other").status, 200);
 }
 
-/// A port that strangers reach and that asks for nothing is warned about.
+/// A port that is reachable from other hosts and requires no login causes a warning.
 #[test]
-fn an_open_port_without_a_login_is_warned_about() {
+fn an_open_port_without_a_login_logs_a_warning() {
     let warning = "open to other machines without a login";
     for (keys, expected) in [("", true), ("monitor { token: t }", false)] {
         let broker = Broker::midge()
@@ -205,9 +205,9 @@ fn an_open_port_without_a_login_is_warned_about() {
     assert!(!loopback.log().contains(warning));
 }
 
-/// Nothing can be changed over the port, nor by a mere GET.
+/// Nothing can be changed over the port, nor by a GET.
 #[test]
-fn changes_are_made_by_post_on_the_socket_only() {
+fn changes_require_post_on_the_socket() {
     let broker = with_socket("").start();
     let _client = client(&broker, "stays", "");
     for path in ["/kick?name=stays", "/trace?name=stays", "/reload"] {
@@ -226,8 +226,7 @@ fn changes_are_made_by_post_on_the_socket_only() {
     assert_eq!(names(&broker.get_json("/connz")), ["stays"]);
 }
 
-/// A kicked client is closed, told apart from all other ends, and nobody else is
-/// touched.
+/// A kicked client is closed with its own reason, and nobody else is affected.
 #[test]
 fn a_client_is_kicked() {
     let broker = with_socket("").start();
@@ -257,7 +256,7 @@ fn a_client_is_kicked() {
         found.clone().find(|entry| entry["name"] == "bad").cloned()
     });
     assert_eq!(closed["reason"], "Kicked");
-    wait_until("an event tells of it", || {
+    wait_until("an event reports it", || {
         broker.get("/eventsz").body.contains("Kicked after")
     });
     other.sync();
@@ -270,8 +269,8 @@ fn a_client_is_kicked() {
     good.read_to_end();
 }
 
-/// One client's messages are logged for a while, secrets and others left out,
-/// and the log is not flooded.
+/// One client's messages are logged for a while, without secrets, and the log is not
+/// flooded.
 #[test]
 fn a_client_is_traced() {
     let broker = with_socket("").start();
@@ -309,9 +308,9 @@ fn a_client_is_traced() {
     assert!(!log.contains("unseen") && !log.contains("s3cret"));
 }
 
-/// What a reload would do is told before it does it.
+/// A dry run of a reload reports what would change.
 #[test]
-fn a_reload_is_tried_dry() {
+fn a_reload_can_be_a_dry_run() {
     let broker = with_socket("").start();
     let config = broker.folder().join("broker.conf");
     let write = |text: &str| fs::write(&config, text).expect("write the configuration");

@@ -1,7 +1,7 @@
-//! One batch may make much work: many subscriptions on one subject, requests that
-//! nobody takes. Whoever brings it shares the broker's threads with all others: more
-//! batches are under way at the same time than there are threads, so that nobody waits
-//! for the end of one, and nothing comes in another order for it.
+//! Expensive batches: many subscriptions on one subject, requests without responders.
+//! Their publishers share the broker's threads with all other clients. The tests run more
+//! batches at the same time than there are threads; none waits for the end of another,
+//! and the order of messages is kept.
 
 use std::{
     collections::BTreeSet,
@@ -13,10 +13,10 @@ use std::{
 
 use test_support::{Broker, Frame, RawClient};
 
-/// How long the broker may take for all of them on a busy machine.
+/// Timeout for all of them on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Batches at a time: more than the broker has threads.
+/// Number of parallel batches: more than the broker has threads.
 fn batches() -> usize {
     threads() + 2
 }
@@ -25,8 +25,9 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Asserts that at some time more batches were under way than there are threads.
-/// `marks` are those that had begun, or gone on, and, with `true`, those that were over.
+/// Asserts that at some moment more batches were in progress than there are threads.
+/// `marks` are the batches that had started or continued and, with `true`, those that
+/// were finished.
 fn assert_shared(marks: impl IntoIterator<Item = (usize, bool)>) {
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for (batch, is_over) in marks {
@@ -43,14 +44,14 @@ fn assert_shared(marks: impl IntoIterator<Item = (usize, bool)>) {
     );
 }
 
-/// What a client gets, read in large pieces; on a busy machine it may take long.
+/// A client's input, read in large pieces; with a long timeout for a busy machine.
 fn reader(client: &RawClient) -> BufReader<&TcpStream> {
     let stream = client.stream();
     stream.set_read_timeout(Some(LONG)).expect("a bound");
     BufReader::with_capacity(1 << 20, stream)
 }
 
-/// Reads a message from what a subscriber gets: its subscription and its payload.
+/// Reads a message of a subscriber: its subscription and its payload.
 fn read_message(stream: &mut impl BufRead) -> (String, String) {
     let mut line = String::new();
     while line.is_empty() || line.starts_with("PING") {
@@ -71,18 +72,17 @@ fn read_message(stream: &mut impl BufRead) -> (String, String) {
 /// The next frame that is not the broker's own PING.
 fn next(client: &mut RawClient) -> Frame {
     loop {
-        let frame = client.next_frame().expect("it is open");
+        let frame = client.next_frame().expect("the connection is open");
         if frame.line != b"PING" {
             return frame;
         }
     }
 }
 
-/// A batch that goes to very many subscriptions is taken there in turns. Each
-/// subscription gets all of it in its order, and all copies of a message come before
-/// the next one.
+/// A batch for very many subscriptions is delivered in turns. Each subscription gets all
+/// messages in order, and all copies of a message are delivered before the next message.
 #[test]
-fn a_batch_for_very_many_subscriptions_leaves_turns_to_others() {
+fn a_batch_with_large_fan_out_does_not_block_others() {
     const SUBSCRIPTIONS: usize = 1000;
     const MESSAGES: usize = 700;
     let broker = Broker::midge().start();
@@ -120,10 +120,10 @@ fn a_batch_for_very_many_subscriptions_leaves_turns_to_others() {
     assert_shared(marks);
 }
 
-/// Requests that reach nobody are answered in turns too: all of them, in their order and
-/// before anything that the client said behind them.
+/// Requests without responders are answered in turns too: all of them, in order and
+/// before anything that the client sent after them.
 #[test]
-fn requests_to_nobody_leave_turns_to_others() {
+fn requests_without_responders_do_not_block_others() {
     const SUBSCRIPTIONS: usize = 1000;
     const REQUESTS: usize = 3000;
     const REPLIES: usize = 100;

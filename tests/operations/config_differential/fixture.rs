@@ -1,5 +1,5 @@
-//! The keys that nats-server reads, a place for configurations, and the two that
-//! judge them.
+//! The keys that nats-server reads, a directory for configurations, and the two servers
+//! that check them.
 
 use std::{
     ffi::OsString,
@@ -18,11 +18,11 @@ use test_support::pki::Pki;
 /// The names, as data.
 pub const NAMES: &str = include_str!("names.txt");
 
-/// A user's public key, and a hash that no password has.
+/// A user's public key, and a hash that matches no password.
 const NKEY: &str = "UAH42UG6PV552P5SWLWTBP3H3S5BHAVCO2IEKEXUANJXR75J63RQ5WM6";
 const HASH: &str = "$2a$11$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
 
-/// Each block: its name, and what stands around a line of it.
+/// Each block: its name, and the text around a line of it.
 pub const BLOCKS: &[(&str, &str)] = &[
     ("top", "@"),
     ("cluster", "cluster { name: c, port: 6222\n@\n}"),
@@ -101,7 +101,7 @@ pub fn names() -> Vec<Name> {
         .collect()
 }
 
-/// Files that values name, and a place for configurations.
+/// Files that values refer to, and a directory for configurations.
 pub struct Place {
     pub pki: Pki,
     folder: TempDir,
@@ -111,7 +111,7 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join("empty"), "").expect("room for a file");
+        fs::write(folder.path().join("empty"), "").expect("space for a file");
         Self {
             pki: Pki::new(&["b"]),
             folder,
@@ -158,7 +158,7 @@ impl Place {
     pub fn write(&self, text: &str) -> std::path::PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path().join(format!("{number}.conf"));
-        fs::write(&path, text).expect("room for a file");
+        fs::write(&path, text).expect("space for a file");
         path
     }
 
@@ -188,7 +188,7 @@ impl Place {
     }
 }
 
-/// What both make of a key and its value.
+/// The verdicts of both about a key and its value.
 pub struct Case {
     pub block: &'static str,
     pub key: &'static str,
@@ -197,7 +197,7 @@ pub struct Case {
     pub ours: Result<Vec<String>, String>,
 }
 
-/// Has both judge each of these.
+/// Lets both check each of these.
 pub fn judge(place: &Place, jobs: &[(&'static str, &'static str, &'static str)]) -> Vec<Case> {
     let half = jobs.len().div_ceil(2);
     let work = |jobs: &[(&'static str, &'static str, &'static str)]| -> Vec<Case> {

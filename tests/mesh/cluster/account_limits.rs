@@ -1,5 +1,5 @@
-//! A limit of an account counts over all members of the cluster, midges and
-//! nats-servers alike.
+//! A limit of an account counts connections at all members of the cluster, both midge and
+//! nats-server.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn start(kinds: &[Kind], limit: &str) -> (Vec<Plan>, Vec<Member>) {
     (plans, members)
 }
 
-/// Logs in; the client if it is let in, else what it was told.
+/// Logs in; returns the client, or the error if it is refused.
 fn log_in(member: &Member, user: &str) -> Result<RawClient, String> {
     let mut client = RawClient::connect(member.broker.client_addr());
     client.send(format!(
@@ -55,25 +55,25 @@ fn log_in(member: &Member, user: &str) -> Result<RawClient, String> {
     }
 }
 
-/// Tries until a client of the account is let in, or until it is not.
+/// Tries to log in until a client of the account is accepted.
 fn wait_for_login(member: &Member, what: &str) -> RawClient {
     let mut client = None;
     wait_until(&format!("{}: {what}", member.name), || {
         client = log_in(member, "a").ok();
         client.is_some()
     });
-    client.expect("it is let in")
+    client.expect("the client is accepted")
 }
 
-/// Waits until each midge knows of all connections of the account. Who asks by
-/// logging in instead is one too many for the others.
+/// Waits until each midge knows all connections of the account. A test login instead
+/// would itself count at the other members.
 fn wait_until_known(members: &[Member], clients: usize) {
     for member in members {
         let detail = || member.broker.get_json("/accountz?acc=A")["account_detail"].clone();
         wait_until(&format!("{} knows of {clients}", member.name), || {
             let detail = detail();
             let Some(elsewhere) = detail["connections_elsewhere"].as_u64() else {
-                // A nats-server does not tell.
+                // A nats-server does not report it.
                 return true;
             };
             detail["client_connections"].as_u64() == (clients as u64).checked_sub(elsewhere)
@@ -88,7 +88,7 @@ fn wait_until_full(member: &Member) {
     );
 }
 
-/// Whether it was not closed within a moment.
+/// Whether the connection stays open for a moment.
 fn is_open(client: &mut RawClient) -> bool {
     client.send("PING\r\n");
     loop {
@@ -101,7 +101,7 @@ fn is_open(client: &mut RawClient) -> bool {
     }
 }
 
-/// Two members, the second of which dials the first through a wire.
+/// Two members; the second dials the first through a proxy.
 struct Pair {
     wire: Wire,
     members: [Member; 2],
@@ -128,7 +128,7 @@ impl Pair {
         mesh::wait_for_mesh(&self.members.each_ref());
     }
 
-    /// Cuts the route for as long as `meanwhile` takes.
+    /// Cuts the route while `meanwhile` runs.
     fn cut(&self, meanwhile: impl FnOnce()) {
         self.wire.set(CUT);
         for member in &self.members {
@@ -142,10 +142,10 @@ impl Pair {
     }
 }
 
-/// Three in all of the mesh, wherever they are; a place that is given back is free
-/// everywhere, also when a member has stopped.
+/// Three connections in the whole mesh; a connection that closes makes room at every
+/// member, also when its member stops.
 #[test]
-fn the_limit_of_an_account_counts_over_the_mesh() {
+fn an_account_limit_counts_across_the_mesh() {
     for kinds in [
         [Kind::Midge, Kind::Midge, Kind::Midge],
         [Kind::Midge, Kind::Nats, Kind::Midge],
@@ -154,13 +154,13 @@ fn the_limit_of_an_account_counts_over_the_mesh() {
         let (_, mut members) = start(&kinds, THREE);
         let mut clients: Vec<RawClient> = members
             .iter()
-            .map(|member| log_in(member, "a").expect("there is room"))
+            .map(|member| log_in(member, "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         for member in &members {
             wait_until_full(member);
         }
-        // Other accounts are not meant.
+        // Other accounts are not affected.
         let _other = log_in(&members[1], "b").expect("it has no limit");
         drop(clients.remove(0));
         wait_until_known(&members, 2);
@@ -172,7 +172,7 @@ fn the_limit_of_an_account_counts_over_the_mesh() {
         }
         assert!(clients.iter_mut().all(is_open), "{kinds:?}");
         if kinds[0] == Kind::Midge {
-            // Client 0 is at the member that goes now.
+            // Client 0 is at the member that stops now.
             members[1].broker.stop();
             members.remove(1);
             wait_until_known(&members, 2);
@@ -185,19 +185,19 @@ fn the_limit_of_an_account_counts_over_the_mesh() {
     }
 }
 
-/// Who comes to several members while they do not know of each other: when they do
-/// there are as many as there may be, and no fewer.
+/// Members that do not know of each other accept too many clients. When they connect,
+/// exactly the excess is closed.
 #[test]
-fn what_is_too_much_is_cut_once() {
+fn excess_connections_are_closed_once() {
     let pair = Pair::start([Kind::Midge; 2], &accounts(THREE), CUT);
     let members = &pair.members;
     let mut clients: Vec<RawClient> = members
         .iter()
-        .flat_map(|member| (0..3).map(|_| log_in(member, "a").expect("there is room")))
+        .flat_map(|member| (0..3).map(|_| log_in(member, "a").expect("the client is accepted")))
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
-    wait_until("the surplus is cut", || {
+    wait_until("the excess connections are closed", || {
         let count = |member: &Member| {
             let connz = member.broker.get_json("/connz?acc=A");
             connz["total"].as_u64().unwrap_or_default()
@@ -216,9 +216,9 @@ fn what_is_too_much_is_cut_once() {
     }
 }
 
-/// A limit that a reload brings counts those elsewhere, too.
+/// A limit set by a reload counts clients at other members too.
 #[test]
-fn a_new_limit_counts_over_the_mesh() {
+fn a_changed_limit_counts_across_the_mesh() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
         let (mut plans, members) = start(&kinds, "");
         let mut elsewhere: Vec<RawClient> = (0..3)
@@ -235,10 +235,10 @@ fn a_new_limit_counts_over_the_mesh() {
     }
 }
 
-/// Who was there first stays when a route is cut for a moment, and what changed
-/// meanwhile is known when it is back: also that there are none any more.
+/// Existing clients stay when a route is cut for a moment, and changes in the meantime
+/// are known when it is back, also that no connection is left.
 #[test]
-fn a_short_cut_throws_nobody_out() {
+fn a_brief_route_loss_disconnects_no_client() {
     for kinds in [
         [Kind::Midge, Kind::Midge],
         [Kind::Nats, Kind::Midge],
@@ -246,12 +246,12 @@ fn a_short_cut_throws_nobody_out() {
     ] {
         let pair = Pair::start(kinds, &accounts(THREE), PASS);
         pair.wait_for_mesh();
-        // Newcomers come to a midge, those who are there are at the other member.
+        // New clients connect to a midge; the existing ones are at the other member.
         let at = kinds.iter().rposition(|kind| *kind == Kind::Midge);
         let at = at.expect("a midge");
         let (here, there) = (&pair.members[at], &pair.members[1 - at]);
         let mut first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(there, "a").expect("there is room"))
+            .map(|_| log_in(there, "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&pair.members, 3);
         pair.cut(|| {
@@ -264,28 +264,28 @@ fn a_short_cut_throws_nobody_out() {
         assert!(first.iter_mut().all(is_open), "{kinds:?}");
         pair.cut(|| {
             first.clear();
-            wait_until("they have gone", || {
+            wait_until("they have disconnected", || {
                 there.broker.get_json("/connz?acc=A")["total"] == 0
             });
         });
         wait_until_known(&pair.members, 0);
         let _new: Vec<RawClient> = (0..3)
-            .map(|_| log_in(here, "a").expect("there is room again"))
+            .map(|_| log_in(here, "a").expect("the client is accepted again"))
             .collect();
     }
 }
 
-/// A member that crashed counts on, until it is back as another run.
+/// The connections of a crashed member count until it is back as a new process.
 #[test]
 fn a_crashed_member_counts_until_it_is_back() {
     for kind in [Kind::Midge, Kind::Nats] {
         let (plans, mut members) = start(&[Kind::Midge, kind], THREE);
         let _first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .map(|_| log_in(&members[1], "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         members[1].broker.kill();
-        wait_until("its end is known", || members[0].peers().is_empty());
+        wait_until("its disconnect is known", || members[0].peers().is_empty());
         assert_eq!(log_in(&members[0], "a").err().as_deref(), Some(FULL));
         members[1] = plans[1].start();
         wait_until_known(&members, 0);
@@ -293,9 +293,9 @@ fn a_crashed_member_counts_until_it_is_back() {
     }
 }
 
-/// However many accounts have too many, each is cut to what it may have.
+/// Each account is reduced to its limit, however many accounts are above it.
 #[test]
-fn every_account_is_cut_to_its_limit() {
+fn every_account_is_reduced_to_its_limit() {
     const ACCOUNTS: usize = 300;
     let account = |number| {
         format!(
@@ -309,11 +309,13 @@ fn every_account_is_cut_to_its_limit() {
         .members
         .iter()
         .flat_map(|member| (0..ACCOUNTS).map(move |number| (member, number)))
-        .map(|(member, number)| log_in(member, &format!("u{number}")).expect("there is room"))
+        .map(|(member, number)| {
+            log_in(member, &format!("u{number}")).expect("the client is accepted")
+        })
         .collect();
     pair.wire.set(PASS);
     pair.wait_for_mesh();
-    wait_until("each has one", || {
+    wait_until("each account has one connection", || {
         let mut open = [0; ACCOUNTS];
         for member in &pair.members {
             let connz = member.broker.get_json("/connz?auth=1&limit=2000");
@@ -327,34 +329,34 @@ fn every_account_is_cut_to_its_limit() {
     });
 }
 
-/// Whether a member is asked for the numbers of the account.
+/// Whether the member is asked for the account's connection count.
 fn is_asked(member: &Member) -> bool {
     member.knows("$SYS.SERVER.ACCOUNT.A.CONNS")
 }
 
-/// A limit that is taken away and given again begins anew, and nobody counts for one
-/// that is not there.
+/// A limit that is removed and set again starts with fresh counts, without connections
+/// that have closed.
 #[test]
-fn a_limit_that_comes_back_knows_nothing_of_before() {
+fn a_limit_set_again_starts_from_current_counts() {
     for kind in [Kind::Midge, Kind::Nats] {
         let (mut plans, members) = start(&[Kind::Midge, kind], THREE);
         let first: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .map(|_| log_in(&members[1], "a").expect("the client is accepted"))
             .collect();
         wait_until_known(&members, 3);
         plans[0].config = accounts("");
         members[0].reload(&plans[0].text());
         if kind == Kind::Midge {
-            wait_until("it is asked no more", || !is_asked(&members[1]));
+            wait_until("it gets no more requests", || !is_asked(&members[1]));
         }
         drop(first);
-        wait_until("they have gone", || {
+        wait_until("they have disconnected", || {
             members[1].broker.get_json("/connz?acc=A")["total"] == 0
         });
         plans[0].config = accounts(THREE);
         members[0].reload(&plans[0].text());
         let again: Vec<RawClient> = (0..3)
-            .map(|_| log_in(&members[0], "a").expect("there is room"))
+            .map(|_| log_in(&members[0], "a").expect("the client is accepted"))
             .collect();
         drop(again);
         let _there = wait_for_login(&members[1], "the places are free");
@@ -362,10 +364,10 @@ fn a_limit_that_comes_back_knows_nothing_of_before() {
     }
 }
 
-/// Clients that a reload takes to another account, and those whose account it takes
-/// away, count where they are now.
+/// Clients that a reload moves to another account, or whose account it removes, count
+/// where they are now.
 #[test]
-fn who_is_moved_counts_where_it_is() {
+fn a_moved_client_counts_in_its_new_account() {
     let users = |a: &str, b: &str| {
         format!(
             "accounts {{ A {{ users: [ {{ user: a, password: a }} {a} ]\n {THREE} }}\n\
@@ -397,14 +399,14 @@ fn who_is_moved_counts_where_it_is() {
     let only_b = format!("B {{ users: [ {{ user: b, password: b }} {moves} ]\n {THREE} }}");
     plans[1].config = format!("accounts {{ {only_b} }}");
     members[1].reload(&plans[1].text());
-    wait_for("A is gone", [0, 2]);
+    wait_for("A is removed", [0, 2]);
 }
 
-/// Numbers are asked for until they come: a member that still tells what it wants
-/// answers nothing.
+/// Connection counts are requested until they arrive: a member that is still sending its
+/// interest does not reply.
 #[test]
-fn numbers_are_asked_for_until_they_come() {
-    // Asked again after five looks.
+fn connection_counts_are_requested_until_they_arrive() {
+    // The request is repeated after five samples.
     let config = format!("diagnosis {{ interval: 100ms }}\n{}", accounts(THREE));
     let pair = Pair::start([Kind::Midge; 2], &config, CUT);
     let mut busy = log_in(&pair.members[0], "b").expect("it has no limit");
@@ -413,7 +415,7 @@ fn numbers_are_asked_for_until_they_come() {
     busy.send(lines.collect::<String>());
     busy.sync();
     let _clients: Vec<RawClient> = (0..3)
-        .map(|_| log_in(&pair.members[0], "a").expect("there is room"))
+        .map(|_| log_in(&pair.members[0], "a").expect("the client is accepted"))
         .collect();
     pair.wire.set(SLOW);
     pair.wait_for_mesh();

@@ -1,5 +1,5 @@
-//! Many connections: the page asks for what it shows, keeps no more than that, and a
-//! filter looks through all of them.
+//! Many connections: the page requests and keeps only what it shows, and a filter
+//! searches all of them.
 
 use serde_json::{Value, json};
 
@@ -8,8 +8,9 @@ use test_support::{Broker, RawClient};
 
 const CLIENTS: usize = 2000;
 
-/// Most elements of the page with its first twenty connections, and what its script may
-/// hold; an answer with all 2000 connections would be 2 MB of text and 40 000 cells.
+/// Upper bounds for the elements of the page with its first twenty connections, and for
+/// the memory of its script; an answer with all 2000 connections would be 2 MB of text
+/// and 40 000 cells.
 const ELEMENTS_MAX: u64 = 3000;
 const HEAP_MAX: u64 = 16 << 20;
 
@@ -27,7 +28,7 @@ fn clients(broker: &Broker) -> Vec<RawClient> {
     clients
 }
 
-/// Elements of the page, and bytes that its script holds after a collection.
+/// Elements of the page, and bytes that its script uses after a garbage collection.
 fn size(browser: &mut Browser) -> (u64, u64) {
     let elements = browser.evaluate("document.querySelectorAll('*').length");
     browser.call("HeapProfiler.collectGarbage", json!({}));
@@ -63,7 +64,7 @@ fn two_thousand_connections_are_paged() {
         "{asked:?}"
     );
 
-    // Ten that fit of two thousand, then a thousand of which one page is shown.
+    // Ten matches of two thousand, then a thousand of which one page is shown.
     filter(&mut browser, "node198");
     browser.wait_for("document.querySelectorAll('#connections tbody').length === 10");
     browser.wait_for(
@@ -81,7 +82,7 @@ fn two_thousand_connections_are_paged() {
     browser.wait_for(
         "document.querySelector('#connections .more .note').textContent.startsWith('No connection')",
     );
-    // Asked for more, it shows more, and never all.
+    // The user can request more, but never all.
     filter(&mut browser, "");
     for shown in [80, 320] {
         browser.wait_for(

@@ -3,7 +3,7 @@
 use super::endpoints;
 use test_support::{Broker, http};
 
-/// A name of somebody else's that leads here is not answered (DNS rebinding).
+/// A foreign host name that resolves to this machine is refused (DNS rebinding).
 #[test]
 fn requests_for_other_hosts_are_refused() {
     let broker = Broker::midge().start();
@@ -51,9 +51,9 @@ fn requests_for_other_hosts_are_refused() {
     assert_eq!(http::send(address, nameless).status, 400);
 }
 
-/// No page of another site may ask, and none may read an answer.
+/// A page of another site may not send requests nor read answers.
 #[test]
-fn other_sites_may_neither_ask_nor_read() {
+fn cross_site_requests_are_refused() {
     let broker = Broker::midge().start();
     let ask = |headers: &str| {
         http::send(
@@ -91,17 +91,17 @@ fn only_get_and_head_are_answered() {
     assert_eq!(head.header("content-length"), Some("15"));
 }
 
-/// The rules hold whatever the path is: an endpoint, one that changes something,
-/// or one that is not there.
+/// The rules apply to every path: an endpoint, one that changes something, or an unknown
+/// one.
 #[test]
-fn no_path_is_without_the_rules() {
+fn every_path_applies_the_request_rules() {
     let broker = Broker::midge().start();
     let ask = |method: &str, path: &str, headers: &str| {
         let answer = http::send(
             broker.monitor_addr(),
             &format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"),
         );
-        // Whatever comes of it, no other page may read it.
+        // Whatever the answer is, no other page may read it.
         assert!(
             answer
                 .headers

@@ -1,4 +1,4 @@
-//! A whole fleet connects at once.
+//! Two thousand nodes connect over TLS at the same time.
 
 use std::{
     io::{Read, Write},
@@ -19,14 +19,14 @@ use test_support::{
 
 const NODES: usize = 2000;
 
-/// Threads that connect nodes, one behind the other.
-const CROWDS: usize = 50;
+/// Threads that each connect nodes one after the other.
+const THREADS: usize = 50;
 
-/// 2000 clients with certificates come at once to a broker whose key and CA are
-/// RSA-4096, as Puppet's: all get in, and who was there before is served all
-/// the time.
+/// 2000 clients with certificates connect at the same time to a broker whose key and CA
+/// are RSA-4096, as Puppet's: all are accepted, and existing clients are served all the
+/// time.
 #[test]
-fn two_thousand_nodes_get_in_while_others_are_served() {
+fn two_thousand_nodes_connect_while_others_are_served() {
     let pki = Pki::new(&["node"]);
     pki.openssl("genrsa -out ca4096.key 4096", &[]);
     pki.openssl(
@@ -46,7 +46,7 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
 
     let over = AtomicBool::new(false);
     let (served, slowest) = (AtomicU64::new(0), AtomicU64::new(0));
-    let gate = Barrier::new(CROWDS + 1);
+    let gate = Barrier::new(THREADS + 1);
     let begin = Instant::now();
     let refused: Vec<String> = thread::scope(|scope| {
         scope.spawn(|| {
@@ -60,7 +60,7 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        let crowds: Vec<_> = (0..CROWDS)
+        let crowds: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(|| {
                     gate.wait();
@@ -70,9 +70,9 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
                         node.ping()?;
                         Ok(node)
                     };
-                    // They stay until all of this crowd are in.
+                    // They stay until all nodes of this thread are connected.
                     let nodes: Vec<Result<_, String>> =
-                        (0..NODES / CROWDS).map(|_| node()).collect();
+                        (0..NODES / THREADS).map(|_| node()).collect();
                     let refused = nodes.into_iter().filter_map(Result::err);
                     refused.collect::<Vec<_>>()
                 })
@@ -80,7 +80,7 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
             .collect();
         let refused = crowds
             .into_iter()
-            .flat_map(|crowd| crowd.join().expect("a crowd"))
+            .flat_map(|many_connections| many_connections.join().expect("a crowd"))
             .collect();
         over.store(true, Ordering::Relaxed);
         refused
@@ -105,7 +105,7 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
     );
 }
 
-/// A client that has shaken hands.
+/// A client after its handshake.
 struct Node<S>(S);
 
 impl<S: Read + Write> Node<S> {

@@ -1,5 +1,5 @@
-//! Names, types, parameters and error texts are those of nats-server 2.15,
-//! apart from what is listed here with its reason.
+//! Names, types, parameters and error texts equal those of nats-server 2.15, except for
+//! the differences listed here with their reasons.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use test_support::mesh::{self, Kind};
 use test_support::{Broker, wait_until};
 
-/// Fields of which only one of the two knows, by the path in the answer, and
-/// why. A path covers everything below it.
+/// Fields that only one of the two has, by the path in the answer, with the reason. A
+/// path covers everything below it.
 const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
     ("/varz", "midge", "midge's own version"),
     ("/varz", "logins", "nats-server counts no logins"),
@@ -128,7 +128,7 @@ const QUERIES: &[&str] = &[
 ];
 
 #[test]
-fn fields_and_their_types_are_those_of_nats_server() {
+fn fields_and_types_match_nats_server() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     let clients: Vec<_> = [&midge, &nats].into_iter().map(occupy).collect();
     for query in QUERIES {
@@ -160,7 +160,7 @@ fn fields_and_their_types_are_those_of_nats_server() {
     drop(clients);
 }
 
-/// A declared difference that is none any more must go from the list.
+/// A declared difference that no longer exists must be removed from the list.
 fn assert_declarations_hold(
     query: &str,
     ours: &BTreeMap<String, &'static str>,
@@ -179,7 +179,7 @@ fn assert_declarations_hold(
     }
 }
 
-/// One client with everything an entry can show, and one that has gone.
+/// One client with everything that an entry can show, and one that has disconnected.
 fn occupy(broker: &Broker) -> test_support::RawClient {
     let hello = "CONNECT {\"verbose\":false,\"name\":\"n\",\"lang\":\"l\",\"version\":\"1\",\
                  \"user\":\"u\"}\r\nSUB full.* group 1\r\nSUB other 2\r\nUNSUB 2 9\r\n";
@@ -191,7 +191,7 @@ fn occupy(broker: &Broker) -> test_support::RawClient {
     client.send(hello);
     client.send("PUB full.a 3\r\nabc\r\n");
     client.sync();
-    wait_until("the closed connection is remembered", || {
+    wait_until("the closed connection is listed", || {
         let closed = broker.get_json("/connz?state=closed");
         let closed = closed["connections"].as_array().expect("a list");
         closed.iter().any(|entry| entry["name"] == "n")
@@ -238,9 +238,9 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What is wrong with a request is told with the same status and the same words.
+/// Invalid requests get the same status and error text.
 #[test]
-fn wrong_parameters_are_refused_in_nats_servers_words() {
+fn invalid_parameters_give_nats_servers_errors() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     for query in [
         "/connz?limit=abc",
@@ -287,11 +287,11 @@ fn wrong_parameters_are_refused_in_nats_servers_words() {
     }
 }
 
-/// What is odd but not wrong is taken, and changes the page in the same way.
+/// Unusual but valid parameters are accepted with the same effect.
 #[test]
-fn odd_parameters_are_taken_as_nats_server_takes_them() {
+fn unusual_parameters_are_parsed_like_nats_server() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
-    // The probe that found it ready may not have left yet.
+    // The connection of the readiness probe may still be open.
     midge.wait_for_connections(0);
     nats.wait_for_connections(0);
     let page = |broker: &Broker, query: &str| {
@@ -323,7 +323,7 @@ fn odd_parameters_are_taken_as_nats_server_takes_them() {
     }
 }
 
-/// Values that no parameter is made for, or that lie at the ends of what it takes.
+/// Values that no parameter expects, or at the limits of the accepted range.
 const EXTREMES: &[&str] = &[
     "9223372036854775807",
     "-9223372036854775808",
@@ -412,15 +412,15 @@ fn extremes(parameters: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// Whatever is asked for, the status and what is said of it are nats-server's.
+/// The status and the error text are always nats-server's.
 #[test]
-fn extremes_are_answered_as_nats_server_answers_them() {
+fn extreme_parameters_give_nats_servers_answers() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     for query in extremes(PARAMETERS) {
         let (ours, theirs) = (midge.get(&query), nats.get(&query));
         let shown = &query[..query.len().min(100)];
         assert_eq!(ours.status, theirs.status, "{shown}");
-        // Of what is wrong nats-server leaves it to the reader to guess the type.
+        // For errors nats-server does not set the content type.
         match ours.status {
             200 => assert_eq!(
                 ours.header("content-type"),
@@ -433,9 +433,9 @@ fn extremes_are_answered_as_nats_server_answers_them() {
     assert_is_well(&midge);
 }
 
-/// What only midge takes is harmless too.
+/// Parameters that only midge has are harmless too.
 #[test]
-fn extremes_of_own_parameters_are_harmless() {
+fn extreme_midge_parameters_are_harmless() {
     let midge = Broker::midge().start();
     for query in extremes(OWN_PARAMETERS) {
         let status = midge.get(&query).status;
@@ -450,7 +450,7 @@ fn assert_is_well(midge: &Broker) {
     assert!(memory < 100 << 20, "{memory} bytes in use");
 }
 
-/// Fields that only one of both has in a cluster, and why.
+/// Fields that only one of the two has in a cluster, with the reason.
 const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     (
         "routes.remote_version",
@@ -470,7 +470,7 @@ const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     ("logins", "nats-server does not count logins"),
 ];
 
-/// Members of a cluster show each other with the same fields.
+/// Members of a cluster are shown with the same fields.
 #[test]
 fn clusters_show_the_same_fields() {
     let pairs = [Kind::Midge, Kind::Nats].map(|kind| mesh::start(&[kind, kind]));
@@ -478,7 +478,7 @@ fn clusters_show_the_same_fields() {
         let mut far = members[1].client();
         far.send("SUB far.* crew 1\r\nSUB far.a 2\r\n");
         far.sync();
-        wait_until("the interest has come over", || members[0].knows("far.a"));
+        wait_until("the interest has arrived", || members[0].knows("far.a"));
         let mut near = members[0].client();
         near.send("PUB far.a 2\r\nhi\r\n");
         near.sync();

@@ -1,4 +1,4 @@
-//! How connections are watched: pings, and readers that take nothing.
+//! Settings for pings and write deadlines.
 
 use test_support::wait_until;
 
@@ -13,7 +13,7 @@ pub const EFFECTS: &[Effect] = &[
     ("cluster write_deadline", cluster_write_deadline),
 ];
 
-/// Pings that nobody would see at the old interval.
+/// Pings that would not arrive with the old interval.
 const PINGS: usize = 5;
 
 #[test]
@@ -40,7 +40,7 @@ fn cluster_ping_interval() {
     }
 }
 
-/// Who never answers stays as long as pings may go unanswered.
+/// A peer that never answers stays as long as pings may be unanswered.
 #[test]
 fn ping_max() {
     let often = "ping_interval: \"50ms\"";
@@ -65,7 +65,7 @@ fn cluster_ping_max() {
     scene.route_ends();
 }
 
-/// More than the socket of a reader that takes nothing has room for.
+/// More than the socket buffer of a subscriber that does not read.
 fn publish_much(scene: &Scene) {
     let mut publisher = scene.client();
     let line = format!("PUB big 100000\r\n{}\r\n", "x".repeat(100_000));
@@ -75,7 +75,7 @@ fn publish_much(scene: &Scene) {
     publisher.sync();
 }
 
-/// Queues may be long and take long.
+/// Large queues and long deadlines.
 const PATIENT: &str = "max_pending: 1GB\nmax_memory: 1GB\nping_interval: \"1h\"";
 
 #[test]
@@ -85,12 +85,12 @@ fn write_deadline() {
     client.send("SUB big 1\r\n");
     client.sync();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_much(&scene);
     assert!(!scene.closed("Slow Consumer (Write Deadline)"));
     assert!(!scene.member.routes().is_empty());
     scene.reload(&format!("{PATIENT}\nwrite_deadline: \"100ms\""), "");
-    wait_until("the client is cut", || {
+    wait_until("the client is disconnected", || {
         scene.closed("Slow Consumer (Write Deadline)")
     });
     scene.route_ends();
@@ -101,7 +101,7 @@ fn cluster_write_deadline() {
     let mut scene = Scene::new(PATIENT, "write_deadline: \"1h\"");
     let mut peer = scene.peer();
     peer.send("RS+ $G big\r\n");
-    wait_until("the peer's wish is known", || scene.member.knows("big"));
+    wait_until("the peer's interest is known", || scene.member.knows("big"));
     publish_much(&scene);
     assert!(!scene.member.routes().is_empty());
     scene.reload(PATIENT, "write_deadline: \"100ms\"");

@@ -1,5 +1,5 @@
-//! A peer that says more than anybody has to say: what it tells is bounded, and the
-//! broker, its clients and the route go on.
+//! A peer that sends far more than a broker needs to: what is kept of it is bounded, and
+//! the broker, its clients and the route continue.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,33 +9,33 @@ use std::{
 use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::parse_info, wait_until};
 
-/// A peer made of lines, with a route to a midge.
-struct Liar {
+/// A scripted peer with a route to a midge.
+struct HostilePeer {
     lines: BufReader<TcpStream>,
     writer: TcpStream,
 }
 
 const ID: &str = "NLIAR";
 
-impl Liar {
+impl HostilePeer {
     fn of(member: &Member) -> Self {
         let address = (Ipv4Addr::LOCALHOST, member.route_port);
         let stream = TcpStream::connect(address).expect("connect");
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("bound the reading");
-        let mut liar = Self {
+        let mut peer = Self {
             writer: stream.try_clone().expect("share the socket"),
             lines: BufReader::new(stream),
         };
         let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
-        liar.say(&format!(
+        peer.say(&format!(
             "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"name\":\"{ID}\",\"cluster\":\"mesh\"}}"
         ));
-        liar.read_until("INFO");
-        liar.say(&info(""));
-        wait_until("the route stands", || !member.routes().is_empty());
-        liar
+        peer.read_until("INFO");
+        peer.say(&info(""));
+        wait_until("the route is up", || !member.routes().is_empty());
+        peer
     }
 
     fn say(&mut self, line: &str) {
@@ -43,7 +43,7 @@ impl Liar {
         self.writer.write_all(line.as_bytes()).expect("say it");
     }
 
-    /// Reads up to the first line that begins so; what came before.
+    /// Reads up to the first line with this prefix; returns the lines before it.
     #[track_caller]
     fn read_until(&mut self, verb: &str) -> Vec<String> {
         let mut before = Vec::new();
@@ -58,7 +58,7 @@ impl Liar {
         }
     }
 
-    /// The route stands, and what was said before has been heard.
+    /// Checks that the route is open and that everything sent before was processed.
     #[track_caller]
     fn is_heard(&mut self) -> Vec<String> {
         self.say("PING");
@@ -66,7 +66,7 @@ impl Liar {
     }
 }
 
-/// What it says of itself, with more entries.
+/// The INFO of this peer, with more entries.
 fn info(more: &str) -> String {
     format!(
         "INFO {{\"server_id\":\"{ID}\",\"server_name\":\"liar\",\"cluster\":\"mesh\",\"host\":\"127.0.0.1\",\
@@ -80,7 +80,7 @@ fn member(config: &str) -> Member {
     plan.start()
 }
 
-/// Bytes that a cause in `/memz` takes, as the diagnosis saw it last.
+/// Bytes of a cause in `/memz`, as of the last sample.
 fn held(member: &Member, cause: &str) -> u64 {
     let memz = member.broker.get_json("/memz");
     let causes = memz["causes"].as_array().expect("causes");
@@ -88,25 +88,25 @@ fn held(member: &Member, cause: &str) -> u64 {
     found.and_then(|it| it["bytes"].as_u64()).expect("a cause")
 }
 
-/// A line that does not end is counted as long as it is kept.
+/// An unterminated line is counted while it is buffered.
 #[test]
 fn an_unfinished_line_is_counted() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let line = format!("RS+ $G {}", "a".repeat(3_000_000));
-    liar.writer.write_all(line.as_bytes()).expect("say it");
+    peer.writer.write_all(line.as_bytes()).expect("say it");
     wait_until("it is counted", || held(&member, "payloads") >= 3_000_000);
-    liar.say(" ");
-    liar.is_heard();
-    wait_until("it is given back", || held(&member, "payloads") == 0);
+    peer.say(" ");
+    peer.is_heard();
+    wait_until("it is released", || held(&member, "payloads") == 0);
 }
 
-/// An INFO as long as a control line may be, of entries that nobody knows: it is passed
-/// over, as one of a nats-server's is that no nats-server would take.
+/// An INFO of the maximum length with unknown entries is ignored, even one of a
+/// nats-server that no nats-server would accept.
 #[test]
-fn a_long_info_is_passed_over() {
+fn an_oversized_info_is_ignored() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let memory = || {
         member.broker.get_json("/varz")["mem"]
             .as_u64()
@@ -115,27 +115,27 @@ fn a_long_info_is_passed_over() {
     let before = memory();
     for _ in 0..5 {
         let entries = vec!["{\"\":0}"; 500_000].join(",");
-        liar.say(&info(&format!(",\"x\":[{entries}]")));
-        liar.is_heard();
+        peer.say(&info(&format!(",\"x\":[{entries}]")));
+        peer.is_heard();
     }
     assert!(member.broker.log().contains("INFO of"));
     let grown = memory().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more");
 }
 
-/// Addresses for clients: each client and whoever comes is told them, so there are not
-/// more than all members of a large mesh have. The broker's own stay.
+/// Client addresses are sent to every client, so their number is limited to that of a
+/// large mesh. The broker's own addresses stay.
 #[test]
-fn a_mass_of_addresses_for_clients_is_cut() {
+fn a_large_list_of_client_addresses_is_truncated() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let urls: Vec<String> = (0..3000)
         .map(|it| format!("\"10.0.{it}.1:4222\""))
         .collect();
-    liar.say(&info(&format!(",\"connect_urls\":[{}]", urls.join(","))));
-    liar.is_heard();
+    peer.say(&info(&format!(",\"connect_urls\":[{}]", urls.join(","))));
+    peer.is_heard();
     let own = member.broker.client_addr().to_string();
-    wait_until("clients are told some", || {
+    wait_until("clients get some of them", || {
         let mut client = RawClient::connect_silently(member.broker.client_addr());
         let frame = client.next_frame().expect("INFO");
         let info = parse_info(&frame).expect("INFO comes first");
@@ -145,62 +145,61 @@ fn a_mass_of_addresses_for_clients_is_cut() {
     });
 }
 
-/// Names of accounts take memory too: they count, and those that nobody can have are
-/// passed over.
+/// Account names use memory: they are counted, and invalid ones are ignored.
 #[test]
-fn names_of_accounts_are_counted() {
+fn account_names_from_a_peer_are_bounded() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let held = || held(&member, "interest");
     let before = held();
     let name = |number: usize| format!("{number:04}{}", "n".repeat(4000));
     for number in 0..500 {
-        liar.say(&format!("RS+ {} a", name(number)));
+        peer.say(&format!("RS+ {} a", name(number)));
     }
-    liar.is_heard();
-    // What the diagnosis saw last is told.
+    peer.is_heard();
+    // The last sample is shown.
     wait_until("the names are counted", || held() >= before + 500 * 4000);
     for number in 0..500 {
-        liar.say(&format!("RS- {} a", name(number)));
+        peer.say(&format!("RS- {} a", name(number)));
     }
-    liar.is_heard();
-    wait_until("they are given back", || held() < before + 4000);
-    liar.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
-    liar.is_heard();
+    peer.is_heard();
+    wait_until("they are released", || held() < before + 4000);
+    peer.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
+    peer.is_heard();
     assert!(member.broker.log().contains("whose name has 1000000 bytes"));
 }
 
-/// Each INFO has other permissions: what is wanted here is told anew a few times, not
+/// Each INFO has other permissions: the local interest is sent again a few times, not
 /// each time.
 #[test]
-fn a_peer_that_changes_its_exports_all_the_time_is_told_now_and_then() {
+fn a_peer_that_keeps_changing_exports_is_logged_at_intervals() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     let mut client = member.client();
     client.send("SUB wanted.here 1\r\n");
     client.sync();
-    let mut told = 0;
+    let mut reported = 0;
     for round in 0..300 {
-        liar.say(&info(&format!(",\"export\":{{\"allow\":[\"a{round}\"]}}")));
-        let lines = liar.is_heard();
-        told += lines
+        peer.say(&info(&format!(",\"export\":{{\"allow\":[\"a{round}\"]}}")));
+        let lines = peer.is_heard();
+        reported += lines
             .iter()
             .filter(|line| line.contains("wanted.here"))
             .count();
     }
-    assert!(told <= 30, "told {told} times");
-    // The last change is not forgotten.
-    liar.read_until("RS+ $G wanted.here");
+    assert!(reported <= 30, "reported {reported} times");
+    // The last change is applied.
+    peer.read_until("RS+ $G wanted.here");
 }
 
-/// What makes no sense is logged a few times a second, whatever comes.
+/// Invalid protocol is logged a few times a second at most.
 #[test]
-fn nonsense_does_not_flood_the_log() {
+fn invalid_protocol_does_not_flood_the_log() {
     let member = member("");
-    let mut liar = Liar::of(&member);
+    let mut peer = HostilePeer::of(&member);
     for _ in 0..100 {
-        liar.say(&vec!["RS+ $G a..b"; 100].join("\r\n"));
-        liar.is_heard();
+        peer.say(&vec!["RS+ $G a..b"; 100].join("\r\n"));
+        peer.is_heard();
     }
     let lines = member
         .broker
@@ -210,33 +209,33 @@ fn nonsense_does_not_flood_the_log() {
     assert!((1..1000).contains(&lines), "{lines} lines");
 }
 
-/// Brokers that a peer invents are dialled, a bounded number of them at once, and told
-/// of a few times a second.
+/// Brokers that a peer invents are dialled with a bounded number of dials at once, and
+/// logged a few times a second.
 #[test]
 fn invented_brokers_do_not_flood_the_log() {
     let member = member("");
-    let mut liar = Liar::of(&member);
-    // Nobody listens there.
+    let mut peer = HostilePeer::of(&member);
+    // Nothing listens there.
     let (closed, rounds, in_one) = (free_port(), 10, 60);
     for round in 0..rounds {
         for number in 0..in_one {
-            liar.say(&format!(
+            peer.say(&format!(
                 "INFO {{\"server_id\":\"NX{round}.{number}\",\"server_name\":\"x\",\"cluster\":\"mesh\",\
                  \"host\":\"127.{round}.{number}.1\",\"port\":{closed}}}"
             ));
         }
-        liar.is_heard();
+        peer.is_heard();
     }
-    let told = || {
+    let reported = || {
         member
             .broker
             .log()
             .matches("Error trying to connect")
             .count()
     };
-    wait_until("somebody is dialled", || told() > 0);
+    wait_until("somebody is dialled", || reported() > 0);
     let events = member.broker.get_json("/eventsz?type=route").to_string();
     let events = events.matches("Error trying to connect").count();
     assert!(events < rounds * in_one / 2, "{events} events");
-    assert!(told() < rounds * in_one / 2, "{} lines", told());
+    assert!(reported() < rounds * in_one / 2, "{} lines", reported());
 }
