@@ -167,7 +167,7 @@ fn a_missing_crl_and_a_revoked_ca_are_reported_when_loaded() {
             .openssl("ca -batch -config ca.cnf -revoke", &[&certificate]);
         chain.root.write_crl();
         chain.join_crls();
-        is_reported("the CA CN=Puppet CA: middle is revoked itself");
+        is_reported("the CA CN=Puppet CA: middle is itself revoked");
         let why = chain.speaker("good").attempt(broker.client_addr());
         assert!(why.is_err(), "{why:?}");
         wait_until("the log names the CA", || {
