@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
 
 /// A storm is more than ten changes within a second.
@@ -32,7 +33,14 @@ struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     fn open(broker: &Broker, query: &str, headers: &str) -> Self {
-        let stream = TcpStream::connect(broker.monitor_addr()).expect("the monitoring port");
+        // Small, so that little waits in the system: some take 32 MiB.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+        let address = broker.monitor_addr();
+        socket
+            .connect(&address.into())
+            .expect("the monitoring port");
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let host = broker.monitor_addr();
         write!(

@@ -70,7 +70,7 @@ fn a_finding_appears_in_every_output() {
         "{events:?}"
     );
     assert!(
-        events[1].starts_with("cleared: ceiling-connections"),
+        events[1].starts_with("cleared ceiling-connections"),
         "{events:?}"
     );
     assert_eq!(events.len(), 2, "{events:?}");
