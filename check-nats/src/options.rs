@@ -308,7 +308,7 @@ fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), St
 
 /// The unit of a value of `/varz` by its name.
 fn varz_unit(path: &str) -> Unit {
-    const TOTALS: [&str; 13] = [
+    const TOTALS: [&str; 15] = [
         "in_bytes",
         "in_client_bytes",
         "in_client_msgs",
@@ -322,6 +322,8 @@ fn varz_unit(path: &str) -> Unit {
         "stale_connections",
         "stalled_clients",
         "total_connections",
+        "written_bytes",
+        "written_msgs",
     ];
     match path {
         "mem" | "max_payload" | "max_pending" | "max_control_line" => Unit::Bytes,

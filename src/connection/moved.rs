@@ -102,7 +102,9 @@ impl AddedUp {
             written_msgs: new(now.written_msgs, &mut self.written_msgs),
             written_bytes: new(now.written_bytes, &mut self.written_bytes),
             loss: self.add_loss(&now.loss),
-            ..Traffic::default()
+            // Asked for by account alone, which is summed from the connections.
+            own_msgs: 0,
+            own_bytes: 0,
         }
     }
 

@@ -263,13 +263,13 @@ impl Server {
             file.keep();
         }
         let broker = &self.broker;
-        let log_outcome = |info: &mut Info| {
+        let describe_info = |info: &mut Info| {
             super::tls::describe(info, &options);
             info.auth_required = authentication.asks_for_login();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised::host(&options, self.client_address);
         };
-        let plain = self.apply_client_tls(tls, options.allow_non_tls, log_outcome);
+        let plain = self.apply_client_tls(tls, options.allow_non_tls, describe_info);
         surplus::cut_plain(&plain);
         let route_tls = self.apply_route_tls(route_tls);
         broker.accounts.redefine(&options, options.cluster_name());

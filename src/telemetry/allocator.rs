@@ -1,7 +1,7 @@
 //! Memory statistics of the allocator (glibc).
 //!
 //! Freed memory stays with the allocator until it is returned to the system
-//! (`diagnosis::heap_trim`); without this metric it would look as if the broker still used it.
+//! (`server::housekeeping`); without this metric it would look as if the broker still used it.
 
 use std::time::{Duration, Instant};
 

@@ -57,14 +57,26 @@ pub struct Traffic {
 
 impl AddAssign for Traffic {
     fn add_assign(&mut self, other: Self) {
-        self.in_msgs += other.in_msgs;
-        self.in_bytes += other.in_bytes;
-        self.out_msgs += other.out_msgs;
-        self.out_bytes += other.out_bytes;
-        self.own_msgs += other.own_msgs;
-        self.own_bytes += other.own_bytes;
-        self.written_msgs += other.written_msgs;
-        self.written_bytes += other.written_bytes;
-        self.loss += other.loss;
+        // Every field by name: a new one that is not added does not compile.
+        let Self {
+            in_msgs,
+            in_bytes,
+            out_msgs,
+            out_bytes,
+            own_msgs,
+            own_bytes,
+            written_msgs,
+            written_bytes,
+            loss,
+        } = other;
+        self.in_msgs += in_msgs;
+        self.in_bytes += in_bytes;
+        self.out_msgs += out_msgs;
+        self.out_bytes += out_bytes;
+        self.own_msgs += own_msgs;
+        self.own_bytes += own_bytes;
+        self.written_msgs += written_msgs;
+        self.written_bytes += written_bytes;
+        self.loss += loss;
     }
 }

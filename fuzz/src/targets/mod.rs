@@ -1,5 +1,5 @@
 //! The fuzz targets. The programs in `fuzz_targets/` pass them libFuzzer's input;
-//! `tests/fuzz_corpus.rs` runs them on the stored corpus and on mutations of it.
+//! `tests/harness/fuzz_corpus.rs` runs them on the stored corpus and on mutations of it.
 
 mod before_login;
 mod judge;

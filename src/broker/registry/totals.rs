@@ -1,4 +1,9 @@
 //! Sums over connections: the open ones, and the totals that the closed ones left.
+//!
+//! There are two ways to the same numbers. [`Totals`] of `Registry::totals` are kept
+//! (`moved_totals`) and cheap: `/varz` and `STATSZ` use them. A [`RegistrySnapshot`] reads each
+//! connection once, for answers whose parts must add up to the whole, as in `/metrics`. The tests
+//! of `/varz` compare both.
 
 use std::{ops::AddAssign, sync::Arc};
 
@@ -102,11 +107,21 @@ pub struct AccountTotals {
 
 impl AddAssign for AccountTotals {
     fn add_assign(&mut self, other: Self) {
-        self.connections += other.connections;
-        self.traffic += other.traffic;
-        self.troubles.slow_consumers += other.troubles.slow_consumers;
-        self.troubles.stale_connections += other.troubles.stale_connections;
-        self.troubles.revoked += other.troubles.revoked;
+        let Self {
+            connections,
+            traffic,
+            troubles:
+                FailureCounts {
+                    slow_consumers,
+                    stale_connections,
+                    revoked,
+                },
+        } = other;
+        self.connections += connections;
+        self.traffic += traffic;
+        self.troubles.slow_consumers += slow_consumers;
+        self.troubles.stale_connections += stale_connections;
+        self.troubles.revoked += revoked;
     }
 }
 

@@ -97,7 +97,7 @@ fn who(finding: &diagnosis::Finding) -> String {
     }
 }
 
-/// The board escapes what peers wrote; this is for all other texts.
+/// The tracker escapes what peers wrote; this is for all other texts.
 pub(in crate::monitor) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text)
 }

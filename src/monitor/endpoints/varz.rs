@@ -83,7 +83,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz
 }
 
-/// Values that do not change while the broker runs.
+/// The settings in force, and what is fixed from the start.
 fn settings(monitor: &Monitor) -> Varz {
     let server = &monitor.server;
     let options = server.options();

@@ -5,7 +5,7 @@
 const UNNAMED: [&str; 2] = ["/", "/subscriptionsz"];
 
 /// Paths that change something.
-pub const ACTIONS: [&str; 3] = ["/kick", "/reload", "/trace"];
+pub const ACTIONS: [&str; 4] = ["/forget", "/kick", "/reload", "/trace"];
 
 /// All paths, those that the index page names and the others.
 pub fn of(page: &str) -> Vec<String> {

@@ -185,7 +185,7 @@ const WIDE: &[&str] = &[
     "/subsz?subs=1&test=a.b&acc=A",
     "/connz?auth=1&user=u",
     "/connz?auth=1&acc=A&filter_subject=a.b&subs=1",
-    "/topz?limit=100",
+    "/topz?n=100",
     "/eventsz?limit=1000",
 ];
 

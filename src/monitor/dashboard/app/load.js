@@ -16,7 +16,7 @@ const CEILINGS = {
 let topWindow = "1m";
 
 function topzPath() {
-  return `topz?sort=msgs&window=${topWindow}&limit=${SUBJECTS_SHOWN}`;
+  return `topz?sort=msgs&window=${topWindow}&n=${SUBJECTS_SHOWN}`;
 }
 
 function showTop(answer) {

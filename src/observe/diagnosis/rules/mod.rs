@@ -31,6 +31,7 @@ pub use manual::manual;
 /// What rules judge: one sample of the broker, and what earlier samples showed.
 pub(super) struct Evidence<'a> {
     pub(super) server: &'a Server,
+    /// Those of the start: a reload does not change the block `diagnosis`.
     pub(super) thresholds: &'a Diagnosis,
     pub(super) sample: &'a Sample,
     pub(super) ceilings: &'a [Ceiling],
@@ -411,7 +412,7 @@ pub const RULES: &[Rule] = &[
         meaning: "At least `no_interest` messages to one subject reached no subscriber within the \
                   time `incident_window`.",
         cause: "The subscriber is down or gone, or the publisher has a typo in its subject.",
-        remedy: "Open /topz?kind=no_interest for the subjects and their publishers. Start the \
+        remedy: "Open /topz for the subjects (`no_interest`) and their publishers. Start the \
                  subscriber, or fix the publisher.",
         pace: Pace::AtOnce,
         find: subjects::no_interest,
