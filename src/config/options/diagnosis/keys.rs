@@ -285,12 +285,8 @@ const fn percent(
     held: Held<Options>,
 ) -> Key<Options> {
     Key {
-        name,
-        aliases: &[],
         kind: Kind::Integer(1..=100, set),
-        usual: Usual::Default(default),
-        doc,
-        reload: Reload::Restart(BEGINS, held),
+        ..count(name, default, doc, set, held)
     }
 }
 
