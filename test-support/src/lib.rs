@@ -1,7 +1,7 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
 //! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
-//! the monitoring port ([`http`]), meshes ([`mesh`]), and the paths of the programs that
-//! the tests start and drive ([`tools`]).
+//! the monitoring port ([`http`]), meshes ([`mesh`]), free [`ports`], and the paths of the
+//! programs that the tests start and drive ([`tools`]).
 //!
 //! Every wait has a timeout, and a timeout fails the test.
 
@@ -10,6 +10,7 @@ pub mod held_threads;
 pub mod http;
 pub mod mesh;
 pub mod pki;
+pub mod ports;
 pub mod raw_client;
 pub mod tls_client;
 pub mod tools;
@@ -18,6 +19,7 @@ pub mod wire;
 pub use broker::{Broker, BrokerBuilder};
 pub use held_threads::HeldThreads;
 pub use http::HttpResponse;
+pub use ports::{free_address, free_port};
 pub use raw_client::RawClient;
 pub use wire::Frame;
 

@@ -235,21 +235,3 @@ pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
     });
     (port, times)
 }
-
-/// A port that is free now, outside the range for outgoing connections, so that it stays
-/// free until a broker uses it.
-pub fn free_port() -> u16 {
-    for _ in 0..1000 {
-        let port = 20_000 + random() % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 20000 and 32000");
-}
-
-fn random() -> u16 {
-    use std::hash::{BuildHasher, Hasher};
-    let state = std::collections::hash_map::RandomState::new();
-    (state.build_hasher().finish() >> 8) as u16
-}

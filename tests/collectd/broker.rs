@@ -10,7 +10,7 @@ use std::{
 
 use monitor_client::{Client, Varz};
 
-use test_support::wait_until;
+use test_support::{free_port, wait_until};
 
 /// A broker on fixed ports, so that it can restart at the same address. Killed when
 /// dropped.
@@ -28,11 +28,10 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) fn free() -> Self {
-        // Both are bound at the same time, so that they differ.
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [client, monitoring] =
-            listeners.map(|listener| listener.local_addr().expect("bound").port());
-        Self { client, monitoring }
+        Self {
+            client: free_port(),
+            monitoring: free_port(),
+        }
     }
 
     /// The monitoring port's URL.

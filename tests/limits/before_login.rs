@@ -13,7 +13,9 @@ use std::{
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use test_support::{Broker, BrokerBuilder, PATIENCE, RawClient, http, tools, wait_until};
+use test_support::{
+    Broker, BrokerBuilder, PATIENCE, RawClient, free_address, http, tools, wait_until,
+};
 
 /// Findings appear and clear quickly.
 const QUICK: &str =
@@ -24,11 +26,6 @@ const LOGIN: &str = "authorization { user: route, password: secret, timeout: 60 
 
 /// A bcrypt hash of "s3cret", of cost 6: a hundred comparisons take seconds.
 const SLOW_HASH: &str = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address")
-}
 
 /// Connects from the loopback address with this number.
 fn connect_from(number: usize, to: SocketAddr) -> TcpStream {

@@ -15,7 +15,9 @@ use std::{
 };
 
 use socket2::{Domain, Socket, Type};
-use test_support::{Broker, PATIENCE, RawClient, pki::Pki, tls_client::Speaker, wait_until};
+use test_support::{
+    Broker, PATIENCE, RawClient, free_address, pki::Pki, tls_client::Speaker, wait_until,
+};
 
 /// What is sent once, and what is sent repeatedly after it.
 type Flood = (&'static str, &'static str);
@@ -66,11 +68,6 @@ fn resident_kib(broker: &Broker) -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let text = line.and_then(|line| line.split_whitespace().nth(1));
     text.and_then(|text| text.parse().ok()).expect("a figure")
-}
-
-fn free_port() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    free.expect("a free port")
 }
 
 /// Writes `first`, then `again` until the broker closes the connection. Nothing is read.
@@ -312,7 +309,7 @@ const IN_THE_HANDSHAKE: &[Flood] = &[
 /// The route port, before the login and, without a required login, before INFO.
 #[test]
 fn unauthenticated_floods_on_the_route_port() {
-    let address = free_port();
+    let address = free_address();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", authorization {{ user: route, password: \
          secret, timeout: 1 }} }}\nmax_memory: 8MB\n"
@@ -336,7 +333,7 @@ fn unauthenticated_floods_on_the_route_port() {
 /// The same with TLS.
 #[test]
 fn unauthenticated_floods_on_the_route_port_over_tls() {
-    let address = free_port();
+    let address = free_address();
     let pki = Pki::new(&["server", "other"]);
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", tls {{ cert_file: {:?}, key_file: {:?}, ca_file: \
@@ -370,7 +367,7 @@ fn floods_from_a_dialled_peer() {
     }
     let config = format!(
         "cluster {{ name: C, listen: \"{}\", routes: [ {} ] }}\nmax_memory: 8MB\n",
-        free_port(),
+        free_address(),
         routes.join(", ")
     );
     let broker = Broker::midge().config(config).start();
@@ -423,7 +420,7 @@ fn floods_from_authenticated_clients() {
 /// A broker of the cluster that sends endless pings and reads nothing.
 #[test]
 fn floods_from_an_established_route() {
-    let address = free_port();
+    let address = free_address();
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", write_deadline: \"1s\" }}\nmax_memory: 32MB\n"
     );
@@ -462,7 +459,7 @@ fn endless_http_request_heads() {
 /// An unauthenticated client that only sends valid PINGs is told why it is disconnected.
 #[test]
 fn an_authentication_timeout_is_reported_to_the_client() {
-    let address = free_port();
+    let address = free_address();
     let config = format!("cluster {{ name: C, listen: \"{address}\" }}\n");
     let broker = Broker::midge().config(config).start();
     let mut untrusted_peer = TcpStream::connect(address).expect("connect");

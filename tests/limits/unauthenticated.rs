@@ -17,7 +17,9 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
-use test_support::{Broker, Frame, PATIENCE, RawClient, pki::Pki, raw_client::Next, wait_until};
+use test_support::{
+    Broker, Frame, PATIENCE, RawClient, free_address, pki::Pki, raw_client::Next, wait_until,
+};
 
 const USERS: &str = "authorization { timeout: 2, users: [ { user: u, password: p } ] }\n";
 
@@ -300,8 +302,7 @@ fn no_auth_user_keeps_its_connection_types() {
 /// peer reaches no subscriber, becomes no route, and ends nothing.
 #[test]
 fn unauthenticated_peers_on_the_route_port_reach_nobody() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let address = port.expect("a free port");
+    let address = free_address();
     let config = format!(
         "{USERS}no_auth_user: u\ncluster {{ name: C, listen: \"{address}\", authorization {{ user: route, \
          password: secret, timeout: 1 }} }}\n"

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use test_support::mesh::{self, Kind, Plan};
-use test_support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
+use test_support::{Broker, Frame, RawClient, free_port, raw_client::Next, wait_until};
 
 const CONFIG: &str = r#"
 accounts {
@@ -485,7 +485,7 @@ fn cluster_members_report_their_cluster() {
         [Kind::Nats, Kind::Nats],
     ];
     let [ours, mixed, asked_elsewhere, theirs] = kinds.map(|kinds| {
-        let ports = [mesh::free_port(), mesh::free_port()];
+        let ports = [free_port(), free_port()];
         let members = [(0, 1), (1, 0)].map(|(own, other)| {
             let mut plan = Plan::new(kinds[own], &format!("n{own}"), ports[own], &[ports[other]]);
             plan.config = CONFIG.into();

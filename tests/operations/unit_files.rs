@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use test_support::{Broker, RawClient, http, tools, wait_for, wait_until};
+use test_support::{Broker, RawClient, free_address, http, tools, wait_for, wait_until};
 
 /// The next message of a log server that contains `text`.
 fn logged(receive: impl Fn(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
@@ -134,9 +134,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     assert!(listener.accept().is_err());
     // To an address where nothing listens.
     drop((stream, listener));
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let elsewhere = gone.local_addr().expect("an address");
-    drop(gone);
+    let elsewhere = free_address();
     let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
     reload(config(&remote, 3000));
     let named = format!("the log server tcp://{elsewhere}");

@@ -15,8 +15,11 @@ use std::{
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, pki::Pki, pki::Term, tls_client::Speaker, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 const ROUNDS: usize = 6;
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::faults::{CUT, PASS, SLOW, Wire};
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client::Next, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 const FULL: &str = "-ERR 'maximum account active connections exceeded'";
 

@@ -15,8 +15,11 @@ use std::{
 
 use serde_json::Value;
 
-use test_support::mesh::{self, Kind, Member, Plan, failing_peer, free_port};
 use test_support::{Broker, RawClient, raw_client::Next, tools, wait_for, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan, failing_peer},
+};
 
 /// Timeout for bulk interest on a busy machine.
 const LONG: Duration = Duration::from_secs(60);

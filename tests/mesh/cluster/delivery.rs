@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use test_support::mesh::{self, Kind, Member};
-use test_support::{Frame, RawClient, raw_client::Next, wait_until};
+use test_support::{Frame, RawClient, free_port, raw_client::Next, wait_until};
 
 /// The client receives nothing more before the PONG.
 #[track_caller]
@@ -189,7 +189,7 @@ fn interest_ends(members: &[Member]) {
 #[test]
 fn accounts_stay_separate_across_a_mesh() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [{user: a, password: a}]\n    exports: [{service: \"help.*\"}, {stream: \"news.>\"}] }\n  B { users: [{user: b, password: b}]\n    imports: [{service: {account: A, subject: \"help.*\"}}, {stream: {account: A, subject: \"news.>\"}}] }\n}";
-    let ports = [mesh::free_port(), mesh::free_port(), mesh::free_port()];
+    let ports = [free_port(), free_port(), free_port()];
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
     let members: Vec<Member> = kinds
         .into_iter()
@@ -241,7 +241,7 @@ fn accounts_stay_separate_across_a_mesh() {
 #[test]
 fn permissions_also_apply_to_messages_for_other_members() {
     const ACCOUNTS: &str = "accounts {\n  A { users: [ {user: a, password: a}, {user: limited, password: limited, permissions: {publish: \"ok.>\"}} ]\n    imports: [{service: {account: B, subject: help}}] }\n  B { users: [{user: b, password: b}]\n    exports: [{service: help}] }\n}";
-    let ports = [mesh::free_port(), mesh::free_port()];
+    let ports = [free_port(), free_port()];
     let start = |(index, kind): (usize, Kind)| {
         let mut plan = mesh::Plan::new(kind, &format!("n{index}"), ports[index], &ports);
         plan.config = ACCOUNTS.into();

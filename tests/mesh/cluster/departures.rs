@@ -7,8 +7,11 @@ use std::{
 };
 
 use super::faults::{CUT, PASS, Wire};
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, raw_client::Next, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// A client and its fallback members, kept as client libraries do: a new list replaces
 /// the old one.

@@ -16,8 +16,11 @@ use std::{
 use serde_json::Value;
 
 use super::tls;
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, pki::Pki, raw_client::Next, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// Duration of the random faults without `MIDGE_FAULT_SECONDS`.
 const FAULTS_FOR: Duration = Duration::from_secs(20);

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, thread, time::Duration};
 
 use serde_json::Value;
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{RawClient, raw_client, wait_for, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// A member that knows one member of the mesh finds all of them, of any kind; clients are
 /// told of all and of removals; `/routez` and `/varz` show it.

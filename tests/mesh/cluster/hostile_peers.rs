@@ -7,8 +7,11 @@ use std::{
     time::Instant,
 };
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::parse_info, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// A scripted peer with a route to a midge.
 struct HostilePeer {

@@ -1,6 +1,9 @@
 //! A mesh made from the unchanged file that the legacy Puppet module writes.
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 use test_support::{pki::Pki, wait_until};
 
 /// The file of the member `index`, as the module's template renders it. The module uses

@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::tls;
-use test_support::mesh::{self, Kind, Plan, free_port};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Plan},
+};
 use test_support::{pki::Pki, wait_until};
 
 /// A member without a name is named after its certname, or without TLS after its route

@@ -15,8 +15,11 @@ use super::{
     faults::{CUT, LATE, PASS, Wire},
     tls,
 };
-use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{RawClient, pki::Pki, raw_client, wait_for, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Plan},
+};
 
 /// A client that waits for INFO gets one, and an error that says it is at the route port.
 #[test]

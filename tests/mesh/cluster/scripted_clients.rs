@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::accounts::comparison::{log_in, text};
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Frame, RawClient, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// Rounds of markers after each step: a message that returns through an import and is
 /// forwarded to a third member has arrived then.

@@ -8,8 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, RawClient, raw_client::Next, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 const SYSTEM: &str = "
 system_account: SYS

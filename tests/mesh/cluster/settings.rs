@@ -9,8 +9,11 @@ use super::{
     faults::{CUT, PASS, Wire},
     tls,
 };
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Broker, pki::Pki, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// Every cluster flag works without a file.
 #[test]

@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{PATIENCE, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// A scripted broker: its INFO, and the address that midge dials.
 struct Peer {

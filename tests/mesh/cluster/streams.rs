@@ -3,7 +3,10 @@
 use std::process::Command;
 
 use super::tls;
-use test_support::mesh::{self, Kind, Plan, free_port};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Plan},
+};
 use test_support::{pki::Pki, tools};
 
 #[test]

@@ -4,7 +4,10 @@
 use std::fs;
 
 use super::delivery::every_way;
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 use test_support::{pki::Pki, wait_until};
 
 /// A `tls` block with the certificate of `name`, the CA of `ca` and more settings.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::plugin::{brokers, check, check_ports, judge, run};
-use test_support::{Broker, RawClient, broker::is_listening, wait_until};
+use test_support::{Broker, RawClient, broker::is_listening, free_address, wait_until};
 
 /// Each mode is OK on a healthy broker, and has the same labels as on an unreachable one.
 #[test]
@@ -40,7 +40,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                 }
                 _ => assert_eq!(well.code, 0, "{well:?}"),
             }
-            let gone = check_ports(closed_port(), closed_port(), &arguments);
+            let gone = check_ports(free_address(), free_address(), &arguments);
             gone.expect(2, "connection refused");
             assert_eq!(well.labels(), gone.labels(), "{}", mode.name);
             let unknown = |label| gone.value(label) == "U";
@@ -78,13 +78,13 @@ fn health_reports_its_values() {
 #[test]
 fn health_reports_partial_answers() {
     let broker = Broker::nats_server().start();
-    let result = check_ports(broker.client_addr(), closed_port(), &[]);
+    let result = check_ports(broker.client_addr(), free_address(), &[]);
     result
         .expect(2, "/varz: connection refused")
         .expect(2, "rtt ");
     assert_ne!(result.value("rtt"), "U");
     assert_eq!(result.value("mem"), "U");
-    let result = check_ports(closed_port(), broker.monitor_addr(), &[]);
+    let result = check_ports(free_address(), broker.monitor_addr(), &[]);
     result.expect(2, "client port").expect(2, "0 connections");
     assert_eq!(result.value("rtt"), "U");
 }
@@ -306,7 +306,7 @@ fn lame_duck_mode_differs_from_an_unreachable_broker() {
         check(&broker, &["--mode", "lameduck", "-c", "0"]).expect(2, "in lame duck mode");
         check(&broker, &[]).expect(2, "/healthz is \"");
     }
-    check_ports(closed_port(), closed_port(), &["--mode", "lameduck"]).expect(2, "refused");
+    check_ports(free_address(), free_address(), &["--mode", "lameduck"]).expect(2, "refused");
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_restart_between_runs_is_no_alarm() {
         [Broker::nats_server(), Broker::nats_server()],
         [Broker::nats_server_29(), Broker::nats_server_29()],
     ] {
-        let monitor = closed_port();
+        let monitor = free_address();
         let state = state_folder();
         let arguments = ["--mode", "traffic", "-w", "0", "--state-dir", path(&state)];
         let [first, second] = builders.map(|builder| {
@@ -503,12 +503,6 @@ fn publish(broker: &Broker, count: usize) {
     let mut client = RawClient::connect_quietly(broker.client_addr());
     client.send("PUB a 5\r\nhello\r\n".repeat(count));
     client.sync();
-}
-
-/// An address where nothing listens.
-fn closed_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the address of a listener")
 }
 
 fn state_folder() -> TempDir {

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::browser::Browser;
 use test_support::Broker;
-use test_support::mesh::{Kind, Member, Plan, free_port, wait_for_mesh};
+use test_support::{
+    free_port,
+    mesh::{Kind, Member, Plan, wait_for_mesh},
+};
 
 fn open(browser: &mut Browser, broker: &Broker) {
     let url = format!("http://{}/", broker.monitor_addr());

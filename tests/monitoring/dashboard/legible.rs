@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use test_support::mesh::free_port;
+use test_support::free_port;
 use test_support::{
     Broker, RawClient,
     pki::{Pki, Term},

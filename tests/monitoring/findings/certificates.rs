@@ -10,11 +10,14 @@ use std::{
 use async_nats::ConnectOptions;
 
 use super::{appears, clears, findings, quick_with, stays_silent, text};
-use test_support::mesh::{self, Kind, Plan, free_port};
 use test_support::{
     Broker, PATIENCE,
     pki::{Pki, Term},
     wait_until,
+};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Plan},
 };
 
 const HOUR: u32 = 3600;

@@ -16,8 +16,11 @@ use std::{
 use serde_json::Value;
 
 use super::{appears, clears, findings, stays_silent, text, thresholds};
-use test_support::mesh::{self, Kind, Member, Plan, free_port};
 use test_support::{Broker, http, wait_for, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan},
+};
 
 /// The rules about the mesh.
 const CODES: [&str; 6] = [

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::endpoints;
-use test_support::mesh::free_port;
+use test_support::free_port;
 use test_support::{
     Broker, PATIENCE, RawClient, http, pki::Pki, raw_client::Next, tools, wait_until,
 };

@@ -9,7 +9,7 @@ use std::{
 
 use super::metrics::values;
 use test_support::mesh::{self, Kind, Member, Plan};
-use test_support::{Broker, RawClient, wait_for, wait_until};
+use test_support::{Broker, RawClient, free_port, wait_for, wait_until};
 
 /// Names of prometheus-nats-exporter for a broker without streams, gateways and
 /// leafnodes, as its collectors make them, in addition to those derived from the numbers
@@ -88,7 +88,7 @@ const EXPORTER_CONNECTION_LABELS: &str = "account,account_id,cid,ip,kind,lang,na
 /// Two brokers with a route between them, and a case of everything: messages over the
 /// route, a disconnected slow consumer, messages without subscribers, round trips.
 pub fn eventful() -> (Vec<Member>, Vec<RawClient>) {
-    let ports = [mesh::free_port(), mesh::free_port()];
+    let ports = [free_port(), free_port()];
     let members: Vec<Member> = [(0, 1), (1, 0)]
         .map(|(own, other)| {
             let mut plan = Plan::new(Kind::Midge, &format!("n{own}"), ports[own], &[ports[other]]);

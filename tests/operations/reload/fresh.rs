@@ -11,8 +11,11 @@ use std::{collections::BTreeMap, env, time::Instant};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use test_support::mesh::{Kind, Member, Plan, free_port, wait_for_mesh};
 use test_support::{Frame, PATIENCE, RawClient, wait_until};
+use test_support::{
+    free_port,
+    mesh::{Kind, Member, Plan, wait_for_mesh},
+};
 
 /// Subjects that clients publish to and, apart from wildcards, subscribe to.
 const SUBJECTS: [&str; 8] = ["a.x", "a.y", "b.x", "s.1", "in.s.1", "svc", "m", "mapped"];
