@@ -92,7 +92,7 @@ impl std::error::Error for SignalError {}
 ///
 /// # Errors
 ///
-/// Whatever failed, after all that can be told were told.
+/// What failed, after all brokers that can be signalled were.
 pub fn send(signal: Signal, target: &Target, program: &str) -> Result<(), Vec<SignalError>> {
     let file = program_of("self");
     let name = program;
@@ -251,7 +251,7 @@ fn kill(pid: i32, number: libc::c_int) -> io::Result<()> {
 
 fn read_pid(path: &Path) -> Result<i32, SignalError> {
     let read = || {
-        // A pipe that nobody writes would hold up whoever opens it otherwise.
+        // Opening a pipe that nobody writes would block otherwise.
         let mut options = File::options();
         let file = options
             .read(true)

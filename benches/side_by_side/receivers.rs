@@ -185,7 +185,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells the receiver at which count the run ends.
+    /// Sets the count at which the receiver's run ends.
     pub(crate) fn set_goal(&self, goal: u64) {
         self.goal.store(goal, SeqCst);
     }

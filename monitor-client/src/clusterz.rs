@@ -63,7 +63,7 @@ pub struct ClusterMember {
     /// The largest payload that it accepts from clients, in bytes.
     pub max_payload: i64,
     /// When it last reported its routes, RFC 3339; empty if it does not.
-    pub told: String,
+    pub reported: String,
     /// The routes it reported, one entry for every other member; empty if it does not report them.
     pub sees: Vec<PeerRoute>,
 }

@@ -98,7 +98,7 @@ impl Account {
             ..
         } = &self.remote_counts;
         let mut members = members.lock();
-        // Checked under the lock: whoever removes the limit clears the numbers afterwards.
+        // Checked under the lock: the removal of the limit clears the numbers afterwards.
         let is_limited = self.limits().max_connections.is_some();
         match connections {
             count if count > 0 && is_limited => {

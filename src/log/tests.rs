@@ -263,7 +263,7 @@ fn lost_lines_are_counted_and_reported_when_the_log_works_again() {
         fs::remove_file(&path).expect("the link goes");
         assert!(handle.reopen().expect("it can be opened"));
         // Reported without a further line.
-        wait_until("told", || {
+        wait_until("the loss is logged", || {
             fs::metadata(&path).is_ok_and(|file| file.len() > 0)
         });
         assert!(handle.state().failure.is_none());

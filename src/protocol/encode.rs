@@ -1,5 +1,5 @@
 //! What a broker says: the heads of deliveries to clients and to brokers of the
-//! cluster, and what it tells those of its interest. Reading the heads back is here too:
+//! cluster, and the lines that announce interest to those. Reading the heads back is here too:
 //! it must fit.
 //!
 //! `delivery` and `interest` put these lines into queues; a message's tail follows its
@@ -118,7 +118,7 @@ pub fn plain_line(head: &[u8], reply: Option<&[u8]>, payload_len: usize) -> Vec<
     line
 }
 
-/// Tells a broker that a subject is wanted in an account, or a queue group on it, with
+/// Announces to a broker interest in a subject of an account, or of a queue group on it, with
 /// so many members: `RS+`. In `key` the group stands behind the subject and a blank.
 pub fn push_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8], members: u32) {
     for part in [b"RS+ ", account, b" ", key] {
@@ -131,7 +131,7 @@ pub fn push_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8], members: u
     lines.extend_from_slice(CRLF);
 }
 
-/// Tells a broker that a key is wanted no more: `RS-`.
+/// Withdraws the interest in a key: `RS-`.
 pub fn push_no_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8]) {
     for part in [b"RS- ", account, b" ", key, CRLF] {
         lines.extend_from_slice(part);

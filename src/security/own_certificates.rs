@@ -104,7 +104,7 @@ impl ResolvesServerCert for Certificates {
         };
         let found = self.0.iter().find(|key| is_usable(key) && is_named(key));
         // If the peer can use none, present the first one: the handshake then fails with an error
-        // that also tells the peer why.
+        // that also sends the peer the reason.
         let is_usable = || self.0.iter().find(is_usable);
         found.or_else(is_usable).or(self.0.first()).cloned()
     }

@@ -92,7 +92,7 @@ fn send_by(name: &str, signal: Signal, target: &Target) -> Result<(), Vec<Signal
 }
 
 #[test]
-fn the_only_process_of_a_name_is_told() {
+fn the_only_process_of_a_name_is_signalled() {
     let name = own_name("one");
     let sleeper = Sleeper::start(&format!("/some/where/{name}"));
     send_by(&name, Signal::Term, &Target::Only).expect("one process has the name");
@@ -154,10 +154,10 @@ fn a_star_is_for_all_brokers_and_digits_before_it_for_some() {
     assert!(sleepers[2].is_running());
 }
 
-/// Whatever else lies beside the pid files is told of, and keeps none of the brokers
-/// from being told.
+/// Other files beside the pid files are reported, and every broker is signalled all the
+/// same.
 #[test]
-fn of_matching_files_the_brokers_are_told_and_nobody_else() {
+fn brokers_of_matching_files_are_signalled_and_nothing_else() {
     let folder = TempDir::new().expect("a folder");
     let name = own_name("glob");
     let mut sleepers = [
@@ -203,7 +203,7 @@ fn of_matching_files_the_brokers_are_told_and_nobody_else() {
 
 /// kill(0) and kill(-1) would hit every process of the group or the user.
 #[test]
-fn groups_of_processes_are_never_told() {
+fn groups_of_processes_are_never_signalled() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("pid").display().to_string();
     for pid in ["0", "-1"] {

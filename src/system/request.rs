@@ -246,10 +246,10 @@ impl System {
                 description,
             })
         };
-        let (told, outcome) = mpsc::channel();
+        let (sender, outcome) = mpsc::channel();
         self.server.reload(false, move |outcome| {
             // The request has timed out.
-            let _ = told.send(outcome.error);
+            let _ = sender.send(outcome.error);
         });
         match outcome.recv_timeout(RELOAD_TIMEOUT) {
             Ok(None) => Ok(NOTHING.into()),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::process;
 
 /// The part of its time that looking may take: one in so many. The allocator walks
-/// through all that is free, and whoever wants memory waits meanwhile.
+/// through all that is free, and every allocation waits meanwhile.
 const TIME_RATIO: u32 = 100;
 
 /// The longest time between two samples, after one that took more than a second.

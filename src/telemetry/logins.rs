@@ -212,7 +212,7 @@ impl Source {
     }
 }
 
-/// The address that sources are told apart by: for IPv6 the /64 network, since one host may use all
+/// The address that distinguishes sources: for IPv6 the /64 network, since one host may use all
 /// of its addresses.
 pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {

@@ -1,4 +1,4 @@
-//! Ports for programs that must be told theirs: members of a mesh before they are started,
+//! Ports for programs that do not choose theirs: members of a mesh before they are started,
 //! brokers that are started again, peers that nobody listens for. Programs that can name the
 //! port they took (`-1`, port 0) need none.
 

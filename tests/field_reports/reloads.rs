@@ -161,7 +161,7 @@ fn nats_server_3950_a_reload_can_be_requested_without_a_signal() {
     assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
 }
 
-/// Only the source told which options a reload changes, and one that it does not change
+/// Only the source showed which options a reload changes, and one that it does not change
 /// made the whole file invalid. Those must be named, all others applied, and the finding
 /// stays until the restart.
 #[test]

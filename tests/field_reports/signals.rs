@@ -7,7 +7,7 @@ use test_support::{
     wait_until,
 };
 
-/// A broker that was told to stop exited with 1, as after an error, and the service
+/// A broker that was stopped by a signal exited with 1, as after an error, and the service
 /// manager reported it. It must exit with 0, with clients and routes too.
 #[test]
 fn nats_server_6083_a_requested_stop_exits_with_success() {
@@ -66,9 +66,9 @@ fn nats_server_1275_a_lame_duck_without_clients_stops_immediately() {
 }
 
 /// During each restart of a member its clients had errors for minutes, since they were
-/// not told in advance. They must be told, with the remaining members.
+/// not informed in advance. They must be, with the remaining members.
 #[test]
-fn nats_py_868_clients_are_told_that_their_broker_stops() {
+fn nats_py_868_clients_are_informed_that_their_broker_stops() {
     for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
         let members = mesh::start(&kinds);
         let stays = members[1].broker.client_addr().to_string();

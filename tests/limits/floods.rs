@@ -353,7 +353,7 @@ fn unauthenticated_floods_on_the_route_port_over_tls() {
     other_clients.check(&broker, 64 * 1024);
 }
 
-/// An address in our own `routes` that floods whoever dials it: each connection ends in
+/// An address in our own `routes` that floods the dialling broker: each connection ends in
 /// time, and the next dial comes after a pause.
 #[test]
 fn floods_from_a_dialled_peer() {
@@ -456,7 +456,7 @@ fn endless_http_request_heads() {
     other_clients.check(&broker, 32 * 1024);
 }
 
-/// An unauthenticated client that only sends valid PINGs is told why it is disconnected.
+/// An unauthenticated client that only sends valid PINGs gets the reason for its disconnect.
 #[test]
 fn an_authentication_timeout_is_reported_to_the_client() {
     let address = free_address();

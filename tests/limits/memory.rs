@@ -82,8 +82,8 @@ impl LoadTest {
             let grown = now.resident.saturating_sub(self.before.resident);
             let reported = now.known().saturating_sub(self.before.known());
             // With a small load, the rest of the broker dominates.
-            let load_is_told = grown < 24 * MIB || is_near(reported, grown);
-            if is_near(now.known(), now.resident) && load_is_told {
+            let load_is_reported = grown < 24 * MIB || is_near(reported, grown);
+            if is_near(now.known(), now.resident) && load_is_reported {
                 return now;
             }
             last = Some(now);

@@ -330,8 +330,8 @@ fn unauthenticated_peers_on_the_route_port_reach_nobody() {
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
 }
 
-/// Class "forged identity" (2026-08, -09): a client cannot set the header that tells a
-/// service who the requester is.
+/// Class "forged identity" (2026-08, -09): a client cannot set the header that
+/// names the requester to a service.
 #[test]
 fn a_client_cannot_forge_the_requester() {
     let config = "accounts { S { users: [ { user: s, password: s } ], exports: [ { service: q } ] }\n\

@@ -540,9 +540,9 @@ fn name(answer: &Value) -> &str {
     name.or(answer["name"].as_str()).expect("a name")
 }
 
-/// One client is told to reconnect elsewhere, and stays connected.
+/// One client gets the request to reconnect elsewhere, and stays connected.
 #[test]
-fn an_ldm_request_tells_a_client_to_reconnect() {
+fn an_ldm_request_makes_a_client_reconnect() {
     for mut side in Side::both() {
         let mut client = side.broker.connect();
         client.send("CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"a\",\"pass\":\"a\"}\r\n");

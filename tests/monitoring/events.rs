@@ -175,7 +175,7 @@ fn an_event_stream_sends_new_events_and_replays_old_ones() {
     let mut stream = Stream::open(&broker, "", &format!("Last-Event-ID: {id}\r\n"));
     assert_eq!(stream.next().1["subject"], "second");
 
-    // Event ids of an earlier run: the client is told that numbering restarts.
+    // Event ids of an earlier run: the client learns that numbering restarts.
     let mut stream = Stream::open(&broker, "", "Last-Event-ID: 1000\r\n");
     let (name, data) = stream.next();
     assert_eq!(
@@ -185,7 +185,7 @@ fn an_event_stream_sends_new_events_and_replays_old_ones() {
     assert_eq!(stream.next().1["id"], 1);
 }
 
-/// A client that connects too late is told how many events it missed, and the number of
+/// A client that connects too late learns how many events it missed, and the number of
 /// clients is limited.
 #[test]
 fn discarded_events_are_reported_as_a_gap() {
@@ -261,7 +261,7 @@ fn each_failed_login_is_one_event() {
     assert_eq!(events(&broker, "type=auth.failed").len(), 20);
 }
 
-/// A client that does not read uses one slot but no memory, and is told what it missed
+/// A client that does not read uses one slot but no memory, and learns what it missed
 /// when it continues.
 #[test]
 fn a_slow_event_reader_gets_a_gap_and_uses_no_memory() {

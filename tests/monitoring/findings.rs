@@ -104,7 +104,7 @@ fn text(finding: &Value) -> &str {
     finding["text"].as_str().expect("a text")
 }
 
-/// Tells reader threads to stop, also when the test fails in between: a scope waits for
+/// Makes reader threads stop, also when the test fails in between: a scope waits for
 /// its threads.
 struct StopsAtEnd<'a>(&'a std::sync::atomic::AtomicBool);
 

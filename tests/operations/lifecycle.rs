@@ -67,7 +67,7 @@ fn help_is_printed(broker: BrokerBuilder) {
         assert_eq!(output.status.code(), Some(0), "{flag}");
         let text = stdout(&output);
         for known in ["--port", "--config", "--ports_file_dir", "--pid", "--log"] {
-            assert!(text.contains(known), "{flag} does not tell {known}: {text}");
+            assert!(text.contains(known), "{flag} does not name {known}: {text}");
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn propagate_subscriptions(stage: &Stage) -> Result<Sample> {
     let subscribe = |(sid, subject): (usize, &String)| format!("SUB {subject} {sid}\r\n");
     let mut setup: String = patterns.iter().enumerate().map(subscribe).collect();
     for number in 0..others.len() {
-        setup += &format!("SUB bench.told.{number} told{number}\r\n");
+        setup += &format!("SUB bench.known.{number} known{number}\r\n");
     }
     let mut subscriber = connect(stage.receiver_endpoint(), b"")?;
     let work = || {
@@ -52,7 +52,7 @@ pub(super) fn propagate_subscriptions(stage: &Stage) -> Result<Sample> {
             .write_all(setup.as_bytes())
             .during("subscribing")?;
         for (number, other) in others.iter().enumerate() {
-            let subject = format!("bench.told.{number}");
+            let subject = format!("bench.known.{number}");
             await_delivery(&other.clients, &mut subscriber, &subject)?;
         }
         Ok(start.elapsed().as_secs_f64())

@@ -109,7 +109,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&USER],
                 },
                 usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
-                doc: "Who is in it.",
+                doc: "The users of the account.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -123,7 +123,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&PERMISSIONS],
                 },
                 usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "What those of its users may do who have no permissions of their own.",
+                doc: "Permissions of those of its users that have none of their own.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -137,7 +137,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&LIMITS],
                 },
                 usual: Usual::Example("{ max_connections: 100 }"),
-                doc: "What its connections may use.",
+                doc: "Limits of its connections.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -151,7 +151,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&EXPORT],
                 },
                 usual: Usual::Example("[{ stream: \"a.>\" }]"),
-                doc: "What it offers to other accounts.",
+                doc: "Streams and services that other accounts may import.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -165,7 +165,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&IMPORT],
                 },
                 usual: Usual::Example("[{ stream: { account: A, subject: \"a.>\" } }]"),
-                doc: "What it takes from other accounts.",
+                doc: "Streams and services of other accounts that it uses.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -179,7 +179,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     blocks: &[&MAPPING],
                 },
                 usual: Usual::Example("{ \"old.*\": \"new.$1\" }"),
-                doc: "What becomes of subjects that its clients publish to.",
+                doc: "Destinations of subjects that its clients publish to.",
                 reload: Reload::WithBlock,
             },
             no_effect("jetstream", &[], JETSTREAM),

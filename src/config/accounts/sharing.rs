@@ -68,7 +68,7 @@ pub(super) static EXPORT: Block<WrittenExport> = Block {
                     Ok(())
                 }),
                 usual: Usual::Default("singleton"),
-                doc: "Of a service: how many replies a request may have: singleton, one; stream or chunked, any number.",
+                doc: "For a service: the number of replies to a request: singleton (one), stream or chunked (any number).",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -80,7 +80,7 @@ pub(super) static EXPORT: Block<WrittenExport> = Block {
                     set: |it, time| it.threshold = Some(time),
                 },
                 usual: Usual::Default("\"2m\""),
-                doc: "Of a service: how long a reply may take.",
+                doc: "For a service: how long a reply may take.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -105,7 +105,7 @@ pub(super) static EXPORT: Block<WrittenExport> = Block {
                     it.position = usize::try_from(number).unwrap_or(0)
                 }),
                 usual: Usual::Default("0"),
-                doc: "Which `*` of the subject, counted from 1 by tokens, must be the name of the account that imports it; 0 is none.",
+                doc: "The token of the subject, counted from 1, that is a `*` and must be the name of the importing account; 0: none.",
                 reload: Reload::WithBlock,
             },
             no_effect(
@@ -180,7 +180,7 @@ pub(super) static IMPORT: Block<WrittenImport> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("from.a"),
-                doc: "Of a stream: what stands before its subjects here.",
+                doc: "For a stream: tokens that its subjects begin with in this account.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -191,7 +191,7 @@ pub(super) static IMPORT: Block<WrittenImport> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"help\""),
-                doc: "The subject here, if it is another one.",
+                doc: "The subject in this account, if it differs from the exported one.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -199,7 +199,7 @@ pub(super) static IMPORT: Block<WrittenImport> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|it, value| it.share = value),
                 usual: Usual::Default("false"),
-                doc: "Of a service: whether who answers is told all about who asks.",
+                doc: "For a service: whether the responder gets the full description of the requester in the header `Nats-Request-Info`.",
                 reload: Reload::WithBlock,
             },
             no_effect("allow_trace", &[], TRACE),
@@ -233,7 +233,7 @@ static SOURCE: Block<WrittenSource> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"a.>\""),
-                doc: "The subject there.",
+                doc: "The subject as it is exported.",
                 reload: Reload::WithBlock,
             },
         ],

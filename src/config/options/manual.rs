@@ -35,7 +35,7 @@ in any letter case; of a key that is written twice the later one counts.
 Flags of the command line override the file.
 .B midge \-t \-c
 .I FILE
-tests it. What is wrong is told as
+tests it. An error begins with
 .IR FILE:LINE:COLUMN ,
 with the key and what to do.
 .SS Reload

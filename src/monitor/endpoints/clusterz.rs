@@ -185,7 +185,7 @@ fn known(member: &Member, dial_error: &str) -> ClusterMember {
         },
         losses: member.losses,
         max_payload: member.max_payload,
-        told: member
+        reported: member
             .view
             .as_ref()
             .map_or_else(String::new, |view| rfc3339(view.at.time_of_day())),

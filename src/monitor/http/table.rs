@@ -106,7 +106,7 @@ pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
     }),
     long(
         "/clusterz",
-        "Members, and who sees whom",
+        "Members, and the routes between them",
         |monitor, request| pretty(clusterz::answer(monitor, &request.query)),
     ),
     endpoint("/leafz", "Leafnodes", |monitor, request| {

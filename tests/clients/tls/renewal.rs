@@ -160,7 +160,7 @@ impl Stage {
 /// The time after which a reader checks whether everything has arrived.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Publishes numbers until told to stop; returns the last one.
+/// Publishes numbers until it is stopped; returns the last one.
 fn publish(mut stream: Box<dyn Stream>, name: &str, stop: &AtomicBool) -> u64 {
     let mut last = 0;
     let connect = "CONNECT {\"verbose\":false,\"tls_required\":true}\r\n";
@@ -257,7 +257,7 @@ fn count(mut lines: Lines, expected: &AtomicU64) -> HashMap<String, u64> {
     }
 }
 
-/// Tells publishers to stop, also when the test fails in between.
+/// Makes publishers stop, also when the test fails in between.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -11,7 +11,7 @@ use test_support::{
 };
 
 /// A member that knows one member of the mesh finds all of them, of any kind; clients are
-/// told of all and of removals; `/routez` and `/varz` show it.
+/// informed of all and of removals; `/routez` and `/varz` show it.
 #[test]
 fn a_single_seed_route_connects_all_members() {
     for kinds in [
@@ -247,7 +247,7 @@ fn members_agree_on_a_generated_cluster_name() {
     }
 }
 
-/// A member that leaves in lame duck mode tells the other members' clients before it
+/// A member that leaves in lame duck mode informs the other members' clients before it
 /// stops.
 #[test]
 fn a_leaving_member_is_announced() {

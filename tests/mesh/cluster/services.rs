@@ -221,7 +221,7 @@ fn events_of_one_member_are_received_at_all() {
                 while !missing.is_empty() {
                     assert!(
                         Instant::now() < deadline,
-                        "{kinds:?}: {} was not told {missing:?} of {}",
+                        "{kinds:?}: {} did not get {missing:?} of {}",
                         at.name,
                         source.name
                     );
@@ -263,9 +263,9 @@ fn permanent_interest_survives_the_end_of_a_subscription() {
     client.sync();
     let second = start(1);
     mesh::wait_for_mesh(&[&first, &second]);
-    client.send("UNSUB 0\r\nUNSUB 1\r\nSUB told 2\r\n");
+    client.send("UNSUB 0\r\nUNSUB 1\r\nSUB late 2\r\n");
     client.sync();
-    wait_until("the other member has the interest", || second.knows("told"));
+    wait_until("the other member has the interest", || second.knows("late"));
     for subject in &for_good {
         assert!(second.knows(subject), "{subject} is not wanted any more");
     }

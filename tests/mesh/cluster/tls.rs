@@ -342,7 +342,7 @@ fn a_reload_can_require_known_hosts_of_dialling_members() {
     const CHECKED: &str = "verify_cert_and_check_known_urls: true";
     let elsewhere = "elsewhere.example.net";
     let start = |text: String| plan(Kind::Midge, &pki, "n0", ports[0], &[], "").start_with(text);
-    // Nobody listens where n1 says that it accepts routes: n0 cannot dial it when n2 tells of it,
+    // Nobody listens where n1 says that it accepts routes: n0 cannot dial it when n2 announces it,
     // and a member that was dialled is not checked.
     let mut dialling = plan(Kind::Midge, &pki, "n1", ports[1], &ports[..1], "");
     dialling.cluster.push_str("\n  advertise: \"127.0.0.1:1\"");

@@ -189,7 +189,7 @@ fn client_at_home(broker: &Broker, name: &str) -> RawClient {
     client
 }
 
-/// Reads everything until told to stop.
+/// Reads everything until it is stopped.
 fn read_on(client: &RawClient, stop: &AtomicBool) {
     let mut stream = client.stream().try_clone().expect("a second handle");
     stream

@@ -270,6 +270,6 @@ fn the_predicted_time_to_exhaustion_is_accurate() {
     let real = reached - at;
     assert!(
         (left - real).abs() < real / 5.0,
-        "{left:.2} s were told, it took {real:.2} s"
+        "{left:.2} s were predicted, it took {real:.2} s"
     );
 }

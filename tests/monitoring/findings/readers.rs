@@ -32,7 +32,7 @@ fn publish(publisher: &mut RawClient, count: usize) {
     publisher.sync();
 }
 
-/// Reads everything until told to stop, with a pause after each read.
+/// Reads everything until it is stopped, with a pause after each read.
 fn read_on<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     client: &RawClient,

@@ -120,7 +120,7 @@ fn a_healthy_mixed_mesh_has_no_findings() {
         let is_own = member["own"] == true;
         assert_eq!(is_own, member["name"] == "n0", "{member}");
         assert_ne!(member["sees"][0]["rtt"].as_f64(), Some(0.0), "{member}");
-        assert!(is_own || member["told"] != "", "{member}");
+        assert!(is_own || member["reported"] != "", "{member}");
         assert!(is_own || member["configured"] == true, "{member}");
     }
     checks(broker, 4, 0);

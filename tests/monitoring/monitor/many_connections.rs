@@ -70,7 +70,7 @@ fn many_connections(address: SocketAddr, count: u64) -> Vec<TcpStream> {
 /// on a busy machine.
 const UNDER_WAY_MAX: u64 = 10_000;
 
-/// Publishes until told to stop; returns the number of messages.
+/// Publishes until it is stopped; returns the number of messages.
 fn publish(mut publisher: RawClient, ends: &AtomicBool, seen: &AtomicU64) -> u64 {
     let mut sent = 0;
     while !ends.load(Ordering::Relaxed) {

@@ -229,9 +229,9 @@ fn a_user_moves_with_its_subscriptions() {
     assert_eq!(u.sync().len(), 5);
 }
 
-/// Clients disconnected by lowered limits are told the reason.
+/// Clients disconnected by lowered limits get the reason.
 #[test]
-fn lowered_limits_tell_the_clients_they_disconnect() {
+fn lowered_limits_give_the_clients_they_disconnect_the_reason() {
     let config = |limits: &str| {
         format!("accounts {{ A {{ limits {{ {limits} }}, users: [{{ user: a, password: p }}] }} }}")
     };

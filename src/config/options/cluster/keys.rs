@@ -171,8 +171,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|cluster, value| cluster.no_advertise = value),
                 usual: Usual::Default("false"),
-                doc: "`true`: do not tell clients about the other members, nor their clients about \
-                      this one. By default clients know all members, and reconnect to another one \
+                doc: "`true`: do not announce the other members to clients, nor this one to their \
+                      clients. By default clients know all members, and reconnect to another one \
                       when theirs is gone.",
                 reload: Reload::Live(held!(no_advertise)),
             },

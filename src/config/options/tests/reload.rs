@@ -75,7 +75,7 @@ fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
             host_is_safe_default: base.host_is_safe_default,
             ..options.clone()
         };
-        assert_eq!(same, *base, "{text}: something differs and is not told");
+        assert_eq!(same, *base, "{text}: something differs and is not reported");
     }
     let (live, late): (Vec<_>, Vec<_>) = changed
         .iter()

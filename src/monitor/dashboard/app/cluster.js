@@ -1,4 +1,4 @@
-// --- The mesh: who is there, who sees whom, and what goes over the routes ---
+// --- The mesh: its members, the routes between them, and their traffic ---
 
 // With more members the matrix alone is legible.
 const DRAWN_MEMBERS = 8;
@@ -34,7 +34,7 @@ function showCluster(answer) {
   drawMesh();
 }
 
-// Host names without their domain, where that still tells the members apart.
+// Host names without their domain, where that still distinguishes the members.
 function briefNames(members) {
   const brief = members.map(({ name }) => (/^[\d.:[\]]+$/.test(name) ? name : name.split(".")[0]));
   return new Set(brief).size === brief.length ? brief : members.map(({ name }) => name);
@@ -137,7 +137,7 @@ function drawMesh() {
   members.forEach((one, index) => members.slice(index + 1).forEach((other, further) => {
     const found = [[one, other], [other, one]].map(([seer, seen]) => ({ ...cellOf(seer, seen), seer, seen }));
     const worse = found[0].kind.rank >= found[1].kind.rank ? found[0] : found[1];
-    // What the one that does not tell would say is told by the other.
+    // Where one of the two does not report its routes, the other's report counts.
     const shown = worse.kind === SIGHTS.unknown ? found.find((cell) => cell.kind !== SIGHTS.unknown) || worse : worse;
     const [from, to] = [places[index], places[index + 1 + further]];
     picture.append(svg("path", { class: `edge ${shown.kind.tone}`, d: `M${from.x} ${from.y}L${to.x} ${to.y}` }, svg("title", {}, cellAbout(shown.seer, shown.seen, shown))));

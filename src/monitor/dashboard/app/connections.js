@@ -50,7 +50,7 @@ const closedColumns = [
   { title: "Msgs out", sort: "msgs_to", kind: "figure", level: 3, text: (row) => quiet(row.out_msgs, short) },
 ];
 
-// A figure, or a dash that keeps noughts out of sight.
+// A figure, or a dash in place of a zero.
 function quiet(value, format) {
   if (value === undefined || Number.isNaN(value)) return "";
   return value > 0 ? format(value) : "\u2013";

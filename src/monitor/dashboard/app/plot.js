@@ -113,7 +113,7 @@ function linearAxis(samples, format) {
   return { ticks: [0, top / 2, top], place: (value) => value / top };
 }
 
-// From the decade of the smallest value to that of the largest; nought is at the bottom.
+// From the decade of the smallest value to that of the largest; zero is at the bottom.
 function logAxis(samples) {
   const smallest = samples.reduce((least, sample) => Math.min(least, ...sample.values.filter((value) => value > 0)), Infinity);
   const low = Math.floor(Math.log10(Number.isFinite(smallest) ? smallest : 1e-5));

@@ -196,7 +196,7 @@ pub const RULES: &[Rule] = &[
         meaning: "The named port refused connections because no file descriptor was left for it. \
                   The last ones are reserved: clients leave some to routes, monitoring and files; \
                   routes leave some to monitoring and files. The finding stays for the time \
-                  `incident_window`; `ready` of /healthz tells the state of now.",
+                  `incident_window`; `ready` of /healthz shows the present state.",
         cause: "There are more connections than the process may open files.",
         remedy: "Raise LimitNOFILE of the service (`systemctl edit midge`; or `ulimit -n`) above \
                  max_connections and restart, or close connections.",
@@ -327,7 +327,7 @@ pub const RULES: &[Rule] = &[
                   version of midge or nats-server.",
         cause: "A configuration or a package was rolled out to some members only.",
         remedy: "Finish the roll-out: give all members the same max_payload, max_control_line and \
-                 accounts, then reload; routes stay connected. A nats-server tells its new \
+                 accounts, then reload; routes stay connected. A nats-server announces its new \
                  max_payload only with its next route.",
         pace: Pace::Lasting,
         find: routes::differ,

@@ -124,7 +124,7 @@ fn advertise() {
     }
 }
 
-/// Neither are clients here told of others, nor theirs of this broker.
+/// Neither do clients here learn of other members, nor their clients of this broker.
 #[test]
 fn no_advertise() {
     let mut scene = Scene::new("", "");
