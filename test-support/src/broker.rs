@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{HttpResponse, RawClient, http, tools, wait_for, wait_until};
+use crate::{HttpResponse, RawClient, endpoints, http, tools, wait_for, wait_until};
 
 /// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
@@ -151,6 +151,11 @@ impl Broker {
             stat.rsplit_once(") ")
                 .is_none_or(|(_, state)| state.starts_with('T'))
         })
+    }
+
+    /// All paths of the monitoring port that answer GET.
+    pub fn endpoints(&self) -> Vec<String> {
+        endpoints::of(&self.get("/").body)
     }
 
     /// Stops the broker with SIGTERM and returns its exit status.

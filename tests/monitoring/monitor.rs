@@ -5,7 +5,6 @@ mod allowed_requests;
 mod answers;
 mod bounds;
 mod compatibility;
-mod endpoints;
 mod errors_and_traces;
 mod many_connections;
 mod metrics;

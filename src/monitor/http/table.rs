@@ -257,6 +257,7 @@ pub(super) fn choose(
         message: "404 page not found\n".into(),
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +274,21 @@ mod tests {
         for path in ["/", "/varz", "/foo/", "/foovarz", "/foo/foo"] {
             assert_eq!(found("/foo", path), None, "{path}");
         }
+    }
+
+    /// The end-to-end tests take all other paths from the index page.
+    #[test]
+    fn paths_that_the_index_page_does_not_describe_are_known_to_the_tests() {
+        use test_support::endpoints;
+        let mut undescribed: Vec<&str> = ENDPOINTS
+            .iter()
+            .filter(|known| known.about.is_empty())
+            .map(|known| known.path)
+            .collect();
+        undescribed.sort_unstable();
+        assert_eq!(undescribed, endpoints::UNDESCRIBED);
+        let actions: Vec<&str> = ACTIONS.iter().map(|known| known.path).collect();
+        assert_eq!(actions, endpoints::ACTIONS);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Only requests addressed to this machine are answered, and only GET and HEAD.
 
-use super::endpoints;
-use test_support::{Broker, http};
+use std::{fs, path::Path};
+
+use test_support::{Broker, endpoints, http};
 
 /// A foreign host name that resolves to this machine is refused (DNS rebinding).
 #[test]
@@ -119,7 +120,7 @@ fn every_path_applies_the_request_rules() {
         assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")));
         answer
     };
-    let endpoints = endpoints::of(&broker.get("/").body);
+    let endpoints = broker.endpoints();
     let actions = endpoints::ACTIONS.map(String::from);
     let all = endpoints
         .iter()
@@ -160,5 +161,19 @@ fn every_path_applies_the_request_rules() {
             let says_option = refused.body.contains("\"unix\"");
             assert!(method == "HEAD" || says_option, "{refused:?}");
         }
+    }
+}
+
+/// README's table of paths has each endpoint that answers with data.
+#[test]
+fn the_readme_lists_every_path() {
+    let broker = Broker::midge().start();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `/")).collect();
+    for path in broker.endpoints() {
+        let is_page = path == "/" || path.contains('.');
+        let is_listed = rows.iter().any(|row| row.contains(&format!("`{path}`")));
+        assert!(is_page || is_listed, "{path}");
     }
 }

@@ -4,7 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::Value;
 
-use test_support::{Broker, BrokerBuilder, HttpResponse, RawClient, http, wait_for, wait_until};
+use test_support::{
+    Broker, BrokerBuilder, HttpResponse, RawClient, endpoints, http, wait_for, wait_until,
+};
 
 /// A broker with a Unix socket in its directory and more keys in its block.
 fn with_socket(keys: &str) -> BrokerBuilder {
@@ -51,8 +53,8 @@ fn the_socket_serves_what_the_port_serves() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    for path in ["/varz", "/connz?limit=3", "/metrics", "/healthz", "/"] {
-        let (here, there) = (get(&broker, path), broker.get(path));
+    for path in broker.endpoints() {
+        let (here, there) = (get(&broker, &path), broker.get(&path));
         assert_eq!(here.status, 200, "{path}");
         assert_eq!(
             here.header("content-type"),
@@ -150,7 +152,10 @@ fn the_port_requires_a_login() {
             &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n"),
         )
     };
-    for path in ["/", "/varz", "/healthz", "/metrics", "/nope", "/kick?cid=1"] {
+    let mut paths = endpoints::of(&get(&broker, "/").body);
+    paths.extend(endpoints::ACTIONS.map(String::from));
+    paths.push("/nope".into());
+    for path in &paths {
         for wrong in [
             "",
             "Bearer x",

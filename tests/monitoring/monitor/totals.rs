@@ -8,62 +8,45 @@ use std::{
     thread,
 };
 
-use serde_json::Value;
-
 use super::metrics::values;
 use test_support::{Broker, RawClient, wait_until};
 
 const CLIENTS: usize = 24;
 const ROUNDS: usize = 20;
 
-const FIELDS: [&str; 8] = [
-    "in_msgs",
-    "in_bytes",
-    "out_msgs",
-    "out_bytes",
-    "in_client_msgs",
-    "out_client_bytes",
-    "written_msgs",
-    "written_bytes",
-];
+/// Whether a series of this name is a total of messages or bytes: `in_msgs`,
+/// `out_client_bytes`, `dropped_msgs_no_interest`.
+fn is_total(name: &str) -> bool {
+    let mut words = name.split('_');
+    words.any(|word| ["msgs", "bytes"].contains(&word))
+}
 
-/// The values in `/varz`.
+/// The totals in `/varz`, under the names that they have in `/metrics`.
 fn kept(broker: &Broker) -> BTreeMap<String, f64> {
     let varz = broker.get_json("/varz");
-    let mut kept: BTreeMap<_, _> = FIELDS
-        .iter()
-        .map(|field| {
-            (
-                (*field).to_owned(),
-                varz[*field].as_f64().expect("a number"),
-            )
-        })
-        .collect();
-    kept.insert("lost".into(), sum(&varz["dropped_msgs"]));
-    kept
+    let fields = varz.as_object().expect("an object").iter();
+    let (by_reason, single): (Vec<_>, Vec<_>) = fields
+        .filter(|(name, _)| is_total(name))
+        .partition(|(_, value)| value.is_object());
+    let by_reason = by_reason.into_iter().flat_map(|(name, value)| {
+        let reasons = value.as_object().expect("an object").iter();
+        reasons.map(move |(reason, value)| (format!("{name}_{reason}"), value))
+    });
+    let single = single.into_iter().map(|(name, value)| (name.clone(), value));
+    single
+        .chain(by_reason)
+        .map(|(name, value)| (name, value.as_f64().expect("a number")))
+        .collect()
 }
 
-/// The values in `/metrics`.
+/// The totals in `/metrics`.
 fn summed_up(broker: &Broker) -> BTreeMap<String, f64> {
     let found = values(&broker.get("/metrics").body);
-    let mut all: BTreeMap<_, _> = FIELDS
-        .iter()
-        .map(|field| {
-            let name = format!("gnatsd_varz_{field}{{");
-            let value = found.iter().find(|(series, _)| series.starts_with(&name));
-            ((*field).to_owned(), *value.expect("it is there").1)
-        })
-        .collect();
-    let lost = found
-        .iter()
-        .filter(|(series, _)| series.starts_with("gnatsd_varz_dropped_msgs_"));
-    all.insert("lost".into(), lost.map(|(_, value)| value).sum());
-    all
-}
-
-fn sum(object: &Value) -> f64 {
-    let numbers = object.as_object().into_iter().flatten();
-    numbers.filter_map(|(_, number)| number.as_f64()).sum()
+    let totals = found.iter().filter_map(|(series, value)| {
+        let (name, _) = series.strip_prefix("gnatsd_varz_")?.split_once('{')?;
+        is_total(name).then(|| (name.to_owned(), *value))
+    });
+    totals.collect()
 }
 
 #[test]
@@ -108,5 +91,7 @@ fn kept_totals_are_the_sums_over_all_connections() {
         let same = || kept(&broker) == summed_up(&broker);
         wait_until("both are the same", same);
     });
-    assert!(kept(&broker)["in_msgs"] > (ROUNDS * CLIENTS) as f64);
+    let kept = kept(&broker);
+    assert!(kept["in_msgs"] > (ROUNDS * CLIENTS) as f64);
+    assert!(kept["dropped_msgs_no_interest"] > 0.0 && kept.len() > 10, "{kept:?}");
 }
