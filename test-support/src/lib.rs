@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod endpoints;
+pub mod generated;
 pub mod held_threads;
 pub mod http;
 pub mod mesh;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{Broker, pki::Pki, tools, wait_for, wait_until};
+use test_support::{Broker, generated, pki::Pki, tools, wait_for, wait_until};
 
 /// A name that would clear the screen, set a colour and reverse its text.
 const HOSTILE_NAME: &str = r"\u001b[2J\u001b[31mhostile\u202e\u0007";
@@ -413,12 +413,6 @@ fn top_is_found_beside_midge_or_on_the_path() {
 
 /// `conf/man/midge-top.1` is what `midge top --man` prints.
 #[test]
-fn the_manual_is_made_from_the_command_line() {
-    let manual = text(&top(&["--man"]));
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/man/midge-top.1");
-    let kept = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        kept == manual,
-        "renew it: midge top --man > conf/man/midge-top.1"
-    );
+fn the_manual_page_is_up_to_date() {
+    generated::assert_up_to_date("conf/man/midge-top.1", &text(&top(&["--man"])));
 }

@@ -1,6 +1,5 @@
 //! The example file `conf/midge.conf`, made from the tables of keys. The tests here
-//! fail when it is out of step; `UPDATE_CONF=1 cargo test -p midge --lib example`
-//! writes it anew.
+//! compare it, and check that its lines are valid.
 
 use std::{fmt::Write as _, fs};
 
@@ -9,8 +8,6 @@ use super::{
     table::{Row, Usual},
 };
 use crate::config;
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/midge.conf");
 
 const BEGINNING: &str = "\
 # Configuration of midge.
@@ -102,16 +99,8 @@ fn wrapped(text: &str, before: &str) -> String {
 }
 
 #[test]
-fn the_example_file_is_the_one_of_the_tables() {
-    let made = example();
-    if std::env::var_os("UPDATE_CONF").is_some() {
-        fs::write(FILE, &made).expect(FILE);
-    }
-    let found = fs::read_to_string(FILE).unwrap_or_default();
-    assert!(
-        found == made,
-        "{FILE} is out of step: run UPDATE_CONF=1 cargo test -p midge --lib example"
-    );
+fn the_example_file_is_up_to_date() {
+    test_support::generated::assert_up_to_date("conf/midge.conf", &example());
 }
 
 fn load(text: &str) -> Options {

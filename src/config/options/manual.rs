@@ -1,15 +1,12 @@
-//! The manual page `midge.conf(5)`, made from the tables of keys. The test here fails
-//! when the page in `conf/man` is out of step; `UPDATE_CONF=1 cargo test -p midge --lib
-//! manual_page` writes it anew.
+//! The manual page `midge.conf(5)`, made from the tables of keys. The test here compares
+//! the page in `conf/man`.
 
-use std::{fmt::Write as _, fs};
+use std::fmt::Write as _;
 
 use super::{
     keys,
     table::{ReloadKind, Row, Table, Usual},
 };
-
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/man/midge.conf.5");
 
 const HEAD: &str = r#".\" Made from the tables of src/config/options: do not edit.
 .TH MIDGE.CONF 5 "" midge "midge manual"
@@ -132,16 +129,8 @@ fn escape(text: &str) -> String {
 }
 
 #[test]
-fn the_manual_page_is_the_one_of_the_tables() {
-    let page = page();
-    if std::env::var_os("UPDATE_CONF").is_some() {
-        fs::write(PAGE, &page).expect(PAGE);
-    }
-    let found = fs::read_to_string(PAGE).unwrap_or_default();
-    assert!(
-        found == page,
-        "{PAGE} is out of step: run UPDATE_CONF=1 cargo test -p midge --lib manual_page"
-    );
+fn the_manual_page_is_up_to_date() {
+    test_support::generated::assert_up_to_date("conf/man/midge.conf.5", &page());
 }
 
 /// The page contains each served key of each block with all its names.

@@ -9,7 +9,7 @@ use check_nats::{
 };
 
 use super::plugin::{judge, run};
-use test_support::tools::on_path;
+use test_support::{generated, tools::on_path};
 
 /// A usage error is UNKNOWN, is named on the first line, and shows the correct usage in
 /// few lines that fit on a terminal.
@@ -83,17 +83,12 @@ fn help_and_version_exit_with_unknown() {
     }
 }
 
-/// The installed page equals the generated one. To update it: `check_nats --man >
-/// conf/man/check_nats.1`.
+/// The installed page equals the generated one.
 #[test]
 fn the_manual_page_is_up_to_date() {
     let (code, made) = run(&["--man"]);
     assert_eq!(code, 3);
-    let installed = fs::read_to_string(conf("man/check_nats.1")).expect("read the manual page");
-    assert!(
-        made == installed,
-        "renew it: check_nats --man > conf/man/check_nats.1"
-    );
+    generated::assert_up_to_date("conf/man/check_nats.1", &made);
     for mode in MODES {
         assert!(
             made.contains(&format!("\n.B {}\n", mode.name)),

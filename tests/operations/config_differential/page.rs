@@ -1,7 +1,7 @@
 //! The page `docs/configuration.md`, generated from the tables of keys and the lists of
-//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it again.
+//! differences.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use midge::config::options::{
     keys::tables,
@@ -108,18 +108,8 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_in_the_docs_matches_the_tables() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let made = page();
-    if std::env::var_os("UPDATE_CONF").is_some() {
-        fs::write(&file, &made).expect("space for a file");
-    }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        found == made,
-        "docs/configuration.md is not what the tables say: run UPDATE_CONF=1 cargo test --test \
-         operations the_page"
-    );
+fn the_keys_in_the_docs_are_up_to_date() {
+    test_support::generated::assert_up_to_date("docs/configuration.md", &page());
 }
 
 const BEGINNING: &str = "\

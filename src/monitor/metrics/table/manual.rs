@@ -36,22 +36,10 @@ with the most messages.
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
     use super::*;
 
     #[test]
-    fn the_file_is_what_the_table_says() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-        let written = fs::read_to_string(&file).unwrap_or_default();
-        if written == manual() {
-            return;
-        }
-        let made = std::env::temp_dir().join("metrics.md");
-        fs::write(&made, manual()).expect("write the manual");
-        panic!(
-            "docs/metrics.md is not what the table of metrics says; take over {}",
-            made.display()
-        );
+    fn the_metrics_in_the_docs_are_up_to_date() {
+        test_support::generated::assert_up_to_date("docs/metrics.md", &manual());
     }
 }

@@ -65,22 +65,10 @@ one is false, else 200.
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
     use super::*;
 
     #[test]
-    fn the_manual_in_the_tree_is_the_one_of_the_table() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/findings.md");
-        let in_tree = fs::read_to_string(&file).unwrap_or_default();
-        if in_tree == manual() {
-            return;
-        }
-        let made = std::env::temp_dir().join("findings.md");
-        fs::write(&made, manual()).unwrap();
-        panic!(
-            "docs/findings.md is not what the table of rules says; take over {}",
-            made.display()
-        );
+    fn the_findings_in_the_docs_are_up_to_date() {
+        test_support::generated::assert_up_to_date("docs/findings.md", &manual());
     }
 }
