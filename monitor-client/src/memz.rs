@@ -11,7 +11,8 @@ pub struct Memz {
     /// Time of this answer, RFC 3339.
     pub now: String,
     /// Time of the sample that this is based on, RFC 3339.
-    pub looked: String,
+    #[serde(rename = "looked")]
+    pub sampled: String,
     /// Seconds since then.
     pub age: f64,
     /// Resident memory of the process, bytes.

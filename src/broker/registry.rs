@@ -332,7 +332,7 @@ impl Registry {
     }
 
     /// Traffic of all connections at one moment.
-    pub fn moment(&self) -> RegistrySnapshot {
+    pub fn snapshot(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
         RegistrySnapshot {
             of: ByKind::new(|kind| {
@@ -356,7 +356,7 @@ impl Registry {
         }
     }
 
-    /// The totals. Unlike [`Registry::moment`] this goes through those connections
+    /// The totals. Unlike [`Registry::snapshot`] this goes through those connections
     /// alone that moved something since totals were last added up.
     pub fn totals(&self) -> Totals {
         let mut inner = self.inner.lock();

@@ -58,16 +58,16 @@ pub struct Request {
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
     /// Its part of what all requests may take.
-    _held: Held,
+    _held: HeldMemory,
 }
 
 /// The part of its account's share that a waiting request uses; released with it.
-struct Held {
+struct HeldMemory {
     account: Arc<Account>,
     bytes: usize,
 }
 
-impl Drop for Held {
+impl Drop for HeldMemory {
     fn drop(&mut self) {
         self.account.request_memory.release(self.bytes);
     }
@@ -341,7 +341,7 @@ impl Request {
             reply: reply.into(),
             ask,
             body: body.into(),
-            _held: Held {
+            _held: HeldMemory {
                 account: account.clone(),
                 bytes,
             },

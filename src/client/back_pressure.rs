@@ -20,7 +20,7 @@ use crate::{
         buffers::{ThreadBuffers, with_buffers},
         outbound::{Backlog, CONGESTED_BYTES},
     },
-    peer::{Held, Turn},
+    peer::{HeldFor, Turn},
     telemetry::MonotonicMillis,
 };
 
@@ -98,8 +98,8 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         }
         sleep(CHECK_EVERY).await;
         waited += CHECK_EVERY;
-        if active.base.link.held == Held::ForPeers {
-            active.held_for += begin.elapsed();
+        if active.base.link.held == HeldFor::Peers {
+            active.held_time += begin.elapsed();
         }
         reader
             .outbound()
@@ -142,7 +142,7 @@ fn is_worth_waiting(backlog: &Backlog, most: bool, now: MonotonicMillis) -> bool
 impl Active {
     /// Whether the batch is held for peers, and may be for longer.
     fn is_held_for_peers(&self) -> bool {
-        self.base.link.held == Held::ForPeers && self.held_for < HOLD_MAX
+        self.base.link.held == HeldFor::Peers && self.held_time < HOLD_MAX
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         reading::{Input, Large},
     },
     peer::{
-        End, Held, Peer,
+        End, HeldFor, Peer,
         batch::{Gathered, Messages, UNENDED},
     },
     protocol::{
@@ -104,14 +104,14 @@ impl Active {
     pub(super) fn check_whether_to_hold(&mut self, buffers: &mut ThreadBuffers) {
         buffers.cost += self.cache.take_cost();
         if buffers.is_spent() && !self.base.link.is_held() {
-            self.base.link.held = Held::ForOthers;
+            self.base.link.held = HeldFor::Others;
         }
         if buffers.appended > PRODUCED_MAX
             && !buffers.congested.peers().is_empty()
-            && self.held_for < HOLD_MAX
+            && self.held_time < HOLD_MAX
             && must_hold(buffers)
         {
-            self.base.link.held = Held::ForPeers;
+            self.base.link.held = HeldFor::Peers;
         }
     }
 

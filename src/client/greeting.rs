@@ -142,10 +142,6 @@ impl Ends for Greeting {
         &self.broker
     }
 
-    fn write_deadline(&self) -> Duration {
-        self.limits.write_deadline
-    }
-
     async fn leave(self) -> Self {
         self
     }

@@ -111,7 +111,7 @@ impl LoggingIn {
         session.spoke = spoke;
         if !said.is_empty() {
             with_buffers(|buffers| {
-                session.handle_batch(buffers, &said);
+                session.handle_read_batch(buffers, &said);
                 buffers.flush_touched();
             });
         }
@@ -330,6 +330,10 @@ impl Peer for LoggingIn {
         base.trace.out(&base.connection, format_args!("PING"));
     }
 
+    fn write_deadline(&self) -> Duration {
+        self.base.limits.write_deadline
+    }
+
     fn own_deadline(&self) -> Option<Instant> {
         Some(Instant::from_std(self.said.deadline()))
     }
@@ -355,7 +359,7 @@ impl Reader for LoggingIn {
         &mut self.base.link.input
     }
 
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+    fn handle_read_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
         self.spoke = true;
         if let Err(end) = self.hear(buffers, bytes) {
             self.end(buffers, end);
@@ -375,10 +379,6 @@ impl Ends for LoggingIn {
 
     fn broker(&self) -> &Arc<Broker> {
         &self.base.broker
-    }
-
-    fn write_deadline(&self) -> Duration {
-        self.base.limits.write_deadline
     }
 
     async fn leave(self) -> Self {

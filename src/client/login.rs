@@ -35,7 +35,7 @@ pub(super) enum Pending {
     /// It depends on a slow password comparison.
     Check(Box<(ConnectOptions, PasswordCheck)>),
     /// So many from there were refused that it is decided only after a while.
-    Held(Box<ConnectOptions>, Duration),
+    Delayed(Box<ConnectOptions>, Duration),
     /// It is refused, and its source is kept waiting.
     Refused(End, Duration),
 }
@@ -106,7 +106,7 @@ pub(super) trait LogsIn: Peer + Sync {
         self.note_tried(tried.remembered());
         let hold = hold(self.base(), &options.credentials);
         if !hold.is_zero() {
-            self.wait_for(Pending::Held(Box::new(options), hold));
+            self.wait_for(Pending::Delayed(Box::new(options), hold));
             return Ok(());
         }
         self.judge(buffers, options)
@@ -211,7 +211,7 @@ pub(super) async fn settle<S: LogsIn>(session: &mut S, pending: Pending) -> Turn
             let decision = while_open(session, decide(session, check)).await;
             (options, decision)
         }
-        Pending::Held(options, hold) => {
+        Pending::Delayed(options, hold) => {
             let held = while_open(session, sleep(hold)).await;
             (*options, held.map(|()| Decision::Anew))
         }

@@ -14,7 +14,7 @@ use crate::{
     broker::client_info::ClientInfo,
     connection::buffers::ThreadBuffers,
     delivery::SubjectBatch,
-    peer::Held,
+    peer::HeldFor,
     protocol::encode::no_responders,
 };
 
@@ -93,7 +93,7 @@ impl Active {
             }
         }
         if !self.unanswered.is_empty() {
-            self.base.link.held = Held::ForOthers;
+            self.base.link.held = HeldFor::Others;
         }
     }
 

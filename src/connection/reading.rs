@@ -39,7 +39,7 @@ pub trait Reader {
 
     /// Handles the operations in `bytes`; their unfinished end goes back by
     /// [`Input::keep`], and so does what is left when [`ThreadBuffers::is_spent`].
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]);
+    fn handle_read_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]);
 
     /// Handles a message that was put aside by [`Input::begin_large`] and is
     /// complete now.
@@ -117,7 +117,7 @@ fn read(
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(read) => {
             input.carry.clear();
-            reader.handle_batch(buffers, &buffer[..held + read]);
+            reader.handle_read_batch(buffers, &buffer[..held + read]);
             Ok(Batch {
                 len: held + read,
                 more: held + read == end,
@@ -144,7 +144,7 @@ fn read_long(
     input.carry.extend_from_slice(&buffers.read_buffer[..read]);
     if input.is_worth_parsing(&input.carry, begin) {
         let bytes = input.take_kept();
-        reader.handle_batch(buffers, &bytes);
+        reader.handle_read_batch(buffers, &bytes);
     } else {
         input.book();
     }
@@ -366,6 +366,6 @@ fn handle_opened(reader: &mut impl Reader, buffers: &mut ThreadBuffers, mut plai
             plain = rest;
             continue;
         }
-        return reader.handle_batch(buffers, plain);
+        return reader.handle_read_batch(buffers, plain);
     }
 }

@@ -2,7 +2,7 @@
 //! one behind the other, are gathered into a subject batch that is routed once and
 //! delivered target by target.
 
-use super::{End, Held, Peer};
+use super::{End, HeldFor, Peer};
 use crate::{
     connection::{
         buffers::{SMALL_BATCH_LEN, ThreadBuffers},
@@ -157,7 +157,7 @@ impl<T: Copy> Gathered<T> {
 }
 
 /// Handles the operations in `bytes`; what is not complete, or held, is kept.
-pub fn handle_batch<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+pub fn handle_read_batch<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, bytes: &[u8]) {
     buffers.read_at = MonotonicMicros::now();
     peer.begin_batch(buffers);
     let mut gathered = Gathered::new();
@@ -194,7 +194,7 @@ pub fn handle_large<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, larg
     // After the delivery, which also counts messages without receivers.
     peer.connection().note_moved();
     // Nothing of it is left; whether more is read is up to the thread's buffers.
-    peer.set_held(Held::No);
+    peer.set_held(HeldFor::Nobody);
     if let Err(end) = result {
         peer.end(buffers, end);
     }

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tracing::warn;
 
 use super::{
-    Held, Peer,
+    HeldFor, Peer,
     timing::{keep_time, next_deadline},
 };
 use crate::connection::{
@@ -83,8 +83,8 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
             }
             Wake::Readable => {
                 let turn = take_turn(peer, |peer, buffers| match peer.link().held {
-                    Held::No => reading::read_turn(peer, buffers, stream),
-                    Held::ForOthers | Held::ForPeers => resume_turn(peer, buffers),
+                    HeldFor::Nobody => reading::read_turn(peer, buffers, stream),
+                    HeldFor::Others | HeldFor::Peers => resume_turn(peer, buffers),
                 });
                 finish_turns(peer, turn).await;
                 if peer.is_over() {
@@ -126,7 +126,7 @@ async fn finish_turns<P: Peer>(peer: &mut P, mut turn: Turn) {
             // their turn.
             tokio::task::yield_now().await;
         }
-        if peer.link().held != Held::ForPeers || peer.connection().is_closing() {
+        if peer.link().held != HeldFor::Peers || peer.connection().is_closing() {
             return;
         }
         if peer.is_out_of_date(Wake::Readable) {
@@ -171,13 +171,13 @@ fn resume_turn<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) -> bool {
 
 /// Handles what was read before the batch was held, or before a login was decided.
 pub fn resume<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) {
-    peer.link_mut().held = Held::No;
+    peer.link_mut().held = HeldFor::Nobody;
     peer.continue_held(buffers);
     if peer.link().is_held() {
         return;
     }
     let held = peer.input().take_kept();
     if !held.is_empty() {
-        peer.handle_batch(buffers, &held);
+        peer.handle_read_batch(buffers, &held);
     }
 }

@@ -2,7 +2,7 @@
 //! part of, the last bytes are written, its incident as a slow consumer is closed and
 //! logged, and what it has moved is counted.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tracing::info;
@@ -21,9 +21,6 @@ pub trait Ends: Sized {
     /// Data shared by all peers.
     fn broker(&self) -> &Arc<Broker>;
 
-    /// How long the socket may accept nothing while something waits for it.
-    fn write_deadline(&self) -> Duration;
-
     /// Removes the connection from everything through which others find it.
     fn leave(self) -> impl Future<Output = Self::Left> + Send;
 
@@ -39,7 +36,6 @@ pub async fn finish<E: Ends>(
     stream: &TcpStream,
 ) -> CloseReason {
     let broker = session.broker().clone();
-    let write_deadline = session.write_deadline();
     let left = session.leave().await;
     let reason = connection
         .outbound()
@@ -57,32 +53,26 @@ pub async fn finish<E: Ends>(
     // Log before the connection counts as closed, so that an observer of that count finds
     // the reason in the log.
     if reason.is_slow_consumer() {
-        log_slow_consumer(connection, reason, write_deadline, incident.as_deref());
+        log_slow_consumer(connection, reason, incident.as_deref());
     }
     E::ended(left, reason, incident.as_deref());
     reason
 }
 
-/// Logs that a slow consumer was cut and why, in the words that log watchers match.
+/// Logs that a slow consumer was closed, and its incident, in the words that log watchers
+/// match.
 fn log_slow_consumer(
     connection: &Connection,
     reason: CloseReason,
-    write_deadline: Duration,
     incident: Option<&Incident>,
 ) {
     let prefix = connection.log_prefix();
-    match reason {
-        CloseReason::SlowConsumerWriteDeadline => info!(
-            "{prefix} - Slow Consumer Detected: WriteDeadline of {write_deadline:?} exceeded with \
-             {} total bytes.",
-            connection.outbound().traffic().loss.dropped().bytes
-        ),
-        // Logged by the code that freed the memory.
-        CloseReason::SlowConsumerMemory => {}
-        _ => info!(
+    // The other reasons are logged by the code that closed the connection.
+    if reason == CloseReason::SlowConsumerPending {
+        info!(
             "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
             connection.outbound().backlog().max_pending
-        ),
+        );
     }
     if let Some(incident) = incident {
         info!(

@@ -19,6 +19,8 @@ mod finish;
 pub mod keepalive;
 mod timing;
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 pub use drive::{Driven, Turn, drive, resume, take_turn};
@@ -40,8 +42,8 @@ pub struct Link {
     pub keepalive: Keepalive,
     /// Input that is not handled yet.
     pub input: Input,
-    /// Whether the rest of the last batch waits.
-    pub held: Held,
+    /// For what the rest of the last read batch waits.
+    pub held: HeldFor,
 }
 
 impl Link {
@@ -50,26 +52,26 @@ impl Link {
         Self {
             keepalive,
             input: Input::default(),
-            held: Held::No,
+            held: HeldFor::Nobody,
         }
     }
 
-    /// Whether the rest of the last batch waits.
+    /// Whether the rest of the last read batch waits.
     #[inline]
     pub fn is_held(&self) -> bool {
-        self.held != Held::No
+        self.held != HeldFor::Nobody
     }
 }
 
-/// Whether the rest of what was read waits.
+/// For what the rest of a read batch waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Held {
-    /// It does not.
-    No,
+pub enum HeldFor {
+    /// It does not wait.
+    Nobody,
     /// For peers of the cluster that have not taken what it has produced so far.
-    ForPeers,
+    Peers,
     /// For the turns of others: it continues in the next turn.
-    ForOthers,
+    Others,
 }
 
 /// One state of one kind of peer, driven by [`drive`].
@@ -118,8 +120,8 @@ pub trait Peer: Reader + Ends + Send {
     /// Continues what earlier turns had no time for, before the rest of the batch.
     fn continue_held(&mut self, _: &mut ThreadBuffers) {}
 
-    /// Whether the rest of the batch waits from now on.
-    fn set_held(&mut self, held: Held) {
+    /// Sets for what the rest of the read batch waits from now on.
+    fn set_held(&mut self, held: HeldFor) {
         self.link_mut().held = held;
     }
 
@@ -127,6 +129,9 @@ pub trait Peer: Reader + Ends + Send {
     fn is_over(&self) -> bool {
         false
     }
+
+    /// How long the socket may accept nothing while something waits for it.
+    fn write_deadline(&self) -> Duration;
 
     /// When something is due besides pings.
     fn own_deadline(&self) -> Option<Instant> {

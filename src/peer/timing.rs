@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::info;
 
 use super::{End, Peer};
 use crate::{
@@ -17,8 +18,17 @@ use crate::{
 pub(super) fn keep_time<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) {
     let now = Instant::now();
     let connection = peer.connection();
-    if connection.is_blocked() && stuck_for(connection) >= peer.write_deadline() {
-        connection.close(CloseReason::SlowConsumerWriteDeadline);
+    let deadline = peer.write_deadline();
+    if connection.is_blocked() && stuck_for(connection) >= deadline {
+        if connection.close(CloseReason::SlowConsumerWriteDeadline) {
+            // In the words that log watchers match.
+            info!(
+                "{} - Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} \
+                 total bytes.",
+                connection.log_prefix(),
+                connection.outbound().traffic().loss.dropped().bytes
+            );
+        }
         return;
     }
     if let Err(end) = peer.when_due(now) {

@@ -23,7 +23,7 @@ use crate::{
     },
     delivery::SubjectBatch,
     peer::{
-        End, Held,
+        End, HeldFor,
         batch::{Gathered, Messages, SHARED_LEN, UNENDED, count_received},
     },
     protocol::{
@@ -346,7 +346,7 @@ impl Session {
             );
         }
         if buffers.is_spent() {
-            self.link.held = Held::ForOthers;
+            self.link.held = HeldFor::Others;
         }
     }
 

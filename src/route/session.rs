@@ -136,7 +136,7 @@ impl Session {
         self.cluster.subscribe_answers(buffers);
         self.cluster.request_line_max(buffers, &self.route);
         self.cluster.begin_counting(buffers, &self.route);
-        self.handle_batch(buffers, received);
+        self.handle_read_batch(buffers, received);
         self.end_turn();
     }
 
@@ -389,6 +389,10 @@ impl Peer for Session {
         self.announce_pending(buffers);
     }
 
+    fn write_deadline(&self) -> Duration {
+        self.cluster.write_deadline()
+    }
+
     fn own_deadline(&self) -> Option<Instant> {
         self.announce_again_at
     }
@@ -416,8 +420,8 @@ impl Reader for Session {
         &mut self.link.input
     }
 
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
-        batch::handle_batch(self, buffers, bytes);
+    fn handle_read_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+        batch::handle_read_batch(self, buffers, bytes);
     }
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
@@ -435,10 +439,6 @@ impl Ends for Session {
 
     fn broker(&self) -> &Arc<Broker> {
         &self.cluster.broker
-    }
-
-    fn write_deadline(&self) -> Duration {
-        self.cluster.write_deadline()
     }
 
     async fn leave(self) -> Self {

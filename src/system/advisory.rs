@@ -119,7 +119,7 @@ impl System {
             Some(totals) if totals.at.elapsed() <= TOTALS_AGE_MAX => totals,
             _ => Totals {
                 at: Instant::now(),
-                by_account: self.server.broker.registry.moment().totals_by_account(),
+                by_account: self.server.broker.registry.snapshot().totals_by_account(),
             },
         };
         let totals = known.insert(totals);

@@ -109,6 +109,6 @@ fn totals_are_kept_and_what_moved_is_taken_once() {
     for _ in 0..3 {
         let totals = registry.totals();
         assert_eq!(totals.traffic().in_msgs, 111_111);
-        assert_eq!(registry.moment().totals().traffic(), totals.traffic());
+        assert_eq!(registry.snapshot().totals().traffic(), totals.traffic());
     }
 }

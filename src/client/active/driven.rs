@@ -18,7 +18,7 @@ use crate::{
         buffers::ThreadBuffers,
         reading::{Input, Large, Reader},
     },
-    peer::{End, Ends, Held, Link, Peer, Turn, batch},
+    peer::{End, Ends, HeldFor, Link, Peer, Turn, batch},
     telemetry::slow::Incident,
 };
 
@@ -74,18 +74,22 @@ impl Peer for Active {
     }
 
     /// Answers that wait hold the rest of the batch in any case.
-    fn set_held(&mut self, held: Held) {
+    fn set_held(&mut self, held: HeldFor) {
         self.base.link.held = match held {
-            Held::No if !self.unanswered.is_empty() => Held::ForOthers,
+            HeldFor::Nobody if !self.unanswered.is_empty() => HeldFor::Others,
             held => held,
         };
         if !self.base.link.is_held() {
-            self.held_for = Duration::ZERO;
+            self.held_time = Duration::ZERO;
         }
     }
 
     fn is_over(&self) -> bool {
         matches!(self.standing, Standing::MustLogIn { .. })
+    }
+
+    fn write_deadline(&self) -> Duration {
+        self.base.limits.write_deadline
     }
 
     fn own_deadline(&self) -> Option<Instant> {
@@ -117,8 +121,8 @@ impl Reader for Active {
         &mut self.base.link.input
     }
 
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
-        batch::handle_batch(self, buffers, bytes);
+    fn handle_read_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+        batch::handle_read_batch(self, buffers, bytes);
     }
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
@@ -138,10 +142,6 @@ impl Ends for Active {
 
     fn broker(&self) -> &Arc<Broker> {
         &self.base.broker
-    }
-
-    fn write_deadline(&self) -> Duration {
-        self.base.limits.write_deadline
     }
 
     async fn leave(self) -> Self::Left {

@@ -27,7 +27,7 @@ use crate::{
         Identity, Subscription,
         buffers::{ThreadBuffers, give_way, with_buffers},
     },
-    peer::{self, End, Held, Turn, take_turn},
+    peer::{self, End, HeldFor, Turn, take_turn},
     protocol::connect::ConnectOptions,
     security::{
         permissions::Permissions,
@@ -55,7 +55,7 @@ pub(super) struct Active {
     /// The login decision that is awaited; nothing is read meanwhile.
     awaited: Option<Box<Awaited>>,
     /// How long the rest of the last batch has waited for peers of the cluster.
-    pub(super) held_for: Duration,
+    pub(super) held_time: Duration,
     /// Requests of the last batch that had no responders and are not answered yet.
     pub(super) unanswered: Vec<Unanswered>,
     pub(super) violations: Violations,
@@ -164,7 +164,7 @@ impl Active {
             cache: LookupCache::default(),
             permission_cache: None,
             awaited: None,
-            held_for: Duration::ZERO,
+            held_time: Duration::ZERO,
             unanswered: Vec::new(),
             violations: Violations::default(),
         }
@@ -173,7 +173,7 @@ impl Active {
     /// Input after the login is handled in the next turn.
     fn hold_kept(&mut self) {
         if self.base.link.input.has_kept() {
-            self.base.link.held = Held::ForOthers;
+            self.base.link.held = HeldFor::Others;
         }
     }
 

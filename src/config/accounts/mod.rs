@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::{
     options::{
         Options,
-        table::{Held, NoEffect},
+        table::{FieldAccess, NoEffect},
         unsupported::{is_bool, is_false},
     },
     syntax::Position,
@@ -46,7 +46,7 @@ const TRACE: NoEffect = NoEffect {
 
 /// What a reload compares of accounts: their definitions and their users, regardless of
 /// their position in the file.
-pub const ACCOUNTS_HELD: Held<Options> = Held {
+pub const ACCOUNTS_ACCESS: FieldAccess<Options> = FieldAccess {
     same: |one, other| {
         let users = |it: &Options| {
             let users = it.authorization.users.iter();
@@ -63,7 +63,7 @@ pub const ACCOUNTS_HELD: Held<Options> = Held {
 };
 
 /// What a reload compares of the mappings of the global account.
-pub const MAPPINGS_HELD: Held<Options> = Held {
+pub const MAPPINGS_ACCESS: FieldAccess<Options> = FieldAccess {
     same: |one, other| {
         let mappings = |it: &Options| {
             let mut mappings = it.mappings.clone();

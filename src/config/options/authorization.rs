@@ -7,7 +7,7 @@ use super::{
     permissions::{PERMISSIONS, parse_permissions},
     problems::Problems,
     reading::entry_of,
-    table::{Block, Held, Key, Kind, Reload, Section, Usual},
+    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
     unsupported::{is_false, never, refused, unsupported},
     users::{USER, parse_users, with_permissions},
 };
@@ -24,7 +24,7 @@ use crate::{
 const HIGH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a reload compares: what is read from this block alone.
-pub(super) const AUTHORIZATION_HELD: Held<Options> = Held {
+pub(super) const AUTHORIZATION_ACCESS: FieldAccess<Options> = FieldAccess {
     same: |one, other| {
         let sole = |it: &Options| (it.authorization.sole.clone(), it.auth_timeout);
         sole(one) == sole(other) && users(one) == users(other)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Options,
     keys::non_empty,
-    table::{Block, Held, Key, Kind, Reload, Section, Usual, held},
+    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual, field},
     written::Written,
 };
 use crate::security::secret::Secret;
@@ -90,7 +90,7 @@ pub(super) static MONITOR: Block<Options> = Block {
                     options.monitor.unix = non_empty(path).map(Into::into);
                     Ok(())
                 },
-                Reload::Restart(OPENED, held!(monitor.unix)),
+                Reload::Restart(OPENED, field!(monitor.unix)),
             ),
             text(
                 "unix_mode",
@@ -106,11 +106,11 @@ pub(super) static MONITOR: Block<Options> = Block {
                 },
                 Reload::Restart(
                     OPENED,
-                    Held {
+                    FieldAccess {
                         written: Some(|options| {
                             format!("{:04o}", options.monitor.unix_mode).written()
                         }),
-                        ..held!(monitor.unix_mode)
+                        ..field!(monitor.unix_mode)
                     },
                 ),
             ),
@@ -128,9 +128,9 @@ pub(super) static MONITOR: Block<Options> = Block {
                 },
                 Reload::Restart(
                     "the monitoring port is opened for them at the start",
-                    Held {
+                    FieldAccess {
                         written: Some(|options| options.monitor.hosts.join(",").written()),
-                        ..held!(monitor.hosts)
+                        ..field!(monitor.hosts)
                     },
                 ),
             ),
@@ -142,7 +142,7 @@ pub(super) static MONITOR: Block<Options> = Block {
                     options.monitor_login.token = secret(token)?;
                     Ok(())
                 },
-                Reload::Live(held!(hidden monitor_login.token)),
+                Reload::Live(field!(hidden monitor_login.token)),
             ),
             text(
                 "user",
@@ -155,7 +155,7 @@ pub(super) static MONITOR: Block<Options> = Block {
                     options.monitor_login.user = non_empty(user);
                     Ok(())
                 },
-                Reload::Live(held!(monitor_login.user)),
+                Reload::Live(field!(monitor_login.user)),
             ),
             text(
                 "password",
@@ -165,7 +165,7 @@ pub(super) static MONITOR: Block<Options> = Block {
                     options.monitor_login.password = secret(password)?;
                     Ok(())
                 },
-                Reload::Live(held!(hidden monitor_login.password)),
+                Reload::Live(field!(hidden monitor_login.password)),
             ),
         ],
     }],

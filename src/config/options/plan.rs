@@ -5,7 +5,7 @@
 use super::{
     Options,
     keys::TOP,
-    table::{Block, Held, Reload, ReloadKind},
+    table::{Block, FieldAccess, Reload, ReloadKind},
 };
 
 /// One setting that differs.
@@ -84,11 +84,11 @@ impl<T> Plan<'_, T> {
     fn compare(&mut self, block: &Block<T>) {
         for key in block.keys() {
             match &key.reload {
-                Reload::Live(held) => self.setting(key.name, held, ReloadKind::Live),
-                Reload::Restart(why, held) => {
-                    self.setting(key.name, held, ReloadKind::Restart(why));
+                Reload::Live(field) => self.setting(key.name, field, ReloadKind::Live),
+                Reload::Restart(why, field) => {
+                    self.setting(key.name, field, ReloadKind::Restart(why));
                     // Settings that need a restart stay unchanged.
-                    (held.copy)(self.merged, self.old);
+                    (field.copy)(self.merged, self.old);
                 }
                 Reload::PerKey(compare) => compare(self),
                 Reload::As(_) | Reload::WithBlock | Reload::Nothing => {}
@@ -96,13 +96,13 @@ impl<T> Plan<'_, T> {
         }
     }
 
-    fn setting(&mut self, name: &str, held: &Held<T>, takes: ReloadKind) {
-        if (held.same)(self.old, self.new) {
+    fn setting(&mut self, name: &str, field: &FieldAccess<T>, takes: ReloadKind) {
+        if (field.same)(self.old, self.new) {
             return;
         }
         self.changes.push(Change {
             name: format!("{}{name}", self.prefix),
-            values: held
+            values: field
                 .written
                 .map(|written| (written(self.old), written(self.new))),
             takes,

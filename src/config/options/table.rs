@@ -148,9 +148,9 @@ pub enum ReloadKind {
 /// What a reload does with a key.
 pub enum Reload<T: 'static> {
     /// It takes effect while the broker runs.
-    Live(Held<T>),
+    Live(FieldAccess<T>),
     /// It takes effect with the next start; the text gives the reason.
-    Restart(&'static str, Held<T>),
+    Restart(&'static str, FieldAccess<T>),
     /// Each key of the block has its own rule; compares them.
     PerKey(fn(&mut super::plan::Plan<'_, T>)),
     /// It sets what the key of this name sets as well.
@@ -162,7 +162,7 @@ pub enum Reload<T: 'static> {
 }
 
 /// How a setting is compared, carried over and shown.
-pub struct Held<T: 'static> {
+pub struct FieldAccess<T: 'static> {
     /// Whether both are the same.
     pub same: fn(&T, &T) -> bool,
     /// Gives the first one the setting of the second.
@@ -174,30 +174,30 @@ pub struct Held<T: 'static> {
 
 /// A setting that is a field and is shown as it is written in a file; `bytes` is one
 /// that counts bytes, `hidden` one that is not shown.
-macro_rules! held {
+macro_rules! field {
     (bytes $field:ident) => {
-        $crate::config::options::table::Held {
+        $crate::config::options::table::FieldAccess {
             written: Some(|it| $crate::config::options::written::bytes(&it.$field)),
-            ..$crate::config::options::table::held!(hidden $field)
+            ..$crate::config::options::table::field!(hidden $field)
         }
     };
     (hidden $($field:ident).+) => {
-        $crate::config::options::table::Held {
+        $crate::config::options::table::FieldAccess {
             same: |one, other| one.$($field).+ == other.$($field).+,
             copy: |to, from| to.$($field).+.clone_from(&from.$($field).+),
             written: None,
         }
     };
     ($($field:ident).+) => {
-        $crate::config::options::table::Held {
+        $crate::config::options::table::FieldAccess {
             written: Some(|it| {
                 $crate::config::options::written::Written::written(&it.$($field).+)
             }),
-            ..$crate::config::options::table::held!(hidden $($field).+)
+            ..$crate::config::options::table::field!(hidden $($field).+)
         }
     };
 }
-pub(crate) use held;
+pub(crate) use field;
 
 impl<T> Block<T> {
     /// All keys, in the order of the example file.

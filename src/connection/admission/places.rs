@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Lost, Source,
-    ranking::{Held, Party, State},
+    ranking::{HeldPlace, Party, State},
 };
 
 /// Interval between two searches for places that are held for too long.
@@ -140,7 +140,7 @@ impl Places {
         self.cut_silent(lost)
     }
 
-    fn cut_silent(&self, lost: Option<Held>) -> bool {
+    fn cut_silent(&self, lost: Option<HeldPlace>) -> bool {
         let Some(held) = lost else {
             return false;
         };
@@ -166,7 +166,7 @@ impl Places {
     }
 
     pub(super) fn expire(&self, now: Instant) {
-        let late: Vec<Held> = {
+        let late: Vec<HeldPlace> = {
             let mut state = self.state.lock();
             let held = state.held.iter().filter(|(_, held)| held.until <= now);
             let late: Vec<u64> = held.map(|(id, _)| *id).collect();

@@ -24,7 +24,7 @@ type Rank = (usize, Reverse<u64>, Party);
 pub(super) struct State {
     /// Counts all activity; also numbers places.
     tick: u64,
-    pub(super) held: HashMap<u64, Held>,
+    pub(super) held: HashMap<u64, HeldPlace>,
     /// Places of each party, by their last activity.
     pub(super) parties: HashMap<Party, BTreeMap<u64, u64>>,
     pub(super) non_members: BTreeSet<Rank>,
@@ -35,7 +35,7 @@ pub(super) struct State {
 
 pub(super) type Cut = Box<dyn FnOnce(Lost) + Send>;
 
-pub(super) struct Held {
+pub(super) struct HeldPlace {
     party: Party,
     last_active: u64,
     pub(super) until: Instant,
@@ -50,7 +50,7 @@ impl State {
 
     pub(super) fn insert(&mut self, party: Party, until: Instant, cut: Cut) -> u64 {
         let id = self.next_tick();
-        let held = Held {
+        let held = HeldPlace {
             party,
             last_active: id,
             until,
@@ -76,7 +76,7 @@ impl State {
         });
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<Held> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<HeldPlace> {
         let held = self.held.remove(&id)?;
         self.non_members_len -= usize::from(!held.party.is_member);
         self.change(held.party, |places| {
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// Removes the place that is next to be cut; `of_all`: members too.
-    pub(super) fn take_from(&mut self, of_all: bool) -> Option<Held> {
+    pub(super) fn take_from(&mut self, of_all: bool) -> Option<HeldPlace> {
         let non_members = self.non_members.last();
         let members = self.members.last().filter(|_| of_all);
         let (_, _, party) = *non_members.max(members)?;

@@ -17,7 +17,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
     Ok(Explainz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        looked: time_text::rfc3339(report.sampled.time_of_day()),
+        sampled: time_text::rfc3339(report.sampled.time_of_day()),
         age: report.sampled.age().as_secs_f64(),
         status: status(&report.findings).into(),
         findings: report.findings.iter().map(info).collect(),

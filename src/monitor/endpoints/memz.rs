@@ -31,7 +31,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Memz, Refusal> {
     Ok(Memz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        looked: rfc3339(report.sampled.time_of_day()),
+        sampled: rfc3339(report.sampled.time_of_day()),
         age: report.sampled.age().as_secs_f64(),
         resident: memory.resident,
         causes: causes.collect(),

@@ -121,10 +121,10 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     let window = request.window.1;
     let open = broker.registry.open(Kind::Client);
     let mut connections = Vec::with_capacity(open.len());
-    let mut held: HashMap<Name, Held> = HashMap::new();
+    let mut held: HashMap<Name, Holdings> = HashMap::new();
     for known in &open {
         let (load, user) = connection(broker, known, window);
-        Held::count(&mut held, &load, user);
+        Holdings::count(&mut held, &load, user);
         connections.push(load);
     }
     let (mut users, mut accounts) = (Vec::new(), Vec::new());
@@ -186,13 +186,13 @@ fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load
 
 /// The totals of the open connections of a user or an account.
 #[derive(Default)]
-struct Held {
+struct Holdings {
     pending_bytes: usize,
     subscriptions: usize,
     latency: f64,
 }
 
-impl Held {
+impl Holdings {
     /// Counts a connection for its account and for its user: each connection is visited
     /// once, however many users there are.
     fn count(held: &mut HashMap<Name, Self>, load: &Load, user: String) {
@@ -223,7 +223,7 @@ fn opened_within(broker: &Broker, connection: &Connection, window: Window) -> bo
 
 /// The load of a user or an account: what it moved, and what its open
 /// connections hold.
-fn holder(name: &Name, moved: TrafficDelta, held: Option<&Held>) -> Load {
+fn holder(name: &Name, moved: TrafficDelta, held: Option<&Holdings>) -> Load {
     let mut sum = Load {
         name: match name.user.is_empty() {
             true => name.account.clone(),
@@ -325,7 +325,7 @@ mod tests {
                 latency: number as f64,
                 ..Load::default()
             };
-            Held::count(&mut held, &load, format!("u{}", number % 1000));
+            Holdings::count(&mut held, &load, format!("u{}", number % 1000));
         }
         let of = |account: &str, user: &str| {
             let (account, user) = (account.to_owned(), user.to_owned());

@@ -30,7 +30,7 @@ const OUT_OF_MEMORY: &[u8] = b"Answers that other readers have not taken yet fil
 pub(super) type Body = Either<Full<Bytes>, EventStream>;
 
 /// An answer whose bytes are accounted for until they are written.
-pub(super) struct Held {
+pub(super) struct HeldAnswer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) body: Body,
@@ -44,11 +44,11 @@ struct Booked {
 
 /// Books the answer's bytes, or gives a short refusal in its place when slow
 /// readers hold too many already. Readers of events are limited in number.
-pub(super) fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
+pub(super) fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> HeldAnswer {
     let body = match answer.content {
         Content::Bytes(body) => body,
         Content::Events(stream) => {
-            return Held {
+            return HeldAnswer {
                 status: answer.status,
                 content_type: answer.content_type,
                 body: Either::Right(stream),
@@ -57,14 +57,14 @@ pub(super) fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
     };
     // Only one thread books, so there is no race between the check and the addition.
     if unwritten.load(Ordering::Relaxed) + body.len() > UNWRITTEN_MAX && body.len() > SMALL {
-        return Held {
+        return HeldAnswer {
             status: StatusCode::SERVICE_UNAVAILABLE,
             content_type: "text/plain; charset=utf-8",
             body: Either::Left(Full::new(Bytes::from_static(OUT_OF_MEMORY))),
         };
     }
     unwritten.fetch_add(body.len(), Ordering::Relaxed);
-    Held {
+    HeldAnswer {
         status: answer.status,
         content_type: answer.content_type,
         body: Either::Left(Full::new(Bytes::from_owner(Booked {

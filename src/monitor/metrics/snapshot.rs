@@ -172,8 +172,8 @@ impl Snapshot {
         let telemetry = &server.broker.telemetry;
         let registry = &server.broker.registry;
         let query = Query::parse("");
-        let moment = registry.moment();
-        let totals = moment.totals();
+        let registered = registry.snapshot();
+        let totals = registered.totals();
         let traffic = totals.traffic();
         let varz = varz::build_of(monitor, &totals);
         let subsz = subsz::answer(monitor, &query)?;
@@ -188,7 +188,7 @@ impl Snapshot {
             ("routez", to_json(&routez::build(monitor))?),
         ];
         let mut accounts =
-            accstatz::build_of(monitor, true, moment.totals_by_account()).account_statz;
+            accstatz::build_of(monitor, true, registered.totals_by_account()).account_statz;
         // Before those that move least are left out.
         let here = |stat: &AccountStat| {
             let account = server.broker.accounts.find(&stat.acc);
@@ -218,8 +218,8 @@ impl Snapshot {
             latency: Latency::of(telemetry, &accounts),
             routes: RouteFigures::of(monitor),
             leafnodes: leafz::build(monitor).leafnodes,
-            connections: Connections::take(&moment, top),
-            closed: moment.of[Kind::Client]
+            connections: Connections::take(&registered, top),
+            closed: registered.of[Kind::Client]
                 .ended
                 .iter()
                 .map(|(reason, count)| (reason.to_string(), *count))
@@ -364,9 +364,9 @@ impl RouteFigures {
 }
 
 impl Connections {
-    fn take(moment: &RegistrySnapshot, top: usize) -> Self {
+    fn take(registered: &RegistrySnapshot, top: usize) -> Self {
         let mut all = Self::default();
-        let mut ranked: Vec<_> = moment.of[Kind::Client]
+        let mut ranked: Vec<_> = registered.of[Kind::Client]
             .open
             .iter()
             .map(|moving| {

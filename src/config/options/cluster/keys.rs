@@ -12,7 +12,7 @@ use crate::{
             advertise,
             permissions::PERMISSIONS,
             reading::PORTS,
-            table::{Block, Held, Key, Kind, NoEffect, Reload, Section, Usual, held},
+            table::{Block, FieldAccess, Key, Kind, NoEffect, Reload, Section, Usual, field},
             tls::{TLS_BLOCK, same_tls},
             unsupported::{WRITE_TIMEOUT, is_integer, never, no_effect, refused},
         },
@@ -50,7 +50,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("\"fleet\""),
                 doc: "Name of the cluster, the same at every member. Without one, each member \
                       makes a name up, and all use the one that comes last in the alphabet.",
-                reload: Reload::Restart("the other members know the cluster by it", held!(name)),
+                reload: Reload::Restart("the other members know the cluster by it", field!(name)),
             },
             Key {
                 name: "listen",
@@ -75,7 +75,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 }),
                 usual: Usual::Default("\"0.0.0.0\""),
                 doc: "Address on which the port for routes listens.",
-                reload: Reload::Restart(LISTENS, held!(host)),
+                reload: Reload::Restart(LISTENS, field!(host)),
             },
             Key {
                 name: "port",
@@ -83,7 +83,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 kind: Kind::Integer(PORTS, |cluster, port| cluster.port = listen_port(port)),
                 usual: Usual::Example("4223"),
                 doc: "Port that the other members connect to; -1 is any free one, 0 is no cluster.",
-                reload: Reload::Restart(LISTENS, held!(port)),
+                reload: Reload::Restart(LISTENS, field!(port)),
             },
             Key {
                 name: "authorization",
@@ -97,7 +97,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 },
                 usual: Usual::Example("{ user: routes, password: \"CHANGE-ME\" }"),
                 doc: "The login of the other members.",
-                reload: Reload::Live(Held {
+                reload: Reload::Live(FieldAccess {
                     same: |one, other| {
                         let login = |it: &ClusterOptions| {
                             (it.user.clone(), it.password.clone(), it.auth_timeout)
@@ -123,9 +123,9 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("{ puppet: true }"),
                 doc: "TLS between the members. Both sides show a certificate, whatever `verify` \
                       says. The same at every member.",
-                reload: Reload::Live(Held {
+                reload: Reload::Live(FieldAccess {
                     same: |one, other| same_tls(one.tls.as_ref(), other.tls.as_ref()),
-                    ..held!(hidden tls)
+                    ..field!(hidden tls)
                 }),
             },
             Key {
@@ -139,7 +139,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("[\"nats-route://routes:CHANGE-ME@nats2.example.net:4223\"]"),
                 doc: "The members that are dialled until they answer. Special characters in a \
                       password may be percent-encoded.",
-                reload: Reload::Live(held!(hidden routes)),
+                reload: Reload::Live(field!(hidden routes)),
             },
             Key {
                 name: "permissions",
@@ -152,7 +152,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("{ import: { deny: [\"local.>\"] } }"),
                 doc: "Which local subscriptions are sent to the others (`import`), and which of \
                       theirs count here (`export`). Everything by default.",
-                reload: Reload::Live(held!(hidden permissions)),
+                reload: Reload::Live(field!(hidden permissions)),
             },
             Key {
                 name: "advertise",
@@ -164,7 +164,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("\"nats1.example.net:4223\""),
                 doc: "HOST or HOST:PORT that the other members should dial, if they cannot reach \
                       the address that this one listens on.",
-                reload: Reload::Live(held!(advertise)),
+                reload: Reload::Live(field!(advertise)),
             },
             Key {
                 name: "no_advertise",
@@ -174,7 +174,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 doc: "`true`: do not announce the other members to clients, nor this one to their \
                       clients. By default clients know all members, and reconnect to another one \
                       when theirs is gone.",
-                reload: Reload::Live(held!(no_advertise)),
+                reload: Reload::Live(field!(no_advertise)),
             },
             Key {
                 name: "connect_retries",
@@ -184,7 +184,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 }),
                 usual: Usual::Default("0"),
                 doc: "How often a member that only other members named is dialled again.",
-                reload: Reload::Live(held!(connect_retries)),
+                reload: Reload::Live(field!(connect_retries)),
             },
             Key {
                 name: "connect_backoff",
@@ -193,7 +193,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Default("false"),
                 doc: "Whether the time between two attempts to dial a member grows, from one \
                       second to thirty.",
-                reload: Reload::Live(held!(connect_backoff)),
+                reload: Reload::Live(field!(connect_backoff)),
             },
             Key {
                 name: "queue_policy",
@@ -206,7 +206,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 doc: "Which members of a queue group get what is published here. \"weighted\": all \
                       members in the cluster alike; \"local\": members at this broker as long as \
                       there are any, which saves network traffic.",
-                reload: Reload::Live(held!(queue_policy)),
+                reload: Reload::Live(field!(queue_policy)),
             },
             Key {
                 name: "ping_interval",
@@ -219,7 +219,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("\"30s\""),
                 doc: "Time between the pings of an idle route, 30 seconds at most; by default as \
                       for clients.",
-                reload: Reload::Live(held!(ping_interval)),
+                reload: Reload::Live(field!(ping_interval)),
             },
             Key {
                 name: "ping_max",
@@ -229,7 +229,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 }),
                 usual: Usual::Example("2"),
                 doc: "Unanswered pings before a route is closed; by default as for clients.",
-                reload: Reload::Live(held!(ping_max)),
+                reload: Reload::Live(field!(ping_max)),
             },
             Key {
                 name: "write_deadline",
@@ -242,7 +242,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 usual: Usual::Example("\"10s\""),
                 doc: "Time for which a route may take nothing before it is closed; by default as \
                       for clients.",
-                reload: Reload::Live(held!(write_deadline)),
+                reload: Reload::Live(field!(write_deadline)),
             },
             no_effect("write_timeout", &[], WRITE_TIMEOUT),
             no_effect(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::options::{
     Options,
     keys::non_empty,
-    table::{Block, Held, Key, Kind, Reload, Section, Usual, held},
+    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual, field},
 };
 
 const BEGINS: &str = "the diagnosis begins with it";
@@ -23,35 +23,35 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 "\"1s\"",
                 "Time between two checks of the broker.",
                 |it, time| it.diagnosis.interval = time,
-                held!(diagnosis.interval),
+                field!(diagnosis.interval),
             ),
             time(
                 "appear_after",
                 "\"2s\"",
                 "How long a symptom must last to become a finding.",
                 |it, time| it.diagnosis.appear_after = time,
-                held!(diagnosis.appear_after),
+                field!(diagnosis.appear_after),
             ),
             time(
                 "clear_after",
                 "\"10s\"",
                 "How long a symptom must be gone before its finding clears.",
                 |it, time| it.diagnosis.clear_after = time,
-                held!(diagnosis.clear_after),
+                field!(diagnosis.clear_after),
             ),
             time(
                 "incident_window",
                 "\"10m\"",
                 "How long single incidents, such as a refused login, count.",
                 |it, time| it.diagnosis.incident_window = time,
-                held!(diagnosis.incident_window),
+                field!(diagnosis.incident_window),
             ),
             time(
                 "growth_window",
                 "\"5m\"",
                 "Time over which growth is measured.",
                 |it, time| it.diagnosis.growth_window = time,
-                held!(diagnosis.growth_window),
+                field!(diagnosis.growth_window),
             ),
             time(
                 "exhausted_within",
@@ -59,98 +59,98 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 "A limit that will be reached sooner than this, at the present growth, is a \
                  finding.",
                 |it, time| it.diagnosis.exhausted_within = time,
-                held!(diagnosis.exhausted_within),
+                field!(diagnosis.exhausted_within),
             ),
             time(
                 "queue_full_within",
                 "\"1m\"",
                 "A queue that will be full sooner than this, at the present growth, is a finding.",
                 |it, time| it.diagnosis.queue_full_within = time,
-                held!(diagnosis.queue_full_within),
+                field!(diagnosis.queue_full_within),
             ),
             time(
                 "config_check",
                 "\"10s\"",
                 "Time between two checks of the configuration file.",
                 |it, time| it.diagnosis.config_check = time,
-                held!(diagnosis.config_check),
+                field!(diagnosis.config_check),
             ),
             time(
                 "worker_delay",
                 "\"250ms\"",
                 "How long work may wait for a thread of the broker.",
                 |it, time| it.diagnosis.worker_delay = time,
-                held!(diagnosis.worker_delay),
+                field!(diagnosis.worker_delay),
             ),
             time(
                 "route_rtt",
                 "\"250ms\"",
                 "Round trip to another broker of the cluster from which on it is a finding.",
                 |it, time| it.diagnosis.route_rtt = time,
-                held!(diagnosis.route_rtt),
+                field!(diagnosis.route_rtt),
             ),
             time(
                 "route_silence",
                 "\"10s\"",
                 "How long another broker of the cluster may leave a request unanswered.",
                 |it, time| it.diagnosis.route_silence = time,
-                held!(diagnosis.route_silence),
+                field!(diagnosis.route_silence),
             ),
             count(
                 "route_losses",
                 "3",
                 "Lost routes to one broker, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.route_losses = unsigned(number),
-                held!(diagnosis.route_losses),
+                field!(diagnosis.route_losses),
             ),
             count(
                 "storm_rate",
                 "100",
                 "Connections opened and closed in one second that are a storm.",
                 |it, number| it.diagnosis.storm_rate = unsigned(number),
-                held!(diagnosis.storm_rate),
+                field!(diagnosis.storm_rate),
             ),
             percent(
                 "ceiling_warning",
                 "80",
                 "Percent of a limit from which on it is a warning.",
                 |it, number| it.diagnosis.ceiling_warning = unsigned(number),
-                held!(diagnosis.ceiling_warning),
+                field!(diagnosis.ceiling_warning),
             ),
             percent(
                 "ceiling_critical",
                 "95",
                 "Percent of a limit from which on it is critical.",
                 |it, number| it.diagnosis.ceiling_critical = unsigned(number),
-                held!(diagnosis.ceiling_critical),
+                field!(diagnosis.ceiling_critical),
             ),
             percent(
                 "slow_percent",
                 "25",
                 "Percent of `max_pending` from which on a reader is slow.",
                 |it, number| it.diagnosis.slow_percent = unsigned(number),
-                held!(diagnosis.slow_percent),
+                field!(diagnosis.slow_percent),
             ),
             percent(
                 "payload_percent",
                 "80",
                 "Percent of `max_payload` from which on a message is large.",
                 |it, number| it.diagnosis.payload_percent = unsigned(number),
-                held!(diagnosis.payload_percent),
+                field!(diagnosis.payload_percent),
             ),
             count(
                 "login_failures",
                 "5",
                 "Refused logins, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.login_failures = unsigned(number),
-                held!(diagnosis.login_failures),
+                field!(diagnosis.login_failures),
             ),
             count(
                 "violations",
                 "5",
                 "Permission violations, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.violations = unsigned(number),
-                held!(diagnosis.violations),
+                field!(diagnosis.violations),
             ),
             count(
                 "no_responders",
@@ -158,70 +158,70 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 "Requests to one subject without a responder, within `incident_window`, that are a \
                  finding.",
                 |it, number| it.diagnosis.no_responders = unsigned(number),
-                held!(diagnosis.no_responders),
+                field!(diagnosis.no_responders),
             ),
             count(
                 "no_interest",
                 "1000",
                 "Messages to one subject without a subscriber, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.no_interest = unsigned(number),
-                held!(diagnosis.no_interest),
+                field!(diagnosis.no_interest),
             ),
             count(
                 "leak_subscriptions",
                 "1000",
                 "Subscriptions that a connection adds steadily, within `growth_window`, that are a leak.",
                 |it, number| it.diagnosis.leak_subscriptions = unsigned(number),
-                held!(diagnosis.leak_subscriptions),
+                field!(diagnosis.leak_subscriptions),
             ),
             time(
                 "certificate_warning",
                 "\"720h\"",
                 "A certificate or CA that expires sooner than this is a finding.",
                 |it, time| it.diagnosis.certificate_warning = time,
-                held!(diagnosis.certificate_warning),
+                field!(diagnosis.certificate_warning),
             ),
             time(
                 "certificate_critical",
                 "\"168h\"",
                 "A certificate or CA that expires sooner than this is a critical finding.",
                 |it, time| it.diagnosis.certificate_critical = time,
-                held!(diagnosis.certificate_critical),
+                field!(diagnosis.certificate_critical),
             ),
             time(
                 "crl_warning",
                 "\"72h\"",
                 "A CRL that expires sooner than this is a finding.",
                 |it, time| it.diagnosis.crl_warning = time,
-                held!(diagnosis.crl_warning),
+                field!(diagnosis.crl_warning),
             ),
             time(
                 "crl_critical",
                 "\"12h\"",
                 "A CRL that expires sooner than this is a critical finding.",
                 |it, time| it.diagnosis.crl_critical = time,
-                held!(diagnosis.crl_critical),
+                field!(diagnosis.crl_critical),
             ),
             count(
                 "handshake_failures",
                 "10",
                 "TLS handshakes that fail, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.handshake_failures = unsigned(number),
-                held!(diagnosis.handshake_failures),
+                field!(diagnosis.handshake_failures),
             ),
             count(
                 "stale_peers",
                 "3",
                 "Connections without an answer to pings, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.stale_peers = unsigned(number),
-                held!(diagnosis.stale_peers),
+                field!(diagnosis.stale_peers),
             ),
             count(
                 "restarts",
                 "3",
                 "Starts of the broker, within `incident_window`, that are a finding.",
                 |it, number| it.diagnosis.restarts = unsigned(number),
-                held!(diagnosis.restarts),
+                field!(diagnosis.restarts),
             ),
             Key {
                 name: "starts_file",
@@ -233,7 +233,7 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 usual: Usual::Example("\"/var/lib/midge/starts\""),
                 doc: "File that remembers the last starts of the broker; if not set, `starts` in the \
               folder that systemd names in STATE_DIRECTORY.",
-                reload: Reload::Restart(BEGINS, held!(diagnosis.starts_file)),
+                reload: Reload::Restart(BEGINS, field!(diagnosis.starts_file)),
             },
         ],
     }],
@@ -244,7 +244,7 @@ const fn time(
     default: &'static str,
     doc: &'static str,
     set: fn(&mut Options, Duration),
-    held: Held<Options>,
+    field: FieldAccess<Options>,
 ) -> Key<Options> {
     Key {
         name,
@@ -256,7 +256,7 @@ const fn time(
         },
         usual: Usual::Default(default),
         doc,
-        reload: Reload::Restart(BEGINS, held),
+        reload: Reload::Restart(BEGINS, field),
     }
 }
 
@@ -265,7 +265,7 @@ const fn count(
     default: &'static str,
     doc: &'static str,
     set: fn(&mut Options, i64),
-    held: Held<Options>,
+    field: FieldAccess<Options>,
 ) -> Key<Options> {
     Key {
         name,
@@ -273,7 +273,7 @@ const fn count(
         kind: Kind::Integer(1..=i32::MAX as i64, set),
         usual: Usual::Default(default),
         doc,
-        reload: Reload::Restart(BEGINS, held),
+        reload: Reload::Restart(BEGINS, field),
     }
 }
 
@@ -282,11 +282,11 @@ const fn percent(
     default: &'static str,
     doc: &'static str,
     set: fn(&mut Options, i64),
-    held: Held<Options>,
+    field: FieldAccess<Options>,
 ) -> Key<Options> {
     Key {
         kind: Kind::Integer(1..=100, set),
-        ..count(name, default, doc, set, held)
+        ..count(name, default, doc, set, field)
     }
 }
 

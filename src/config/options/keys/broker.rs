@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{MONITORS, non_empty, or_default_time};
 use crate::config::{
-    accounts::{self, ACCOUNTS_HELD, MAPPINGS_HELD},
+    accounts::{self, ACCOUNTS_ACCESS, MAPPINGS_ACCESS},
     options::{
         HttpPort, Options,
         cluster::{self, CLUSTER},
@@ -12,8 +12,8 @@ use crate::config::{
         diagnosis::DIAGNOSIS,
         monitor::MONITOR,
         reading::PORTS,
-        table::{Held, Key, Kind, Reload, Usual, held},
-        tls::{TLS_BLOCK, TLS_HELD, read_tls},
+        table::{FieldAccess, Key, Kind, Reload, Usual, field},
+        tls::{TLS_BLOCK, TLS_ACCESS, read_tls},
         written::{self, UNSET},
     },
 };
@@ -83,7 +83,7 @@ pub(super) const MONITORING: &[Key<Options>] = &[
         }),
         usual: Usual::Default("\"/\""),
         doc: "Path prefix of all monitoring endpoints.",
-        reload: Reload::Restart(MONITORS, held!(http_base_path)),
+        reload: Reload::Restart(MONITORS, field!(http_base_path)),
     },
     Key {
         name: "monitor",
@@ -129,7 +129,7 @@ pub(super) const SECURED: &[Key<Options>] = &[
               clients with certificates of the Puppet CA can connect. Otherwise: `cert_file`, \
               `key_file`, `ca_file`, `crl_file`, and `verify: true` to require certificates of \
               clients.",
-        reload: Reload::Live(TLS_HELD),
+        reload: Reload::Live(TLS_ACCESS),
     },
     Key {
         name: "allow_non_tls",
@@ -139,7 +139,7 @@ pub(super) const SECURED: &[Key<Options>] = &[
         doc: "Whether clients may connect without TLS although there is `tls`.",
         reload: Reload::Restart(
             "clients learn from the first INFO whether TLS is required",
-            held!(allow_non_tls),
+            field!(allow_non_tls),
         ),
     },
 ];
@@ -156,7 +156,7 @@ pub(super) const LAME_DUCK: &[Key<Options>] = &[
         },
         usual: Usual::Default("\"2m\""),
         doc: "Time over which lame duck mode closes the connections; at least 30s.",
-        reload: Reload::Live(held!(lame_duck_duration)),
+        reload: Reload::Live(field!(lame_duck_duration)),
     },
     Key {
         name: "lame_duck_grace_period",
@@ -172,7 +172,7 @@ pub(super) const LAME_DUCK: &[Key<Options>] = &[
         usual: Usual::Default("\"10s\""),
         doc: "Time before lame duck mode closes the first connection; shorter than \
               `lame_duck_duration`.",
-        reload: Reload::Live(held!(lame_duck_grace_period)),
+        reload: Reload::Live(field!(lame_duck_grace_period)),
     },
 ];
 
@@ -189,7 +189,7 @@ pub(super) const DESCRIBED: &[Key<Options>] = &[
         usual: Usual::Default("[]"),
         doc: "Words that describe this broker. They appear in /varz, in the system account and as \
               labels of a metric.",
-        reload: Reload::Live(held!(server_tags)),
+        reload: Reload::Live(field!(server_tags)),
     },
     Key {
         name: "server_metadata",
@@ -201,7 +201,7 @@ pub(super) const DESCRIBED: &[Key<Options>] = &[
         },
         usual: Usual::Default("{}"),
         doc: "The same, as pairs of a name and a text.",
-        reload: Reload::Live(held!(server_metadata)),
+        reload: Reload::Live(field!(server_metadata)),
     },
 ];
 
@@ -219,7 +219,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
         doc: "Separate subject spaces, each with users, limits, exports and imports. The \
               connections of an account count over all members of the cluster. Those at a member \
               whose route is lost still count for 150 s, or until it is back.",
-        reload: Reload::Live(ACCOUNTS_HELD),
+        reload: Reload::Live(ACCOUNTS_ACCESS),
     },
     Key {
         name: "mappings",
@@ -231,7 +231,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
         },
         usual: Usual::Example("{ \"old.*\": \"new.$1\" }"),
         doc: "Rewrites subjects that clients without an account publish to.",
-        reload: Reload::Live(MAPPINGS_HELD),
+        reload: Reload::Live(MAPPINGS_ACCESS),
     },
     Key {
         name: "system_account",
@@ -245,7 +245,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("\"$SYS\""),
         doc: "The account in which the broker publishes events and answers requests.",
-        reload: Reload::Restart(SYSTEM_ACCOUNT, held!(system_account)),
+        reload: Reload::Restart(SYSTEM_ACCOUNT, field!(system_account)),
     },
     Key {
         name: "no_system_account",
@@ -253,7 +253,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.no_system_account = value),
         usual: Usual::Default("false"),
         doc: "`true`: there is no such account.",
-        reload: Reload::Restart(SYSTEM_ACCOUNT, held!(no_system_account)),
+        reload: Reload::Restart(SYSTEM_ACCOUNT, field!(no_system_account)),
     },
 ];
 
@@ -270,14 +270,14 @@ pub(super) const DIAGNOSED: &[Key<Options>] = &[Key {
 const SYSTEM_ACCOUNT: &str = "the broker's own events and services begin with the account";
 
 /// Where monitoring listens, if it does without TLS.
-const HTTP: Held<Options> = Held {
+const HTTP: FieldAccess<Options> = FieldAccess {
     same: |one, other| http_written(one, false) == http_written(other, false),
     copy: copy_http,
     written: Some(|options| http_written(options, false)),
 };
 
 /// Where monitoring listens, if it does with TLS.
-const HTTPS: Held<Options> = Held {
+const HTTPS: FieldAccess<Options> = FieldAccess {
     same: |one, other| http_written(one, true) == http_written(other, true),
     copy: copy_http,
     written: Some(|options| http_written(options, true)),

@@ -9,9 +9,9 @@ use super::{
 use crate::{
     config::options::{
         Options, advertise,
-        authorization::{self, AUTHORIZATION_BLOCK, AUTHORIZATION_HELD},
+        authorization::{self, AUTHORIZATION_BLOCK, AUTHORIZATION_ACCESS},
         reading::PORTS,
-        table::{Key, Kind, Reload, Usual, held},
+        table::{Key, Kind, Reload, Usual, field},
     },
     protocol::is_word,
 };
@@ -40,7 +40,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         }),
         usual: Usual::Default("\"0.0.0.0\""),
         doc: "Address on which the client listener binds. Without a configuration file: 127.0.0.1.",
-        reload: Reload::Restart(LISTENS, held!(host)),
+        reload: Reload::Restart(LISTENS, field!(host)),
     },
     Key {
         name: "port",
@@ -48,7 +48,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         kind: Kind::Integer(PORTS, |options, port| options.port = client_port(port)),
         usual: Usual::Default("4222"),
         doc: "Port of the client listener; -1: any free one.",
-        reload: Reload::Restart(LISTENS, held!(port)),
+        reload: Reload::Restart(LISTENS, field!(port)),
     },
     Key {
         name: "client_advertise",
@@ -59,7 +59,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         }),
         usual: Usual::Example("\"broker.example.net:4222\""),
         doc: "HOST or HOST:PORT that clients should connect to.",
-        reload: Reload::Live(held!(client_advertise)),
+        reload: Reload::Live(field!(client_advertise)),
     },
     Key {
         name: "server_name",
@@ -75,7 +75,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         doc: "Name of this broker; its id if there is none.",
         reload: Reload::Restart(
             "clients and other brokers know the broker by this name",
-            held!(server_name),
+            field!(server_name),
         ),
     },
 ];
@@ -88,7 +88,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         kind: Kind::Integer(ANY, |options, count| options.max_connections = count),
         usual: Usual::Default("65536"),
         doc: "Maximum number of client connections; 0 or less allows none.",
-        reload: Reload::Live(held!(max_connections)),
+        reload: Reload::Live(field!(max_connections)),
     },
     Key {
         name: "max_subscriptions",
@@ -98,7 +98,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("0"),
         doc: "Maximum number of subscriptions of one connection; 0: unlimited.",
-        reload: Reload::Live(held!(max_subscriptions)),
+        reload: Reload::Live(field!(max_subscriptions)),
     },
     Key {
         name: "max_sub_tokens",
@@ -109,7 +109,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         usual: Usual::Example("16"),
         doc: "Maximum number of tokens in the subject of a subscription, 1 to 255; unlimited if \
               not set.",
-        reload: Reload::Live(held!(max_sub_tokens)),
+        reload: Reload::Live(field!(max_sub_tokens)),
     },
     Key {
         name: "max_payload",
@@ -119,7 +119,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("1MB"),
         doc: "Maximum size of a message; not more than `max_pending`.",
-        reload: Reload::Live(held!(bytes max_payload)),
+        reload: Reload::Live(field!(bytes max_payload)),
     },
     Key {
         name: "max_pending",
@@ -130,7 +130,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         usual: Usual::Default("64MB"),
         doc: "Bytes that may wait for one connection. Beyond that it is a slow consumer and is \
               closed.",
-        reload: Reload::Live(held!(bytes max_pending)),
+        reload: Reload::Live(field!(bytes max_pending)),
     },
     Key {
         name: "max_memory",
@@ -141,7 +141,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         usual: Usual::Default("0"),
         doc: "Bytes that may wait for all connections together. Beyond that, the connection with \
               the most is closed. 0: half of the memory that the process may use.",
-        reload: Reload::Live(held!(bytes max_memory)),
+        reload: Reload::Live(field!(bytes max_memory)),
     },
     Key {
         name: "max_control_line",
@@ -151,7 +151,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("4KB"),
         doc: "Maximum length of a protocol line; before the login 32 KB at most.",
-        reload: Reload::Live(held!(bytes max_control_line)),
+        reload: Reload::Live(field!(bytes max_control_line)),
     },
     Key {
         name: "max_closed_clients",
@@ -161,7 +161,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("10000"),
         doc: "Number of closed connections that monitoring keeps.",
-        reload: Reload::Live(held!(max_closed_clients)),
+        reload: Reload::Live(field!(max_closed_clients)),
     },
 ];
 
@@ -179,7 +179,7 @@ pub(super) const LOGINS: &[Key<Options>] = &[
         doc: "Logins of clients: `user` and `password`, or `token`, or `users`, a list of blocks \
               with `user` and `password`, or `nkey`, each. Passwords and tokens may be bcrypt \
               hashes. `timeout` is the time to log in.",
-        reload: Reload::Live(AUTHORIZATION_HELD),
+        reload: Reload::Live(AUTHORIZATION_ACCESS),
     },
     Key {
         name: "no_auth_user",
@@ -190,7 +190,7 @@ pub(super) const LOGINS: &[Key<Options>] = &[
         }),
         usual: Usual::Example("\"\""),
         doc: "The user as which clients without credentials are logged in.",
-        reload: Reload::Live(held!(authorization.no_auth_user)),
+        reload: Reload::Live(field!(authorization.no_auth_user)),
     },
     Key {
         name: "no_header_support",
@@ -200,7 +200,7 @@ pub(super) const LOGINS: &[Key<Options>] = &[
         doc: "`true`: refuse message headers.",
         reload: Reload::Restart(
             "clients and other brokers learned it when they connected",
-            held!(no_header_support),
+            field!(no_header_support),
         ),
     },
 ];
@@ -219,7 +219,7 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
         },
         usual: Usual::Default("\"2m\""),
         doc: "Time between the pings of an idle connection.",
-        reload: Reload::Live(held!(ping_interval)),
+        reload: Reload::Live(field!(ping_interval)),
     },
     Key {
         name: "ping_max",
@@ -230,7 +230,7 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
         }),
         usual: Usual::Default("2"),
         doc: "Unanswered pings before a connection is closed as stale.",
-        reload: Reload::Live(held!(ping_max)),
+        reload: Reload::Live(field!(ping_max)),
     },
     Key {
         name: "write_deadline",
@@ -244,7 +244,7 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
         },
         usual: Usual::Default("\"10s\""),
         doc: "Time for which a connection may take nothing before it is closed.",
-        reload: Reload::Live(held!(write_deadline)),
+        reload: Reload::Live(field!(write_deadline)),
     },
     Key {
         name: "no_fast_producer_stall",
@@ -254,6 +254,6 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
         doc: "`true`: do not pause publishers for clients that are behind, so that these are \
               closed sooner. Publishers are still paused for brokers of the cluster that are \
               behind.",
-        reload: Reload::Live(held!(no_fast_producer_stall)),
+        reload: Reload::Live(field!(no_fast_producer_stall)),
     },
 ];

@@ -4,7 +4,7 @@ use super::{ANY, non_empty, or_zero};
 use crate::config::options::{
     Options,
     syslog::RemoteSyslog,
-    table::{Key, Kind, Reload, Usual, held},
+    table::{Key, Kind, Reload, Usual, field},
 };
 
 /// The log.
@@ -15,7 +15,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.debug = value),
         usual: Usual::Default("false"),
         doc: "Whether debug lines are logged.",
-        reload: Reload::Live(held!(debug)),
+        reload: Reload::Live(field!(debug)),
     },
     Key {
         name: "trace",
@@ -23,7 +23,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.trace = value),
         usual: Usual::Default("false"),
         doc: "Whether protocol traces are logged.",
-        reload: Reload::Live(held!(trace)),
+        reload: Reload::Live(field!(trace)),
     },
     Key {
         name: "trace_verbose",
@@ -31,7 +31,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.trace_verbose = value),
         usual: Usual::Default("false"),
         doc: "Whether protocol traces are logged, including the system account's.",
-        reload: Reload::Live(held!(trace_verbose)),
+        reload: Reload::Live(field!(trace_verbose)),
     },
     Key {
         name: "max_traced_msg_len",
@@ -41,7 +41,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         }),
         usual: Usual::Default("0"),
         doc: "Payload bytes shown in a trace; 0: all.",
-        reload: Reload::Live(held!(bytes max_traced_msg_len)),
+        reload: Reload::Live(field!(bytes max_traced_msg_len)),
     },
     Key {
         name: "trace_headers",
@@ -50,7 +50,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         usual: Usual::Default("false"),
         doc: "Whether protocol traces are logged, with the headers of each message but not its \
               payload.",
-        reload: Reload::Live(held!(trace_headers)),
+        reload: Reload::Live(field!(trace_headers)),
     },
     Key {
         name: "logtime",
@@ -58,7 +58,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.logtime = value),
         usual: Usual::Default("true"),
         doc: "Whether log lines have date and time.",
-        reload: Reload::Live(held!(logtime)),
+        reload: Reload::Live(field!(logtime)),
     },
     Key {
         name: "logtime_utc",
@@ -66,7 +66,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Bool(|options, value| options.logtime_utc = value),
         usual: Usual::Default("false"),
         doc: "Whether that time is UTC instead of local.",
-        reload: Reload::Live(held!(logtime_utc)),
+        reload: Reload::Live(field!(logtime_utc)),
     },
     Key {
         name: "log_file",
@@ -77,7 +77,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         }),
         usual: Usual::Example("\"/var/log/midge/midge.log\""),
         doc: "File of the log; stderr if not set.",
-        reload: Reload::Live(held!(log_file)),
+        reload: Reload::Live(field!(log_file)),
     },
     Key {
         name: "log_size_limit",
@@ -87,7 +87,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         }),
         usual: Usual::Default("0"),
         doc: "Size at which the log file is rotated; 0: never.",
-        reload: Reload::Live(held!(bytes log_size_limit)),
+        reload: Reload::Live(field!(bytes log_size_limit)),
     },
     Key {
         name: "log_max_num",
@@ -95,7 +95,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         kind: Kind::Integer(ANY, |options, count| options.log_max_num = or_zero(count)),
         usual: Usual::Default("0"),
         doc: "Maximum number of log files, including the current one; 0 keeps all.",
-        reload: Reload::Live(held!(log_max_num)),
+        reload: Reload::Live(field!(log_max_num)),
     },
     Key {
         name: "syslog",
@@ -104,7 +104,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         usual: Usual::Default("false"),
         doc: "Whether the log goes to the system log (/dev/log) instead of stderr. `log_file` has \
               precedence.",
-        reload: Reload::Live(held!(syslog)),
+        reload: Reload::Live(field!(syslog)),
     },
     Key {
         name: "remote_syslog",
@@ -119,7 +119,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         usual: Usual::Example("\"udp://localhost:514\""),
         doc: "Log server for the log: udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH. `log_file` \
               has precedence. Lines that the server does not accept go to stderr.",
-        reload: Reload::Live(held!(remote_syslog)),
+        reload: Reload::Live(field!(remote_syslog)),
     },
 ];
 
@@ -134,7 +134,7 @@ pub(super) const FILES: &[Key<Options>] = &[
         }),
         usual: Usual::Example("\"/run/midge/midge.pid\""),
         doc: "File for the process id.",
-        reload: Reload::Live(held!(pid_file)),
+        reload: Reload::Live(field!(pid_file)),
     },
     Key {
         name: "ports_file_dir",
@@ -145,6 +145,6 @@ pub(super) const FILES: &[Key<Options>] = &[
         }),
         usual: Usual::Example("\"/run/midge\""),
         doc: "Folder for a file with the listening ports.",
-        reload: Reload::Restart("the file is written at the start", held!(ports_file_dir)),
+        reload: Reload::Restart("the file is written at the start", field!(ports_file_dir)),
     },
 ];

@@ -7,7 +7,7 @@ mod read;
 
 use std::path::PathBuf;
 
-use super::{Options, problems::Problems, table::Held};
+use super::{Options, problems::Problems, table::FieldAccess};
 use crate::{
     config::syntax::{Entry, Map, Position},
     security::options::{CertificateFiles, TlsOptions},
@@ -15,7 +15,7 @@ use crate::{
 pub(in crate::config) use keys::TLS_BLOCK;
 
 /// What a reload compares of TLS for clients.
-pub(super) const TLS_HELD: Held<Options> = Held {
+pub(super) const TLS_ACCESS: FieldAccess<Options> = FieldAccess {
     same: |one, other| same_tls(one.tls.as_ref(), other.tls.as_ref()),
     copy: |to, from| to.tls.clone_from(&from.tls),
     written: None,
