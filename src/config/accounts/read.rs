@@ -11,11 +11,11 @@ use crate::{
     config::{
         options::{
             Options,
-            permissions::{PERMISSIONS, parse_permissions},
+            permissions::parse_permissions,
             problems::Problems,
             table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
             unsupported::{JETSTREAM, is_integer, never, no_effect},
-            users::{USER, parse_users, with_permissions},
+            users::{default_permissions_key, parse_users, users_key, with_permissions},
         },
         syntax::{Entry, Map, Node, Position, Value},
     },
@@ -98,34 +98,15 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
     sections: &[Section {
         title: "",
         keys: &[
-            Key {
-                name: "users",
-                aliases: &[],
-                kind: Kind::Structure {
-                    form: "list of blocks",
-                    read: |it, entry, problems| {
-                        it.users = parse_users(&entry.node, &it.account.name, problems)
-                    },
-                    blocks: &[&USER],
+            users_key("The users of the account.", |it, entry, problems| {
+                it.users = parse_users(&entry.node, &it.account.name, problems)
+            }),
+            default_permissions_key(
+                "Permissions of those of its users that have none of their own.",
+                |it, entry, problems| {
+                    it.default_permissions = parse_permissions(&entry.node, problems)
                 },
-                usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
-                doc: "The users of the account.",
-                reload: Reload::WithBlock,
-            },
-            Key {
-                name: "default_permissions",
-                aliases: &["default_permission", "permissions"],
-                kind: Kind::Structure {
-                    form: "block",
-                    read: |it, entry, problems| {
-                        it.default_permissions = parse_permissions(&entry.node, problems)
-                    },
-                    blocks: &[&PERMISSIONS],
-                },
-                usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "Permissions of those of its users that have none of their own.",
-                reload: Reload::WithBlock,
-            },
+            ),
             Key {
                 name: "limits",
                 aliases: &[],

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{
     Options,
-    permissions::{PERMISSIONS, parse_permissions},
+    permissions::parse_permissions,
     problems::Problems,
     reading::entry_of,
     table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
     unsupported::{is_false, never, refused, unsupported},
-    users::{USER, parse_users, with_permissions},
+    users::{
+        default_permissions_key, parse_users, password_key, user_key, users_key, with_permissions,
+    },
 };
 use crate::{
     config::syntax::{Entry, Position},
@@ -51,25 +53,15 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
     sections: &[Section {
         title: "",
         keys: &[
-            Key {
-                name: "user",
-                aliases: &["username"],
-                kind: Kind::Text(|it, user| {
-                    it.user = Some(user.to_owned());
-                    Ok(())
-                }),
-                usual: Usual::Example("derek"),
-                doc: "The only user.",
-                reload: Reload::WithBlock,
-            },
-            Key {
-                name: "password",
-                aliases: &["pass"],
-                kind: Kind::Secret(|it, password| it.password = Some(password)),
-                usual: Usual::Example("\"s3cret\""),
-                doc: "The password of that user, plain or a bcrypt hash.",
-                reload: Reload::WithBlock,
-            },
+            user_key("derek", "The only user.", |it, user| {
+                it.user = Some(user.to_owned());
+                Ok(())
+            }),
+            password_key(
+                "\"s3cret\"",
+                "The password of that user, plain or a bcrypt hash.",
+                |it, password| it.password = Some(password),
+            ),
             Key {
                 name: "token",
                 aliases: &[],
@@ -86,32 +78,11 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
                 doc: "Time to log in. With TLS: one second more than the handshake may take.",
                 reload: Reload::WithBlock,
             },
-            Key {
-                name: "users",
-                aliases: &[],
-                kind: Kind::Structure {
-                    form: "list of blocks",
-                    read: read_users,
-                    blocks: &[&USER],
-                },
-                usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
-                doc: "Several users instead.",
-                reload: Reload::WithBlock,
-            },
-            Key {
-                name: "default_permissions",
-                aliases: &["default_permission", "permissions"],
-                kind: Kind::Structure {
-                    form: "block",
-                    read: |it, entry, problems| {
-                        it.permissions = parse_permissions(&entry.node, problems)
-                    },
-                    blocks: &[&PERMISSIONS],
-                },
-                usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "Permissions of those `users` who have none of their own.",
-                reload: Reload::WithBlock,
-            },
+            users_key("Several users instead.", read_users),
+            default_permissions_key(
+                "Permissions of those `users` that have none of their own.",
+                |it, entry, problems| it.permissions = parse_permissions(&entry.node, problems),
+            ),
             refused(
                 "auth_callout",
                 &["auth_hook"],

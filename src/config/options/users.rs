@@ -3,7 +3,7 @@
 use super::{
     permissions::{PERMISSIONS, parse_permissions},
     problems::Problems,
-    table::{Block, Key, Kind, Reload, Section, Usual},
+    table::{Block, Described, Key, Kind, Read, Reload, Section, Usual},
     unsupported::{is_false, refused, unsupported},
 };
 use crate::{
@@ -26,6 +26,85 @@ pub(in crate::config) struct Written {
     permissions: Option<Rules>,
 }
 
+// A function cannot take a reference to a static by itself.
+const USER_BLOCK: &[&dyn Described] = &[&USER];
+const PERMISSIONS_BLOCK: &[&dyn Described] = &[&PERMISSIONS];
+
+/// The row of the name in a login, in whichever block that is.
+pub(in crate::config) const fn user_key<T>(
+    example: &'static str,
+    doc: &'static str,
+    set: fn(&mut T, &str) -> Result<(), String>,
+) -> Key<T> {
+    Key {
+        name: "user",
+        aliases: &["username"],
+        kind: Kind::Text(set),
+        usual: Usual::Example(example),
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
+/// The row of the password in a login.
+pub(in crate::config) const fn password_key<T>(
+    example: &'static str,
+    doc: &'static str,
+    set: fn(&mut T, Secret),
+) -> Key<T> {
+    Key {
+        name: "password",
+        aliases: &["pass"],
+        kind: Kind::Secret(set),
+        usual: Usual::Example(example),
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
+/// The row of a list of users.
+pub(in crate::config) const fn users_key<T>(doc: &'static str, read: Read<T>) -> Key<T> {
+    Key {
+        name: "users",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "list of blocks",
+            read,
+            blocks: USER_BLOCK,
+        },
+        usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
+/// The row of the permissions of those users in a list that have none of their own.
+pub(in crate::config) const fn default_permissions_key<T>(
+    doc: &'static str,
+    read: Read<T>,
+) -> Key<T> {
+    Key {
+        name: "default_permissions",
+        aliases: &["default_permission", "permissions"],
+        ..permissions_key(doc, read)
+    }
+}
+
+const fn permissions_key<T>(doc: &'static str, read: Read<T>) -> Key<T> {
+    Key {
+        name: "permissions",
+        aliases: &["permission", "authorization"],
+        kind: Kind::Structure {
+            form: "block",
+            read,
+            blocks: PERMISSIONS_BLOCK,
+        },
+        usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
 /// The keys of a user.
 pub(in crate::config) static USER: Block<Written> = Block {
     name: "user",
@@ -34,25 +113,15 @@ pub(in crate::config) static USER: Block<Written> = Block {
     sections: &[Section {
         title: "",
         keys: &[
-            Key {
-                name: "user",
-                aliases: &["username"],
-                kind: Kind::Text(|it, name| {
-                    it.name = Some(name.to_owned());
-                    Ok(())
-                }),
-                usual: Usual::Example("derek"),
-                doc: "The name.",
-                reload: Reload::WithBlock,
-            },
-            Key {
-                name: "password",
-                aliases: &["pass"],
-                kind: Kind::Secret(|it, password| it.password = Some(password)),
-                usual: Usual::Example("\"s3cret\""),
-                doc: "The password, plain or a bcrypt hash.",
-                reload: Reload::WithBlock,
-            },
+            user_key("derek", "The name.", |it, name| {
+                it.name = Some(name.to_owned());
+                Ok(())
+            }),
+            password_key(
+                "\"s3cret\"",
+                "The password, plain or a bcrypt hash.",
+                |it, password| it.password = Some(password),
+            ),
             Key {
                 name: "nkey",
                 aliases: &[],
@@ -68,20 +137,10 @@ pub(in crate::config) static USER: Block<Written> = Block {
                 doc: "A public key in place of name and password; the client signs with the private one.",
                 reload: Reload::WithBlock,
             },
-            Key {
-                name: "permissions",
-                aliases: &["permission", "authorization"],
-                kind: Kind::Structure {
-                    form: "block",
-                    read: |it, entry, problems| {
-                        it.permissions = parse_permissions(&entry.node, problems)
-                    },
-                    blocks: &[&PERMISSIONS],
-                },
-                usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "What the user may do; everything if there are neither these nor default permissions.",
-                reload: Reload::WithBlock,
-            },
+            permissions_key(
+                "What the user may do; everything if there are neither these nor default permissions.",
+                |it, entry, problems| it.permissions = parse_permissions(&entry.node, problems),
+            ),
             Key {
                 name: "allowed_connection_types",
                 aliases: &["connection_types", "clients"],

@@ -15,6 +15,7 @@ use crate::{
             table::{Block, FieldAccess, Key, Kind, NoEffect, Reload, Section, Usual, field},
             tls::{TLS_BLOCK, same_tls},
             unsupported::{WRITE_TIMEOUT, is_integer, never, no_effect, refused},
+            users::{password_key, user_key},
         },
         syntax::{Node, Value},
     },
@@ -295,26 +296,20 @@ static LOGIN: Block<ClusterOptions> = Block {
     sections: &[Section {
         title: "",
         keys: &[
-            Key {
-                name: "user",
-                aliases: &["username"],
-                kind: Kind::Text(|cluster, user| {
+            user_key(
+                "routes",
+                "User name that the other members log in with.",
+                |cluster, user| {
                     cluster.user = Some(user.to_owned());
                     Ok(())
-                }),
-                usual: Usual::Example("routes"),
-                doc: "User name that the other members log in with.",
-                reload: Reload::WithBlock,
-            },
-            Key {
-                name: "password",
-                aliases: &["pass"],
-                kind: Kind::Secret(|cluster, password| cluster.password = password),
-                usual: Usual::Example("\"CHANGE-ME\""),
-                doc: "Its password. It may be a bcrypt hash if `routes` has the plain one, which \
-                      is what is sent.",
-                reload: Reload::WithBlock,
-            },
+                },
+            ),
+            password_key(
+                "\"CHANGE-ME\"",
+                "Its password. It may be a bcrypt hash if `routes` has the plain one, which is \
+                 what is sent.",
+                |cluster, password| cluster.password = password,
+            ),
             Key {
                 name: "timeout",
                 aliases: &[],
