@@ -22,12 +22,6 @@ use crate::{
     },
 };
 
-/// A queue that has more than this part of its limit is worth an incident.
-const PENDING_PART: usize = 10;
-
-/// The same for a reader that has been behind this long.
-const BEHIND_MIN: Duration = Duration::from_secs(1);
-
 /// A reader has caught up when it was not found behind for this long.
 const RECOVERED_AFTER: Duration = Duration::from_secs(1);
 
@@ -55,7 +49,7 @@ pub fn inspect(
     }
     match telemetry.slow.ongoing(connection.cid) {
         Some(incident) => follow(telemetry, registry, connection, &backlog, incident, now),
-        None if is_worth_an_incident(&backlog, now) => {
+        None if backlog.is_incident(now) => {
             let incident = begin(connection, &backlog, now);
             let incident = filled_in(telemetry, registry, connection, &backlog, incident, now);
             let text = format!(
@@ -127,12 +121,6 @@ pub fn conclude(
     );
     record(telemetry, connection.cid, &incident.reader.who, &text);
     Some(incident)
-}
-
-fn is_worth_an_incident(backlog: &Backlog, now: MonotonicMillis) -> bool {
-    backlog.behind_since.is_some_and(|since| {
-        backlog.pending > backlog.max_pending / PENDING_PART || since.until(now) >= BEHIND_MIN
-    })
 }
 
 fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> Incident {

@@ -50,12 +50,15 @@ pub(super) const PRODUCED_MAX: usize = 256 * 1024;
 /// the names of the queue groups that are to serve it.
 #[cold]
 pub(super) fn must_hold(buffers: &mut ThreadBuffers) -> bool {
-    let is_behind = |buffers: &ThreadBuffers| buffers.congested.peers().iter().any(is_behind);
-    if !is_behind(buffers) {
+    let is_congested = |buffers: &ThreadBuffers| {
+        let mut peers = buffers.congested.peers().iter();
+        peers.any(|peer| peer.outbound().backlog().is_congested())
+    };
+    if !is_congested(buffers) {
         return false;
     }
     buffers.flush_touched();
-    is_behind(buffers)
+    is_congested(buffers)
 }
 
 /// Pauses reading of the session as needed after `turn`, until a reload notifies it;
@@ -78,7 +81,7 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
             pauses && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
         let is_without_space = |peer: &&Arc<Connection>| match is_long {
-            false => is_behind(peer),
+            false => peer.outbound().backlog().is_congested(),
             true => is_half_full(peer),
         };
         let mut peers = turn.congested.peers().iter();
@@ -107,12 +110,6 @@ pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
         write_own(&active.base.connection);
     }
     !waited.is_zero()
-}
-
-/// Whether much waits for a peer of the cluster.
-fn is_behind(peer: &Arc<Connection>) -> bool {
-    let backlog = peer.outbound().backlog();
-    !backlog.closed && backlog.pending > CONGESTED_BYTES
 }
 
 /// Whether a peer of the cluster has so much pending that its queue has no space for what

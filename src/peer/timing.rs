@@ -67,5 +67,5 @@ pub(super) fn next_deadline<P: Peer>(peer: &P) -> Instant {
 /// How long the socket has accepted nothing.
 fn stuck_for(connection: &Connection) -> Duration {
     let backlog = connection.outbound().backlog();
-    backlog.last_progress.until(MonotonicMillis::now())
+    backlog.stuck_for(MonotonicMillis::now())
 }

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::state::State;
+use super::{backlog::CONGESTED_BYTES, state::State};
 use crate::{
     connection::{CLOSING, CloseReason, Connection, buffers::ThreadBuffers},
     telemetry::{MonotonicMicros, loss::LossReason},
 };
-
-/// Pending bytes of a connection from which on publishers check whether they should pause.
-pub const CONGESTED_BYTES: usize = 2 * 1024 * 1024;
 
 /// The locked queue of a connection that is open.
 pub struct Appender<'a> {

@@ -8,6 +8,7 @@
 //! socket is writable. No system call happens under the lock.
 
 mod appender;
+mod backlog;
 mod flush;
 mod inspection;
 mod queue;
@@ -28,7 +29,8 @@ use crate::telemetry::{
     producers::Producers,
     slow::{SocketStats, SubjectShare},
 };
-pub use appender::{Appender, CONGESTED_BYTES};
+pub use appender::Appender;
+pub use backlog::{Backlog, CONGESTED_BYTES};
 use queue::Queue;
 use state::State;
 use stats::OutboundStats;
@@ -38,26 +40,6 @@ pub struct Outbound {
     state: Mutex<State>,
     /// Written under the lock.
     sent: OutboundStats,
-}
-
-/// How far a connection's reader is behind.
-#[derive(Clone, Copy, Debug)]
-pub struct Backlog {
-    /// Bytes waiting.
-    pub pending: usize,
-    /// Bytes that may wait at most.
-    pub max_pending: usize,
-    /// When the socket last took some bytes.
-    pub last_progress: MonotonicMillis,
-    /// When the socket was first full since the queue was last empty; `None`
-    /// while the reader keeps up.
-    pub behind_since: Option<MonotonicMillis>,
-    /// Bytes of it that other queues may share.
-    pub shared: usize,
-    /// Memory that it uses: the pending bytes, and the unused capacity of its pieces.
-    pub held: usize,
-    /// Whether the connection is ending.
-    pub closed: bool,
 }
 
 impl Outbound {

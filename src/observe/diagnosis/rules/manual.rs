@@ -43,6 +43,23 @@ A symptom that lasts for `appear_after` becomes a finding. The finding clears on
 been gone for `clear_after`. Incidents without a duration, such as a refused login, count for the
 time `incident_window`. All thresholds are in the block `diagnosis` of the configuration.
 
+## When a reader is slow
+
+A reader is a client, or another broker of the cluster. One that takes messages more slowly than they
+arrive passes these steps:
+
+| step | from | where it shows |
+|---|---|---|
+| It is behind. | its socket is full | `pending_bytes` in /connz |
+| Publishers are paused for it, if it reads. | 2 MiB wait, and most readers of the publisher are so far behind; or its queue is half full | `stalled_clients` in /varz, finding `publisher-stalled` |
+| An incident begins. | it has been behind for 1 s, or 10 % of `max_pending` wait | /slowz, /eventsz?type=slow |
+| It is slow. | it has taken nothing for 2 s, or `slow_percent` of `max_pending` wait; a client with less than 64 KiB does not count | finding `slow-consumer`, of a broker `route-slow` |
+| It is nearly lost. | 75 % of `max_pending` wait | the finding is critical |
+| It is closed. | `max_pending` is exceeded, it has taken nothing until `write_deadline`, or all queues exceed `max_memory` and it holds most | `slow_consumers` in /varz, `evicted` in /slowz, finding `slow-consumer-recent` |
+
+So a finding is there before a client that stops reading is closed, unless its queue fills up within
+`appear_after`; then /slowz and `slow-consumer-recent` name it.
+
 ## /healthz
 
 The answer and its status codes are those of nats-server: 200 with `ok`, or 503 with

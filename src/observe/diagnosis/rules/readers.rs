@@ -1,21 +1,13 @@
 //! Readers that are behind, and publishers that are paused for them.
 
-use std::time::Duration;
-
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::Kind,
     observe::{
-        diagnosis::humanize::{bytes, count, percent, seconds, time},
+        diagnosis::humanize::{bytes, count, seconds, time},
         sample::Holder,
     },
 };
-
-/// Percent of `max_pending` from which on a slow reader is critical.
-const CRITICAL_PERCENT: f64 = 75.0;
-
-/// A reader that has taken nothing for this long does not read at all.
-const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// Share of its limit by which a queue must have grown before a time is predicted.
 const RISE_MIN: f64 = 0.05;
@@ -24,29 +16,27 @@ const RISE_MIN: f64 = 0.05;
 const NAMED_MAX: usize = 3;
 
 pub(super) fn slow_now(evidence: &Evidence) -> Vec<Symptom> {
-    let behind = evidence.sample.by_pending.iter().filter(|holder| {
-        fill(holder) >= evidence.thresholds.slow_percent as f64
-            || stuck(evidence, holder) >= STUCK_AFTER
-    });
-    behind.map(|holder| slow(evidence, holder)).collect()
+    let (now, percent) = (evidence.sample.at, evidence.thresholds.slow_percent);
+    let holders = evidence.sample.by_pending.iter();
+    holders
+        .filter(|holder| holder.backlog.is_slow(now, percent))
+        .map(|holder| slow(evidence, holder))
+        .collect()
 }
 
 fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
     let backlog = &holder.backlog;
-    let stuck = stuck(evidence, holder);
-    let since = backlog
-        .behind_since
-        .map_or(Duration::ZERO, |since| since.until(evidence.sample.at));
-    let cause = match stuck >= STUCK_AFTER {
+    let now = evidence.sample.at;
+    let cause = match backlog.is_stuck(now) {
         true => format!(
             "The client has read nothing for {}: it is busy, blocked or stopped, or its host is \
              gone.",
-            time(stuck)
+            time(backlog.stuck_for(now))
         ),
         false => "The client reads, but more slowly than messages arrive.".to_owned(),
     };
     Symptom {
-        severity: match fill(holder) >= CRITICAL_PERCENT {
+        severity: match backlog.is_nearly_full() {
             true => Severity::Critical,
             false => Severity::Warning,
         },
@@ -55,24 +45,10 @@ fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
         text: format!(
             "{} wait in its queue, {:.0} % of max_pending; it has been behind for {}",
             bytes(backlog.pending as u64),
-            fill(holder),
-            time(since)
+            backlog.percent(),
+            time(backlog.behind_for(now))
         ),
         cause: Some(cause),
-    }
-}
-
-/// How full its queue is, in percent.
-fn fill(holder: &Holder) -> f64 {
-    let backlog = &holder.backlog;
-    percent(backlog.pending as f64, backlog.max_pending as f64)
-}
-
-/// How long it has taken nothing while something waits.
-fn stuck(evidence: &Evidence, holder: &Holder) -> Duration {
-    match holder.backlog.behind_since {
-        Some(_) => holder.backlog.last_progress.until(evidence.sample.at),
-        None => Duration::ZERO,
     }
 }
 

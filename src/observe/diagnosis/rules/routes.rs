@@ -7,15 +7,12 @@ use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     VERSION,
     observe::{
-        diagnosis::humanize::{bytes, count, percent, time},
+        diagnosis::humanize::{bytes, count, time},
         mesh::{Gap, Mesh, RouteNow},
     },
     route::membership::Member,
     server::housekeeping::VIEWS_EVERY,
 };
-
-/// A peer that has taken nothing for this long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
@@ -185,18 +182,17 @@ fn far(evidence: &Evidence, member: &Member, route: &RouteNow) -> Option<String>
 }
 
 fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
-    let backlog = &route.backlog;
-    backlog.behind_since?;
-    let fill = percent(backlog.pending as f64, backlog.max_pending as f64);
-    let stuck = backlog.last_progress.until(evidence.sample.at);
-    if fill < evidence.thresholds.slow_percent as f64 && stuck < STUCK_AFTER {
-        return None;
-    }
-    Some(format!(
-        "{} wait in its queue, {fill:.0} % of max_pending; it has taken nothing for {}",
-        bytes(backlog.pending as u64),
-        time(stuck)
-    ))
+    let (now, backlog) = (evidence.sample.at, &route.backlog);
+    backlog
+        .is_slow(now, evidence.thresholds.slow_percent)
+        .then(|| {
+            format!(
+                "{} wait in its queue, {:.0} % of max_pending; it has taken nothing for {}",
+                bytes(backlog.pending as u64),
+                backlog.percent(),
+                time(backlog.stuck_for(now))
+            )
+        })
 }
 
 pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
