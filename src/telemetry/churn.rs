@@ -38,14 +38,14 @@ const PROBE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts connects and disconnects.
 pub struct ConnectionChurn {
-    /// Changes (connects and closes) per second above which there is a storm.
-    storm_rate: u64,
     state: Mutex<State>,
     probes: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
+    /// Changes (connects and closes) per second above which there is a storm.
+    storm_rate: u64,
     /// Start of the second that is being counted.
     second: Option<MonotonicMillis>,
     changes: u64,
@@ -85,11 +85,19 @@ pub enum Change {
 impl ConnectionChurn {
     /// `storm_rate` is the number of changes per second above which there is a storm.
     pub fn new(storm_rate: u64) -> Self {
-        Self {
+        let state = State {
             storm_rate,
-            state: Mutex::default(),
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
             probes: AtomicU64::new(0),
         }
+    }
+
+    /// Sets another rate above which there is a storm.
+    pub fn set_storm_rate(&self, storm_rate: u64) {
+        self.state.lock().storm_rate = storm_rate;
     }
 
     /// Counts a change at `now`. Returns whether it becomes an event of its own.
@@ -101,13 +109,13 @@ impl ConnectionChurn {
             state.changes = 0;
         }
         state.changes += 1;
-        if state.storm.is_none() && state.changes > self.storm_rate {
+        if state.storm.is_none() && state.changes > state.storm_rate {
             state.storm = Some(Storm::begin(now));
         }
         let Some(storm) = &mut state.storm else {
             return true;
         };
-        if state.changes > self.storm_rate / 2 {
+        if state.changes > state.storm_rate / 2 {
             storm.last_busy = now;
         }
         storm.count(change, source);

@@ -123,10 +123,11 @@ impl Report {
 /// Judges samples.
 pub(super) struct Judge {
     server: Arc<Server>,
-    thresholds: config::Diagnosis,
     diagnosis: Arc<Diagnosis>,
     ceilings: Ceilings,
     history: History,
+    /// The `growth_window` of the growth that is being measured.
+    growth_window: Duration,
     config: ConfigCheck,
     tracker: FindingTracker,
     starts: Starts,
@@ -134,15 +135,16 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(server: Arc<Server>) -> Self {
-        let thresholds = server.options().diagnosis.clone();
+        let options = server.options();
+        let thresholds = &options.diagnosis;
         Self {
-            ceilings: Ceilings::new(&thresholds),
-            starts: Starts::note(&thresholds, &server.broker.telemetry.calls),
+            ceilings: Ceilings::new(thresholds),
+            starts: Starts::note(thresholds, &server.broker.telemetry.calls),
             history: History::default(),
+            growth_window: thresholds.growth_window,
             config: ConfigCheck::default(),
             tracker: FindingTracker::default(),
-            diagnosis: Arc::new(Diagnosis::new(&thresholds)),
-            thresholds,
+            diagnosis: Arc::new(Diagnosis::new(thresholds)),
             server,
         }
     }
@@ -152,24 +154,32 @@ impl Judge {
         self.diagnosis.clone()
     }
 
-    /// Makes the report of a sample.
+    /// Makes the report of a sample, by the thresholds in force.
     pub(super) fn judge(&mut self, sample: &Sample) {
         let server = &*self.server;
+        let options = server.options();
+        let thresholds = &options.diagnosis;
+        if self.growth_window != thresholds.growth_window {
+            // Growth over another time is measured anew.
+            self.growth_window = thresholds.growth_window;
+            self.ceilings = Ceilings::new(thresholds);
+            self.history.subscriptions.clear();
+        }
         let ceilings = self.ceilings.read(server, sample);
-        self.history.add(server, &self.thresholds, sample);
-        self.config.go_on(&self.server, &self.thresholds);
+        self.history.add(server, thresholds, sample);
+        self.config.go_on(&self.server, thresholds);
         let evidence = Evidence {
             server,
-            thresholds: &self.thresholds,
+            thresholds,
             sample,
             ceilings: &ceilings,
             history: &self.history,
-            starts: self.starts.within(self.thresholds.incident_window),
+            starts: self.starts.within(thresholds.incident_window),
             pending_reload: self.config.outcome(),
         };
         for rule in RULES {
             let symptoms = (rule.find)(&evidence);
-            let hysteresis = rule.hysteresis(&self.thresholds);
+            let hysteresis = rule.hysteresis(thresholds);
             let changes = self.tracker.update(sample.at, rule, hysteresis, symptoms);
             changes.iter().for_each(|change| announce(server, change));
         }

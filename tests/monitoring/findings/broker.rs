@@ -70,7 +70,7 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
 
     fs::write(
         &file,
-        before.replace("incident_window: 2s", "incident_window: 3s"),
+        before.replace("interval: 50ms", "interval: 60ms"),
     )
     .expect("written");
     wait_until("the pending restart has severity info", || {

@@ -8,7 +8,7 @@ use crate::config::options::{
     table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual, field},
 };
 
-const BEGINS: &str = "the diagnosis begins with it";
+const TIMERS: &str = "the timers of the diagnosis are set at the start";
 
 /// The keys of the block.
 pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
@@ -18,13 +18,16 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
     sections: &[Section {
         title: "",
         keys: &[
-            time(
-                "interval",
-                "\"1s\"",
-                "Time between two checks of the broker.",
-                |it, time| it.diagnosis.interval = time,
-                field!(diagnosis.interval),
-            ),
+            Key {
+                reload: Reload::Restart(TIMERS, field!(diagnosis.interval)),
+                ..time(
+                    "interval",
+                    "\"1s\"",
+                    "Time between two checks of the broker.",
+                    |it, time| it.diagnosis.interval = time,
+                    field!(diagnosis.interval),
+                )
+            },
             time(
                 "appear_after",
                 "\"2s\"",
@@ -233,7 +236,10 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 usual: Usual::Example("\"/var/lib/midge/starts\""),
                 doc: "File that remembers the last starts of the broker; if not set, `starts` in the \
               folder that systemd names in STATE_DIRECTORY.",
-                reload: Reload::Restart(BEGINS, field!(diagnosis.starts_file)),
+                reload: Reload::Restart(
+                    "a start is recorded in it once",
+                    field!(diagnosis.starts_file),
+                ),
             },
         ],
     }],
@@ -256,7 +262,7 @@ const fn time(
         },
         usual: Usual::Default(default),
         doc,
-        reload: Reload::Restart(BEGINS, field),
+        reload: Reload::Live(field),
     }
 }
 
@@ -273,7 +279,7 @@ const fn count(
         kind: Kind::Integer(1..=i32::MAX as i64, set),
         usual: Usual::Default(default),
         doc,
-        reload: Reload::Restart(BEGINS, field),
+        reload: Reload::Live(field),
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Diagnosis {
     pub appear_after: Duration,
     /// How long a symptom must be absent until its finding clears.
     pub clear_after: Duration,
-    /// How long single incidents, such as a refused login, are held against the broker.
+    /// How long single incidents, such as a refused login, count.
     pub incident_window: Duration,
     /// Time over which growth is measured.
     pub growth_window: Duration,

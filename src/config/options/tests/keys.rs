@@ -49,24 +49,52 @@ fn every_default_in_the_table_is_the_default_of_the_options() {
     }
 }
 
+/// Each key has a value of its own, so that one that sets another key's option is seen.
 #[test]
 fn each_key_of_the_diagnosis_sets_its_own_option() {
-    let mut seen = Vec::new();
-    for key in diagnosis::DIAGNOSIS.keys() {
-        let value = match key.kind {
-            Kind::Duration { .. } => "7s",
-            _ => "7",
-        };
-        let value = if key.name == "starts_file" {
-            "seven"
-        } else {
-            value
-        };
-        let read = options(&format!("diagnosis {{ {}: {value} }}", key.name)).diagnosis;
-        assert_ne!(read, Diagnosis::default(), "{}", key.name);
-        assert!(!seen.contains(&read), "{}", key.name);
-        seen.push(read);
-    }
+    let written = "interval: 11ms, appear_after: 12ms, clear_after: 13ms, incident_window: 14ms, \
+                   growth_window: 15ms, exhausted_within: 16ms, queue_full_within: 17ms, \
+                   config_check: 18ms, worker_delay: 19ms, route_rtt: 20ms, route_silence: 21ms, \
+                   route_losses: 22, storm_rate: 23, ceiling_warning: 24, ceiling_critical: 25, \
+                   slow_percent: 26, payload_percent: 27, login_failures: 28, violations: 29, \
+                   no_responders: 30, no_interest: 31, leak_subscriptions: 32, \
+                   certificate_warning: 33ms, certificate_critical: 34ms, crl_warning: 35ms, \
+                   crl_critical: 36ms, handshake_failures: 37, stale_peers: 38, restarts: 39, \
+                   starts_file: forty";
+    let expected = Diagnosis {
+        interval: Duration::from_millis(11),
+        appear_after: Duration::from_millis(12),
+        clear_after: Duration::from_millis(13),
+        incident_window: Duration::from_millis(14),
+        growth_window: Duration::from_millis(15),
+        exhausted_within: Duration::from_millis(16),
+        queue_full_within: Duration::from_millis(17),
+        config_check: Duration::from_millis(18),
+        worker_delay: Duration::from_millis(19),
+        route_rtt: Duration::from_millis(20),
+        route_silence: Duration::from_millis(21),
+        route_losses: 22,
+        storm_rate: 23,
+        ceiling_warning: 24,
+        ceiling_critical: 25,
+        slow_percent: 26,
+        payload_percent: 27,
+        login_failures: 28,
+        violations: 29,
+        no_responders: 30,
+        no_interest: 31,
+        leak_subscriptions: 32,
+        certificate_warning: Duration::from_millis(33),
+        certificate_critical: Duration::from_millis(34),
+        crl_warning: Duration::from_millis(35),
+        crl_critical: Duration::from_millis(36),
+        handshake_failures: 37,
+        stale_peers: 38,
+        restarts: 39,
+        starts_file: Some("forty".into()),
+    };
+    let read = options(&format!("diagnosis {{ {written} }}"));
+    assert_eq!(read.diagnosis, expected);
 }
 
 #[test]

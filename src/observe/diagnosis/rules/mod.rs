@@ -31,7 +31,7 @@ pub use manual::manual;
 /// What rules judge: one sample of the broker, and what earlier samples showed.
 pub(super) struct Evidence<'a> {
     pub(super) server: &'a Server,
-    /// Those of the start: a reload does not change the block `diagnosis`.
+    /// The options in force.
     pub(super) thresholds: &'a Diagnosis,
     pub(super) sample: &'a Sample,
     pub(super) ceilings: &'a [Ceiling],

@@ -5,6 +5,7 @@
 //! Each file lists its keys and their tests; the lists are compared with the table.
 
 mod clients;
+mod diagnosis;
 mod log;
 mod logins;
 mod queues;
@@ -31,6 +32,7 @@ type Effect = (&'static str, fn());
 
 const EFFECTS: &[&[Effect]] = &[
     clients::EFFECTS,
+    diagnosis::EFFECTS,
     log::EFFECTS,
     logins::EFFECTS,
     queues::EFFECTS,

@@ -35,7 +35,7 @@ fn publish_until(scene: &Scene, what: &str, mut done: impl FnMut() -> bool) {
     });
 }
 
-fn reader(scene: &Scene) -> RawClient {
+pub fn reader(scene: &Scene) -> RawClient {
     let mut reader = scene.client();
     reader.send("SUB big 1\r\n");
     reader.sync();
@@ -100,7 +100,7 @@ fn max_memory() {
 }
 
 /// Runs `work` beside a client that subscribes and reads slowly.
-fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
+pub fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
     let slow = reader(scene);
     let mut stream = slow.stream();
     stream

@@ -1,0 +1,71 @@
+//! When another broker of the cluster is slow, or its route is lost too often.
+
+use std::{thread, time::Duration};
+
+use test_support::{
+    mesh::{Kind, Plan, free_port, wait_for_mesh},
+    wait_until,
+};
+
+use super::{Scene, Threshold, stays_silent};
+use crate::reload::effects::line_with;
+
+/// A peer answers its first ping late.
+#[test]
+pub fn route_rtt() {
+    let threshold = Threshold {
+        key: "route_rtt",
+        before: "1h",
+        after: "50ms",
+    };
+    threshold.makes("route-slow", "", |scene| {
+        let mut peer = scene.peer();
+        line_with(&mut peer, "PING");
+        thread::sleep(Duration::from_millis(200));
+        peer.send("PONG\r\n");
+        wait_until("the round trip is known", || {
+            let routes = scene.member.routes();
+            routes.iter().any(|route| route["rtt"].is_string())
+        });
+        peer
+    });
+}
+
+/// A member has answered and is then stopped.
+#[test]
+pub fn route_silence() {
+    let threshold = Threshold {
+        key: "route_silence",
+        before: "1h",
+        after: "200ms",
+    };
+    threshold.makes("route-slow", "", |scene| {
+        let seeds = [scene.member.route_port];
+        let other = Plan::new(Kind::Midge, "n1", free_port(), &seeds).start();
+        wait_for_mesh(&[&scene.member, &other]);
+        wait_until("it has answered", || {
+            let mesh = scene.member.broker.get_json("/clusterz");
+            let members = mesh["members"].as_array().cloned().unwrap_or_default();
+            members
+                .iter()
+                .any(|it| it["name"] == "n1" && it["reported"] != "")
+        });
+        other.broker.signal(libc::SIGSTOP);
+        other
+    });
+}
+
+/// A peer leaves once.
+#[test]
+pub fn route_losses() {
+    let threshold = Threshold {
+        key: "route_losses",
+        before: "100",
+        after: "1",
+    };
+    threshold.makes("route-flapping", "", |scene: &Scene| {
+        stays_silent(scene, "route-flapping", "");
+        drop(scene.peer());
+        scene.route_ends();
+    });
+}
