@@ -14,7 +14,7 @@ mod system;
 mod tables;
 
 use serde_json::Value;
-use test_support::{Broker, BrokerBuilder, RawClient};
+use test_support::{Broker, BrokerBuilder, RawClient, wait_for, wait_until};
 
 /// A broker with thresholds that a test reaches within a second. `more` adds to them.
 fn quick(more: &str) -> BrokerBuilder {
@@ -26,12 +26,8 @@ fn quick_with(more: &str, options: &str) -> BrokerBuilder {
     Broker::midge().config(format!("{}{options}\n", thresholds(more)))
 }
 
-/// The block of thresholds that a test reaches within a second; the default ones where
-/// the table of proofs is measured with them.
+/// The block of thresholds that a test reaches within a second.
 fn thresholds(more: &str) -> String {
-    if proofs::with_defaults() {
-        return format!("diagnosis {{\n incident_window: 20s\n {more}\n}}\n");
-    }
     format!(
         "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n incident_window: 2s\n \
          growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n"
@@ -55,38 +51,32 @@ fn appears(broker: &Broker, code: &str) -> Value {
 
 /// Repeats an action until there is a finding.
 fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value {
-    let finding = proofs::wait(&format!("{code} appears"), || {
+    wait_for(&format!("{code} appears"), || {
         cause();
         findings(broker, code).into_iter().next()
-    });
-    proofs::note_shown(code);
-    finding
+    })
 }
 
 /// Waits until there is no finding with this code.
 fn clears(broker: &Broker, code: &str) {
-    proofs::begin();
-    proofs::wait(&format!("{code} clears"), || {
-        findings(broker, code).is_empty().then_some(())
+    wait_until(&format!("{code} clears"), || {
+        findings(broker, code).is_empty()
     });
-    proofs::note_cleared(code);
 }
 
 /// Waits for enough samples for any finding to appear, and checks that none with this
 /// code does.
 fn stays_silent(broker: &Broker, code: &str) {
-    let looks_wanted = if proofs::with_defaults() { 4 } else { 20 };
-    let mut looks = 0;
+    let mut samples = 0;
     let mut last = Value::Null;
-    proofs::wait("the broker takes a sample", || {
+    wait_until("the broker takes samples", || {
         let explained = broker.get_json("/explainz");
         let found = findings(broker, code);
         assert!(found.is_empty(), "{found:?}");
-        looks += usize::from(explained["looked"] != last);
+        samples += usize::from(explained["looked"] != last);
         last = explained["looked"].clone();
-        (looks > looks_wanted).then_some(())
+        samples > 20
     });
-    proofs::begin();
 }
 
 /// A client that has logged in with a name.

@@ -5,8 +5,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use super::{appears, clears, proofs, quick, quick_with, stays_silent, text};
-use test_support::{Broker, HeldThreads, http, pki::Pki, wait_until};
+use super::{appears, clears, quick, quick_with, stays_silent, text};
+use test_support::{Broker, HeldThreads, http, pki::Pki, wait_for, wait_until};
 
 /// A newly started broker has no problem.
 #[test]
@@ -122,22 +122,19 @@ pub fn open_ports_are_reported() {
         .flag("0.0.0.0")
         .start();
     for code in OPEN_PORTS {
-        proofs::wait(&format!("{code} appears"), || {
-            is_reported(&open, code, "").then_some(())
+        wait_until(&format!("{code} appears"), || {
+            is_reported(&open, code, "")
         });
-        proofs::note_shown(code);
     }
     assert_eq!(open_port_warnings(&open), 2, "{}", open.log());
     let file = open.folder().join("broker.conf");
     for (code, lock) in OPEN_PORTS.iter().zip(["authorization", "monitor"]) {
         let before = fs::read_to_string(&file).expect("the configuration");
         fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("written");
-        proofs::begin();
         open.signal(libc::SIGHUP);
-        proofs::wait(&format!("{code} clears"), || {
-            (!is_reported(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
+        wait_until(&format!("{code} clears"), || {
+            !is_reported(&open, code, "Authorization: Bearer canary\r\n")
         });
-        proofs::note_cleared(code);
     }
     let broker = quick("").start();
     for code in OPEN_PORTS {
@@ -236,13 +233,12 @@ pub fn a_missing_default_monitoring_port_is_reported() {
         .without_monitoring()
         .start();
     let socket = broker.folder().join("m.sock");
-    let finding = proofs::wait("no-monitoring appears", || {
+    let finding = wait_for("no-monitoring appears", || {
         let explained = http::request_unix(&socket, "GET", "/explainz").json();
         let all = explained["findings"].as_array().expect("findings");
         let found = all.iter().find(|it| it["code"] == "no-monitoring");
         found.cloned()
     });
-    proofs::note_shown("no-monitoring");
     assert!(text(&finding).contains("127.0.0.1:8222"), "{finding}");
     drop(taken);
     stays_silent(&quick("").start(), "no-monitoring");

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{appears, clears, findings, proofs, quick, quick_with, stays_silent, text};
+use super::{appears, clears, findings, quick, quick_with, stays_silent, text};
 use test_support::{HeldThreads, wait_until};
 
 /// /dev/full fails every write, like a full disk.
@@ -108,7 +108,6 @@ pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
         assert!(Instant::now() < deadline, "it is never reported");
         std::thread::sleep(Duration::from_millis(50));
     };
-    proofs::note_shown("diagnosis-hangs");
     assert_eq!(found["severity"], "critical");
     let explained = broker.get_json("/explainz");
     assert_eq!(explained["status"], "critical");
