@@ -2,5 +2,6 @@
 //! of the fuzz targets.
 
 mod fuzz_corpus;
+mod references;
 mod side_by_side;
 mod support_selftest;

@@ -8,7 +8,7 @@ use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    observe::diagnosis::{Report, rules::ABOUT_THE_MESH},
+    observe::diagnosis::{Report, rules::is_about_the_mesh},
     route::{
         Cluster, Route,
         membership::{Member, MembershipSnapshot, Target},
@@ -46,7 +46,7 @@ fn disagreements(report: &Report) -> Vec<Disagreement> {
     let now = MonotonicMillis::now();
     let findings = report.findings.iter();
     findings
-        .filter(|finding| ABOUT_THE_MESH.contains(&finding.code))
+        .filter(|finding| is_about_the_mesh(finding.code))
         .map(|finding| Disagreement {
             code: finding.code.into(),
             severity: finding.severity.name().into(),

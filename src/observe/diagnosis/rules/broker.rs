@@ -1,6 +1,6 @@
 //! The broker itself: its configuration, its threads, its starts.
 
-use super::{Evidence, Severity, Symptom, warning};
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     observe::diagnosis::humanize::{bytes, count, time},
     telemetry::process::system_error_in,
@@ -9,7 +9,109 @@ use crate::{
 /// Settings named in one sentence.
 const NAMED_MAX: usize = 8;
 
-pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "table-full",
+        levels: "warning",
+        meaning: "midge refuses or forgets something because all of its kind takes too much \
+                  memory: `subscriptions` (the client gets an error), `interest` of other brokers \
+                  (messages do not get there), `permissions` to respond, `replies` that are waited \
+                  for, `system_requests` (to the broker itself), `payloads` that are being read \
+                  (the publisher is closed). /memz shows how much they hold. The finding stays for \
+                  the time `incident_window`; for interest of another broker it stays until that \
+                  broker has sent it again.",
+        cause: "A client subscribes or sends requests without end, or the process may use too \
+                little memory.",
+        remedy: "Open /memz and /connz?sort=subs to see who holds most. Give the service more \
+                 memory, or limit the clients (max_subscriptions).",
+        pace: Pace::AtOnce,
+        find: table_full,
+    },
+    Rule {
+        code: "config-differs",
+        levels: "warning; info if it only waits for a restart",
+        meaning: "The configuration file on disk differs from what the broker runs with.",
+        cause: "The file was changed but not reloaded, or a changed setting needs a restart, or \
+                the file has an error or cannot be read.",
+        remedy: "Check it with `midge -t -c FILE`. Then reload (`midge --signal reload=PID`), or \
+                 restart where a setting needs it.",
+        pace: Pace::Lasting,
+        find: config_differs,
+    },
+    Rule {
+        code: "reload-failed",
+        levels: "warning",
+        meaning: "The last reload failed. The broker keeps its old configuration. The finding \
+                  stays until a reload succeeds.",
+        cause: "The configuration file, or a file that it names, has an error or cannot be read.",
+        remedy: "The log says what is wrong and where. Correct it, check it with `midge -t -c \
+                 FILE`, and reload again.",
+        pace: Pace::AtOnce,
+        find: reload_failed,
+    },
+    Rule {
+        code: "worker-stall",
+        levels: "warning; critical from ten times `worker_delay` on",
+        meaning: "Work waits longer than `worker_delay` for a thread of the broker: everything is \
+                  late.",
+        cause: "The machine is overloaded, or the process gets too little CPU time (CPUQuota, a \
+                busy neighbour, swapping).",
+        remedy: "Check the load and swap of the machine (`top`, `vmstat 1`) and cpu in /varz. Give \
+                 the broker more CPU.",
+        pace: Pace::Lasting,
+        find: worker_stall,
+    },
+    Rule {
+        code: "restart-loop",
+        levels: "warning",
+        meaning: "The broker was started at least `restarts` times within the time \
+                  `incident_window`. This needs `starts_file`, or the folder that systemd names in \
+                  STATE_DIRECTORY.",
+        cause: "The broker ends soon after its start, or something restarts it again and again.",
+        remedy: "Read the end of the log before each start: `journalctl -u midge`.",
+        pace: Pace::AtOnce,
+        find: restart_loop,
+    },
+    Rule {
+        code: "unsafe-clients",
+        levels: "warning",
+        meaning: "Clients from other machines need neither a login nor a certificate, and may \
+                  publish or subscribe to everything, or to all but a few subjects.",
+        cause: "The listener is open to the network, and there are no users, no token and no \
+                certificates required; or no_auth_user is a user without limits.",
+        remedy: "Configure a login (authorization), or give the user of no_auth_user permissions \
+                 that name subjects, or require certificates (verify in the block tls), or listen \
+                 on this machine only (host: 127.0.0.1, or -a 127.0.0.1).",
+        pace: Pace::AtOnce,
+        find: unsafe_clients,
+    },
+    Rule {
+        code: "unsafe-monitoring",
+        levels: "warning",
+        meaning: "The monitoring port is open to other machines and needs no login: it shows \
+                  clients, addresses and subjects to anybody.",
+        cause: "`http` names an address other than loopback, and the block `monitor` has neither a \
+                token nor a user.",
+        remedy: "Set a token in the block monitor. Or keep the port on 127.0.0.1 and reach it \
+                 through a tunnel (`ssh -L 8222:127.0.0.1:8222 HOST`) or an agent on the machine.",
+        pace: Pace::AtOnce,
+        find: unsafe_monitoring,
+    },
+    Rule {
+        code: "no-monitoring",
+        levels: "info",
+        meaning: "The default monitoring port could not be opened. midge serves its clients \
+                  without one.",
+        cause: "Another broker, or another program, on this machine uses the port.",
+        remedy: "Choose another port: http_port: 8223 in the file, or -m 8223; 0 for none. Or set \
+                 `unix` in the block monitor for a Unix socket.",
+        pace: Pace::AtOnce,
+        find: no_monitoring,
+    },
+];
+
+fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     let Some(outcome) = &evidence.pending_reload else {
         return Vec::new();
     };
@@ -50,7 +152,7 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     }]
 }
 
-pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
+fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
     let delay = evidence.sample.scheduling_delay;
     let limit = evidence.thresholds.worker_delay;
     if delay < limit {
@@ -70,7 +172,7 @@ pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
     }]
 }
 
-pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
+fn table_full(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.full_tables.by_subject();
     let tables = sums.into_iter().map(|sum| {
         let text = format!(
@@ -102,7 +204,7 @@ fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
     })
 }
 
-pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
+fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
     if evidence.starts < evidence.thresholds.restarts {
         return Vec::new();
     }
@@ -114,7 +216,7 @@ pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning("", 0, text)]
 }
 
-pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
+fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
     let Some(outcome) = evidence.server.last_reload() else {
         return Vec::new();
     };
@@ -135,7 +237,7 @@ pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning(&subject, 0, text)]
 }
 
-pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
+fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
     let guest = evidence.server.guest();
     let Some(guest) = guest.filter(|guest| guest.is_unlimited()) else {
         return Vec::new();
@@ -148,7 +250,7 @@ pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning(&address, 0, text)]
 }
 
-pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
+fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
     let reason = evidence.server.monitor_error.as_ref();
     let symptom = reason.map(|reason| Symptom {
         severity: Severity::Info,
@@ -161,7 +263,7 @@ pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
     symptom.into_iter().collect()
 }
 
-pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
+fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
     let open = evidence.server.open_monitor_address();
     open.map(|address| {
         let text = "other machines can read the monitoring port without a login".to_owned();

@@ -1,6 +1,6 @@
 //! Limits that are close to being reached.
 
-use super::{Evidence, Severity, Symptom};
+use super::{Evidence, Pace, Rule, Severity, Symptom};
 use crate::{
     connection::budget::LimitedBy,
     observe::diagnosis::{
@@ -10,19 +10,96 @@ use crate::{
 };
 
 /// When a ceiling becomes a finding, for the manual.
-pub(super) const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it will be \
+const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it will be \
                                  reached within `exhausted_within` at the present growth; critical \
                                  from `ceiling_critical` percent on";
 
-pub(super) fn connections(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "ceiling-fds",
+        levels: LEVELS,
+        meaning: "File descriptors are running out. Each connection takes one; when none is left, \
+                  no client can connect.",
+        cause: "There are more connections than the process may open files.",
+        remedy: "Raise LimitNOFILE of the service (`systemctl edit midge`; or `ulimit -n`) above \
+                 max_connections and restart, or close connections.",
+        pace: Pace::Lasting,
+        find: files,
+    },
+    Rule {
+        code: "descriptors-exhausted",
+        levels: "critical",
+        meaning: "The named port refused connections because no file descriptor was left for it. \
+                  The last ones are reserved: clients leave some to routes, monitoring and files; \
+                  routes leave some to monitoring and files. The finding stays for the time \
+                  `incident_window`; `ready` of /healthz shows the present state.",
+        cause: "There are more connections than the process may open files.",
+        remedy: "Raise LimitNOFILE of the service (`systemctl edit midge`; or `ulimit -n`) above \
+                 max_connections and restart, or close connections.",
+        pace: Pace::Sudden,
+        find: files_gone,
+    },
+    Rule {
+        code: "ceiling-connections",
+        levels: LEVELS,
+        meaning: "The number of clients comes close to `max_connections`. Further ones are \
+                  refused.",
+        cause: "There are more clients than before, or clients open connections and do not close \
+                them.",
+        remedy: "Raise max_connections (and LimitNOFILE), or find out which client holds many: \
+                 /connz?sort=idle lists idle connections first.",
+        pace: Pace::Lasting,
+        find: connections,
+    },
+    Rule {
+        code: "ceiling-subscriptions",
+        levels: LEVELS,
+        meaning: "A connection comes close to `max_subscriptions`. Further subscriptions are \
+                  refused.",
+        cause: "The client subscribes again and again without unsubscribing, or it needs that \
+                many.",
+        remedy: "Look at its subscriptions (/connz?cid=ID&subs=1). Fix the client, or raise \
+                 max_subscriptions.",
+        pace: Pace::Lasting,
+        find: subscriptions,
+    },
+    Rule {
+        code: "ceiling-queues",
+        levels: LEVELS,
+        meaning: "The messages that wait for all readers together come close to `max_memory`, or \
+                  to the memory that the process has left, if that is less. At the limit, the \
+                  connection that holds most is closed.",
+        cause: "Many readers are behind at the same time, or a few are very far behind.",
+        remedy: "Open /connz?sort=pending to see who is behind. If max_memory is the limit, raise \
+                 it as far as the machine allows. If the memory of the process is the limit, give \
+                 the service more, or see /memz for what else holds it.",
+        pace: Pace::Lasting,
+        find: queues,
+    },
+    Rule {
+        code: "ceiling-memory",
+        levels: LEVELS,
+        meaning: "The process comes close to the memory that it may use. At the limit, the system \
+                  kills it.",
+        cause: "Usually the queues of slow readers, or very many subscriptions or connections. \
+                /memz shows which.",
+        remedy: "Open /memz to see what holds the memory. Lower max_memory or max_pending, or give \
+                 the service more memory.",
+        pace: Pace::Lasting,
+        find: memory,
+    },
+];
+
+fn connections(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Connections)
 }
 
-pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
+fn files(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Files)
 }
 
-pub(super) fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
+fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
     let refused = evidence.history.places.iter().filter(|it| it.refused > 0);
     refused
         .map(|it| Symptom {
@@ -38,11 +115,11 @@ pub(super) fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
         .collect()
 }
 
-pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
+fn memory(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Memory)
 }
 
-pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
+fn queues(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = near(evidence, CeilingKind::Queues);
     let budget = &evidence.server.broker.registry.budget;
     if let LimitedBy::Process { max_memory } = budget.limited_by() {
@@ -60,7 +137,7 @@ pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
     symptoms
 }
 
-pub(super) fn subscriptions(evidence: &Evidence) -> Vec<Symptom> {
+fn subscriptions(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Subscriptions)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
 
-use super::{Evidence, Severity, Symptom, warning};
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
     observe::diagnosis::humanize::{count, time},
@@ -12,17 +12,107 @@ use crate::{
 };
 
 /// Of certificates and CAs, for the manual.
-pub(super) const LEVELS: &str = "warning from `certificate_warning` before the end on; critical \
+const LEVELS: &str = "warning from `certificate_warning` before the end on; critical \
                                  from `certificate_critical` before it on";
 
 /// Of CRLs, for the manual.
-pub(super) const CRL_LEVELS: &str = "warning from `crl_warning` before the end on; critical from \
+const CRL_LEVELS: &str = "warning from `crl_warning` before the end on; critical from \
                                      `crl_critical` before it on";
 
 /// Causes of failed handshakes, and revoked clients, that are named.
 const NAMED_MAX: usize = 5;
 
-pub(super) fn own(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "certificate-expiry",
+        levels: LEVELS,
+        meaning: "The broker's own certificate expires soon, or has expired. Once it has, no \
+                  client that verifies it connects.",
+        cause: "It was not renewed yet, or the renewed one is not in cert_file.",
+        remedy: "Renew the certificate and write it and its key to cert_file and key_file; midge \
+                 loads them without a restart. With Puppet: `puppet ssl clean` and `puppet agent \
+                 -t` on this host, or let the agent of Puppet 8 renew it.",
+        pace: Pace::AtOnce,
+        find: own,
+    },
+    Rule {
+        code: "ca-expiry",
+        levels: LEVELS,
+        meaning: "A CA in ca_file expires soon, or has expired. Once it has, no certificate that \
+                  it signed is accepted.",
+        cause: "The CA was not renewed yet, or ca_file still has the old one.",
+        remedy: "Renew the CA and copy its certificate to ca_file on all brokers and to all \
+                 clients. With Puppet: the module puppetlabs/ca_extend keeps the key, so that \
+                 signed certificates stay valid.",
+        pace: Pace::AtOnce,
+        find: authority,
+    },
+    Rule {
+        code: "crl-expiry",
+        levels: CRL_LEVELS,
+        meaning: "A CRL expires soon, or has expired: its CA should have published the next one by \
+                  then. Once it has, all certificates of its CA are refused, unless the block \
+                  `tls` says `crl_expired: warn`.",
+        cause: "The CA made no new CRL, or it was not copied to crl_file.",
+        remedy: "Let the CA write a new CRL and copy it to crl_file; midge loads it without a \
+                 restart. With Puppet: any `puppetserver ca revoke` or `clean` writes one; agents \
+                 before Puppet 8 do not fetch it by themselves.",
+        pace: Pace::AtOnce,
+        find: crl,
+    },
+    Rule {
+        code: "tls-files",
+        levels: "warning",
+        meaning: "A certificate, key, CA or CRL file has changed and cannot be used. midge keeps \
+                  what it read before, but the next start would fail.",
+        cause: "The file is damaged, the broker's user may not read it, or it does not match the \
+                other files.",
+        remedy: "Correct the named file; midge reads it again by itself. `midge -t -c FILE` checks \
+                 it.",
+        pace: Pace::AtOnce,
+        find: files,
+    },
+    Rule {
+        code: "tls-gaps",
+        levels: "warning; critical if it is about the CA of the broker's own certificate: then \
+                 almost no client can connect",
+        meaning: "The TLS files can be read but do not fit together: a CA has no CRL while others \
+                  have one, a CA is revoked itself, or no CA in ca_file signed the broker's \
+                  certificate.",
+        cause: "crl_file does not hold the CRLs of all CAs of the chain, a CA was replaced, or \
+                ca_file and cert_file come from different CAs.",
+        remedy: "Do what the text says with the named file; midge reads it again by itself. With \
+                 Puppet: the agent's bundles ca.pem and crl.pem hold the whole chain.",
+        pace: Pace::AtOnce,
+        find: gaps,
+    },
+    Rule {
+        code: "handshake-failures",
+        levels: "warning",
+        meaning: "At least `handshake_failures` TLS handshakes failed within the time \
+                  `incident_window`. Probes that send nothing do not count.",
+        cause: "Clients have no certificate, or one that is expired, revoked or of another CA; \
+                they do not trust this broker's certificate; they do not speak TLS; or they wait \
+                without a word (timeout).",
+        remedy: "Find addresses and reasons in /eventsz?type=tls.failed. Give these clients a \
+                 certificate of the CA in ca_file, or block them.",
+        pace: Pace::AtOnce,
+        find: handshakes,
+    },
+    Rule {
+        code: "revoked-clients",
+        levels: "warning",
+        meaning: "Clients or routes were closed because a new CRL lists their certificates. The \
+                  finding stays for the time `incident_window`.",
+        cause: "The nodes were revoked at the CA and are still running.",
+        remedy: "If that was intended, switch them off. If not, give them new certificates.",
+        pace: Pace::AtOnce,
+        find: revoked,
+    },
+];
+
+fn own(evidence: &Evidence) -> Vec<Symptom> {
     let thresholds = evidence.thresholds;
     let at = (
         thresholds.certificate_warning,
@@ -36,7 +126,7 @@ pub(super) fn own(evidence: &Evidence) -> Vec<Symptom> {
     )
 }
 
-pub(super) fn authority(evidence: &Evidence) -> Vec<Symptom> {
+fn authority(evidence: &Evidence) -> Vec<Symptom> {
     let thresholds = evidence.thresholds;
     let at = (
         thresholds.certificate_warning,
@@ -45,7 +135,7 @@ pub(super) fn authority(evidence: &Evidence) -> Vec<Symptom> {
     ends(evidence, |validity| &validity.ca, "CA", at)
 }
 
-pub(super) fn crl(evidence: &Evidence) -> Vec<Symptom> {
+fn crl(evidence: &Evidence) -> Vec<Symptom> {
     let thresholds = evidence.thresholds;
     let at = (thresholds.crl_warning, thresholds.crl_critical);
     ends(evidence, |validity| &validity.crl, "CRL", at)
@@ -102,7 +192,7 @@ fn ends(
     symptoms.collect()
 }
 
-pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
+fn files(evidence: &Evidence) -> Vec<Symptom> {
     let found = of_listeners(evidence, |tls| tls.store.refused());
     let symptoms = found.into_iter().map(|(_, error)| {
         let text = format!("midge keeps using what it read before: {}", error.text);
@@ -111,7 +201,7 @@ pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
     symptoms.collect()
 }
 
-pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
+fn gaps(evidence: &Evidence) -> Vec<Symptom> {
     let count = |tls: &TlsListener| tls.store.current().gaps.len();
     let listeners = evidence.server.tls_listeners();
     let most = listeners.iter().map(|(_, tls)| count(tls)).max();
@@ -150,7 +240,7 @@ fn of_listeners<T: PartialEq>(
     found
 }
 
-pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
+fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let recent = &evidence.history.handshakes;
     let total = recent.total();
     if total < evidence.thresholds.handshake_failures {
@@ -175,7 +265,7 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning("", 0, text)]
 }
 
-pub(super) fn revoked(evidence: &Evidence) -> Vec<Symptom> {
+fn revoked(evidence: &Evidence) -> Vec<Symptom> {
     let recent = &evidence.history.revoked;
     let total = recent.total();
     if total == 0 {

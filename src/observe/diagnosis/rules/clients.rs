@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Evidence, Symptom, warning};
+use super::{Evidence, Pace, Rule, Symptom, warning};
 use crate::observe::diagnosis::{
     humanize::{count, time},
     recent::Recent,
@@ -15,13 +15,91 @@ const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Growth is watched for at least this part of the window before it is a leak.
 const LEAK_SPAN: u32 = 5;
 
-pub(super) fn storm(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "connect-storm",
+        levels: "warning",
+        meaning: "More clients connect and disconnect per second than `storm_rate` allows.",
+        cause: "A network or a broker came back and all clients reconnect, or a client fails right \
+                after it connects and retries without a pause.",
+        remedy: "If it stops by itself, do nothing. If not, look at the named address and at why \
+                 connections end (/connz?state=closed), and give the clients a reconnect wait with \
+                 jitter.",
+        pace: Pace::Lasting,
+        find: storm,
+    },
+    Rule {
+        code: "unauthenticated-flood",
+        levels: "warning",
+        meaning: "Connections that do not log in use up the places that a port has for them \
+                  (client, route, monitor, monitor_socket, or long_handshake: TLS handshakes with \
+                  a lot of data), or logins wait long for their password check (passwords). midge \
+                  closes the connections that have been silent longest, from the address that has \
+                  the most, and serves everybody else. The finding stays for the time \
+                  `incident_window`.",
+        cause: "Somebody opens connections without using them, or guesses passwords from many \
+                addresses; or many clients reconnect at once.",
+        remedy: "Find the address with `ss -tn` on this host and block it in the firewall. \
+                 midge_before_login_* in /metrics has the counts. Keep the route and monitoring \
+                 ports off networks that do not need them.",
+        pace: Pace::Sudden,
+        find: crowded,
+    },
+    Rule {
+        code: "login-failures",
+        levels: "warning",
+        meaning: "At least `login_failures` logins were refused within the time `incident_window`.",
+        cause: "A client has wrong or old credentials and retries, or somebody guesses passwords.",
+        remedy: "Correct the credentials of the named client. Block the address if you do not know \
+                 it.",
+        pace: Pace::AtOnce,
+        find: login_failures,
+    },
+    Rule {
+        code: "permission-violations",
+        levels: "warning",
+        meaning: "At least `violations` publishes or subscriptions were refused within the time \
+                  `incident_window`.",
+        cause: "A client uses a subject that its user may not use: the subject is wrong, or a \
+                permission is missing.",
+        remedy: "Find the subjects in /eventsz?type=auth.violation. Then correct the client, or \
+                 the permissions of its user.",
+        pace: Pace::AtOnce,
+        find: violations,
+    },
+    Rule {
+        code: "subscription-leak",
+        levels: "warning",
+        meaning: "A connection keeps adding subscriptions, or holds many inboxes that never got a \
+                  message: at least `leak_subscriptions` of them.",
+        cause: "The client subscribes for each request or task and does not unsubscribe.",
+        remedy: "Fix the client: unsubscribe, or use one inbox for all requests as current client \
+                 libraries do. Until then max_subscriptions limits the damage.",
+        pace: Pace::Slow,
+        find: leak,
+    },
+    Rule {
+        code: "stale-peers",
+        levels: "warning",
+        meaning: "At least `stale_peers` connections were closed within the time `incident_window` \
+                  because they answered no ping.",
+        cause: "Hosts or a network disappeared, a firewall drops idle connections, or clients \
+                hang.",
+        remedy: "Find what the named clients have in common: a network, a host, a firewall. A \
+                 shorter ping_interval keeps idle connections alive.",
+        pace: Pace::AtOnce,
+        find: stale,
+    },
+];
+
+fn storm(evidence: &Evidence) -> Vec<Symptom> {
     let storm = evidence.server.broker.telemetry.churn.storm();
     let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
     symptom.into_iter().collect()
 }
 
-pub(super) fn login_failures(evidence: &Evidence) -> Vec<Symptom> {
+fn login_failures(evidence: &Evidence) -> Vec<Symptom> {
     offenders(
         evidence,
         &evidence.history.login_failures,
@@ -30,7 +108,7 @@ pub(super) fn login_failures(evidence: &Evidence) -> Vec<Symptom> {
     )
 }
 
-pub(super) fn violations(evidence: &Evidence) -> Vec<Symptom> {
+fn violations(evidence: &Evidence) -> Vec<Symptom> {
     offenders(
         evidence,
         &evidence.history.violations,
@@ -39,7 +117,7 @@ pub(super) fn violations(evidence: &Evidence) -> Vec<Symptom> {
     )
 }
 
-pub(super) fn stale(evidence: &Evidence) -> Vec<Symptom> {
+fn stale(evidence: &Evidence) -> Vec<Symptom> {
     offenders(
         evidence,
         &evidence.history.stale_peers,
@@ -78,7 +156,7 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
     vec![warning("", 0, text)]
 }
 
-pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
+fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     let crowded = evidence.history.places.iter().filter(|it| it.silent > 0);
     let mut symptoms: Vec<Symptom> = crowded
         .map(|it| {
@@ -104,7 +182,7 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     symptoms
 }
 
-pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
+fn leak(evidence: &Evidence) -> Vec<Symptom> {
     let thresholds = evidence.thresholds;
     let mut symptoms = Vec::new();
     for holder in &evidence.sample.by_subscriptions {

@@ -1,6 +1,6 @@
 //! Readers that are behind, and publishers that are paused for them.
 
-use super::{Evidence, Severity, Symptom, warning};
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     connection::Kind,
     observe::{
@@ -15,7 +15,63 @@ const RISE_MIN: f64 = 0.05;
 /// Names in one sentence.
 const NAMED_MAX: usize = 3;
 
-pub(super) fn slow_now(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "slow-consumer",
+        levels: "warning; critical from 75 % of `max_pending` on",
+        meaning: "A client reads more slowly than messages arrive for it, so they wait in its \
+                  queue. When the queue reaches `max_pending`, midge closes the connection and \
+                  what waits is lost.",
+        cause: "The client does not read its socket as fast as messages arrive.",
+        remedy: "Look at the named client: is it busy, stopped, swapping, or on a slow link? Give \
+                 it fewer messages (narrower subjects, more members in its queue group) or more \
+                 CPU. A larger max_pending helps only against short peaks.",
+        pace: Pace::Lasting,
+        find: slow_now,
+    },
+    Rule {
+        code: "slow-consumer-recent",
+        levels: "warning",
+        meaning: "midge closed clients because they were too far behind. The messages that waited \
+                  for them are lost. The finding stays for the time `incident_window`.",
+        cause: "These clients did not read as fast as messages arrived.",
+        remedy: "Open /slowz: it shows each incident with its cause, the subjects that waited and \
+                 who published them. Then look at the named clients. They reconnect by themselves, \
+                 but the lost messages do not come back.",
+        pace: Pace::AtOnce,
+        find: slow_recently,
+    },
+    Rule {
+        code: "slow-consumer-predicted",
+        levels: "warning",
+        meaning: "A client's queue grows steadily and will be full within the time \
+                  `queue_full_within`.",
+        cause: "Messages arrive faster than the client reads them, and this does not change.",
+        remedy: "Act before midge closes the connection: slow the publishers down, or give the \
+                 client fewer messages or more CPU. /slowz names the publishers.",
+        pace: Pace::Lasting,
+        find: slow_soon,
+    },
+    Rule {
+        code: "publisher-stalled",
+        levels: "warning",
+        meaning: "midge pauses publishers again and again because a reader (a client or another \
+                  broker of the cluster) reads, but is behind. One slow reader slows the \
+                  publishers down.",
+        cause: "The named reader takes its messages more slowly than they are published. To \
+                another broker, each message carries the names of all queue groups there that it \
+                is for.",
+        remedy: "Make the named reader faster, or unsubscribe it from the subjects that it cannot \
+                 keep up with. If it is a broker, check its load and the network to it, and look \
+                 there for clients with very many or very long queue group names on wide subjects. \
+                 A broker that stays behind is disconnected when its queue is full.",
+        pace: Pace::Lasting,
+        find: stalling,
+    },
+];
+
+fn slow_now(evidence: &Evidence) -> Vec<Symptom> {
     let (now, percent) = (evidence.sample.at, evidence.thresholds.slow_percent);
     let holders = evidence.sample.by_pending.iter();
     holders
@@ -52,7 +108,7 @@ fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
     }
 }
 
-pub(super) fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
+fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
     let recent = &evidence.history.slow_consumers;
     let sums = recent.by_subject();
     if sums.is_empty() {
@@ -79,7 +135,7 @@ pub(super) fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning("", 0, text)]
 }
 
-pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
+fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
     let soon = evidence.thresholds.queue_full_within.as_secs_f64();
     let mut symptoms = Vec::new();
     for holder in &evidence.sample.by_pending {
@@ -111,7 +167,7 @@ pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
     symptoms
 }
 
-pub(super) fn stalling(evidence: &Evidence) -> Vec<Symptom> {
+fn stalling(evidence: &Evidence) -> Vec<Symptom> {
     let mut waited_for: Vec<(&Holder, u64)> = evidence
         .sample
         .waited_for

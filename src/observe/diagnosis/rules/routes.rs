@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Evidence, Severity, Symptom, warning};
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     VERSION,
     observe::{
@@ -14,7 +14,91 @@ use crate::{
     server::housekeeping::VIEWS_EVERY,
 };
 
-pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "route-missing",
+        levels: "critical",
+        meaning: "There is no route to a broker that the configuration names, or that was a member \
+                  and did not say that it leaves. Messages between its clients and the clients \
+                  here do not arrive. A broker known only from other members counts as missing for \
+                  a day.",
+        cause: "That broker is down, cannot be reached, or refuses this one (password, \
+                certificate, another cluster name).",
+        remedy: "Read why the last attempt failed (/clusterz), and the log of the named broker. If \
+                 it is gone for good, remove it from `routes` and reload; if only other members \
+                 named it, send POST /forget?member=NAME to the monitoring socket.",
+        pace: Pace::Lasting,
+        find: missing,
+    },
+    Rule {
+        code: "route-flapping",
+        levels: "warning",
+        meaning: "The route to a broker was lost at least `route_losses` times within the time \
+                  `incident_window`.",
+        cause: "The network between the two loses packets, the other broker restarts, or it cannot \
+                take its messages fast enough.",
+        remedy: "Read the reasons in /eventsz?type=route on both brokers.",
+        pace: Pace::AtOnce,
+        find: flapping,
+    },
+    Rule {
+        code: "route-failing",
+        levels: "warning",
+        meaning: "Routes to a broker end again and again for the same reason, soon after they \
+                  start. The pauses between attempts grow to 30 seconds. The finding stays until a \
+                  route has lasted for a minute, or for the time `incident_window` if that is \
+                  shorter.",
+        cause: "One of the two brokers sends something that the other does not accept, or more \
+                than it can take.",
+        remedy: "The text names the reason. Compare the versions and limits of the two brokers \
+                 (max_payload, max_control_line, max_pending), and read the log of the named one.",
+        pace: Pace::AtOnce,
+        find: failing,
+    },
+    Rule {
+        code: "route-slow",
+        levels: "warning",
+        meaning: "Another broker of the cluster is slow: a round trip takes longer than \
+                  `route_rtt`, messages wait for it as for a slow consumer, or it has not answered \
+                  for the time `route_silence`.",
+        cause: "That broker or its host is overloaded or stopped, or the network between the two \
+                is slow or loses packets.",
+        remedy: "Check the named broker first (its /explainz, the load of its host), then the \
+                 network between the two.",
+        pace: Pace::Lasting,
+        find: slow,
+    },
+    Rule {
+        code: "route-asymmetric",
+        levels: "warning",
+        meaning: "Members do not see the same mesh: one has a route to another that does not see \
+                  it, or two have no route to each other, or a member has a route to a broker that \
+                  this one does not know. Messages between the clients of these brokers do not \
+                  arrive.",
+        cause: "The two brokers cannot reach each other, or their configurations name different \
+                brokers.",
+        remedy: "Compare /clusterz on both brokers and the `routes` in their configurations, and \
+                 read both logs.",
+        pace: Pace::Slow,
+        find: asymmetric,
+    },
+    Rule {
+        code: "members-differ",
+        levels: "warning; info if only the versions differ",
+        meaning: "Members of the cluster differ in something that should be the same: \
+                  `max_payload`, `max_control_line`, the accounts that have subscriptions, or the \
+                  version of midge or nats-server.",
+        cause: "A configuration or a package was rolled out to some members only.",
+        remedy: "Finish the roll-out: give all members the same max_payload, max_control_line and \
+                 accounts, then reload; routes stay connected. A nats-server announces its new \
+                 max_payload only with its next route.",
+        pace: Pace::Lasting,
+        find: differ,
+    },
+];
+
+fn missing(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
     let now = evidence.sample.at;
     let mut symptoms = Vec::new();
@@ -99,7 +183,7 @@ fn critical(subject: &str, text: String) -> Symptom {
     }
 }
 
-pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
+fn flapping(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.route_losses.by_subject();
     sums.into_iter()
         .filter(|sum| sum.count.times >= evidence.thresholds.route_losses)
@@ -119,7 +203,7 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
         .collect()
 }
 
-pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
+fn failing(evidence: &Evidence) -> Vec<Symptom> {
     let now = evidence.sample.at;
     let recent = evidence.thresholds.incident_window;
     let failed = evidence.sample.mesh.failed.iter();
@@ -140,7 +224,7 @@ pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
     symptoms.collect()
 }
 
-pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
+fn slow(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
     let slow = mesh.present().filter_map(|member| {
         let route = mesh.route(&member.id)?;
@@ -195,7 +279,7 @@ fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
         })
 }
 
-pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
+fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
     let every = evidence.thresholds.interval * VIEWS_EVERY;
     let gaps = mesh.gaps(evidence.sample.at, every).into_iter().map(|gap| {
@@ -218,7 +302,7 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
     gaps.chain(unknown).collect()
 }
 
-pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
+fn differ(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.sample.mesh;
     let symptoms = mesh.present().filter_map(|member| {
         let harmful = [

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Evidence, Symptom, warning};
+use super::{DIAGNOSIS_HANGS, Evidence, Pace, Rule, Symptom, warning};
 use crate::{
     log::{Destination, LogState, LossCause},
     observe::diagnosis::humanize::time,
@@ -13,8 +13,54 @@ use crate::{
 /// A write of the log, or another call, is regarded as hanging after this time.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "log-lost",
+        levels: "warning",
+        meaning: "Log lines are lost: the log cannot be written, hangs, or is too slow. Nothing \
+                  else waits for it. Lines that a log server does not take go to standard error \
+                  and are not lost. midge_log_lost_lines in /metrics counts the lost ones. The \
+                  finding stays for the time `incident_window` after the last one.",
+        cause: "The disk is full or hangs, nobody reads the pipe that standard error goes to, or \
+                the log server cannot be reached.",
+        remedy: "Free space on the disk (`df -h`), or repair what the text names. To log \
+                 elsewhere, change log_file and reload; to reopen the file, send SIGUSR1. The log \
+                 itself says how many lines are missing.",
+        pace: Pace::AtOnce,
+        find: log_lost,
+    },
+    Rule {
+        code: "blocked-call",
+        levels: "warning",
+        meaning: "A call to the system has not returned for seconds: opening or reading a file, or \
+                  resolving a host name. What needs its result waits, for example a reload; \
+                  clients and this port do not.",
+        cause: "A disk or a network file system hangs, a file is a pipe that nobody writes to, or \
+                the resolver does not answer.",
+        remedy: "Check the named file or resolver. A reload that waits for it goes on when the \
+                 file can be read; until then no other reload starts.",
+        pace: Pace::AtOnce,
+        find: blocked_call,
+    },
+    Rule {
+        code: DIAGNOSIS_HANGS,
+        levels: "critical",
+        meaning: "The diagnosis has not checked the broker for at least ten seconds and five of \
+                  its intervals. All other findings and their numbers are as old. After 30 seconds \
+                  /healthz says that the broker is not live.",
+        cause: "The machine has no CPU time for it, the process was stopped, or midge has a bug.",
+        remedy: "Check the load of the machine and the threads of the process (top -H, gdb -p PID \
+                 -batch -ex 'thread apply all bt'). Keep the output for a bug report, and restart.",
+        pace: Pace::AtOnce,
+        // Found by the age of the report when it is asked for: a diagnosis that hangs finds
+        // nothing.
+        find: |_| Vec::new(),
+    },
+];
+
 /// Lines of the log are lost, or were lost lately.
-pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
+fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
     let state = evidence.server.log_state();
     let (now, recent) = (evidence.sample.at, evidence.thresholds.incident_window);
     let text = log_trouble(&state, now, recent);
@@ -51,7 +97,7 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
 }
 
 /// Calls that do not return.
-pub(super) fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
+fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
     let calls = &evidence.server.broker.telemetry.calls;
     let late = calls.older_than(HANGS_AFTER);
     late.into_iter()
