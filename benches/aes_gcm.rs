@@ -45,7 +45,10 @@ fn main() {
             }
         }
         let [aws_lc, ring] = rates;
-        println!("{size:>8}  {aws_lc:>8.0}  {ring:>8.0}  {:.2}", ring / aws_lc);
+        println!(
+            "{size:>8}  {aws_lc:>8.0}  {ring:>8.0}  {:.2}",
+            ring / aws_lc
+        );
     }
 }
 
@@ -53,7 +56,9 @@ fn main() {
 fn encrypter(suites: &[SupportedCipherSuite]) -> Box<dyn MessageEncrypter> {
     let wanted = CipherSuite::TLS13_AES_256_GCM_SHA384;
     let suite = suites.iter().find(|suite| suite.suite() == wanted);
-    let suite = suite.and_then(SupportedCipherSuite::tls13).expect("the suite");
+    let suite = suite
+        .and_then(SupportedCipherSuite::tls13)
+        .expect("the suite");
     suite
         .aead_alg
         .encrypter(AeadKey::from([7; 32]), Iv::from([9; 12]))

@@ -122,7 +122,8 @@ impl Mesh {
     /// Names of members that have a route to the broker of that id or name.
     pub(in crate::observe) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
         let sees = |view: &PeerView| {
-            let is = |seen: &str, reported: &str| seen == id || (!name.is_empty() && reported == name);
+            let is =
+                |seen: &str, reported: &str| seen == id || (!name.is_empty() && reported == name);
             view.routes.iter().any(|sight| is(&sight.id, &sight.name))
         };
         let members = self.present();

@@ -61,11 +61,7 @@ pub async fn finish<E: Ends>(
 
 /// Logs that a slow consumer was closed, and its incident, in the words that log watchers
 /// match.
-fn log_slow_consumer(
-    connection: &Connection,
-    reason: CloseReason,
-    incident: Option<&Incident>,
-) {
+fn log_slow_consumer(connection: &Connection, reason: CloseReason, incident: Option<&Incident>) {
     let prefix = connection.log_prefix();
     // The other reasons are logged by the code that closed the connection.
     if reason == CloseReason::SlowConsumerPending {

@@ -320,7 +320,10 @@ fn keys_are_shown_and_seeds_never() {
     }
     broker.stop();
     let log = broker.log();
-    assert!(log.contains(KEYS[2]), "the log names the refused key: {log}");
+    assert!(
+        log.contains(KEYS[2]),
+        "the log names the refused key: {log}"
+    );
     assert!(
         !log.contains(&SEED[..20]) && !log.contains(&signature),
         "{log}"

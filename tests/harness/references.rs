@@ -40,7 +40,16 @@ const CRATES: [(&str, &str); 6] = [
 
 /// Keywords before the name of what they declare.
 const DECLARING: [&str; 10] = [
-    "const", "enum", "fn", "macro_rules", "mod", "static", "struct", "trait", "type", "mut",
+    "const",
+    "enum",
+    "fn",
+    "macro_rules",
+    "mod",
+    "static",
+    "struct",
+    "trait",
+    "type",
+    "mut",
 ];
 
 fn project() -> &'static Path {
@@ -159,7 +168,10 @@ fn modules(texts: &BTreeMap<String, String>) -> BTreeMap<String, Module> {
             continue;
         };
         let inner = ["/mod", "/lib", "/main"];
-        let path = inner.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+        let path = inner
+            .iter()
+            .find_map(|end| path.strip_suffix(end))
+            .unwrap_or(path);
         modules.entry(path.to_owned()).or_default().add(text);
     }
     modules
@@ -266,7 +278,10 @@ fn the_map_of_layers_is_complete() {
         for name in cells[3].split('`').skip(1).step_by(2) {
             let is_plain = words(name).next() == Some(name);
             let is_there = parts.iter().any(|part| part.words.contains(name));
-            assert!(!is_plain || parts.is_empty() || is_there, "{module}: {name}");
+            assert!(
+                !is_plain || parts.is_empty() || is_there,
+                "{module}: {name}"
+            );
         }
     }
 }

@@ -7,7 +7,12 @@
 mod crafted;
 mod tls;
 
-use std::{fs, io::{ErrorKind, Read, Write}, net::{SocketAddr, TcpStream}, time::Duration};
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use test_support::{Broker, Frame, PATIENCE, RawClient, free_address, wait_until};
 

@@ -18,7 +18,12 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Accstatz, Refusal> {
 /// The values at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub fn build(monitor: &Monitor, unused: bool) -> Accstatz {
-    let totals = monitor.server.broker.registry.snapshot().totals_by_account();
+    let totals = monitor
+        .server
+        .broker
+        .registry
+        .snapshot()
+        .totals_by_account();
     build_of(monitor, unused, totals)
 }
 

@@ -126,7 +126,11 @@ fn operations_before_info_are_kept() {
         }
     }
     let (_, error, _) = feed(Expected::RouteInfo, b"RS+ $G a\r\n", 1);
-    assert_eq!(error, Some(BeforeLoginError::Unexpected), "of a dialled broker");
+    assert_eq!(
+        error,
+        Some(BeforeLoginError::Unexpected),
+        "of a dialled broker"
+    );
 }
 
 #[test]

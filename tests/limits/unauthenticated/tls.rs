@@ -1,8 +1,16 @@
 //! Handshakes of peers that have not logged in.
 
-use std::{io::{Read, Write}, net::TcpStream, sync::Arc, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use test_support::{Broker, PATIENCE, RawClient, pki::Pki, wait_until};
 
 use super::{connect, read_all, resident_kib};

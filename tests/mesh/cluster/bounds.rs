@@ -8,7 +8,12 @@ mod queue_groups;
 
 use std::time::Duration;
 
-use test_support::{RawClient, free_port, mesh::{self, Kind, Member, Plan}, raw_client::Next, wait_until};
+use test_support::{
+    RawClient, free_port,
+    mesh::{self, Kind, Member, Plan},
+    raw_client::Next,
+    wait_until,
+};
 
 /// Timeout for bulk interest on a busy machine.
 const LONG: Duration = Duration::from_secs(60);

@@ -3,7 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
-use test_support::{Broker, free_port, mesh::{self, Kind, Plan}, raw_client::Next, wait_until};
+use test_support::{
+    Broker, free_port,
+    mesh::{self, Kind, Plan},
+    raw_client::Next,
+    wait_until,
+};
 
 use super::{CONFIG, Side, ask, fields, json, log_in};
 

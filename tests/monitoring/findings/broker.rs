@@ -68,11 +68,7 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
     .expect("written");
     clears(&broker, "config-differs");
 
-    fs::write(
-        &file,
-        before.replace("interval: 50ms", "interval: 60ms"),
-    )
-    .expect("written");
+    fs::write(&file, before.replace("interval: 50ms", "interval: 60ms")).expect("written");
     wait_until("the pending restart has severity info", || {
         // The limit is also restored, which takes effect immediately.
         broker.signal(libc::SIGHUP);
@@ -122,9 +118,7 @@ pub fn open_ports_are_reported() {
         .flag("0.0.0.0")
         .start();
     for code in OPEN_PORTS {
-        wait_until(&format!("{code} appears"), || {
-            is_reported(&open, code, "")
-        });
+        wait_until(&format!("{code} appears"), || is_reported(&open, code, ""));
     }
     assert_eq!(open_port_warnings(&open), 2, "{}", open.log());
     let file = open.folder().join("broker.conf");

@@ -170,7 +170,10 @@ fn the_readme_lists_every_path() {
     let broker = Broker::midge().start();
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(readme).expect("the README");
-    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `/")).collect();
+    let rows: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `/"))
+        .collect();
     for path in broker.endpoints() {
         let is_page = path == "/" || path.contains('.');
         let is_listed = rows.iter().any(|row| row.contains(&format!("`{path}`")));

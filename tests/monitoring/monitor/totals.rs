@@ -32,7 +32,9 @@ fn kept(broker: &Broker) -> BTreeMap<String, f64> {
         let reasons = value.as_object().expect("an object").iter();
         reasons.map(move |(reason, value)| (format!("{name}_{reason}"), value))
     });
-    let single = single.into_iter().map(|(name, value)| (name.clone(), value));
+    let single = single
+        .into_iter()
+        .map(|(name, value)| (name.clone(), value));
     single
         .chain(by_reason)
         .map(|(name, value)| (name, value.as_f64().expect("a number")))
@@ -93,5 +95,8 @@ fn kept_totals_are_the_sums_over_all_connections() {
     });
     let kept = kept(&broker);
     assert!(kept["in_msgs"] > (ROUNDS * CLIENTS) as f64);
-    assert!(kept["dropped_msgs_no_interest"] > 0.0 && kept.len() > 10, "{kept:?}");
+    assert!(
+        kept["dropped_msgs_no_interest"] > 0.0 && kept.len() > 10,
+        "{kept:?}"
+    );
 }

@@ -13,7 +13,7 @@ use crate::config::{
         monitor::MONITOR,
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
-        tls::{TLS_BLOCK, TLS_ACCESS, read_tls},
+        tls::{TLS_ACCESS, TLS_BLOCK, read_tls},
         written::{self, UNSET},
     },
 };

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::options::{
         Options, advertise,
-        authorization::{self, AUTHORIZATION_BLOCK, AUTHORIZATION_ACCESS},
+        authorization::{self, AUTHORIZATION_ACCESS, AUTHORIZATION_BLOCK},
         reading::PORTS,
         table::{Key, Kind, Reload, Usual, field},
     },

@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// When a ceiling becomes a finding, for the manual.
-const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it will be \
-                                 reached within `exhausted_within` at the present growth; critical \
-                                 from `ceiling_critical` percent on";
+const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it will be reached within \
+                      `exhausted_within` at the present growth; critical from `ceiling_critical` \
+                      percent on";
 
 /// The rules of this file.
 pub(super) const RULES: &[Rule] = &[

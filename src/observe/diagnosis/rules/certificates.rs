@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// Of certificates and CAs, for the manual.
-const LEVELS: &str = "warning from `certificate_warning` before the end on; critical \
-                                 from `certificate_critical` before it on";
+const LEVELS: &str = "warning from `certificate_warning` before the end on; critical from \
+                      `certificate_critical` before it on";
 
 /// Of CRLs, for the manual.
 const CRL_LEVELS: &str = "warning from `crl_warning` before the end on; critical from \
-                                     `crl_critical` before it on";
+                          `crl_critical` before it on";
 
 /// Causes of failed handshakes, and revoked clients, that are named.
 const NAMED_MAX: usize = 5;

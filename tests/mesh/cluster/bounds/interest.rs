@@ -1,9 +1,18 @@
 //! Interest in long subjects, and much of it.
 
-use std::{fs, os::unix::fs::PermissionsExt, thread, time::{Duration, Instant}};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use test_support::{Broker, free_port, mesh::{Kind, Member, Plan}, tools, wait_for, wait_until};
+use test_support::{
+    Broker, free_port,
+    mesh::{Kind, Member, Plan},
+    tools, wait_for, wait_until,
+};
 
 use super::{LONG, route_ids, start, wait_for_way};
 

@@ -1,9 +1,19 @@
 //! Peers that fail again and again, or do not read.
 
-use std::{io::{Read, Write}, net::TcpStream, sync::atomic::{AtomicBool, Ordering}, thread, time::{Duration, Instant}};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use test_support::{free_port, mesh::{self, Kind, Member, Plan, failing_peer}, wait_for, wait_until};
+use test_support::{
+    free_port,
+    mesh::{self, Kind, Member, Plan, failing_peer},
+    wait_for, wait_until,
+};
 
 use super::{LONG, groups, start, wait_for_way};
 

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use test_support::{RawClient, mesh::{Kind, Member}, wait_until};
+use test_support::{
+    RawClient,
+    mesh::{Kind, Member},
+    wait_until,
+};
 
 use super::{groups, route_ids, start, wait_for_way};
 

@@ -84,7 +84,10 @@ impl Threshold {
 
     /// A scene with the first value.
     fn scene(&self, lines: &str) -> Scene {
-        Scene::new(&config(lines, &format!("{}: {}", self.key, self.before)), "")
+        Scene::new(
+            &config(lines, &format!("{}: {}", self.key, self.before)),
+            "",
+        )
     }
 
     /// Puts the second value in force.
