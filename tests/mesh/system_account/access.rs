@@ -3,7 +3,7 @@
 use serde_json::Value;
 use test_support::Broker;
 
-use super::{CONFIG, Side, ask, log_in};
+use super::{Side, ask, log_in};
 
 #[test]
 fn an_account_can_query_only_itself() {

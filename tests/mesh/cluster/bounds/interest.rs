@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use test_support::{
     Broker, free_port,
-    mesh::{Kind, Member, Plan},
+    mesh::{self, Kind, Member, Plan},
     tools, wait_for, wait_until,
 };
 

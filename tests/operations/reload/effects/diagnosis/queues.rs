@@ -8,7 +8,7 @@ use crate::reload::effects::queues::{beside_a_slow_reader, reader};
 const CONFIG: &str = "max_pending: 64MB\nwrite_deadline: \"1h\"\nping_interval: \"1h\"";
 
 /// Publishes with each call.
-fn publisher(scene: &Scene, messages: usize) -> impl FnMut() {
+fn publisher(scene: &Scene, messages: usize) -> impl FnMut() + use<> {
     let mut publisher = scene.client();
     let part = format!("PUB big 65536\r\n{}\r\n", "x".repeat(65536)).repeat(messages);
     move || {

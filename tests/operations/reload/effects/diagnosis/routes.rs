@@ -3,7 +3,8 @@
 use std::{thread, time::Duration};
 
 use test_support::{
-    mesh::{Kind, Plan, free_port, wait_for_mesh},
+    free_port,
+    mesh::{Kind, Plan, wait_for_mesh},
     wait_until,
 };
 

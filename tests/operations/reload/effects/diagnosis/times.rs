@@ -47,7 +47,7 @@ pub fn incident_window() {
 }
 
 /// A client that subscribes steadily: with a call, to some more subjects.
-fn leaky(scene: &Scene) -> impl FnMut() {
+fn leaky(scene: &Scene) -> impl FnMut() + use<> {
     let (mut client, mut count) = (scene.client(), 0);
     move || {
         for _ in 0..20 {
