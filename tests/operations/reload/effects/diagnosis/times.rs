@@ -2,13 +2,19 @@
 
 use std::{fs, thread, time::Duration};
 
-use test_support::{HeldThreads, wait_until};
+use test_support::{HeldThreads, RawClient, wait_until};
 
 use super::{Scene, Threshold, appears_while, config, is_found, silent_while, stays_silent};
 use crate::reload::clients::login;
 
 /// Two of two connections.
 const FULL: &str = "max_connections: 2";
+
+fn fill(scene: &Scene) -> [RawClient; 2] {
+    // One was opened to see that the broker is ready.
+    scene.member.broker.wait_for_connections(0);
+    [scene.client(), scene.client()]
+}
 
 #[test]
 pub fn appear_after() {
@@ -17,15 +23,13 @@ pub fn appear_after() {
         before: "1h",
         after: "50ms",
     };
-    threshold.makes("ceiling-connections", FULL, |scene| {
-        [scene.client(), scene.client()]
-    });
+    threshold.makes("ceiling-connections", FULL, fill);
 }
 
 #[test]
 pub fn clear_after() {
     let mut scene = Scene::new(&config(FULL, "clear_after: 1h"), "");
-    let clients = [scene.client(), scene.client()];
+    let clients = fill(&scene);
     appears_while(&scene, "ceiling-connections", "", || {});
     drop(clients);
     scene.member.broker.wait_for_connections(0);
