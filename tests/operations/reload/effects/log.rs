@@ -133,8 +133,7 @@ fn logtime_utc() {
         .config("logtime_utc: false")
         .env("TZ", "<+14>-14")
         .start();
-    let is_utc =
-        |time: NaiveDateTime| (time - Utc::now().naive_utc()).abs() < TimeDelta::hours(1);
+    let is_utc = |time: NaiveDateTime| (time - Utc::now().naive_utc()).abs() < TimeDelta::hours(1);
     let before = wait_for("a line has a time", || last_time(&broker.log()));
     assert!(!is_utc(before), "{before}");
     let log = reload(&broker, "logtime_utc: true", DONE);
