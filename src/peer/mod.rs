@@ -1,7 +1,7 @@
 //! What every kind of peer has in common, once: the loop that drives a connection
-//! ([`drive`]), pings ([`keepalive`]) and the write deadline ([`timing`]), gathering the messages of
+//! ([`mod@drive`]), pings ([`keepalive`]) and the write deadline ([`timing`]), gathering the messages of
 //! one subject into a batch ([`batch`]), why a connection ends ([`End`]) and what
-//! happens then ([`finish`]), and closing peers whose certificate is no longer
+//! happens then ([`mod@finish`]), and closing peers whose certificate is no longer
 //! accepted ([`certificates`]).
 //!
 //! `client` and `route` use it. Each state of their sessions implements [`Peer`]: the
@@ -74,7 +74,7 @@ pub enum HeldFor {
     Others,
 }
 
-/// One state of one kind of peer, driven by [`drive`].
+/// One state of one kind of peer, driven by [`drive()`].
 pub trait Peer: Reader + Ends + Send {
     /// Data of all sessions.
     fn link(&self) -> &Link;

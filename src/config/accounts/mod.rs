@@ -1,7 +1,7 @@
 //! Accounts as the configuration defines them: `accounts`, `mappings` and
 //! `system_account`.
 //!
-//! [`read`] makes typed definitions of a block and [`check`] compares them with each other:
+//! [`read()`] makes typed definitions of a block and [`check()`] compares them with each other:
 //! an import without an export, or a circle of imports, is reported with its line. The
 //! module `account` builds the accounts from definitions that passed.
 
