@@ -13,6 +13,7 @@ pub mod http;
 pub mod mesh;
 pub mod pki;
 pub mod ports;
+pub mod puppet_ca;
 pub mod raw_client;
 pub mod tls_client;
 pub mod tools;

@@ -5,6 +5,7 @@ mod blocked;
 mod clock;
 mod config_differential;
 mod lifecycle;
+mod puppet;
 mod reload;
 mod safe_start;
 mod unit_files;
