@@ -527,7 +527,15 @@ mod tests {
     #[test]
     fn a_restart_is_logged_once() {
         let mut poller = poller(Instance::new("a"));
-        let daemon = process(&mut poller, [up("N1"), up("N1"), up("N2"), up("N2")]);
+        let restarted = || {
+            let mut sample = up("N2");
+            if let Ok(report) = &mut sample.report {
+                // Younger than the poll before.
+                report.uptime = Some(1.0);
+            }
+            sample
+        };
+        let daemon = process(&mut poller, [up("N1"), up("N1"), restarted(), restarted()]);
         assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
         let line = &daemon.lines.borrow()[1].1;
         assert!(line.contains("server id N1 is now N2"), "{line}");
