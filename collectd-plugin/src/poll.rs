@@ -5,6 +5,7 @@
 //! change of the condition is logged once.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -58,8 +59,9 @@ enum Condition {
     Unpolled,
 }
 
-/// The kind of an error, without its texts.
-type Cause = (mem::Discriminant<Error>, Option<u16>);
+/// What tells errors apart in the log: the kind, and what more of it does not change with every
+/// poll.
+type Cause = (mem::Discriminant<Error>, u64);
 
 /// The results of one poll.
 struct Sample {
@@ -306,13 +308,19 @@ fn is_healthy(code: u16, health: &Healthz) -> bool {
 }
 
 fn cause(error: &Error) -> Cause {
-    let code = match error {
+    let more = match error {
         // A proxy has no answer of the broker: it says the one or the other.
-        Error::Status { code: 504, .. } => Some(502),
-        Error::Status { code, .. } => Some(*code),
-        _ => None,
+        Error::Status { code: 504, .. } => 502,
+        Error::Status { code, .. } => u64::from(*code),
+        Error::Timeout { phase, .. } => *phase as u64,
+        Error::Connection { detail, .. } | Error::File { detail, .. } => {
+            let mut hasher = DefaultHasher::new();
+            detail.hash(&mut hasher);
+            hasher.finish()
+        }
+        _ => 0,
     };
-    (mem::discriminant(error), code)
+    (mem::discriminant(error), more)
 }
 
 /// The values that the plugin measures itself; `None` for those of the answer.

@@ -350,6 +350,10 @@ impl Client {
             (Some(Late(phase)), _) => self.late(url, *phase, begun),
             (None, io::ErrorKind::TimedOut) => self.late(url, Phase::Answer, begun),
             (None, io::ErrorKind::ConnectionRefused) => Error::Refused { url },
+            (None, io::ErrorKind::UnexpectedEof) => Error::Connection {
+                url,
+                detail: "the connection was closed before the answer was complete".to_owned(),
+            },
             (None, _) => Error::Connection {
                 url,
                 detail: error.to_string(),
