@@ -26,6 +26,12 @@ const USER_AGENT: &str = concat!("midge-monitor-client/", env!("CARGO_PKG_VERSIO
 /// is there.
 const SOCKET_LIMIT: Duration = Duration::from_millis(100);
 
+/// Bytes of an answer's head, and of the buffers of a request, which are smaller than the HTTP
+/// library's: a collector holds many. A request with the longest secret fits into its buffer.
+const HEAD_MAX: usize = 16 << 10;
+const INPUT_BUFFER: usize = 32 << 10;
+const OUTPUT_BUFFER: usize = 16 << 10;
+
 /// Settings and files of a client.
 #[derive(Debug)]
 pub(crate) struct Opener {
@@ -159,6 +165,9 @@ impl Opener {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .max_idle_connections(0)
+            .max_response_header_size(HEAD_MAX)
+            .input_buffer_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
             .build();
         Ok(Opened {
             agent: Agent::with_parts(config, connector, NoLookup),
