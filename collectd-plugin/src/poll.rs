@@ -18,13 +18,13 @@ use crate::{
     changes::Changes,
     condition::{self, Cause, Condition},
     config::Instance,
-    daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
+    daemon::{Daemon, Level, Notification, Severity, ValueList},
     findings::Tracker,
     followed::{Change, Followed},
     metrics::{
         self, Broker, Endpoint, Group, METRICS, NAMES_MAX, Names, Own, Reading, Readings, Source,
     },
-    requests::{Failure, Requests, Sample},
+    requests::{Requests, Sample},
     runs::{Run, Runs},
 };
 
@@ -43,8 +43,8 @@ pub(crate) struct Poller {
     /// What was notified of it; `None` before the first poll.
     notified: Option<Followed<Severity>>,
     findings: Tracker,
-    /// Changes of the other endpoints that are logged; those that have been well so far have none.
-    endpoints: BTreeMap<Endpoint, Changes<Option<Cause>>>,
+    /// Troubles with other endpoints that are logged; `None` is that some are late.
+    endpoints: BTreeMap<Option<Endpoint>, Changes<Option<Cause>>>,
     /// The runs of the broker.
     runs: Runs,
     names: Names,
@@ -220,29 +220,48 @@ impl Poller {
     /// An endpoint that cannot be read costs its values only.
     fn log_endpoints(&mut self, sample: &Sample, daemon: &dyn Daemon) {
         for (endpoint, outcome) in &sample.outcomes {
-            let (severity, cause) = match outcome {
-                Ok(()) => (Severity::Okay, None),
-                Err(Failure::NoTime) => (Severity::Warning, None),
-                Err(Failure::Request(error)) => (Severity::Warning, Some(condition::cause(error))),
-            };
-            if outcome.is_ok() && !self.endpoints.contains_key(endpoint) {
-                continue;
-            }
-            let changes = self.endpoints.entry(*endpoint).or_insert_with(Changes::new);
-            let Some(remark) = changes.note(severity, cause, sample.at) else {
-                continue;
-            };
             let path = endpoint.path();
-            let (level, text) = match outcome {
-                Ok(()) => (Level::Notice, format!("{path} is read again")),
-                Err(Failure::NoTime) => {
-                    let text = "the requests before it took all the time (Timeout)";
-                    (Level::Warning, format!("no values of {path}: {text}"))
-                }
-                Err(Failure::Request(error)) => {
-                    (Level::Warning, format!("no values of {path}: {error}"))
-                }
-            };
+            let trouble = outcome.as_ref().err().map(|error| {
+                let text = format!("no values of {path}: {error}");
+                (Some(condition::cause(error)), text)
+            });
+            let well = format!("{path} is read again");
+            self.log_trouble(Some(*endpoint), trouble, &well, sample, daemon);
+        }
+        let late: Vec<_> = sample.late.iter().map(|endpoint| endpoint.path()).collect();
+        let trouble = (!late.is_empty()).then(|| {
+            let text = format!(
+                "no values of {}: not read within the {} ms that a poll may take (Timeout)",
+                late.join(", "),
+                self.requests.timeout().as_millis()
+            );
+            (None, text)
+        });
+        let well = "everything is read in time again";
+        if sample.broker.is_ok() {
+            self.log_trouble(None, trouble, well, sample, daemon);
+        }
+    }
+
+    /// Logs the begin and the end of a trouble with an endpoint, or with all (`None`).
+    fn log_trouble(
+        &mut self,
+        endpoint: Option<Endpoint>,
+        trouble: Option<(Option<Cause>, String)>,
+        well: &str,
+        sample: &Sample,
+        daemon: &dyn Daemon,
+    ) {
+        if trouble.is_none() && !self.endpoints.contains_key(&endpoint) {
+            return;
+        }
+        let (level, severity) = match trouble {
+            Some(_) => (Level::Warning, Severity::Warning),
+            None => (Level::Notice, Severity::Okay),
+        };
+        let (cause, text) = trouble.unwrap_or_else(|| (None, well.to_owned()));
+        let changes = self.endpoints.entry(endpoint).or_insert_with(Changes::new);
+        if let Some(remark) = changes.note(severity, cause, sample.at) {
             self.log(level, &format!("{text}{remark}"), daemon);
         }
     }
@@ -347,10 +366,10 @@ fn own_value(own: Own, sample: &Sample) -> Option<f64> {
         Own::Healthy => {
             condition::is_healthy(sample).map(|is_healthy| f64::from(u8::from(is_healthy)))
         }
-        Own::ResponseTime => sample
-            .broker
-            .is_ok()
-            .then(|| sample.varz_took.as_secs_f64()),
+        Own::ResponseTime => {
+            let took = sample.varz_took.as_secs_f64();
+            sample.broker.is_ok().then_some(took)
+        }
         Own::PollTime => Some(sample.took.as_secs_f64()),
         Own::Uptime => sample.broker.as_ref().ok()?.uptime,
     }

@@ -46,16 +46,10 @@ pub(crate) struct Sample {
     /// The findings, if they are known.
     pub(crate) findings: Option<Vec<(Level, Finding)>>,
     pub(crate) answers: Answers,
-    /// What happened to the other endpoints that were due.
-    pub(crate) outcomes: Vec<(Endpoint, Result<(), Failure>)>,
-}
-
-/// Why an endpoint was not read.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The requests before it took all the time.
-    NoTime,
-    Request(Error),
+    /// The other endpoints that answered, and those that did so badly.
+    pub(crate) outcomes: Vec<(Endpoint, Result<(), Error>)>,
+    /// Those that did not answer within the time limit of the poll.
+    pub(crate) late: Vec<Endpoint>,
 }
 
 impl Requests {
@@ -84,6 +78,11 @@ impl Requests {
         }
     }
 
+    /// Time limit of all requests of a poll.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The client, for texts.
     pub(crate) fn client(&self) -> &Client {
         &self.client
@@ -108,6 +107,7 @@ impl Requests {
             findings: None,
             answers: Answers::new(),
             outcomes: Vec::new(),
+            late: Vec::new(),
         };
         if let (Ok(broker), Ok(varz)) = (&sample.broker, varz) {
             let is_member = broker.is_member;
@@ -129,22 +129,27 @@ impl Requests {
             .filter(|endpoint| is_member || !endpoint.is_about_cluster())
             .collect();
         for endpoint in due {
-            let outcome = match left(end) {
-                Duration::ZERO => Err(Failure::NoTime),
-                _ => match self.get(endpoint, end) {
-                    Ok(answer) => {
-                        if endpoint == Endpoint::Explainz {
-                            sample.findings = Some(findings::of_answer(&answer));
-                        }
-                        sample.answers.insert(endpoint, answer);
-                        Ok(())
+            if left(end).is_zero() {
+                sample.late.push(endpoint);
+                continue;
+            }
+            let outcome = match self.get(endpoint, end) {
+                Ok(answer) => {
+                    if endpoint == Endpoint::Explainz {
+                        sample.findings = Some(findings::of_answer(&answer));
                     }
-                    Err(error) if error.is_missing() => {
-                        self.absent.insert(endpoint);
-                        Ok(())
-                    }
-                    Err(error) => Err(Failure::Request(error)),
-                },
+                    sample.answers.insert(endpoint, answer);
+                    Ok(())
+                }
+                Err(error) if error.is_missing() => {
+                    self.absent.insert(endpoint);
+                    Ok(())
+                }
+                Err(Error::Timeout { .. }) => {
+                    sample.late.push(endpoint);
+                    continue;
+                }
+                Err(error) => Err(error),
             };
             sample.outcomes.push((endpoint, outcome));
         }

@@ -125,6 +125,10 @@ pub(crate) struct List {
     /// What its elements are, for the log and for counting their names.
     pub(crate) what: &'static str,
     /// What stands for a name in the manual.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that makes the manual")
+    )]
     pub(crate) placeholder: &'static str,
     pub(crate) endpoint: Endpoint,
     /// The list's key.
@@ -138,7 +142,13 @@ pub(crate) struct List {
 /// An object of totals in an answer.
 #[derive(Debug)]
 pub(crate) struct Members {
+    /// What its members are, for the log and for counting their names.
     pub(crate) what: &'static str,
+    /// What stands for a name in the manual.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that makes the manual")
+    )]
     pub(crate) placeholder: &'static str,
     pub(crate) endpoint: Endpoint,
     /// The object's key, separated by dots.

@@ -4,7 +4,11 @@ use monitor_client::Healthz;
 use serde_json::json;
 
 use super::*;
-use crate::{daemon::fake::Fake, findings, metrics::Answers};
+use crate::{
+    daemon::{Value, fake::Fake},
+    findings,
+    metrics::Answers,
+};
 
 fn poller(instance: Instance) -> Poller {
     Poller::new(instance, &Fake::default()).expect("a good URL")
@@ -35,6 +39,7 @@ fn up(server_id: &str) -> Sample {
         findings: None,
         answers: Answers::from([(Endpoint::Varz, varz)]),
         outcomes: Vec::new(),
+        late: Vec::new(),
     }
 }
 
@@ -171,6 +176,8 @@ fn an_outage_and_its_end_are_told_once() {
     let daemon = process(&mut poller, outage);
     assert_eq!(levels(&daemon), [Level::Error]);
     assert_eq!(sent(&daemon), [state(Severity::Failure)]);
+    let message = daemon.notifications.borrow()[0].message.clone();
+    assert_eq!(message, "down: http://x/varz: connection refused");
     let zero = Some(vec![Value::Gauge(0.0)]);
     assert_eq!(daemon.value("nats-a/bool-up"), zero);
     assert_eq!(daemon.value("nats-a/bool-healthy"), zero);
@@ -284,27 +291,34 @@ fn a_broker_that_comes_and_goes_is_not_notified_with_every_poll() {
 
 #[test]
 fn an_endpoint_that_cannot_be_read_is_logged_once() {
-    let failing = |failure| Sample {
-        outcomes: vec![(Endpoint::Memz, failure)],
+    let memz = |outcome| Sample {
+        outcomes: vec![(Endpoint::Memz, outcome)],
         ..up("N1")
     };
     let mut poller = poller(Instance::new("a"));
-    let error = || Err(Failure::Request(timeout()));
-    let samples = [failing(Ok(())), failing(error()), failing(error())];
+    let samples = [memz(Ok(())), memz(Err(refused())), memz(Err(refused()))];
     let daemon = process(&mut poller, samples);
     assert_eq!(levels(&daemon), [Level::Info, Level::Warning]);
     assert!(daemon.lines.borrow()[1].1.contains("no values of /memz: "));
-    let daemon = process(
-        &mut poller,
-        [failing(Err(Failure::NoTime)), failing(Ok(()))],
-    );
+    let daemon = process(&mut poller, [memz(Ok(())), memz(Ok(()))]);
     let lines = daemon.lines.borrow();
-    assert!(
-        lines[0].1.contains("took all the time (Timeout)"),
-        "{lines:?}"
-    );
-    assert!(lines[1].1.contains("/memz is read again"), "{lines:?}");
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].1.ends_with("/memz is read again"), "{lines:?}");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn endpoints_that_are_late_are_one_line() {
+    let late = || Sample {
+        late: vec![Endpoint::Memz, Endpoint::Connz],
+        ..up("N1")
+    };
+    let samples = [up("N1"), late(), late(), up("N1"), up("N1")];
+    let daemon = process(&mut poller(Instance::new("a")), samples);
+    let lines = daemon.lines.borrow();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let text = "no values of /memz, /connz: not read within the 2000 ms";
+    assert!(lines[1].1.contains(text), "{lines:?}");
+    assert!(lines[2].1.contains("read in time again"), "{lines:?}");
 }
 
 #[test]
