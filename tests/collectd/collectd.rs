@@ -30,10 +30,10 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Polls twice a second.
+    /// Polls once a second, so that a poll may take half a second: also on a busy machine.
     pub(crate) fn new(blocks: &str) -> Self {
         Self {
-            interval: 0.5,
+            interval: 1.0,
             blocks: blocks.to_owned(),
             rates: false,
             environment: Vec::new(),

@@ -216,7 +216,7 @@ fn a_bad_configuration_is_refused_with_the_reason() {
         ),
         (
             instance("a", url, "Timeout 2000"),
-            "instance \"a\": Timeout: 2000 ms is more than half the interval (250 ms)",
+            "instance \"a\": Timeout: 2000 ms is more than half the interval (500 ms)",
         ),
         (
             instance("a", url, "Interval \"often\""),

@@ -18,9 +18,7 @@ const QUICK: &str = "diagnosis {\n interval: 50ms\n appear_after: 100ms\n clear_
 const SETTLED: f64 = 20.0;
 
 fn start(chain: &Chain, blocks: &str) -> Collectd {
-    let mut setup = Setup::new(&(blocks.to_owned() + &chain.config()));
-    setup.interval = 0.3;
-    Collectd::start(&setup)
+    Collectd::start(&Setup::new(&(blocks.to_owned() + &chain.config())))
 }
 
 /// Waits until a broker has been up for so long that what it does not report is over.
