@@ -204,6 +204,7 @@ impl<'a> Visitor<'_> for Key<'_, 'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
     use serde_json::json;
 
     use super::*;
@@ -268,5 +269,71 @@ mod tests {
         assert!(!list("{}", BOUNDS.objects - 1) && list("{}", BOUNDS.objects));
         assert!(!list("0", BOUNDS.values - 2) && list("0", BOUNDS.values - 1));
         assert!(refused(&format!("{{\"y\":{}", "[".repeat(100_000))));
+    }
+
+    /// Any JSON object of a few keys.
+    fn any_object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z*.]{0,3}".prop_map(Value::from),
+        ];
+        let any = leaf.prop_recursive(4, 40, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                members(inner).prop_map(Value::Object),
+            ]
+        });
+        members(any).prop_map(Value::Object)
+    }
+
+    fn members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+        let key = prop_oneof!["[abc]", Just("*".to_owned()), Just(String::new())];
+        vec((key, value), 0..4).prop_map(|members| members.into_iter().collect())
+    }
+
+    /// The same by way of the whole tree.
+    fn reference(value: &Value, wanted: &[Vec<&str>]) -> Option<Value> {
+        let below = |is_step: &dyn Fn(&str) -> bool| -> Vec<Vec<&str>> {
+            let steps = wanted.iter().filter_map(|wanted| wanted.split_first());
+            let below = steps.filter(|(step, _)| is_step(step));
+            below.map(|(_, rest)| rest.to_vec()).collect()
+        };
+        match value {
+            _ if wanted.is_empty() => None,
+            Value::Array(elements) => {
+                let below = below(&|step| step == "*");
+                let kept = elements.iter().filter_map(|one| reference(one, &below));
+                Some(kept.collect())
+            }
+            Value::Object(members) => {
+                let kept = members.iter().filter_map(|(key, one)| {
+                    let below = below(&|step| step == "*" || step == key);
+                    Some((key.clone(), reference(one, &below)?))
+                });
+                Some(Value::Object(kept.collect()))
+            }
+            leaf => wanted.iter().any(Vec::is_empty).then(|| leaf.clone()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_selection_is_that_of_the_whole_tree(
+            json in any_object(),
+            wanted in vec(vec("[abc*]", 1..4), 0..5),
+        ) {
+            let keys: Vec<String> = wanted.iter().map(|keys| keys.join(".")).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let steps: Vec<Vec<&str>> = keys.iter().map(|keys| keys.split('.').collect()).collect();
+            let expected = reference(&json, &steps).unwrap_or_default();
+            prop_assert_eq!(selected(&json, &keys), expected);
+        }
+
+        #[test]
+        fn whatever_comes_is_survived(body in vec(any::<u8>(), 0..200)) {
+            let _ = select(&body, &["a.*.b", "*"], BOUNDS);
+        }
     }
 }
