@@ -45,7 +45,7 @@ fn write_secret(path: &Path, text: &str) {
 /// Half of the interval is the time limit of a poll: enough for handshakes on a busy machine.
 fn setup(blocks: &str) -> Setup {
     Setup {
-        interval: 2.0,
+        interval: 4.0,
         ..Setup::new(blocks)
     }
 }
