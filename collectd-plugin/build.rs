@@ -42,6 +42,7 @@ fn generate() -> Result<bindgen::Bindings, bindgen::BindgenError> {
         .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
         .allowlist_function("plugin_register_(complex_config|complex_read|init)")
         .allowlist_function("plugin_dispatch_(values|notification)")
+        .allowlist_function("plugin_notification_meta_(add_string|free)")
         .allowlist_function("plugin_(log|get_interval)")
         .allowlist_type("value_list_t|notification_t|user_data_t|oconfig_item_t")
         .allowlist_var("OCONFIG_TYPE_.*|LOG_(ERR|WARNING|NOTICE|INFO)|NOTIF_.*|hostname_g")

@@ -34,15 +34,15 @@ pub(crate) enum Level {
     Info,
 }
 
-/// Severity of a notification.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Severity of a notification; the worst comes last.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Severity {
-    /// The broker does not answer.
-    Failure,
+    /// There are no problems, or none any more.
+    Okay,
     /// The broker answers, but has problems.
     Warning,
-    /// There are no problems any more.
-    Okay,
+    /// The broker does not answer, or does not do its work.
+    Failure,
 }
 
 /// The values of one identifier at one time.
@@ -71,11 +71,12 @@ pub(crate) enum Value {
     Counter(u64),
     /// A running total that restarts from zero with the broker.
     Derive(i64),
-    /// A current value; NaN if unknown.
+    /// A current value. One that is not known is not dispatched: collectd takes NaN for "within
+    /// range".
     Gauge(f64),
 }
 
-/// A change of an instance's condition.
+/// Something that happened, or how it is now.
 #[derive(Debug)]
 pub(crate) struct Notification<'a> {
     /// How bad it is.
@@ -84,8 +85,14 @@ pub(crate) struct Notification<'a> {
     pub(crate) host: Option<&'a str>,
     /// Name of the instance.
     pub(crate) plugin_instance: &'a str,
+    /// Type and type instance of the value that it is about. They are part of the name of a passive
+    /// service: `nats-INSTANCE/TYPE-TYPEINSTANCE`.
+    pub(crate) kind: &'a str,
+    pub(crate) type_instance: &'a str,
     /// The event.
     pub(crate) message: &'a str,
+    /// More about it, as names and values.
+    pub(crate) metadata: &'a [(&'a str, String)],
     /// Start of the poll that noticed it.
     pub(crate) time: SystemTime,
 }
@@ -103,7 +110,17 @@ pub(crate) mod fake {
         pub(crate) lines: RefCell<Vec<(Level, String)>>,
         /// `plugin-instance/type-instance` with its values.
         pub(crate) values: RefCell<Vec<(String, Vec<Value>)>>,
-        pub(crate) notifications: RefCell<Vec<(Severity, String)>>,
+        pub(crate) notifications: RefCell<Vec<Sent>>,
+    }
+
+    /// A notification.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Sent {
+        pub(crate) severity: Severity,
+        /// `type-typeinstance`.
+        pub(crate) name: String,
+        pub(crate) message: String,
+        pub(crate) metadata: Vec<(String, String)>,
     }
 
     impl Daemon for Fake {
@@ -122,9 +139,20 @@ pub(crate) mod fake {
         }
 
         fn notify(&self, notification: &Notification<'_>) {
-            self.notifications
-                .borrow_mut()
-                .push((notification.severity, notification.message.to_owned()));
+            let Notification {
+                kind,
+                type_instance,
+                ..
+            } = notification;
+            let metadata = notification.metadata.iter();
+            self.notifications.borrow_mut().push(Sent {
+                severity: notification.severity,
+                name: format!("{kind}-{type_instance}"),
+                message: notification.message.to_owned(),
+                metadata: metadata
+                    .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                    .collect(),
+            });
         }
 
         fn interval(&self) -> Duration {

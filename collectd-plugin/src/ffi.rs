@@ -46,6 +46,9 @@ const NANOS: u128 = 1_000_000_000;
 /// Limit of a log line in collectd, in bytes.
 const LINE_LIMIT: usize = 1000;
 
+/// Limit of a value in a notification's metadata, in bytes.
+const METADATA_LIMIT: usize = 1024;
+
 /// The instances of all blocks so far; the init callback takes them.
 static INSTANCES: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
 
@@ -218,11 +221,30 @@ impl Daemon for Collectd {
         fill(&mut raw.host, &host);
         fill(&mut raw.plugin, "nats");
         fill(&mut raw.plugin_instance, notification.plugin_instance);
+        fill(&mut raw.type_, notification.kind);
+        fill(&mut raw.type_instance, notification.type_instance);
         let room = raw.message.len() - 1;
         fill(&mut raw.message, &one_line(notification.message, room));
+        for (name, value) in notification.metadata {
+            let (name, value) = (c_string(name), c_string(&one_line(value, METADATA_LIMIT)));
+            // SAFETY: collectd copies both strings into a list of its own, which begins at `meta`.
+            let status = unsafe {
+                c::plugin_notification_meta_add_string(&raw mut raw, name.as_ptr(), value.as_ptr())
+            };
+            if status != 0 {
+                self.log(
+                    Level::Warning,
+                    "collectd has no memory for a notification's metadata",
+                );
+            }
+        }
         // SAFETY: collectd processes the notification before it returns. It returns -1 when
         // no plugin accepts notifications, which is no error.
         unsafe { c::plugin_dispatch_notification(&raw const raw) };
+        if !raw.meta.is_null() {
+            // SAFETY: the list that collectd made above; nobody else has it.
+            unsafe { c::plugin_notification_meta_free(raw.meta) };
+        }
     }
 
     fn interval(&self) -> Duration {

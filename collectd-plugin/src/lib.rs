@@ -9,11 +9,15 @@
 //! target/release/libnats.so /usr/lib/collectd/nats.so`.
 
 mod changes;
+mod condition;
 mod config;
 mod daemon;
 mod ffi;
+mod findings;
+mod followed;
 #[cfg(test)]
 mod manual;
 mod metrics;
 mod poll;
+mod requests;
 mod runs;

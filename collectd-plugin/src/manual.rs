@@ -1,179 +1,174 @@
-//! The manual page `collectd-nats(5)`, made from the tables of options and metrics. The test fails
-//! if the page in `conf/man` is out of date; `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual`
-//! writes it.
+//! The manual page `collectd-nats(5)` and the table of docs/collectd.md, made from the tables of
+//! options and metrics. The tests fail if one of them is out of date;
+//! `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual` writes them.
+
+mod page;
 
 use std::fmt::Write;
 
 use crate::{
     config::OPTIONS,
-    metrics::{Group, METRICS, Metric, Source},
+    metrics::{Figure, Group, METRICS, Metric, Own, Source},
 };
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/man/collectd-nats.5");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/collectd.md");
 
-const HEAD: &str = r#".\" Made from the tables of collectd-plugin/src: do not edit.
-.TH COLLECTD-NATS 5 "" midge "midge manual"
-.SH NAME
-collectd-nats \- values, state and restarts of NATS brokers for collectd
-.SH SYNOPSIS
-.nf
-LoadPlugin nats
-<Plugin nats>
-  <Instance "broker">
-    URL "http://127.0.0.1:8222"
-    #Socket "/run/midge/monitor.sock"
-    #TokenFile "/etc/collectd/nats.token"
-    #User "ops"
-    #PasswordFile "/etc/collectd/nats.password"
-    #Password "secret"
-    #CACert "/etc/ssl/broker-ca.pem"
-    #CertificateFile "/etc/ssl/collectd.pem"
-    #CertificateKey "/etc/ssl/collectd.key"
-    #VerifyPeer true
-    #Timeout 2000
-    #Interval 10
-    #Host "broker.example.net"
-    #ReportNotifications true
-    #ReportLimits false
-    #LegacyNames false
-  </Instance>
-</Plugin>
-.fi
-.SH DESCRIPTION
-The plugin
-.B nats
-of
-.BR collectd (1)
-reads /varz and /healthz from the monitoring port of NATS brokers: midge, or nats-server if it was
-started with a monitoring port (http_port).
-Without a block, or with empty blocks, it polls one instance named
-.BR local :
-through the socket /run/midge/monitor.sock if it can be opened, else at http://127.0.0.1:8222. Which
-of the two is looked up again after each failure. Several blocks add up.
-.PP
-When a broker is down, slow, or gives an invalid answer, the plugin dispatches bool-up as 0 and no
-other values, and keeps polling at the same interval. Each change of state and each restart of a
-broker is logged once.
-.PP
-The library must be in the PluginDir as
-.BR nats.so ,
-and not as a symbolic link: collectd refuses those.
-.SH OPTIONS
-Each
-.B <Instance
-.IB name >
-block is one broker. Its name becomes the plugin instance of all values. Two instances of one name
-must have different hosts (option
-.BR Host ).
-Keys may be in upper or lower case, numbers with or without quotes. Unknown keys are logged
-and ignored. With a bad value collectd does not start; the log says why.
-"#;
+/// The lines of the guide around its table.
+const BEGIN: &str = "<!-- made from the table of metrics: UPDATE_MANUAL=1 -->\n";
+const END: &str = "<!-- end -->\n";
 
-const TAIL: &str = r#".SH FILES OF SECRETS AND CERTIFICATES
-They are read at the first poll, again when one of them changes, and again after a poll that failed.
-So renewed certificates and tokens are used without a restart of collectd. A changed file that
-cannot be used is logged as a warning; the former content stays in force. Files must be regular ones;
-a secret is one line of at most 4 KiB. A secret or key that every user of the host can read is logged
-as a warning. Secrets are never logged.
-.SH LOG
-Lines begin with
-.BR "nats plugin:" .
-Down is logged as an error, trouble that /healthz reports as a warning, a recovery and a restart
-as a notice, the first success as information. When a broker refuses a request, the line ends with
-the first line of its answer, which names the option to set.
-.PP
-Each state is logged when it begins. Causes that alternate, such as 502 and 504 of a proxy, are
-logged once. A broker that comes and goes is logged six times within ten minutes, and then again when it has
-been in one state for five. Brokers that answer in turn at one address are one line.
-.PP
-The plugin never lets collectd poll a broker less often after failures (it always reports success):
-a broker that comes back is seen within one interval.
-.SH FILES
-.TP
-.I /etc/collectd/collectd.conf.d/nats.conf
-An example of a configuration comes with midge.
-.TP
-.I /usr/lib/collectd/nats.so
-The plugin.
-.SH SEE ALSO
-.BR collectd (1),
-.BR collectd.conf (5),
-.BR collectd-threshold (5),
-.BR types.db (5)
-"#;
+/// Groups in the order of the manual: how each is enabled, and what applies to all of its metrics.
+const SECTIONS: &[(Group, &str, &str)] = &[
+    (
+        Group::Basic,
+        "Always",
+        "nats-server reports them as well, except where midge is named.",
+    ),
+    (
+        Group::Findings,
+        "With ReportFindings (the default)",
+        "Only midge has findings: docs/findings.md says what each of them means.",
+    ),
+    (
+        Group::Latency,
+        "With ReportLatency (the default)",
+        "Only from midge.",
+    ),
+    (
+        Group::Routes,
+        "With ReportRoutes (the default)",
+        "Only if the broker is a member of a cluster. NAME is the name of the other member; its \
+         host, if it has no configured name or was never connected, and with nats-server before \
+         2.10.",
+    ),
+    (
+        Group::Ceilings,
+        "With ReportCeilings (the default)",
+        "Only from midge. NAME is fds, connections, subscriptions, queues, memory or pending; \
+         what has no limit is absent.",
+    ),
+    (
+        Group::Connections,
+        "With TopConnections (3 by default)",
+        "RANK is 1 to the number of the option. The ranks are the same series in each poll; the \
+         clients behind them change.",
+    ),
+    (
+        Group::Accounts,
+        "With ReportAccounts",
+        "NAME is the name of the account.",
+    ),
+    (
+        Group::Memory,
+        "With ReportMemory",
+        "Only from midge; /memz says what each CAUSE is.",
+    ),
+    (
+        Group::Limits,
+        "With ReportLimits",
+        "Settings of the broker: they change with a reload only.",
+    ),
+    (
+        Group::Legacy,
+        "With LegacyNames",
+        "The plugin is curl_json and the plugin instance gnatsd. The types are those of the old \
+         configuration, although some are wrong: they are for continuing old data files, not for \
+         new graphs.",
+    ),
+];
 
-fn page() -> String {
-    let mut page = HEAD.to_owned();
-    for option in OPTIONS {
-        let _ = writeln!(
-            page,
-            ".TP\n.BI {} \" {}\"\n{}\nDefault: {}.",
-            option.name,
-            escape(option.argument),
-            escape(option.doc),
-            escape(option.default)
-        );
-    }
-    page.push_str(
-        ".SH VALUES\nThe plugin is nats, the plugin instance the name of the instance. Types are \
-         those of collectd's own\n.BR types.db (5).\nA value that a broker does not report is not \
-         dispatched; older nats-servers do not report all of them.\n",
-    );
-    write_metrics(&mut page, Group::Basic);
-    page.push_str(".SS With ReportLimits\n");
-    write_metrics(&mut page, Group::Limits);
-    page.push_str(
-        ".SS With LegacyNames\nThe plugin is curl_json and the plugin instance gnatsd. The types \
-         are those of the old configuration, although some are wrong: they are for continuing \
-         old data files, not for new graphs.\n",
-    );
-    write_metrics(&mut page, Group::Legacy);
-    page.push_str(TAIL);
-    page
+/// The metrics of a group, as identifier, meaning and origin.
+fn rows(group: Group) -> impl Iterator<Item = (String, &'static str, String)> {
+    let metrics = METRICS.iter().filter(move |metric| metric.group == group);
+    metrics.map(|metric| (name(metric), metric.doc, origin(metric)))
 }
 
-fn write_metrics(page: &mut String, group: Group) {
-    for metric in METRICS.iter().filter(|metric| metric.group == group) {
-        let mut name = metric.kind.to_owned();
-        if !metric.type_instance.is_empty() {
-            name = format!("{name}-{}", metric.type_instance);
-        }
-        let doc = escape(metric.doc);
-        let origin = escape(&origin(metric));
-        let _ = writeln!(page, ".TP\n.B {}\n{doc} ({origin})", escape(&name));
-    }
+fn name(metric: &Metric) -> String {
+    let row = match &metric.source {
+        Source::Each(list, _) => list.placeholder,
+        Source::Members(members) => members.placeholder,
+        Source::Ranked(_) => "RANK",
+        Source::Own(_) | Source::Answer(..) | Source::Findings(_) => "",
+    };
+    let parts = [metric.kind, metric.type_instance, row];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("-")
 }
 
 fn origin(metric: &Metric) -> String {
-    match metric.source {
-        Source::Healthy => "/healthz".to_owned(),
-        Source::ResponseTime | Source::Up => "the plugin's own".to_owned(),
-        Source::Uptime => "now \u{2212} start".to_owned(),
-        Source::Varz([rx, tx]) => format!("rx: {rx}, tx: {tx}"),
-        Source::Varz(keys) => keys.join(", "),
+    match &metric.source {
+        Source::Own(Own::Healthy) => "/healthz, /explainz".to_owned(),
+        Source::Own(Own::Uptime) => "/varz: now \u{2212} start".to_owned(),
+        Source::Own(Own::Up | Own::ResponseTime | Own::PollTime) => "the plugin's own".to_owned(),
+        Source::Answer(endpoint, of) => format!("{}: {}", endpoint.path(), figure(of)),
+        Source::Each(list, Figure::One) => format!("{}: {}", list.endpoint.path(), list.key),
+        Source::Each(list, of) => {
+            format!("{}: {}: {}", list.endpoint.path(), list.key, figure(of))
+        }
+        Source::Members(members) => format!("{}: {}", members.endpoint.path(), members.key),
+        Source::Findings(_) => "/explainz: findings".to_owned(),
+        Source::Ranked(ranked) => {
+            let figure = figure(&ranked.figure);
+            format!("{}: {}: {figure}", ranked.endpoint.path(), ranked.list)
+        }
     }
 }
 
-/// Escapes text for troff; none of the texts begins with a dot.
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('"', "\\(dq")
-        .replace('\u{2026}', "...")
-        .replace('\u{2212}', "\\-")
+fn figure(figure: &Figure) -> String {
+    match figure {
+        Figure::Keys([rx, tx]) => format!("rx: {rx}, tx: {tx}"),
+        Figure::Percent(used, limit) => format!("{used}, {limit}"),
+        Figure::Sampled(key, _) => (*key).to_owned(),
+        other => other.keys().join(", "),
+    }
+}
+
+/// The table of the guide.
+fn table() -> String {
+    let mut table = String::new();
+    for (group, heading, about) in SECTIONS {
+        let _ = write!(
+            table,
+            "\n### {heading}\n\n{about}\n\n| type and type instance | meaning | from |\n|---|---|---|\n"
+        );
+        for (name, doc, origin) in rows(*group) {
+            let _ = writeln!(table, "| `{name}` | {doc} | `{origin}` |");
+        }
+    }
+    table + "\n"
+}
+
+fn compare(path: &str, expected: &str) {
+    if std::env::var_os("UPDATE_MANUAL").is_some() {
+        std::fs::write(path, expected).expect(path);
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{path} is out of step: run UPDATE_MANUAL=1 cargo test -p collectd-plugin manual"
+    );
 }
 
 #[test]
 fn the_manual_page_matches_the_tables() {
-    let page = page();
-    if std::env::var_os("UPDATE_MANUAL").is_some() {
-        std::fs::write(PAGE, &page).expect(PAGE);
+    compare(PAGE, &page::page());
+}
+
+#[test]
+fn the_guide_matches_the_table() {
+    let guide = std::fs::read_to_string(GUIDE).expect(GUIDE);
+    let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
+    let (_, after) = rest.split_once(END).expect("the end of the table");
+    compare(GUIDE, &format!("{before}{BEGIN}{}{END}{after}", table()));
+}
+
+#[test]
+fn each_group_has_its_section() {
+    for metric in METRICS {
+        let sections = SECTIONS.iter().filter(|section| section.0 == metric.group);
+        assert_eq!(sections.count(), 1, "{metric:?}");
     }
-    let found = std::fs::read_to_string(PAGE).unwrap_or_default();
-    assert!(
-        found == page,
-        "{PAGE} is out of step: run UPDATE_MANUAL=1 cargo test -p collectd-plugin manual"
-    );
 }
 
 /// The synopsis and the installed example show every option.
@@ -182,7 +177,7 @@ fn examples_show_every_option() {
     const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/collectd/nats.conf");
     let example = std::fs::read_to_string(EXAMPLE).expect(EXAMPLE);
     for option in OPTIONS {
-        for text in [HEAD, &example] {
+        for text in [page::HEAD, &example] {
             assert!(
                 text.contains(&format!("{} ", option.name)),
                 "{}",

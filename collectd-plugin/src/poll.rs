@@ -1,22 +1,30 @@
-//! Polls one instance: requests, evaluates and dispatches.
+//! Polls one instance: asks, evaluates, dispatches and notifies.
 //!
 //! A broker that does not answer is not a failure of the read callback: collectd would increase the
 //! interval, and a short outage would look long. So the poll succeeds with `up` = 0, and each
 //! change of the condition is logged once.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    mem,
-    time::{Duration, Instant, SystemTime},
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
-use monitor_client::{Client, Error, Healthz};
+use monitor_client::Error;
 
 use crate::{
     changes::Changes,
+    condition::{self, Cause, Condition},
     config::Instance,
-    daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
-    metrics::{self, Group, METRICS, Metric, Report, Source},
+    daemon::{Daemon, Level, Notification, Severity, ValueList},
+    findings::Tracker,
+    followed::{Change, Followed},
+    metrics::{
+        self, Broker, Endpoint, Group, METRICS, NAMES_MAX, Names, Own, Reading, Readings, Source,
+    },
+    requests::{Requests, Sample},
     runs::{Run, Runs},
 };
 
@@ -29,47 +37,21 @@ const LEGACY_INSTANCE: &str = "gnatsd";
 /// An instance and its state between polls.
 pub(crate) struct Poller {
     instance: Instance,
-    client: Client,
-    /// Time limit of a poll.
-    timeout: Duration,
-    condition: Condition,
+    requests: Requests,
+    /// Changes of the condition that are logged.
     changes: Changes<Condition>,
-    /// Severity of the last notification; initially `Okay`.
-    notified: Severity,
+    /// What was notified of it; `None` before the first poll.
+    notified: Option<Followed<Severity>>,
+    findings: Tracker,
+    /// Troubles with other endpoints that are logged; `None` is that some are late.
+    endpoints: BTreeMap<Option<Endpoint>, Changes<Option<Cause>>>,
     /// The runs of the broker.
     runs: Runs,
+    names: Names,
     /// Warnings about files that were logged last.
     warnings: Vec<String>,
-    /// Missing values that were logged last.
-    missing: Vec<&'static str>,
-}
-
-/// The condition of a broker, as far as changes are logged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Condition {
-    /// `/varz` cannot be read.
-    Down(Cause),
-    /// `/varz` was read, `/healthz` was not.
-    HealthUnknown(Cause),
-    /// No problems.
-    Serving,
-    /// `/healthz` reports a problem with this code.
-    Unhealthy(u16),
-    /// Not polled yet.
-    Unpolled,
-}
-
-/// What tells errors apart in the log: the kind, and what more of it does not change with every
-/// poll.
-type Cause = (mem::Discriminant<Error>, u64);
-
-/// The results of one poll.
-struct Sample {
-    time: SystemTime,
-    took: Duration,
-    report: Result<Report, Error>,
-    /// `None` if it was not requested, because the broker is down.
-    health: Option<Result<(u16, Healthz), Error>>,
+    /// Values of which it was logged that they are missing or wrong, and lists that are too long.
+    logged: BTreeSet<(&'static str, &'static str)>,
 }
 
 impl Poller {
@@ -89,16 +71,21 @@ impl Poller {
             );
             daemon.log(Level::Warning, &text);
         }
+        let client = instance.client(daemon)?;
+        let enabled = METRICS
+            .iter()
+            .filter(|metric| instance.reports(metric.group));
         Ok(Self {
-            client: instance.client(daemon)?,
-            timeout,
+            requests: Requests::new(client, timeout, enabled, instance.top_connections),
             instance,
-            condition: Condition::Unpolled,
             changes: Changes::new(),
-            notified: Severity::Okay,
+            notified: None,
+            findings: Tracker::default(),
+            endpoints: BTreeMap::new(),
             runs: Runs::default(),
+            names: Names::default(),
             warnings: Vec::new(),
-            missing: Vec::new(),
+            logged: BTreeSet::new(),
         })
     }
 
@@ -109,464 +96,281 @@ impl Poller {
 
     /// Polls once; `false` if collectd refused a value.
     pub(crate) fn poll(&mut self, daemon: &dyn Daemon) -> bool {
-        let sample = self.fetch();
+        let sample = self.requests.make();
         self.log_warnings(daemon);
-        self.log_changes(&sample, daemon);
-        self.dispatch(&sample, daemon)
+        self.process(&sample, daemon)
     }
 
-    /// Problems with files, in spite of which the broker was asked, are logged once.
-    fn log_warnings(&mut self, daemon: &dyn Daemon) {
-        let warnings = self.client.warnings();
-        for warning in warnings.iter().filter(|text| !self.warnings.contains(text)) {
-            let label = self.instance.label();
-            daemon.log(Level::Warning, &format!("{label}: {warning}"));
+    fn process(&mut self, sample: &Sample, daemon: &dyn Daemon) -> bool {
+        self.note_condition(sample, daemon);
+        self.notify_findings(sample, daemon);
+        self.log_endpoints(sample, daemon);
+        if let Ok(broker) = &sample.broker {
+            self.log_run(broker, sample, daemon);
+            self.log_missing(broker, daemon);
         }
-        self.warnings = warnings;
-    }
-
-    fn fetch(&self) -> Sample {
-        let time = SystemTime::now();
-        let begun = Instant::now();
-        let report = metrics::fetch(&self.client);
-        let took = begun.elapsed();
-        let left = self.timeout.saturating_sub(took);
-        let health = report.is_ok().then(|| self.client.within(left).healthz());
-        Sample {
-            time,
-            took,
-            report,
-            health,
-        }
-    }
-
-    fn log_changes(&mut self, sample: &Sample, daemon: &dyn Daemon) {
-        let (condition, text) = self.evaluate(sample);
-        let first = self.condition == Condition::Unpolled;
-        self.condition = condition;
-        let severity = condition.severity();
-        let remark = self.changes.note(severity, condition, Instant::now());
-        if let Some(remark) = remark {
-            let level = match severity {
-                Severity::Failure => Level::Error,
-                Severity::Warning => Level::Warning,
-                Severity::Okay if first => Level::Info,
-                Severity::Okay => Level::Notice,
-            };
-            let label = self.instance.label();
-            daemon.log(level, &format!("{label}: {text}{remark}"));
-        }
-        self.notify(sample, &text, daemon);
-        if let Ok(report) = &sample.report {
-            self.log_restart(report, daemon);
-            self.log_missing(report, daemon);
-        }
-    }
-
-    fn evaluate(&self, sample: &Sample) -> (Condition, String) {
-        let report = match &sample.report {
-            Ok(report) => report,
-            Err(error) => return (Condition::Down(cause(error)), format!("down: {error}")),
-        };
-        match &sample.health {
-            Some(Ok((code, health))) if !is_healthy(*code, health) => {
-                let Healthz { status, error, .. } = health;
-                let url = self.client.target("/healthz");
-                let text = format!("not healthy: {url}: HTTP status {code}, {status}: {error}");
-                (Condition::Unhealthy(*code), text)
-            }
-            // Brokers before nats-server 2.0 have none.
-            Some(Err(error)) if !error.is_missing() => (
-                Condition::HealthUnknown(cause(error)),
-                format!("health not known: {error}"),
-            ),
-            health => {
-                let Report {
-                    server_name,
-                    version,
-                    ..
-                } = report;
-                let note = match health {
-                    Some(Err(_)) => "; it has no /healthz",
-                    _ => "",
-                };
-                let place = self.client.place();
-                let text =
-                    format!("{place}: broker {server_name}, version {version}, serves{note}");
-                (Condition::Serving, text)
-            }
-        }
-    }
-
-    fn notify(&mut self, sample: &Sample, text: &str, daemon: &dyn Daemon) {
-        let severity = self.condition.severity();
-        let before = mem::replace(&mut self.notified, severity);
-        if before == severity || !self.instance.report_notifications {
-            return;
-        }
-        daemon.notify(&Notification {
-            severity,
-            host: self.instance.host.as_deref(),
-            plugin_instance: &self.instance.name,
-            message: text,
-            time: sample.time,
-        });
-    }
-
-    /// A value that every broker reports and this one does not is logged once.
-    fn log_missing(&mut self, report: &Report, daemon: &dyn Daemon) {
-        if self.missing == report.missing {
-            return;
-        }
-        self.missing.clone_from(&report.missing);
-        let (level, text) = match &*self.missing {
-            [] => (Level::Notice, "all values are reported again".to_owned()),
-            missing => {
-                let names = missing.join(", ");
-                (
-                    Level::Warning,
-                    format!("no values of {names}: not in the answer"),
-                )
-            }
-        };
-        let (label, url) = (self.instance.label(), self.client.target("/varz"));
-        daemon.log(level, &format!("{label}: {url}: {text}"));
-    }
-
-    fn log_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
-        let run = Run {
-            id: report.server_id.clone(),
-            name: report.server_name.clone(),
-            start: report.start.clone(),
-            uptime: report
-                .uptime
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        };
-        if let Some((level, text)) = self.runs.note(run, Instant::now()) {
-            daemon.log(level, &format!("{}: {text}", self.instance.label()));
-        }
-    }
-
-    fn dispatch(&self, sample: &Sample, daemon: &dyn Daemon) -> bool {
+        let readings = self.read(sample);
+        self.log_wrong(&readings, daemon);
         let mut accepted = true;
-        for metric in METRICS.iter().filter(|metric| self.is_enabled(metric)) {
-            if let Some(value) = measured_value(metric, sample) {
-                accepted &= self.dispatch_metric(metric, &[value], sample.time, daemon);
-            }
-        }
-        let readings = sample.report.iter().flat_map(|report| &report.readings);
-        for (metric, values) in readings.filter(|(metric, _)| self.is_enabled(metric)) {
-            accepted &= self.dispatch_metric(metric, values, sample.time, daemon);
+        for reading in &readings.readings {
+            accepted &= self.dispatch(reading, sample, daemon);
         }
         accepted
     }
 
-    fn is_enabled(&self, metric: &Metric) -> bool {
-        match metric.group {
-            Group::Basic => true,
-            Group::Legacy => self.instance.legacy_names,
-            Group::Limits => self.instance.report_limits,
+    fn log(&self, level: Level, text: &str, daemon: &dyn Daemon) {
+        daemon.log(level, &format!("{}: {text}", self.instance.label()));
+    }
+
+    /// Problems with files, in spite of which the broker was asked, are logged once.
+    fn log_warnings(&mut self, daemon: &dyn Daemon) {
+        let warnings = self.requests.client().warnings();
+        for warning in warnings.iter().filter(|text| !self.warnings.contains(text)) {
+            self.log(Level::Warning, warning, daemon);
+        }
+        self.warnings = warnings;
+    }
+
+    fn note_condition(&mut self, sample: &Sample, daemon: &dyn Daemon) {
+        let condition = Condition::of(sample);
+        let severity = condition.severity();
+        let text = condition::text(sample, &self.requests.client().place());
+        let is_first = self.notified.is_none();
+        if let Some(remark) = self.changes.note(severity, condition, sample.at) {
+            let level = match severity {
+                Severity::Failure => Level::Error,
+                Severity::Warning => Level::Warning,
+                Severity::Okay if is_first => Level::Info,
+                Severity::Okay => Level::Notice,
+            };
+            self.log(level, &format!("{text}{remark}"), daemon);
+        }
+        self.notify_condition(severity, text, sample, daemon);
+    }
+
+    /// The first poll is notified, whatever it shows: collectd may have been restarted after it sent
+    /// a FAILURE.
+    fn notify_condition(
+        &mut self,
+        severity: Severity,
+        text: String,
+        sample: &Sample,
+        daemon: &dyn Daemon,
+    ) {
+        let is_first = self.notified.is_none();
+        let notified = self
+            .notified
+            .get_or_insert_with(|| Followed::new(Severity::Okay));
+        let change = notified.see(severity, sample.at);
+        let word = match change {
+            Some(Change::Worse { often: true }) => "flapping",
+            _ if is_first => "present",
+            Some(Change::Worse { often: false }) => "worsened",
+            Some(Change::Better) => "eased",
+            None => return,
+        };
+        let metadata = [("Change", word.to_owned())];
+        self.notify(severity, ("bool", "up"), &text, &metadata, sample, daemon);
+    }
+
+    fn notify_findings(&mut self, sample: &Sample, daemon: &dyn Daemon) {
+        let (Ok(broker), Some(findings)) = (&sample.broker, &sample.findings) else {
+            return;
+        };
+        if !self.instance.reports(Group::Findings) {
+            return;
+        }
+        for message in self.findings.update(findings, sample.at, broker.uptime) {
+            let identifier = ("gauge", message.type_instance());
+            let (severity, text) = (message.severity, &message.text);
+            self.notify(
+                severity,
+                identifier,
+                text,
+                &message.metadata,
+                sample,
+                daemon,
+            );
         }
     }
 
-    fn dispatch_metric(
+    fn notify(
         &self,
-        metric: &Metric,
-        values: &[Value],
-        time: SystemTime,
+        severity: Severity,
+        (kind, type_instance): (&str, &str),
+        message: &str,
+        metadata: &[(&str, String)],
+        sample: &Sample,
         daemon: &dyn Daemon,
-    ) -> bool {
-        let (plugin, plugin_instance) = match metric.group {
-            Group::Legacy => (LEGACY_PLUGIN, LEGACY_INSTANCE),
-            Group::Basic | Group::Limits => (PLUGIN, self.instance.name.as_str()),
+    ) {
+        if self.instance.report_notifications {
+            daemon.notify(&Notification {
+                severity,
+                host: self.instance.host.as_deref(),
+                plugin_instance: &self.instance.name,
+                kind,
+                type_instance,
+                message,
+                metadata,
+                time: sample.time,
+            });
+        }
+    }
+
+    /// An endpoint that cannot be read costs its values only.
+    fn log_endpoints(&mut self, sample: &Sample, daemon: &dyn Daemon) {
+        for (endpoint, outcome) in &sample.outcomes {
+            let path = endpoint.path();
+            let trouble = outcome.as_ref().err().map(|error| {
+                let text = format!("no values of {path}: {error}");
+                (Some(condition::cause(error)), text)
+            });
+            let well = format!("{path} is read again");
+            self.log_trouble(Some(*endpoint), trouble, &well, sample, daemon);
+        }
+        let late: Vec<_> = sample.late.iter().map(|endpoint| endpoint.path()).collect();
+        let trouble = (!late.is_empty()).then(|| {
+            let text = format!(
+                "no values of {}: not read within the {} ms that a poll may take (Timeout)",
+                late.join(", "),
+                self.requests.timeout().as_millis()
+            );
+            (None, text)
+        });
+        let well = "everything is read in time again";
+        if sample.broker.is_ok() {
+            self.log_trouble(None, trouble, well, sample, daemon);
+        }
+    }
+
+    /// Logs the begin and the end of a trouble with an endpoint, or with all (`None`).
+    fn log_trouble(
+        &mut self,
+        endpoint: Option<Endpoint>,
+        trouble: Option<(Option<Cause>, String)>,
+        well: &str,
+        sample: &Sample,
+        daemon: &dyn Daemon,
+    ) {
+        if trouble.is_none() && !self.endpoints.contains_key(&endpoint) {
+            return;
+        }
+        let (level, severity) = match trouble {
+            Some(_) => (Level::Warning, Severity::Warning),
+            None => (Level::Notice, Severity::Okay),
+        };
+        let (cause, text) = trouble.unwrap_or_else(|| (None, well.to_owned()));
+        let changes = self.endpoints.entry(endpoint).or_insert_with(Changes::new);
+        if let Some(remark) = changes.note(severity, cause, sample.at) {
+            self.log(level, &format!("{text}{remark}"), daemon);
+        }
+    }
+
+    fn log_run(&mut self, broker: &Broker, sample: &Sample, daemon: &dyn Daemon) {
+        let uptime = broker.uptime;
+        let run = Run {
+            id: broker.server_id.clone(),
+            name: broker.server_name.clone(),
+            start: broker.start.clone(),
+            uptime: uptime.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        if let Some((level, text)) = self.runs.note(run, sample.at) {
+            self.log(level, &text, daemon);
+        }
+    }
+
+    /// A value that every broker reports and this one does not is logged once.
+    fn log_missing(&mut self, broker: &Broker, daemon: &dyn Daemon) {
+        let missing = broker.missing.iter().copied();
+        let new: Vec<&str> = missing
+            .filter(|key| self.logged.insert(("missing", key)))
+            .collect();
+        if !new.is_empty() {
+            let url = self.requests.client().target(Endpoint::Varz.path());
+            let text = format!("{url}: no values of {}: not in the answer", new.join(", "));
+            self.log(Level::Warning, &text, daemon);
+        }
+    }
+
+    /// What was left out is logged once.
+    fn log_wrong(&mut self, readings: &Readings, daemon: &dyn Daemon) {
+        for (endpoint, wrong) in &readings.wrong {
+            let path = endpoint.path();
+            if self.logged.insert((path, wrong.key)) {
+                let url = self.requests.client().target(path);
+                let text = format!(
+                    "{url}: no values of {}: {} is out of range",
+                    wrong.key, wrong.found
+                );
+                self.log(Level::Warning, &text, daemon);
+            }
+        }
+        for what in self.names.full().collect::<Vec<_>>() {
+            if self.logged.insert(("full", what)) {
+                let text = format!(
+                    "more than {NAMES_MAX} {what}: only the first {NAMES_MAX} have values, until \
+                     collectd is restarted"
+                );
+                self.log(Level::Warning, &text, daemon);
+            }
+        }
+    }
+
+    fn read(&mut self, sample: &Sample) -> Readings {
+        let Self {
+            instance, names, ..
+        } = self;
+        let ranks = instance.top_connections;
+        let mut readings = Readings::default();
+        for metric in METRICS
+            .iter()
+            .filter(|metric| instance.reports(metric.group))
+        {
+            let number = match &metric.source {
+                Source::Own(own) => own_value(*own, sample),
+                Source::Findings(severities) => sample.findings.as_ref().map(|findings| {
+                    let levels = findings.iter().map(|(level, _)| level.name());
+                    levels.filter(|level| severities.contains(level)).count() as f64
+                }),
+                _ => {
+                    metrics::read(metric, &sample.answers, names, ranks, &mut readings);
+                    continue;
+                }
+            };
+            readings.add_own(metric, number);
+        }
+        readings
+    }
+
+    fn dispatch(&self, reading: &Reading, sample: &Sample, daemon: &dyn Daemon) -> bool {
+        let (plugin, plugin_instance) = match reading.is_legacy {
+            true => (LEGACY_PLUGIN, LEGACY_INSTANCE),
+            false => (PLUGIN, self.instance.name.as_str()),
         };
         daemon.dispatch(&ValueList {
             host: self.instance.host.as_deref(),
             plugin,
             plugin_instance,
-            kind: metric.kind,
-            type_instance: metric.type_instance,
-            values,
-            time,
+            kind: reading.kind,
+            type_instance: &reading.type_instance,
+            values: &reading.values,
+            time: sample.time,
         })
     }
 }
 
-impl Condition {
-    fn severity(self) -> Severity {
-        match self {
-            Self::Down(_) => Severity::Failure,
-            Self::HealthUnknown(_) | Self::Unhealthy(_) => Severity::Warning,
-            Self::Serving | Self::Unpolled => Severity::Okay,
+/// What the plugin measures itself; `None` if there is nothing to report.
+fn own_value(own: Own, sample: &Sample) -> Option<f64> {
+    match own {
+        Own::Up => Some(f64::from(u8::from(sample.broker.is_ok()))),
+        Own::Healthy => {
+            condition::is_healthy(sample).map(|is_healthy| f64::from(u8::from(is_healthy)))
         }
-    }
-}
-
-/// Whether `/healthz` reports ok, by its code and its status.
-fn is_healthy(code: u16, health: &Healthz) -> bool {
-    code == 200 && health.status == "ok"
-}
-
-fn cause(error: &Error) -> Cause {
-    let more = match error {
-        // A proxy has no answer of the broker: it says the one or the other.
-        Error::Status { code: 504, .. } => 502,
-        Error::Status { code, .. } => u64::from(*code),
-        Error::Timeout { phase, .. } => *phase as u64,
-        Error::Connection { detail, .. } | Error::File { detail, .. } => {
-            let mut hasher = DefaultHasher::new();
-            detail.hash(&mut hasher);
-            hasher.finish()
+        Own::ResponseTime => {
+            let took = sample.varz_took.as_secs_f64();
+            sample.broker.is_ok().then_some(took)
         }
-        _ => 0,
-    };
-    (mem::discriminant(error), more)
-}
-
-/// The values that the plugin measures itself; `None` for those of the answer.
-fn measured_value(metric: &Metric, sample: &Sample) -> Option<Value> {
-    let number = match metric.source {
-        Source::Healthy => match &sample.health {
-            Some(Ok((code, health))) => f64::from(u8::from(is_healthy(*code, health))),
-            Some(Err(_)) | None => f64::NAN,
-        },
-        Source::ResponseTime if sample.report.is_ok() => sample.took.as_secs_f64(),
-        Source::Up => f64::from(u8::from(sample.report.is_ok())),
-        Source::ResponseTime | Source::Uptime | Source::Varz(_) => return None,
-    };
-    Some(Value::Gauge(number))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::fake::Fake;
-
-    fn poller(instance: Instance) -> Poller {
-        Poller::new(instance, &Fake::default()).expect("a good URL")
-    }
-
-    fn up(server_id: &str) -> Sample {
-        let json = serde_json::json!({
-            "server_id": server_id, "server_name": "b", "version": "2.15.1",
-            "start": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:10Z",
-            "connections": 3, "total_connections": 9, "max_pending": 64,
-            "in_msgs": 0, "out_msgs": 0, "in_bytes": 0, "out_bytes": 0,
-            "slow_consumers": 0, "subscriptions": 0, "mem": 1, "cpu": 0.5,
-        });
-        let well = Healthz {
-            status: "ok".to_owned(),
-            ..Healthz::default()
-        };
-        Sample {
-            time: SystemTime::now(),
-            took: Duration::from_millis(250),
-            report: metrics::tests::report(&json).map_err(|detail| Error::Field {
-                url: String::new(),
-                detail,
-            }),
-            health: Some(Ok((200, well))),
-        }
-    }
-
-    fn unhealthy(code: u16, error: &str) -> Sample {
-        let health = Healthz {
-            status: "unavailable".to_owned(),
-            error: error.to_owned(),
-            ..Healthz::default()
-        };
-        Sample {
-            health: Some(Ok((code, health))),
-            ..up("N1")
-        }
-    }
-
-    fn down(error: Error) -> Sample {
-        Sample {
-            report: Err(error),
-            health: None,
-            ..up("N1")
-        }
-    }
-
-    fn refused() -> Error {
-        Error::Refused {
-            url: "http://x/varz".to_owned(),
-        }
-    }
-
-    fn status(code: u16) -> Error {
-        Error::Status {
-            url: "http://x/varz".to_owned(),
-            code,
-            detail: String::new(),
-        }
-    }
-
-    fn timeout() -> Error {
-        Error::Timeout {
-            url: "http://x/healthz".to_owned(),
-            after: Duration::from_secs(2),
-            phase: monitor_client::Phase::Answer,
-        }
-    }
-
-    /// Processes the samples and returns the recorded calls.
-    fn process(poller: &mut Poller, samples: impl IntoIterator<Item = Sample>) -> Fake {
-        let daemon = Fake::default();
-        for sample in samples {
-            poller.log_changes(&sample, &daemon);
-            assert!(poller.dispatch(&sample, &daemon));
-        }
-        daemon
-    }
-
-    fn levels(daemon: &Fake) -> Vec<Level> {
-        daemon.lines.borrow().iter().map(|line| line.0).collect()
-    }
-
-    fn severities(daemon: &Fake) -> Vec<Severity> {
-        let notifications = daemon.notifications.borrow();
-        notifications.iter().map(|sent| sent.0).collect()
-    }
-
-    #[test]
-    fn a_serving_broker_has_its_values_and_one_log_line() {
-        let daemon = process(&mut poller(Instance::new("a")), [up("N1"), up("N1")]);
-        assert_eq!(levels(&daemon), [Level::Info]);
-        assert_eq!(severities(&daemon), []);
-        for (name, value) in [
-            ("nats-a/bool-up", Value::Gauge(1.0)),
-            ("nats-a/bool-healthy", Value::Gauge(1.0)),
-            ("nats-a/response_time-varz", Value::Gauge(0.25)),
-            ("nats-a/uptime", Value::Gauge(10.0)),
-            ("nats-a/current_connections-clients", Value::Gauge(3.0)),
-            ("nats-a/total_connections", Value::Derive(9)),
-        ] {
-            assert_eq!(daemon.value(name), Some(vec![value]), "{name}");
-        }
-        assert_eq!(daemon.value("nats-a/current_connections-routes"), None);
-        assert_eq!(daemon.value("nats-a/bytes-max_pending"), None);
-    }
-
-    #[test]
-    fn limits_and_old_names_are_optional() {
-        let instance = Instance {
-            report_limits: true,
-            legacy_names: true,
-            ..Instance::new("a")
-        };
-        let daemon = process(&mut poller(instance), [up("N1")]);
-        for (name, value) in [
-            ("nats-a/bytes-max_pending", Value::Gauge(64.0)),
-            (
-                "curl_json-gnatsd/bytes-max_pending_size",
-                Value::Gauge(64.0),
-            ),
-            ("curl_json-gnatsd/gauge-connections", Value::Gauge(3.0)),
-            (
-                "curl_json-gnatsd/counter-total_connections",
-                Value::Counter(9),
-            ),
-        ] {
-            assert_eq!(daemon.value(name), Some(vec![value]), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_outage_and_its_end_are_logged_once() {
-        let mut poller = poller(Instance::new("a"));
-        let daemon = process(
-            &mut poller,
-            [down(refused()), down(refused()), down(refused())],
-        );
-        assert_eq!(levels(&daemon), [Level::Error]);
-        assert_eq!(severities(&daemon), [Severity::Failure]);
-        let values = daemon.values.borrow();
-        assert_eq!(values.len(), 6, "{values:?}");
-        assert_eq!(
-            values[0],
-            ("nats-a/bool-up".to_owned(), vec![Value::Gauge(0.0)])
-        );
-        assert!(
-            matches!(values[1].1[..], [Value::Gauge(healthy)] if healthy.is_nan()),
-            "{values:?}"
-        );
-        // Another cause is logged again, but not notified again.
-        let daemon = process(
-            &mut poller,
-            [down(status(500)), down(status(302)), down(status(302))],
-        );
-        assert_eq!(levels(&daemon), [Level::Error, Level::Error]);
-        assert_eq!(severities(&daemon), []);
-        let daemon = process(&mut poller, [up("N1"), up("N1")]);
-        assert_eq!(levels(&daemon), [Level::Notice]);
-        assert_eq!(severities(&daemon), [Severity::Okay]);
-    }
-
-    #[test]
-    fn problems_of_a_broker_that_answers_are_warnings() {
-        let mut poller = poller(Instance::new("a"));
-        let samples = [
-            up("N1"),
-            unhealthy(503, "route lost"),
-            unhealthy(503, "more lost"),
-        ];
-        let daemon = process(&mut poller, samples);
-        assert_eq!(levels(&daemon), [Level::Info, Level::Warning]);
-        assert_eq!(severities(&daemon), [Severity::Warning]);
-        assert!(daemon.lines.borrow()[1].1.contains("route lost"));
-        let values = daemon.values.borrow();
-        let healthy = values
-            .iter()
-            .rfind(|(name, _)| name == "nats-a/bool-healthy");
-        assert_eq!(healthy.expect("dispatched").1, [Value::Gauge(0.0)]);
-        drop(values);
-
-        let mute = Sample {
-            health: Some(Err(timeout())),
-            ..up("N1")
-        };
-        let daemon = process(&mut poller, [mute, up("N1")]);
-        assert_eq!(levels(&daemon), [Level::Warning, Level::Notice]);
-        assert_eq!(severities(&daemon), [Severity::Okay]);
-    }
-
-    #[test]
-    fn a_restart_is_logged_once() {
-        let mut poller = poller(Instance::new("a"));
-        let restarted = || {
-            let mut sample = up("N2");
-            if let Ok(report) = &mut sample.report {
-                // Younger than the poll before.
-                report.uptime = Some(1.0);
-            }
-            sample
-        };
-        let daemon = process(&mut poller, [up("N1"), up("N1"), restarted(), restarted()]);
-        assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
-        let line = &daemon.lines.borrow()[1].1;
-        assert!(line.contains("server id N1 is now N2"), "{line}");
-    }
-
-    #[test]
-    fn a_changed_clock_is_not_a_restart() {
-        let mut later = up("N1");
-        if let Ok(report) = &mut later.report {
-            report.start = "2026-01-01T01:00:00Z".into();
-        }
-        let daemon = process(&mut poller(Instance::new("a")), [up("N1"), later]);
-        assert_eq!(levels(&daemon), [Level::Info]);
-    }
-
-    #[test]
-    fn notifications_can_be_turned_off() {
-        let instance = Instance {
-            report_notifications: false,
-            ..Instance::new("a")
-        };
-        let daemon = process(&mut poller(instance), [down(refused()), up("N1")]);
-        assert_eq!(severities(&daemon), []);
-        assert_eq!(levels(&daemon), [Level::Error, Level::Notice]);
+        Own::PollTime => Some(sample.took.as_secs_f64()),
+        Own::Uptime => sample.broker.as_ref().ok()?.uptime,
     }
 }

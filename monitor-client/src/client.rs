@@ -22,7 +22,7 @@ use crate::{
     error::Phase,
     inspect::{self, Mismatch},
     open::{Opened, Opener},
-    text, tls,
+    select, text, tls,
     transport::Late,
 };
 
@@ -202,6 +202,18 @@ impl Client {
     pub fn inspect(&self, path: &str, fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
         let body = self.fetch_ok(path)?;
         self.inspect_body(path, &body, fields)
+    }
+
+    /// The values at these places and nothing else, as a tree; what is absent in the answer is absent
+    /// in it. `wanted` are keys separated by dots; `*` stands for each element of a list and each
+    /// member of an object, 4096 at most.
+    ///
+    ///  # Errors
+    ///
+    /// As for [`Client::get`].
+    pub fn select(&self, path: &str, wanted: &[&str]) -> Result<serde_json::Value, Error> {
+        let body = self.fetch_ok(path)?;
+        select::select(&body, wanted, Bounds::of(path)).map_err(|error| self.not_json(path, &error))
     }
 
     /// Fails if one of these fields is absent.

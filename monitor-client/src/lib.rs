@@ -29,6 +29,7 @@ mod open;
 mod place;
 pub mod routez;
 pub mod secret;
+mod select;
 pub mod slowz;
 pub mod subsz;
 pub mod text;

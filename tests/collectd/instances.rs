@@ -74,11 +74,9 @@ fn states_that_alternate_are_logged_once() {
     let blocks = instance("gateways", &gateways, "")
         + &instance("shared", &shared, "")
         + &instance("flapping", &flapping, "");
-    let mut setup = Setup::new(&blocks);
-    setup.interval = 0.2;
-    let collectd = Collectd::start(&setup);
+    let collectd = Collectd::start(&Setup::new(&blocks));
     for name in ["gateways", "shared", "flapping"] {
-        collectd.wait_for_lines(&format!("PUTVAL test/nats-{name}/bool-up"), 20);
+        collectd.wait_for_lines(&format!("PUTVAL test/nats-{name}/bool-up"), 10);
     }
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");

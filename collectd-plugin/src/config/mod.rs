@@ -7,14 +7,17 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use monitor_client::{Access, Client, Error, OptionNames};
 
 pub(crate) use self::item::{Item, Scalar};
 #[cfg(test)]
 pub(crate) use self::options::OPTIONS;
-use crate::daemon::{Daemon, Level};
+use crate::{
+    daemon::{Daemon, Level},
+    metrics::Group,
+};
 
 /// Name of the instance that is polled if none is configured.
 pub(crate) const DEFAULT_NAME: &str = "local";
@@ -56,10 +59,10 @@ pub(crate) struct Instance {
     pub(crate) host: Option<String>,
     /// Whether changes of its condition are notified.
     pub(crate) report_notifications: bool,
-    /// Whether the broker's limits are dispatched.
-    pub(crate) report_limits: bool,
-    /// Whether the identifiers of an old curl_json configuration are dispatched as well.
-    pub(crate) legacy_names: bool,
+    /// The groups of metrics that are dispatched.
+    pub(crate) groups: BTreeSet<Group>,
+    /// Connections whose queues are dispatched, those with the longest.
+    pub(crate) top_connections: usize,
 }
 
 impl Instance {
@@ -72,9 +75,14 @@ impl Instance {
             interval: None,
             host: None,
             report_notifications: true,
-            report_limits: false,
-            legacy_names: false,
+            groups: Group::DEFAULT.into(),
+            top_connections: 3,
         }
+    }
+
+    /// Whether this group of metrics is dispatched.
+    pub(crate) fn reports(&self, group: Group) -> bool {
+        self.groups.contains(&group)
     }
 
     /// What it is called in log lines: names need only differ on one host.
@@ -185,7 +193,10 @@ fn check_unique(instance: &Instance, others: &[Instance]) -> Result<(), String> 
                 "{label}: there are two of this name: rename one, or give it another Host"
             ));
         }
-        if instance.legacy_names && other.legacy_names {
+        if [instance, other]
+            .iter()
+            .all(|one| one.reports(Group::Legacy))
+        {
             return Err(format!(
                 "{label}: LegacyNames: {} reports the same names for the same host: give one of \
                  them another Host",

@@ -6,10 +6,12 @@ use std::time::Duration;
 use monitor_client::Secret;
 
 use super::{Instance, check_name, item::Scalar};
+use crate::metrics::Group;
 
 const SECONDS_MIN: f64 = 0.1;
 const SECONDS_MAX: f64 = 86_400.0;
 const MILLISECONDS_MAX: f64 = 3_600_000.0;
+const CONNECTIONS_MAX: f64 = 100.0;
 
 /// One option of an `<Instance>` block.
 pub(crate) struct InstanceOption {
@@ -188,11 +190,85 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "ReportNotifications",
         argument: "true|false",
         default: "true",
-        doc: "Send a notification when the broker's state changes: FAILURE when /varz cannot be \
-              read, WARNING when /healthz reports trouble or cannot be read, OKAY when both are \
-              well again.",
+        doc: "Send notifications about the state of the broker and, with ReportFindings, about its \
+              findings; see NOTIFICATIONS.",
         set: |instance, value| {
             instance.report_notifications = value.boolean()?;
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportFindings",
+        argument: "true|false",
+        default: "true",
+        doc: "Dispatch the numbers of findings, and notify each one that appears, changes or clears. bool-healthy follows the critical ones in any case.",
+        set: |instance, value| {
+            report(instance, Group::Findings, value.boolean()?);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportLatency",
+        argument: "true|false",
+        default: "true",
+        doc: "Dispatch how long messages stay in the broker, how late its threads are, and round trips to clients.",
+        set: |instance, value| {
+            report(instance, Group::Latency, value.boolean()?);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportRoutes",
+        argument: "true|false",
+        default: "true",
+        doc: "Dispatch the members of the cluster and the traffic, queue and round trip time of the routes to each.",
+        set: |instance, value| {
+            report(instance, Group::Routes, value.boolean()?);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportCeilings",
+        argument: "true|false",
+        default: "true",
+        doc: "Dispatch the use of everything that has a limit, and when it will be used up.",
+        set: |instance, value| {
+            report(instance, Group::Ceilings, value.boolean()?);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "TopConnections",
+        argument: "Number",
+        default: "3",
+        doc: "Dispatch the lengths of this many of the longest queues of clients, by rank; 0 to 100. 0 asks for no connections.",
+        set: |instance, value| {
+            let number = value.number(0.0, CONNECTIONS_MAX)?;
+            if number.fract() != 0.0 {
+                return Err(format!("{value} is not a whole number"));
+            }
+            instance.top_connections = number as usize;
+            report(instance, Group::Connections, instance.top_connections > 0);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportAccounts",
+        argument: "true|false",
+        default: "false",
+        doc: "Dispatch connections, subscriptions, traffic and losses of each account.",
+        set: |instance, value| {
+            report(instance, Group::Accounts, value.boolean()?);
+            Ok(())
+        },
+    },
+    InstanceOption {
+        name: "ReportMemory",
+        argument: "true|false",
+        default: "false",
+        doc: "Dispatch the memory by what holds it.",
+        set: |instance, value| {
+            report(instance, Group::Memory, value.boolean()?);
             Ok(())
         },
     },
@@ -200,9 +276,9 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "ReportLimits",
         argument: "true|false",
         default: "false",
-        doc: "Also dispatch the limits of the broker's configuration.",
+        doc: "Dispatch the limits of the broker's configuration.",
         set: |instance, value| {
-            instance.report_limits = value.boolean()?;
+            report(instance, Group::Limits, value.boolean()?);
             Ok(())
         },
     },
@@ -210,15 +286,20 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "LegacyNames",
         argument: "true|false",
         default: "false",
-        doc: "Dispatch the identifiers curl_json-gnatsd/… of the common curl_json configuration \
-              for gnatsd as well, so that old data files are continued. Only one instance of a \
-              host can have them.",
+        doc: "Dispatch the identifiers curl_json-gnatsd/… of the common curl_json configuration for gnatsd as well, so that old data files are continued. Only one instance of a host can have them.",
         set: |instance, value| {
-            instance.legacy_names = value.boolean()?;
+            report(instance, Group::Legacy, value.boolean()?);
             Ok(())
         },
     },
 ];
+
+fn report(instance: &mut Instance, group: Group, wanted: bool) {
+    match wanted {
+        true => instance.groups.insert(group),
+        false => instance.groups.remove(&group),
+    };
+}
 
 /// The option with this key, in any case.
 pub(super) fn find(key: &str) -> Option<&'static InstanceOption> {

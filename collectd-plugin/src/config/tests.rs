@@ -49,6 +49,13 @@ fn options_are_read_in_any_case_and_quoting() {
         item("interval", Scalar::Number(2.5)),
         item("hOst", text("h")),
         item("reportnotifications", Scalar::Boolean(false)),
+        item("ReportFindings", Scalar::Boolean(false)),
+        item("reportlatency", Scalar::Boolean(false)),
+        item("ReportRoutes", Scalar::Boolean(true)),
+        item("ReportCeilings", Scalar::Boolean(false)),
+        item("TopConnections", Scalar::Number(7.0)),
+        item("ReportAccounts", Scalar::Boolean(true)),
+        item("ReportMemory", Scalar::Boolean(true)),
         item("ReportLimits", Scalar::Boolean(true)),
         item("LegacyNames", Scalar::Boolean(true)),
     ];
@@ -58,6 +65,13 @@ fn options_are_read_in_any_case_and_quoting() {
         item("Interval", text(" 2.5")),
         item("Host", text("h")),
         item("ReportNotifications", text("Off")),
+        item("ReportFindings", text("no")),
+        item("ReportLatency", text("false")),
+        item("ReportRoutes", text("on")),
+        item("ReportCeilings", text("off")),
+        item("TopConnections", text("7")),
+        item("ReportAccounts", text("on")),
+        item("ReportMemory", text("yes")),
         item("ReportLimits", text("yes")),
         item("LegacyNames", text("TRUE")),
     ];
@@ -72,8 +86,17 @@ fn options_are_read_in_any_case_and_quoting() {
         interval: Some(Duration::from_millis(2500)),
         host: Some("h".to_owned()),
         report_notifications: false,
-        report_limits: true,
-        legacy_names: true,
+        groups: [
+            Group::Basic,
+            Group::Routes,
+            Group::Connections,
+            Group::Accounts,
+            Group::Memory,
+            Group::Limits,
+            Group::Legacy,
+        ]
+        .into(),
+        top_connections: 7,
     };
     for children in [plain, quoted] {
         let (result, daemon) = read(vec![instance("a", children)]);
@@ -202,6 +225,13 @@ fn bad_values_are_rejected_with_instance_and_option() {
         ("Interval", Scalar::Number(1e300), "from 0.1 to 86400"),
         ("Interval", Scalar::Boolean(true), "true is not a number"),
         ("Host", text(""), "the name is empty"),
+        (
+            "TopConnections",
+            Scalar::Number(101.0),
+            "not a number from 0 to 100",
+        ),
+        ("TopConnections", Scalar::Number(2.5), "not a whole number"),
+        ("ReportMemory", text("maybe"), "neither true nor false"),
         ("Host", text("a/b"), "slash"),
         (
             "LegacyNames",

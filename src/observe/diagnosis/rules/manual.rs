@@ -35,9 +35,10 @@ curl -s 'http://127.0.0.1:8222/explainz?format=text'
 ```
 
 They are also in `midge top`, on the web page of the monitoring port, in the output of
-`check_nats --mode explain`, in the log, and among the events (`/eventsz?type=finding`). A finding
-has a stable code, a severity, a subject (who or what), the time since when, a sentence with
-numbers, the likely cause and what to do. A path such as `/slowz` below is on the same port.
+`check_nats --mode explain`, in notifications of collectd (`docs/collectd.md`), in the log, and
+among the events (`/eventsz?type=finding`). A finding has a stable code, a severity, a subject (who
+or what), the time since when, a sentence with numbers, the likely cause and what to do. A path such
+as `/slowz` below is on the same port.
 
 A symptom that lasts for `appear_after` becomes a finding. The finding clears once the symptom has
 been gone for `clear_after`. Incidents without a duration, such as a refused login, count for the

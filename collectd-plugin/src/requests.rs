@@ -1,0 +1,183 @@
+//! The requests of a poll: which endpoints are asked, and what they answer.
+//!
+//! Only endpoints that an enabled metric needs are asked, and all share the time limit of the poll:
+//! what is not reached in time has no values. A path that a broker does not have (a nats-server knows
+//! nothing of midge's) is not asked again until another run of a broker answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant, SystemTime},
+};
+
+use monitor_client::{Client, Error, Finding, Healthz};
+use serde_json::Value as Json;
+
+use crate::{
+    findings::{self, Level},
+    metrics::{self, Answers, Broker, Endpoint, Metric},
+};
+
+/// What is asked of one broker.
+pub(crate) struct Requests {
+    client: Client,
+    /// Time limit of all requests of a poll.
+    timeout: Duration,
+    /// The keys that are kept of the answers.
+    wanted: BTreeMap<Endpoint, BTreeSet<String>>,
+    /// Connections that are asked for.
+    connections: usize,
+    /// Id of the run that answered last, and the paths that it does not have.
+    run: String,
+    absent: BTreeSet<Endpoint>,
+}
+
+/// The results of one poll.
+pub(crate) struct Sample {
+    /// When it began.
+    pub(crate) time: SystemTime,
+    pub(crate) at: Instant,
+    /// Duration of the request of `/varz`.
+    pub(crate) varz_took: Duration,
+    /// Duration of all requests.
+    pub(crate) took: Duration,
+    pub(crate) broker: Result<Broker, Error>,
+    /// `None` if it was not requested, because the broker is down.
+    pub(crate) health: Option<Result<(u16, Healthz), Error>>,
+    /// The findings, if they are known.
+    pub(crate) findings: Option<Vec<(Level, Finding)>>,
+    pub(crate) answers: Answers,
+    /// The other endpoints that answered, and those that did so badly.
+    pub(crate) outcomes: Vec<(Endpoint, Result<(), Error>)>,
+    /// Those that did not answer within the time limit of the poll.
+    pub(crate) late: Vec<Endpoint>,
+}
+
+impl Requests {
+    /// Requests for these metrics, and the findings, which say whether the broker is healthy.
+    pub(crate) fn new<'a>(
+        client: Client,
+        timeout: Duration,
+        metrics: impl IntoIterator<Item = &'a Metric>,
+        connections: usize,
+    ) -> Self {
+        let mut wanted = metrics::wanted(metrics);
+        for (endpoint, keys) in [
+            (Endpoint::Varz, Broker::keys().collect::<Vec<_>>()),
+            (Endpoint::Explainz, findings::KEYS.to_vec()),
+        ] {
+            let keys = keys.into_iter().map(str::to_owned);
+            wanted.entry(endpoint).or_default().extend(keys);
+        }
+        Self {
+            client,
+            timeout,
+            wanted,
+            connections,
+            run: String::new(),
+            absent: BTreeSet::new(),
+        }
+    }
+
+    /// Time limit of all requests of a poll.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The client, for texts.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks everything once.
+    pub(crate) fn make(&mut self) -> Sample {
+        let (time, at) = (SystemTime::now(), Instant::now());
+        let end = at + self.timeout;
+        let varz = self.get(Endpoint::Varz, end);
+        let varz_took = at.elapsed();
+        let mut sample = Sample {
+            time,
+            at,
+            varz_took,
+            took: varz_took,
+            broker: varz
+                .as_ref()
+                .map_err(Error::clone)
+                .and_then(|varz| self.broker(varz)),
+            health: None,
+            findings: None,
+            answers: Answers::new(),
+            outcomes: Vec::new(),
+            late: Vec::new(),
+        };
+        if let (Ok(broker), Ok(varz)) = (&sample.broker, varz) {
+            let is_member = broker.is_member;
+            self.note_run(&broker.server_id);
+            sample.answers.insert(Endpoint::Varz, varz);
+            sample.health = Some(self.client.within(left(end)).healthz());
+            self.ask_others(is_member, end, &mut sample);
+        }
+        sample.took = at.elapsed();
+        sample
+    }
+
+    fn ask_others(&mut self, is_member: bool, end: Instant, sample: &mut Sample) {
+        let due: Vec<Endpoint> = self
+            .wanted
+            .keys()
+            .copied()
+            .filter(|endpoint| *endpoint != Endpoint::Varz && !self.absent.contains(endpoint))
+            .filter(|endpoint| is_member || !endpoint.is_about_cluster())
+            .collect();
+        for endpoint in due {
+            if left(end).is_zero() {
+                sample.late.push(endpoint);
+                continue;
+            }
+            let outcome = match self.get(endpoint, end) {
+                Ok(answer) => {
+                    if endpoint == Endpoint::Explainz {
+                        sample.findings = Some(findings::of_answer(&answer));
+                    }
+                    sample.answers.insert(endpoint, answer);
+                    Ok(())
+                }
+                Err(error) if error.is_missing() => {
+                    self.absent.insert(endpoint);
+                    Ok(())
+                }
+                Err(Error::Timeout { .. }) => {
+                    sample.late.push(endpoint);
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+            sample.outcomes.push((endpoint, outcome));
+        }
+    }
+
+    fn get(&self, endpoint: Endpoint, end: Instant) -> Result<Json, Error> {
+        let wanted = self.wanted.get(&endpoint);
+        let wanted: Vec<&str> = wanted.into_iter().flatten().map(String::as_str).collect();
+        let path = endpoint.request(self.connections);
+        self.client.within(left(end)).select(&path, &wanted)
+    }
+
+    fn broker(&self, varz: &Json) -> Result<Broker, Error> {
+        Broker::read(varz).map_err(|detail| Error::Field {
+            url: self.client.target(Endpoint::Varz.path()),
+            detail,
+        })
+    }
+
+    /// Another run may be another version, which has other paths.
+    fn note_run(&mut self, id: &str) {
+        if self.run != id {
+            id.clone_into(&mut self.run);
+            self.absent.clear();
+        }
+    }
+}
+
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+}
