@@ -127,6 +127,13 @@ checks one broker, midge or nats\\-server, on its client port and its
 monitoring port, and prints one line with a status and performance data.
 Without options it checks the health of the broker on this machine.
 .P
+midge answers requests for names of its own host. Other names and aliases are to be listed in the
+broker's option
+.B hosts
+of the block
+.BR monitor ;
+otherwise the answer is HTTP status 421, whose text names the option.
+.P
 Modes that compare with the last run keep a small state file. The first run,
 and the first one after a restart of the broker, have nothing to compare with:
 they return OK and say so.
