@@ -340,7 +340,11 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::Files)?;
         let access = self.target.monitor.as_ref();
         let mut access = access.map_err(Failure::unknown)?.clone();
-        if access.url.as_deref().is_some_and(|url| url.starts_with("https:")) {
+        if access
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https:"))
+        {
             access.tls = self.target.tls.files()?.files;
         }
         let client = Client::with_access(access, &OPTION_NAMES, TIMEOUT_MAX)

@@ -86,10 +86,7 @@ pub fn client_config(tls: &Tls) -> Result<Settings, Error> {
     })
 }
 
-fn verifier(
-    tls: &Tls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, Error> {
+fn verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
     let roots = Arc::new(roots(tls.ca.as_deref())?);
     let mut builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
     if let Some(path) = &tls.crl {

@@ -212,9 +212,8 @@ impl<'a> Session<'a> {
         self.deadline.begin(Step::Handshake)?;
         let handshake = tls.handshake(self.stream.into_socket());
         let deadline = self.deadline;
-        let stream = handshake.map_err(|error| {
-            io_failure(&error, Some(&tls), &port.address, deadline)
-        })?;
+        let stream =
+            handshake.map_err(|error| io_failure(&error, Some(&tls), &port.address, deadline))?;
         Ok(Self {
             stream: Stream::Tls(Box::new(stream)),
             tls: Some(tls),
@@ -400,7 +399,7 @@ impl Write for Stream<'_> {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    error.kind() == ErrorKind::TimedOut
 }
 
 fn io_failure(

@@ -12,7 +12,7 @@ mod tls;
 use std::env;
 
 use clap::ArgMatches;
-use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Varz, url_of};
+use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Tls, Varz, url_of};
 
 pub use self::{
     address::Address,
@@ -164,7 +164,13 @@ impl Target {
             Ok(varz) => self.announced_port(&varz),
             Err(_) if self.is_default => {
                 let host = "127.0.0.1".to_owned();
-                Ok(self.port_at(Address { host, port: CLIENT_PORT }, None))
+                Ok(self.port_at(
+                    Address {
+                        host,
+                        port: CLIENT_PORT,
+                    },
+                    None,
+                ))
             }
             Err(failure) => Err(Failure {
                 status: failure.status,
@@ -216,7 +222,10 @@ impl Target {
         let given = self.tls.server_name.clone();
         let is_given = given.is_some();
         let name = given.or(name).unwrap_or_else(|| address.host.clone());
-        let named = Address { host: name, port: 0 };
+        let named = Address {
+            host: name,
+            port: 0,
+        };
         ClientPort {
             tls: self.tls.required,
             name_is_certain: is_given || !(named.is_ip() || named.is_loopback()),
@@ -251,7 +260,10 @@ fn monitor(
         password_file: path(matches, "monitor-password-file"),
         token_file: path(matches, "monitor-token-file"),
         // Without https they are for the client port alone.
-        tls: is_https.then(|| tls.files.clone()).unwrap_or_default(),
+        tls: match is_https {
+            true => tls.files.clone(),
+            false => Tls::default(),
+        },
         ..Access::default()
     };
     access.complete_login(environment);
@@ -353,8 +365,16 @@ mod tests {
             (&["-H", "b:1", "-p", "1"], Some("b:1"), "http://b:8222"),
             (&["-H", "::1"], Some("[::1]:4222"), "http://[::1]:8222"),
             (&["-u", "http://b:1", "-p", "2"], Some("b:2"), "http://b:1"),
-            (&["-u", "unix:/m", "-p", "2"], Some("127.0.0.1:2"), "unix:/m"),
-            (&["-u", "http://b:1", "-H", "c"], Some("c:4222"), "http://b:1"),
+            (
+                &["-u", "unix:/m", "-p", "2"],
+                Some("127.0.0.1:2"),
+                "unix:/m",
+            ),
+            (
+                &["-u", "http://b:1", "-H", "c"],
+                Some("c:4222"),
+                "http://b:1",
+            ),
         ] {
             let target = target(arguments).unwrap();
             let given = target.client.as_ref().map(ToString::to_string);
@@ -385,7 +405,10 @@ mod tests {
             (&["--monitor-password", "geheim"], "$MONITOR_PASSWORD"),
             (&["--user", "a"], "--password-file FILE"),
             (&["--password-file", "/x"], "--user NAME"),
-            (&["--token-file", "/x", "--creds", "/y"], "only one of --token-file, --creds"),
+            (
+                &["--token-file", "/x", "--creds", "/y"],
+                "only one of --token-file, --creds",
+            ),
             (&["--cert", "/x"], "--key"),
             (&["--ssldir", "/x"], "--puppet"),
         ] {
@@ -397,12 +420,42 @@ mod tests {
     #[test]
     fn the_broker_says_where_its_client_port_is() {
         for (url, host, address, name, is_local) in [
-            ("http://127.0.0.1:8222", "0.0.0.0", "127.0.0.1:1", "127.0.0.1", true),
+            (
+                "http://127.0.0.1:8222",
+                "0.0.0.0",
+                "127.0.0.1:1",
+                "127.0.0.1",
+                true,
+            ),
             ("http://[::1]:8222", "::", "[::1]:1", "::1", true),
-            ("unix:/run/m.sock", "0.0.0.0", "127.0.0.1:1", "127.0.0.1", true),
-            ("unix:/run/m.sock", "10.0.0.5", "10.0.0.5:1", "10.0.0.5", true),
-            ("http://b.example.net:8222", "0.0.0.0", "b.example.net:1", "b.example.net", false),
-            ("https://b.example.net", "10.0.0.5", "10.0.0.5:1", "b.example.net", false),
+            (
+                "unix:/run/m.sock",
+                "0.0.0.0",
+                "127.0.0.1:1",
+                "127.0.0.1",
+                true,
+            ),
+            (
+                "unix:/run/m.sock",
+                "10.0.0.5",
+                "10.0.0.5:1",
+                "10.0.0.5",
+                true,
+            ),
+            (
+                "http://b.example.net:8222",
+                "0.0.0.0",
+                "b.example.net:1",
+                "b.example.net",
+                false,
+            ),
+            (
+                "https://b.example.net",
+                "10.0.0.5",
+                "10.0.0.5:1",
+                "b.example.net",
+                false,
+            ),
         ] {
             let port = target(&["-u", url])
                 .unwrap()
@@ -419,7 +472,11 @@ mod tests {
     fn a_client_port_that_cannot_be_known_is_reported() {
         let remote = target(&["-u", "http://b.example.net:8222"]).unwrap();
         for (host, port, words) in [
-            ("127.0.0.1", 4222, "of the broker's own host: give an address for it with -H"),
+            (
+                "127.0.0.1",
+                4222,
+                "of the broker's own host: give an address for it with -H",
+            ),
             ("localhost", 4222, "of the broker's own host"),
             ("0.0.0.0", 0, "no client port"),
             ("a|b", 4222, "no client port"),
