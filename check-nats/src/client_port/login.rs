@@ -228,6 +228,8 @@ fn block<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 mod tests {
     use std::fs;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const SEED: &str = "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY";
@@ -313,5 +315,20 @@ mod tests {
             (&options["user"], &options["pass"]),
             (&user.into(), &text.into())
         );
+    }
+
+    proptest! {
+        /// No text, and no JWT, stops the check without a reason.
+        #[test]
+        fn any_text_is_answered(text in any::<String>(), jwt in "[a-zA-Z0-9_.-]{1,60}") {
+            let read = |text: String| {
+                let secret = Secret::new(text);
+                Login::read(&LoginSource::Credentials(SecretSource::Variable { name: "X", secret }))
+            };
+            prop_assert!(read(text.clone()).is_err());
+            let whole = file_of("{}", SEED);
+            let login = read(whole.replacen("eyJ0", &jwt, 1));
+            prop_assert!(login.is_ok() || jwt.starts_with('-'));
+        }
     }
 }

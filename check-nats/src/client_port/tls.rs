@@ -50,8 +50,15 @@ impl Tls {
     /// One of them cannot be used: unknown.
     pub(super) fn prepare(options: &ClientTls, port: &ClientPort) -> Result<Self, Failure> {
         let found = options.files()?;
-        let prepared =
-            client_config(&found.files).map_err(|error| Failure::unknown(error.to_string()))?;
+        let prepared = client_config(&found.files).map_err(|error| {
+            Failure::unknown(match options.puppet {
+                true => format!(
+                    "--puppet: {error} (the user of the check must be able to read the agent's \
+                     files, as a member of the group puppet or through sudo)"
+                ),
+                false => error.to_string(),
+            })
+        })?;
         let mut port = port.clone();
         if let Some(certname) = found.certname
             && options.server_name.is_none()
