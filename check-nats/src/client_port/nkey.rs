@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn seeds_are_read_and_other_keys_named() {
-        let nkey = Nkey::parse(SEED).ok().expect("a seed");
+        let nkey = Nkey::parse(SEED).expect("a seed");
         let public = nkey.public_key();
         assert!(public.len() == 56 && public.starts_with('U'), "{public}");
         for (text, words) in [

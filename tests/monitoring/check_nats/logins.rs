@@ -122,7 +122,7 @@ fn try_login(broker: &Broker, login: &Login) {
         3,
         "requires a login: give --user and --password-file, --token-file",
     );
-    check(broker, &[]).expect(3, "0 connections");
+    check(broker, &[]).expect(3, "0 slow consumers");
 }
 
 /// A check that has no login does not count as one more refused one.
@@ -232,7 +232,7 @@ fn credentials_are_accepted_in_operator_mode() {
         );
         let arguments = ["-p", &port, "-m", &monitor];
         let arguments = [&arguments[..], &mode("health")].concat();
-        judge_with(&[("CHECK_NATS_CREDS", &text)], &arguments).expect(0, "0 connections");
+        judge_with(&[("CHECK_NATS_CREDS", &text)], &arguments).expect(0, "0 slow consumers");
         check(&broker, &["--creds", &expired, "--mode", "connect"])
             .expect(3, "to the credentials of user \"nagios\" (--creds /")
             .expect(3, "they expired on 2020-09-13 12:28:20 UTC: renew them");

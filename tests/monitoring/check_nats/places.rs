@@ -110,8 +110,8 @@ fn the_monitoring_port_may_have_https() {
             "--key",
             &key,
         ];
-        health(&own).expect(0, "0 connections");
-        judge(&[&own[..], &["--mode", "connections"]].concat()).expect(0, "0 connections");
+        health(&own).expect(0, "0 slow consumers");
+        judge(&[&own[..], &["--mode", "connections"]].concat()).expect(0, " connection");
         judge(&["-u", &url, "--mode", "connections"]).expect(3, "--cacert");
         drop(broker);
     }
@@ -144,17 +144,17 @@ fn the_monitoring_port_may_need_a_login() {
         result
     };
     let ops = ["--monitor-user", "ops", "--monitor-password-file"];
-    at(&with_password, &[], &[&ops[..], &[&password]].concat()).expect(0, "0 connections");
+    at(&with_password, &[], &[&ops[..], &[&password]].concat()).expect(0, "0 slow consumers");
     at(
         &with_password,
         &[("MONITOR_USER", "ops"), ("MONITOR_PASSWORD", "canary-p")],
         &[],
     )
-    .expect(0, "0 connections");
+    .expect(0, "0 slow consumers");
     at(&with_password, &[], &[&ops[..], &[&wrong]].concat()).expect(3, "HTTP status 401");
     at(&with_password, &[], &[]).expect(3, "HTTP status 401");
-    at(&with_token, &[], &["--monitor-token-file", &token]).expect(0, "0 connections");
-    at(&with_token, &[("MONITOR_TOKEN", "canary-t")], &[]).expect(0, "0 connections");
+    at(&with_token, &[], &["--monitor-token-file", &token]).expect(0, "0 slow consumers");
+    at(&with_token, &[("MONITOR_TOKEN", "canary-t")], &[]).expect(0, "0 slow consumers");
     at(&with_token, &[], &["--monitor-token-file", "/no/such"]).expect(3, "/no/such: ");
 }
 
@@ -163,10 +163,10 @@ fn the_monitoring_port_may_be_a_unix_socket() {
     let folder = TempDir::new().expect("a folder");
     let socket = folder.path().join("monitor.sock").display().to_string();
     let config = format!("monitor {{ unix: {socket:?}, token: t }}\n");
-    let broker = Broker::midge().without_monitoring().config(config).start();
+    let broker = Broker::midge().config(config).start();
     for arguments in [["--socket", &*socket], ["-u", &format!("unix:{socket}")]] {
         let result = health(&[&arguments[..], &["-vv"]].concat());
-        result.expect(0, "0 connections");
+        result.expect(0, "0 slow consumers");
         let asked = format!("asked nats://{}", broker.client_addr());
         assert!(result.output.contains(&asked), "{result:?}");
     }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 
 use super::plugin::{judge, mode};
-use test_support::{Broker, pki::Pki};
+use test_support::{Broker, free_port, pki::Pki};
 
 const CERTNAME: &str = "broker.example.org";
 
@@ -77,6 +77,22 @@ fn what_is_wrong_with_puppets_files_is_named() {
     fs::remove_file(ssl.path().join(&key)).expect("remove");
     connect().expect(3, &key);
     judge(&["-u", &url, "--puppet", "--ssldir", "/nowhere"]).expect(3, "no ssldir of Puppet");
+}
+
+/// The same files are for a monitoring port with https.
+#[test]
+fn puppets_files_are_for_https_too() {
+    let pki = Pki::new(&[]);
+    pki.sign_for("broker", &format!("localhost,DNS:{CERTNAME}"));
+    let ssl = TempDir::new().expect("a folder");
+    ssl_dir(&pki, ssl.path());
+    let (folder, port) = (ssl.path().display().to_string(), free_port());
+    let config = format!("https: \"127.0.0.1:{port}\"\ntls {{ puppet: true, ssldir: {folder:?} }}");
+    let _broker = Broker::midge().without_monitoring().config(config).start();
+    let url = format!("https://localhost:{port}");
+    let puppet = ["-u", &url, "--puppet", "--ssldir", &folder];
+    judge(&[&puppet[..], &mode("health")].concat()).expect(0, "0 slow consumers");
+    judge(&["-u", &url, "--mode", "connections"]).expect(3, "--cacert");
 }
 
 /// A broker that lost its TLS is noticed, since `--puppet` says that it must have it.
