@@ -175,7 +175,7 @@ mod tests {
     fn changes_far_apart_are_all_logged() {
         let (mut changes, mut now) = (Changes::new(), Instant::now());
         for index in 0..100 {
-            now += WINDOW / 5;
+            now += WINDOW / 4;
             let severity = if index % 2 == 0 { Failure } else { Okay };
             assert_eq!(
                 changes.note(severity, 0, now).as_deref(),

@@ -165,7 +165,10 @@ pub fn explain(error: &rustls::Error, names: &OptionNames) -> String {
         ..
     } = names;
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+        // A bad signature is that of another CA of the same name.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => format!(
             "TLS: the broker's certificate is not signed by a known CA: name the file of its CA in \
              {ca}"
         ),
