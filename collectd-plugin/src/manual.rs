@@ -1,21 +1,22 @@
 //! The manual page `collectd-nats(5)` and the table of docs/collectd.md, made from the tables of
-//! options and metrics. The tests fail if one of them is out of date;
-//! `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual` writes them.
+//! options and metrics. The tests fail if one of them is out of date.
 
 mod page;
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
+
+use test_support::generated::assert_up_to_date;
 
 use crate::{
     config::OPTIONS,
     metrics::{Figure, Group, METRICS, Metric, Own, Source},
 };
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/man/collectd-nats.5");
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/collectd.md");
+const PAGE: &str = "conf/man/collectd-nats.5";
+const GUIDE: &str = "docs/collectd.md";
 
 /// The lines of the guide around its table.
-const BEGIN: &str = "<!-- made from the table of metrics: UPDATE_MANUAL=1 -->\n";
+const BEGIN: &str = "<!-- made from the table of metrics -->\n";
 const END: &str = "<!-- end -->\n";
 
 /// Groups in the order of the manual: how each is enabled, and what applies to all of its metrics.
@@ -139,28 +140,18 @@ fn table() -> String {
     table + "\n"
 }
 
-fn compare(path: &str, expected: &str) {
-    if std::env::var_os("UPDATE_MANUAL").is_some() {
-        std::fs::write(path, expected).expect(path);
-    }
-    let found = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        found == expected,
-        "{path} is out of step: run UPDATE_MANUAL=1 cargo test -p collectd-plugin manual"
-    );
+#[test]
+fn the_manual_page_is_up_to_date() {
+    assert_up_to_date(PAGE, &page::page());
 }
 
 #[test]
-fn the_manual_page_matches_the_tables() {
-    compare(PAGE, &page::page());
-}
-
-#[test]
-fn the_guide_matches_the_table() {
-    let guide = std::fs::read_to_string(GUIDE).expect(GUIDE);
+fn the_tables_in_the_docs_are_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/collectd.md");
+    let guide = fs::read_to_string(path).expect("the guide");
     let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
     let (_, after) = rest.split_once(END).expect("the end of the table");
-    compare(GUIDE, &format!("{before}{BEGIN}{}{END}{after}", table()));
+    assert_up_to_date(GUIDE, &format!("{before}{BEGIN}{}{END}{after}", table()));
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
+    /// CRLs of the CAs.
+    pub crl: Option<PathBuf>,
     /// Whether any certificate of the broker is accepted.
     pub insecure: bool,
 }
@@ -213,6 +215,7 @@ impl Access {
             ca: ca_file,
             certificate: certificate_file,
             key: key_file,
+            crl: _,
             insecure: is_insecure,
         } = &self.tls;
         if certificate_file.is_some() != key_file.is_some() {
@@ -275,9 +278,15 @@ impl Access {
             ca,
             certificate,
             key,
-            ..
+            crl,
+            insecure: _,
         } = &self.tls;
-        let files = [&self.password_file, &self.token_file, ca, certificate, key];
+        let Self {
+            password_file,
+            token_file,
+            ..
+        } = self;
+        let files = [password_file, token_file, ca, certificate, key, crl];
         files.into_iter().flatten()
     }
 }

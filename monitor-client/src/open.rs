@@ -191,10 +191,10 @@ impl Opener {
         };
         let mut tls = None;
         if let Some(name) = target.tls_name {
-            let (config, warning) = tls::client_config(&self.access.tls)?;
-            warnings.extend(warning);
+            let settings = tls::client_config(&self.access.tls)?;
+            warnings.extend(settings.warning);
             tls = Some(TlsSide {
-                config: Arc::new(config),
+                config: Arc::new(settings.config),
                 name,
             });
         }

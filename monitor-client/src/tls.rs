@@ -6,9 +6,15 @@ use std::{path::Path, sync::Arc};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage,
     RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        VerifierBuilderError, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::PemObject,
+    },
 };
 
 use crate::{
@@ -20,27 +26,44 @@ use crate::{
 /// Largest file of certificates or a key, in bytes; a system's bundle of CAs has 200 to 500 KB.
 const FILE_MAX: u64 = 4 << 20;
 
-/// The settings for connections, from the files as they are now, and a warning if every user of
-/// the host can read the key.
+/// Largest file of CRLs, in bytes; that of a large fleet has some megabytes.
+const CRL_FILE_MAX: u64 = 64 << 20;
+
+/// What connections need.
+pub struct Settings {
+    /// The settings of rustls.
+    pub config: ClientConfig,
+    /// What decides in it about the broker's certificate.
+    pub verifier: Arc<dyn ServerCertVerifier>,
+    /// That every user of the host can read the key.
+    pub warning: Option<String>,
+}
+
+/// The settings for connections, from the files as they are now.
 ///
 ///  # Errors
 ///
 /// [`Error::File`]: a file cannot be read or used, or the key does not belong to the certificate.
-pub fn client_config(tls: &Tls) -> Result<(ClientConfig, Option<String>), Error> {
+/// [`Error::Option`]: no CA was given, and the system has none.
+pub fn client_config(tls: &Tls) -> Result<Settings, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let verifier: Arc<dyn ServerCertVerifier> = match tls.insecure {
+        true => Arc::new(AcceptAny(Arc::clone(&provider))),
+        false => verifier(tls, &provider)?,
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Option {
             text: format!("TLS: {error}"),
-        })?;
-    let builder = match tls.insecure {
-        true => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
-        false => builder.with_root_certificates(roots(tls.ca.as_deref())?),
-    };
+        })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&verifier));
     let (Some(chain_path), Some(key_path)) = (&tls.certificate, &tls.key) else {
-        return Ok((builder.with_no_client_auth(), None));
+        return Ok(Settings {
+            config: builder.with_no_client_auth(),
+            verifier,
+            warning: None,
+        });
     };
     let chain = certificates(chain_path)?;
     let (key, warning) = private_key(key_path)?;
@@ -56,7 +79,41 @@ pub fn client_config(tls: &Tls) -> Result<(ClientConfig, Option<String>), Error>
             ),
             other => fault(key_path, format!("this key cannot be used: {other}")),
         })?;
-    Ok((config, warning))
+    Ok(Settings {
+        config,
+        verifier,
+        warning,
+    })
+}
+
+fn verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let roots = Arc::new(roots(tls.ca.as_deref())?);
+    let mut builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
+    if let Some(path) = &tls.crl {
+        // Of a CA without a CRL nothing is revoked.
+        builder = builder
+            .with_crls(crls(path)?)
+            .allow_unknown_revocation_status();
+    }
+    builder.build().map_err(|error| match (error, &tls.crl) {
+        (VerifierBuilderError::InvalidCrl(error), Some(path)) => {
+            fault(path, format!("holds a CRL that cannot be used: {error:?}"))
+        }
+        (error, _) => Error::Option {
+            text: format!("TLS: no CA was given, and none of the system's can be used: {error}"),
+        },
+    })
+}
+
+fn crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let content = files::read(path, CRL_FILE_MAX)?;
+    let found: Result<Vec<_>, _> =
+        CertificateRevocationListDer::pem_slice_iter(&content.bytes).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(fault(path, "no CRL in it".to_owned())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(fault(path, format!("not a PEM file: {error}"))),
+    }
 }
 
 /// The CAs of this file, or those of the system.

@@ -144,6 +144,7 @@ fn the_way_to_the_broker_is_read() {
                     certificate: Some("/cert".into()),
                     key: Some("/key".into()),
                     insecure: true,
+                    ..Tls::default()
                 },
                 ..Access::default()
             },

@@ -39,6 +39,7 @@ pub(super) fn client(matches: &ArgMatches) -> Result<(Client, String), String> {
             certificate: path("cert"),
             key: path("key"),
             insecure: matches.get_flag("insecure"),
+            ..Tls::default()
         },
         ..Access::default()
     };
