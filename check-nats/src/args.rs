@@ -9,7 +9,7 @@ use clap::{
     value_parser,
 };
 
-use super::{metric::Metric, modes::MODES, options::Format};
+use super::{metric::Metric, modes::MODES, options::Format, target::arguments};
 
 /// The action requested by the command line.
 pub enum Asked {
@@ -25,6 +25,10 @@ pub enum Asked {
 
 /// Reads the command line; the first argument is the program's name.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Asked {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Err(mistake) = arguments::refuse_secrets(&arguments) {
+        return Asked::Nonsense(mistake);
+    }
     match command()
         .version(version.trim_end())
         .try_get_matches_from(arguments)
@@ -73,35 +77,18 @@ pub fn command() -> Command {
         .after_help(after_help())
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args(target_args())
+        .args(arguments::arguments())
         .args(check_args())
         .args(output_args())
         .args(threshold_args())
 }
 
-fn target_args() -> Vec<Arg> {
-    vec![
-        text('H', "hostname", "HOST")
-            .default_value("127.0.0.1")
-            .help("Host of the broker, a name or an address"),
-        text('p', "port", "PORT")
-            .default_value("4222")
-            .value_parser(value_parser!(u16).range(1..))
-            .help("Client port"),
-        text('m', "monitor-port", "PORT")
-            .default_value("8222")
-            .value_parser(value_parser!(u16).range(1..))
-            .help("Monitoring port"),
-        text('u', "url", "URL").help("Monitoring URL, in place of -m"),
-        text('t', "timeout", "SECONDS[:STATE]")
-            .default_value("10")
-            .help("Time for the whole run, and the state when it runs out"),
-    ]
-}
-
 fn check_args() -> Vec<Arg> {
     let modes: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
     vec![
+        text('t', "timeout", "SECONDS[:STATE]")
+            .default_value("10")
+            .help("Time for the whole run, and the state when it runs out"),
         long("mode", "MODE")
             .default_value(modes.first().copied().unwrap_or_default())
             .value_parser(PossibleValuesParser::new(modes))

@@ -97,7 +97,7 @@ impl StateFile {
                 return Err(fail("it is not a folder of this user"));
             }
         }
-        let name = file_name(options.mode.name, &options.monitor_url);
+        let name = file_name(options.mode.name, &options.target.monitor_place());
         Ok(Self {
             path: folder.join(name),
         })

@@ -22,6 +22,8 @@ pub enum Step {
     Connz,
     /// Asking for `/explainz`.
     Explainz,
+    /// Reading the files for TLS and logins.
+    Files,
     /// The TLS handshake on the client port.
     Handshake,
     /// Asking for `/healthz`.
@@ -63,7 +65,7 @@ impl Step {
     /// client does not serve; later steps decide nothing.
     fn status_when_late(self) -> Status {
         match self {
-            Self::Connect | Self::Info => Status::Critical,
+            Self::Connect | Self::Handshake | Self::Info => Status::Critical,
             _ => Status::Unknown,
         }
     }
@@ -76,6 +78,7 @@ impl fmt::Display for Step {
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
             Self::Explainz => "asking for /explainz",
+            Self::Files => "reading the files for TLS and logins",
             Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",

@@ -20,8 +20,8 @@ pub mod output;
 pub mod range;
 pub mod report;
 pub mod run;
-pub mod served_certificate;
 pub mod status;
+pub mod target;
 pub mod text;
 
 use std::ffi::OsString;

@@ -11,6 +11,7 @@ use super::{
     args::{command, threshold_options},
     metric::Metric,
     modes::{MODES, Mode},
+    target::arguments::HEADINGS,
 };
 
 /// The page as roff.
@@ -21,9 +22,15 @@ pub fn page() -> String {
     }
     page.push_str(".SH OPTIONS\n");
     let command = command();
-    let plain = |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading().is_none();
-    for arg in command.get_arguments().filter(plain) {
-        write_option(&mut page, arg);
+    for heading in [None].into_iter().chain(HEADINGS.map(Some)) {
+        if let Some(heading) = heading {
+            let _ = writeln!(page, ".SS {}", roff(heading));
+        }
+        let of_heading =
+            |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading() == heading;
+        for arg in command.get_arguments().filter(of_heading) {
+            write_option(&mut page, arg);
+        }
     }
     page.push_str(".SS Thresholds of single values\n");
     for metric in threshold_options() {
@@ -119,13 +126,29 @@ const HEAD: &str = "\
 check_nats \\- check a NATS broker, as a Nagios plugin
 .SH SYNOPSIS
 .B check_nats
-[\\-H HOST] [\\-p PORT] [\\-m PORT | \\-u URL] [\\-\\-mode MODE]
+[\\-H HOST] [\\-p PORT] [\\-m PORT | \\-u URL | \\-\\-socket PATH]
+[\\-\\-puppet | \\-\\-cacert FILE \\-\\-cert FILE \\-\\-key FILE] [\\-\\-mode MODE]
 [\\-w RANGE] [\\-c RANGE] [\\-t SECONDS[:STATE]] [\\-v] [OPTIONS]
 .SH DESCRIPTION
 .B check_nats
 checks one broker, midge or nats\\-server, on its client port and its
 monitoring port, and prints one line with a status and performance data.
 Without options it checks the health of the broker on this machine.
+.P
+The client port is where \\-H and \\-p say. Without both, the broker's /varz says
+where it is and whether it has TLS; without \\-u, \\-m and \\-\\-socket as well, and
+without an answer, it is 127.0.0.1:4222.
+.P
+TLS begins where the broker requires it, and its certificate must have the name of
+the host and a CA of the system or of \\-\\-cacert. With \\-\\-tls, \\-\\-puppet or
+tls:// a broker without TLS is critical and gets no login. A broker with
+.B tls { puppet: true }
+is checked by
+.B check_nats \\-\\-puppet
+on its own host, by a user who may read the agent's key.
+.P
+Secrets come from files or the environment. With \\-v a file that every user of the
+host can read is named.
 .P
 Modes that compare with the last run keep a small state file. The first run,
 and the first one after a restart of the broker, have nothing to compare with:
@@ -170,21 +193,44 @@ WARNING: a warning threshold is crossed
 .TP
 .B 2
 CRITICAL: a critical threshold is crossed, or the broker does not serve:
-the connection is refused or closed, or gets no INFO in time
+the connection is refused or closed, gets no INFO or no end of the TLS handshake in
+time, or the broker is full; its certificate has expired, is not valid yet or is
+revoked, or lacks the given name or CA; it has no TLS where \\-\\-tls asks for it
 .TP
 .B 3
-UNKNOWN: the check could not be made: wrong arguments, a name that is not
-resolved, an answer that is not understood or lacks a field that the mode needs,
-no time left in a later step; also for \\-\\-help and \\-\\-version
+UNKNOWN: the check could not be made: wrong arguments, a file that cannot be used, a
+name that is not resolved, an answer that is not understood or lacks a field that the
+mode needs, no time left in a later step; the broker requires a login or a
+certificate and has got none, or refuses that of the check; its certificate is not
+signed by a CA of the system, or not for an address that was given in place of a
+name; also for \\-\\-help and \\-\\-version
 .P
 Of several results the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
+.SH ENVIRONMENT
+.TP
+.B CHECK_NATS_USER, CHECK_NATS_PASSWORD
+login at the client port
+.TP
+.B CHECK_NATS_TOKEN, CHECK_NATS_NKEY, CHECK_NATS_CREDS
+a token, the seed of an nkey, or the text of a credentials file for the client port
+.TP
+.B MONITOR_USER, MONITOR_PASSWORD, MONITOR_TOKEN
+login at the monitoring port
+.P
+Options come first. A variable is used only where no option gives a login.
 .SH FILES
+.TP
+.B /run/midge/monitor.sock
+monitoring port of midge on this host, used without \\-H, \\-m, \\-u and \\-\\-socket
 .TP
 .B /var/tmp/check_nats\\-UID
 default folder of the state files of the user with this number
 .SH EXAMPLES
 .nf
 check_nats
+check_nats \\-\\-puppet
+check_nats \\-H tls://nats1.example.net \\-\\-mode connect \\-\\-creds /etc/nagios/nats.creds
+check_nats \\-u https://nats1.example.net:8222 \\-\\-cacert /etc/ssl/nats/ca.pem
 check_nats \\-\\-mode connections \\-w 70% \\-c 90%
 check_nats \\-\\-mode connections \\-w 10:
 check_nats \\-\\-mode slow \\-\\-sample 5s

@@ -12,23 +12,20 @@ use super::{
     modes::{MODES, Mode},
     range::{Range, Unit, parse_quantity},
     status::Status,
+    target::Target,
     text::harmless,
 };
 
 /// The longest time a run may be given; schedulers kill long before.
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// A run, ready to go.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The mode.
     pub mode: &'static Mode,
-    /// Host of the client port: a name or an address.
-    pub host: String,
-    /// Client port.
-    pub port: u16,
-    /// Base URL of the monitoring port.
-    pub monitor_url: String,
+    /// The broker.
+    pub target: Target,
     /// Time for the whole run.
     pub timeout: Duration,
     /// What running out of time means; `None` leaves it to the step.
@@ -84,10 +81,6 @@ impl Options {
     pub fn new(matches: &ArgMatches) -> Result<Self, String> {
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let mode = mode_called(&text("mode").unwrap_or_default())?;
-        let host = text("hostname").unwrap_or_default();
-        if host.is_empty() {
-            return Err("--hostname is empty: give a name or an address".into());
-        }
         let (timeout, timeout_status) = parse_timeout(&text("timeout").unwrap_or_default())?;
         let sample = match text("sample") {
             Some(sample) => Some(parse_sample(&sample, timeout)?),
@@ -99,9 +92,7 @@ impl Options {
         }
         let options = Self {
             mode,
-            port: matches.get_one("port").copied().unwrap_or_default(),
-            monitor_url: monitor_url(matches, &host)?,
-            host,
+            target: Target::new(matches, text("hostname").as_deref())?,
             timeout,
             timeout_status,
             verbosity: matches.get_count("verbose"),
@@ -118,11 +109,6 @@ impl Options {
         };
         Ok(options)
     }
-
-    /// The client port as `host:port`, for messages.
-    pub fn client_port(&self) -> String {
-        format!("{}:{}", bracketed(&self.host), self.port)
-    }
 }
 
 fn mode_called(name: &str) -> Result<&'static Mode, String> {
@@ -137,28 +123,6 @@ fn format_called(name: &str) -> Result<Format, String> {
         .into_iter()
         .find_map(|(known, format)| (known == name).then_some(format))
         .ok_or_else(|| format!("no format \"{name}\""))
-}
-
-fn monitor_url(matches: &ArgMatches, host: &str) -> Result<String, String> {
-    let url = match matches.get_one::<String>("url") {
-        Some(url) => url.clone(),
-        None => {
-            let port: u16 = matches.get_one("monitor-port").copied().unwrap_or_default();
-            format!("http://{}:{port}", bracketed(host))
-        }
-    };
-    // Refused here and not in the middle of the check, where it would be taken for a fault
-    // of the broker.
-    monitor_client::Client::new(&url, TIMEOUT_MAX).map_err(|error| error.to_string())?;
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
-/// An IPv6 address in brackets, as URLs and `host:port` want it.
-fn bracketed(host: &str) -> String {
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    }
 }
 
 /// `10`, `10s` or `10:warning`.

@@ -14,12 +14,13 @@ use monitor_client::{Client, Field, Found, Healthz, Kind, Varz};
 use serde::de::DeserializeOwned;
 
 use super::{
-    client_port::{OpenError, Session},
+    client_port::{Login, OpenError, Session, certificate::Certificate},
     deadline::{Deadline, Step},
     modes::need::Need,
-    options::Options,
+    options::{Options, TIMEOUT_MAX},
     report::Report,
     status::Failure,
+    target::{ClientPort, OPTION_NAMES, Target},
 };
 
 /// Time that a run has after its own timeout to report it. After that the watching thread
@@ -30,9 +31,15 @@ const GRACE: Duration = Duration::from_millis(250);
 pub struct Check<'a> {
     /// What to do.
     pub options: &'a Options,
+    /// The broker.
+    pub target: &'a Target,
     /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
+    /// Asks the monitoring port; `None` before the first request.
+    client: Option<Client>,
+    /// What `/varz` said last.
+    varz: Option<Varz>,
     /// Another part follows: a request may take half of the time left.
     hurried: bool,
 }
@@ -79,11 +86,16 @@ fn run(options: &Options, deadline: &Deadline) -> Report {
     let mut report = Report::new(&options.metrics);
     let mut check = Check {
         options,
+        target: &options.target,
         report: &mut report,
         deadline,
+        client: None,
+        varz: None,
         hurried: false,
     };
-    if let Err(failure) = (options.mode.run)(&mut check) {
+    let result = (options.mode.run)(&mut check);
+    check.note_warnings();
+    if let Err(failure) = result {
         report.fail(&failure);
     }
     report
@@ -104,23 +116,77 @@ impl<'a> Check<'a> {
         result
     }
 
-    /// Connects to the client port and reads the INFO.
+    /// Connects to the client port, reads the INFO, and does TLS where it is wanted. The login
+    /// comes later, with [`Session::log_in`].
     ///
     /// # Errors
-    /// As [`Session::open`].
+    /// As [`Session::open`]; a file of the login cannot be used: unknown.
     pub fn open_session(&mut self) -> Result<Session<'a>, OpenError> {
-        let text = format!("nats://{}", self.options.client_port());
-        self.report.detail(2, &format!("asked {text}"));
-        let session = Session::open(self.options, self.deadline)?;
+        let port = self.client_port()?;
+        self.deadline.begin(Step::Files)?;
+        let login = Login::read(&self.target.login)?;
+        let session = Session::open(&self.target.tls, &port, login, self.deadline)?;
         let info = session.info();
-        self.report.detail(
-            2,
-            &format!(
-                "broker {} {}, id {}",
-                info.server_name, info.version, info.server_id
-            ),
+        let text = format!(
+            "broker {} {}, id {}",
+            info.server_name, info.version, info.server_id
         );
+        self.report.detail(2, &text);
+        for warning in session.warnings() {
+            self.report.detail(1, warning);
+        }
         Ok(session)
+    }
+
+    /// The certificate that the client port shows, and its port.
+    ///
+    /// # Errors
+    /// As [`Session::certificate`].
+    pub fn shown_certificate(&mut self) -> Result<Certificate, OpenError> {
+        let port = self.client_port()?;
+        Session::certificate(&self.target.tls, &port, self.deadline)
+    }
+
+    /// Where the client port is, asked of the broker if it was not given.
+    fn client_port(&mut self) -> Result<ClientPort, Failure> {
+        let port = self.target.client_port(|| match self.varz.take() {
+            Some(varz) => Ok(varz),
+            None => self.hurry(Self::announced),
+        })?;
+        let scheme = if port.tls { "tls" } else { "nats" };
+        self.report
+            .detail(2, &format!("asked {scheme}://{}", port.address));
+        Ok(port)
+    }
+
+    /// `/varz` for what it says of the client port, in modes that need no monitoring port as well.
+    fn announced(&mut self) -> Result<Varz, Failure> {
+        const FIELDS: [Field<'static>; 2] = [
+            Field {
+                name: "host",
+                kind: Kind::Text,
+            },
+            Field {
+                name: "port",
+                kind: Kind::Positive,
+            },
+        ];
+        let client = self.client(Step::Varz, "/varz")?;
+        client
+            .get_with("/varz", &FIELDS)
+            .and_then(|(varz, found)| {
+                client.require("/varz", &FIELDS, &found)?;
+                Ok(varz)
+            })
+            .map_err(|error| self.http_failure(&error))
+    }
+
+    /// The monitoring port, as messages name it.
+    pub fn place(&self) -> String {
+        match &self.client {
+            Some(client) => client.place(),
+            None => self.target.monitor_place(),
+        }
     }
 
     /// `/varz`, as a broker answers it.
@@ -128,7 +194,10 @@ impl<'a> Check<'a> {
     /// # Errors
     /// As [`Check::ask`].
     pub fn varz(&mut self) -> Result<Varz, Failure> {
-        self.ask("/varz")
+        let varz: Varz = self.ask("/varz")?;
+        // A broker that says nothing of its client port is asked for it when it is needed.
+        self.varz = Some(varz.clone()).filter(|varz| varz.port != 0);
+        Ok(varz)
     }
 
     /// Status code and answer of `/healthz`.
@@ -229,7 +298,7 @@ impl<'a> Check<'a> {
     /// What it means that a path is not there.
     fn not_there(&self, path: &str) -> Result<Failure, Failure> {
         let need = self.need(path)?;
-        let place = format!("{}{}: HTTP status 404", self.options.monitor_url, need.path);
+        let place = format!("{}{}: HTTP status 404", self.place(), need.path);
         Ok(Failure::unknown(match need.midge_only {
             "" => place,
             why => format!("{place}: not in the answer: {why}"),
@@ -254,12 +323,37 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::StateFile).map(|_| ())
     }
 
+    /// The client of the monitoring port, for a request within the time left.
     fn client(&mut self, step: Step, path: &str) -> Result<Client, Failure> {
-        let url = &self.options.monitor_url;
-        self.report.detail(2, &format!("asked {url}{path}"));
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => self.new_client()?,
+        };
+        self.report
+            .detail(2, &format!("asked {}{path}", client.place()));
         let left = self.deadline.begin(step)?;
         let time = if self.hurried { left / 2 } else { left };
-        Client::new(url, time).map_err(|error| self.http_failure(&error))
+        Ok(client.within(time))
+    }
+
+    fn new_client(&mut self) -> Result<Client, Failure> {
+        self.deadline.begin(Step::Files)?;
+        let access = self.target.monitor.as_ref();
+        let mut access = access.map_err(Failure::unknown)?.clone();
+        if access.url.as_deref().is_some_and(|url| url.starts_with("https:")) {
+            access.tls = self.target.tls.files()?.files;
+        }
+        let client = Client::with_access(&access, &OPTION_NAMES, TIMEOUT_MAX)
+            .map_err(|error| Failure::unknown(error.to_string()))?;
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// Reports what is wrong with files that were used all the same.
+    fn note_warnings(&mut self) {
+        let warnings = self.client.as_ref().map(Client::warnings);
+        for warning in warnings.unwrap_or_default() {
+            self.report.detail(1, &warning);
+        }
     }
 
     fn http_failure(&self, error: &monitor_client::Error) -> Failure {

@@ -43,7 +43,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let Some(fullest) = fullest else {
         return Err(Failure::unknown(format!(
             "{}/memz reports no limits",
-            check.options.monitor_url
+            check.place()
         )));
     };
     let report = &mut check.report;

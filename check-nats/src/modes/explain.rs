@@ -51,7 +51,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         if !matches!(&*explained.status, "ok" | "info") {
             return Err(Failure::unknown(format!(
                 "{}/explainz has the status {}, but no finding that explains it",
-                check.options.monitor_url,
+                check.place(),
                 quoted(&explained.status)
             )));
         }
