@@ -9,7 +9,7 @@ use clap::{
     value_parser,
 };
 
-use super::{metric::Metric, modes::MODES, options::Format, target::arguments};
+use super::{metric::Metric, modes::{MODES, Mode}, options::Format, target::arguments};
 
 /// The action requested by the command line.
 pub enum Asked {
@@ -61,7 +61,7 @@ pub fn usage() -> String {
 /// The metrics with threshold options of their own, each option once.
 pub fn threshold_options() -> Vec<&'static Metric> {
     let mut options = BTreeMap::new();
-    for metric in MODES.iter().flat_map(|mode| mode.metrics) {
+    for metric in MODES.iter().flat_map(Mode::all_metrics) {
         if let Some(stem) = metric.option {
             options.entry(stem).or_insert(*metric);
         }
@@ -188,6 +188,12 @@ fn after_help() -> String {
             &indent,
         ));
         text.push('\n');
+        if let Some(joint) = &mode.joint {
+            let labels: Vec<&str> = joint.metrics.iter().map(|metric| metric.label).collect();
+            let help = format!("several brokers: {} ({})", joint.help, labels.join(", "));
+            text.push_str(&wrapped(&indent[1..], &help, &indent));
+            text.push('\n');
+        }
     }
     text.push_str(
         "\nA RANGE is [@]start:end; 10 alerts outside 0 to 10, 10: below 10, ~:10 above\n\

@@ -3,13 +3,15 @@
 //!
 //! A crate of its own because it accesses the broker only from outside, through the
 //! monitoring port and the client port. The program `check_nats` calls [`run`]. The command
-//! line is defined in [`args`] and evaluated in [`options`]; [`run::supervise`] runs one of
-//! the [`modes`] in bounded time; the mode fills a [`report`], which [`output`] prints. A
-//! new check is one file in `modes/` and one line in its table: help, options, manual and
-//! tests follow. Nothing here is async.
+//! line is defined in [`args`] and evaluated in [`options`]; [`supervise`](supervise::supervise)
+//! runs one of the [`modes`] for each broker in bounded time; the mode fills a [`report`], which
+//! [`output`] prints. What concerns several brokers in one call is in [`brokers`]. A new check is
+//! one file in `modes/` and one line in its table: help, options, manual and tests follow.
+//! Nothing here is async but the look-up of SRV records.
 
 pub mod args;
 pub mod baseline;
+pub mod brokers;
 pub mod client_port;
 pub mod deadline;
 pub mod manual;
@@ -21,6 +23,7 @@ pub mod range;
 pub mod report;
 pub mod run;
 pub mod status;
+pub mod supervise;
 pub mod target;
 pub mod text;
 
@@ -57,13 +60,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str)
 
 /// The result of a panic outside of a check.
 pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
-    let failure = run::internal_error(panic);
+    let failure = brokers::parallel::internal_error(panic);
     let line = output::first_line("NATS", failure.status, &text::harmless(&failure.text));
     Outcome::unknown(format!("{line}\n"))
 }
 
 fn check(options: &Options) -> Outcome {
-    let report = run::supervise(options);
+    let report = supervise::supervise(options);
     Outcome {
         output: output::draw(&report, options),
         code: report.status().code(),

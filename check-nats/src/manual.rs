@@ -47,7 +47,16 @@ fn write_mode(page: &mut String, mode: &Mode) {
         mode.name,
         roff(&sentence(mode.help))
     );
-    for metric in mode.metrics {
+    write_metrics(page, mode.metrics);
+    if let Some(joint) = &mode.joint {
+        let help = format!("With several brokers also whether {}.", joint.help);
+        let _ = write!(page, ".br\n{}\n", roff(&help));
+        write_metrics(page, joint.metrics);
+    }
+}
+
+fn write_metrics(page: &mut String, metrics: &[&Metric]) {
+    for metric in metrics {
         let _ = write!(page, ".br\n{}\n", roff(&metric_line(metric)));
     }
 }
@@ -133,7 +142,8 @@ check_nats \\- check a NATS broker, as a Nagios plugin
 .B check_nats
 checks one broker, midge or nats\\-server, on its client port and its
 monitoring port, and prints one line with a status and performance data.
-Without options it checks the health of the broker on this machine.
+Without options it checks the health of the broker on this machine; several brokers
+can be checked in one call, see SEVERAL BROKERS.
 .P
 The client port is where \\-H and \\-p say. Without both, the broker's /varz says
 where it is and whether it has TLS; without \\-u, \\-m and \\-\\-socket as well, and
@@ -162,6 +172,34 @@ apply to it.
 ";
 
 const TAIL: &str = "\
+.SH SEVERAL BROKERS
+Each
+.B \\-H
+is a broker, and so is each
+.B \\-u
+where no \\-H is given.
+.B \\-\\-srv
+asks the DNS for them instead: all hosts of the record are checked, whatever their
+priority and weight, and the monitoring port of each is that of \\-m. At most 64 are
+checked, all at the same time and within the time of \\-t; up to half of it is for the
+look\\-up. All other options are the same for each, and of those the last counts if one
+is given twice.
+.P
+The status is the worst of all. The first line names the brokers that are not OK, and
+says how many answered if not all did. A line for each broker follows.
+.P
+The labels of performance data begin with the name of the broker, as in
+n1::connections: the first part of its host name, or more if that is not enough to
+keep the brokers apart. The labels do not change when a broker does not answer; its
+values are then U. Values of all brokers together come first: brokers_answering in each
+mode, and those of the modes cluster and roundtrip.
+.P
+Differences that are intended are no problem with another threshold:
+\\-\\-configs\\-warning 3 for three files that differ, \\-\\-versions\\-warning 2 during an
+upgrade.
+.P
+The DNS is not protected against forgery: whoever answers for the record gets the login
+of the check. Give \\-\\-tls or \\-\\-puppet with it.
 .SH RANGES
 A threshold is the range of good values, written [@]start:end:
 .TP
@@ -236,6 +274,8 @@ check_nats \\-\\-mode connections \\-w 10:
 check_nats \\-\\-mode slow \\-\\-sample 5s
 check_nats \\-\\-mode connect \\-w 50ms \\-c 200ms \\-\\-connect\\-critical 2s
 check_nats \\-\\-mode varz \\-\\-figure slow_consumer_stats.routes \\-w 0
+check_nats \\-H n1 \\-H n2 \\-H n3 \\-\\-mode cluster
+check_nats \\-\\-srv _nats\\-server._tcp.example.net \\-\\-mode roundtrip \\-\\-mesh\\-warning 100ms
 .fi
 .SH SEE ALSO
 .BR midge (1)

@@ -57,6 +57,12 @@ impl Metric {
     };
 }
 
+/// Of all brokers together, in each mode.
+pub(super) static BROKERS_ANSWERING: Metric = Metric {
+    label: "brokers_answering",
+    help: "brokers that answered; the limit is the number of brokers asked",
+    ..Metric::PLAIN
+};
 pub(super) static CA_DAYS: Metric = Metric {
     label: "ca_days",
     help: "days until the CA of the clients' certificates expires; midge only",
@@ -119,6 +125,14 @@ pub(super) static CRL_DAYS: Metric = Metric {
     option: Some("crl"),
     warning: "3:",
     critical: "0.5:",
+    ..Metric::PLAIN
+};
+pub(super) static CONFIGS: Metric = Metric {
+    label: "configs",
+    help: "different configurations by their digests; equal files have the same digest, also in \
+           midge and nats-server",
+    option: Some("configs"),
+    warning: "1",
     ..Metric::PLAIN
 };
 pub(super) static CONFIG_AGE: Metric = Metric {
@@ -243,10 +257,23 @@ pub(super) static MEMBERS_MISSING: Metric = Metric {
     help: "members that should be present and are not",
     ..Metric::PLAIN
 };
+pub(super) static MESH_LOST: Metric = Metric {
+    label: "mesh_lost",
+    help: "pairs of brokers between which a message or an answer did not arrive",
+    ..Metric::PLAIN
+};
 pub(super) static MESH_PROBLEMS: Metric = Metric {
     label: "mesh_problems",
     help: "findings about routes and members; midge only",
     ..Metric::PLAIN
+};
+pub(super) static MESH_TIME: Metric = Metric {
+    label: "mesh_time",
+    unit: Unit::Seconds,
+    help: "slowest request from one broker to another, until its answer is back",
+    option: Some("mesh"),
+    warning: "0.5",
+    critical: "1",
 };
 pub(super) static OUT_BYTES: Metric = Metric {
     label: "out_bytes",
@@ -304,6 +331,11 @@ pub(super) static RTT: Metric = Metric {
     option: Some("rtt"),
     warning: "0.1",
     critical: "0.5",
+};
+pub(super) static ROUTES_MISSING: Metric = Metric {
+    label: "routes_missing",
+    help: "routes that are missing between the brokers that answered, each direction by itself",
+    ..Metric::PLAIN
 };
 pub(super) static SCHED_MAX: Metric = Metric {
     label: "sched_max",
@@ -389,5 +421,13 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the value that --figure names, labelled by its path",
+    ..Metric::PLAIN
+};
+/// Of all brokers together.
+pub(super) static VERSIONS: Metric = Metric {
+    label: "versions",
+    help: "different versions of the same program, midge or nats-server",
+    option: Some("versions"),
+    warning: "1",
     ..Metric::PLAIN
 };

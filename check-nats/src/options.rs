@@ -8,11 +8,11 @@ use clap::ArgMatches;
 
 use super::{
     args::threshold_options,
-    metric::{Metric, Planned, Threshold, VARZ_FIGURE},
+    brokers::Brokers,
+    metric::{BROKERS_ANSWERING, Metric, Planned, Threshold, VARZ_FIGURE},
     modes::{MODES, Mode},
     range::{Range, Unit, parse_quantity},
     status::Status,
-    target::Target,
     text::harmless,
 };
 
@@ -24,8 +24,8 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 pub struct Options {
     /// The mode.
     pub mode: &'static Mode,
-    /// The broker.
-    pub target: Target,
+    /// The brokers.
+    pub brokers: Brokers,
     /// Time for the whole run.
     pub timeout: Duration,
     /// What running out of time means; `None` leaves it to the step.
@@ -46,8 +46,10 @@ pub struct Options {
     pub expect: Option<usize>,
     /// Dotted path of the metric of mode `varz`.
     pub metric: Option<String>,
-    /// The metrics of the mode with their thresholds.
+    /// The metrics of each broker in this mode, with their thresholds.
     pub metrics: Vec<Planned>,
+    /// The metrics of several brokers together.
+    pub joint_metrics: Vec<Planned>,
 }
 
 /// How the result is written.
@@ -90,9 +92,12 @@ impl Options {
         if (mode.name == "varz") != metric.is_some() {
             return Err("--figure NAME belongs to --mode varz, which needs it".into());
         }
+        let brokers = Brokers::new(matches)?;
+        let joint = joint_metrics(mode, &brokers);
+        refuse_foreign_thresholds(matches, mode, &joint)?;
         let options = Self {
             mode,
-            target: Target::new(matches, text("hostname").as_deref())?,
+            brokers,
             timeout,
             timeout_status,
             verbosity: matches.get_count("verbose"),
@@ -104,7 +109,8 @@ impl Options {
             expect: matches
                 .get_one::<u16>("expect")
                 .map(|count| (*count).into()),
-            metrics: plan(matches, mode, metric.as_deref())?,
+            metrics: plan(matches, mode.metrics, true, metric.as_deref())?,
+            joint_metrics: plan(matches, &joint, false, None)?,
             metric,
         };
         Ok(options)
@@ -167,12 +173,26 @@ fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{option} {text}: must be longer than nothing"))
 }
 
-/// The metrics of the mode with the thresholds of the command line or the table.
-fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Planned>, String> {
-    refuse_foreign_thresholds(matches, mode)?;
+/// The metrics of all brokers together; none if there is only one.
+fn joint_metrics(mode: &Mode, brokers: &Brokers) -> Vec<&'static Metric> {
+    let of_mode = mode.joint.iter().flat_map(|joint| joint.metrics).copied();
+    match brokers.are_several() {
+        true => std::iter::once(&BROKERS_ANSWERING).chain(of_mode).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// Metrics with the thresholds of the command line or the table; `-w` and `-c` are those of the
+/// first if they are the mode's own.
+fn plan(
+    matches: &ArgMatches,
+    metrics: &[&'static Metric],
+    are_own: bool,
+    path: Option<&str>,
+) -> Result<Vec<Planned>, String> {
     let mut planned = Vec::new();
-    for (index, metric) in mode.metrics.iter().enumerate() {
-        let is_main = index == 0;
+    for (index, metric) in metrics.iter().enumerate() {
+        let is_main = are_own && index == 0;
         let (label, unit) = match path {
             Some(path) if metric.label == VARZ_FIGURE.label => (path, varz_unit(path)),
             _ => (metric.label, metric.unit),
@@ -256,14 +276,24 @@ fn threshold(
 }
 
 /// A threshold without effect must not be accepted silently.
-fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), String> {
+fn refuse_foreign_thresholds(
+    matches: &ArgMatches,
+    mode: &Mode,
+    joint: &[&Metric],
+) -> Result<(), String> {
     for metric in threshold_options() {
         let Some(stem) = metric.option else { continue };
-        let in_mode = mode.metrics.iter().any(|own| own.option == Some(stem));
+        let mut own = mode.metrics.iter().chain(joint);
+        let in_mode = own.any(|own| own.option == Some(stem));
+        let with_several = mode.joint.iter().flat_map(|joint| joint.metrics);
+        let why = match with_several.into_iter().any(|own| own.option == Some(stem)) {
+            true => "needs several brokers: give several -H, or --srv".to_owned(),
+            false => format!("does not apply to mode {}", mode.name),
+        };
         for level in [WARNING, CRITICAL] {
             let option = format!("{stem}-{}", level.name);
             if !in_mode && matches.get_one::<String>(&option).is_some() {
-                return Err(format!("--{option} does not apply to mode {}", mode.name));
+                return Err(format!("--{option} {why}"));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::{
+    brokers::names,
     metric::Threshold,
     options::{Format, Options},
     report::{Measured, Report, Statement},
@@ -31,35 +32,56 @@ pub fn first_line(service: &str, status: Status, text: &str) -> String {
 }
 
 fn nagios(report: &Report, options: &Options) -> String {
-    let mut texts: Vec<&str> = report
-        .statements()
-        .iter()
-        .map(|s| s.text.as_str())
-        .collect();
-    if options.verbosity >= 1 {
-        texts.extend(report.details(1));
+    let line = first_line(&options.service_name, report.status(), &texts(report, options));
+    // Those of all brokers together first: Icinga takes a label without `::` after one with it
+    // for that broker's.
+    let mut all: Vec<String> = report.metrics().iter().map(|m| perfdata("", m)).collect();
+    for (name, broker) in report.brokers() {
+        let prefix = format!("{}::", names::in_label(name));
+        all.extend(broker.metrics().iter().map(|metric| perfdata(&prefix, metric)));
     }
-    let line = first_line(&options.service_name, report.status(), &texts.join(", "));
-    let perfdata: Vec<String> = report.metrics().iter().map(perfdata).collect();
-    let mut output = format!("{line} | {}\n", perfdata.join(" "));
-    for verbosity in 2..=options.verbosity.min(3) {
-        for detail in report.details(verbosity) {
-            let _ = writeln!(output, "{detail}");
-        }
+    let mut output = format!("{line} | {}\n", all.join(" "));
+    for (name, broker) in report.brokers() {
+        let _ = writeln!(output, "{}", first_line(name, broker.status(), &texts(broker, options)));
     }
-    if options.verbosity >= 3 {
-        for metric in report.metrics() {
-            let _ = writeln!(output, "{}", described(metric));
-        }
+    write_details(&mut output, "", report, options);
+    for (name, broker) in report.brokers() {
+        write_details(&mut output, &format!("{name}: "), broker, options);
     }
     output
 }
 
+/// What is said of one broker, or of all together, in one line.
+fn texts(report: &Report, options: &Options) -> String {
+    let statements = report.statements();
+    let mut texts: Vec<&str> = statements.iter().map(|s| s.text.as_str()).collect();
+    if options.verbosity >= 1 {
+        texts.extend(report.details(1));
+    }
+    // What is said of a broker may be a list itself.
+    let separator = if report.brokers().is_empty() { ", " } else { "; " };
+    texts.join(separator)
+}
+
+fn write_details(output: &mut String, start: &str, report: &Report, options: &Options) {
+    for verbosity in 2..=options.verbosity.min(3) {
+        for detail in report.details(verbosity) {
+            let _ = writeln!(output, "{start}{detail}");
+        }
+    }
+    if options.verbosity >= 3 {
+        for metric in report.metrics() {
+            let _ = writeln!(output, "{start}{}", described(metric));
+        }
+    }
+}
+
 /// `'label'=value[UOM];[warn];[crit];[min];[max]`, quoted only if need be.
-fn perfdata(metric: &Measured) -> String {
-    let label = match metric.planned.label.contains(' ') {
-        true => format!("'{}'", metric.planned.label),
-        false => metric.planned.label.clone(),
+fn perfdata(prefix: &str, metric: &Measured) -> String {
+    let label = format!("{prefix}{}", metric.planned.label);
+    let label = match label.contains(' ') {
+        true => format!("'{label}'"),
+        false => label,
     };
     let value = match metric.value {
         Some(value) => format!("{}{}", decimal(value), metric.planned.unit.uom()),
@@ -86,6 +108,21 @@ fn perfdata(metric: &Measured) -> String {
 }
 
 fn json(report: &Report, options: &Options) -> String {
+    let mut answer = json_object(report);
+    answer["check_suite"] = options.mode.name.into();
+    answer["check_name"] = options.service_name.as_str().into();
+    if !report.brokers().is_empty() {
+        let brokers = report.brokers().iter().map(|(name, broker)| {
+            let mut answer = json_object(broker);
+            answer["name"] = name.as_str().into();
+            answer
+        });
+        answer["brokers"] = brokers.collect();
+    }
+    format!("{answer}\n")
+}
+
+fn json_object(report: &Report) -> serde_json::Value {
     let texts = |status: Status| -> Vec<&str> {
         with_status(report, status)
             .map(|s| s.text.as_str())
@@ -105,17 +142,14 @@ fn json(report: &Report, options: &Options) -> String {
             })
         })
         .collect();
-    let answer = json!({
+    json!({
         "status": report.status().word(),
-        "check_suite": options.mode.name,
-        "check_name": options.service_name,
         "critical": texts(Status::Critical),
         "warning": texts(Status::Warning),
         "unknown": texts(Status::Unknown),
         "ok": texts(Status::Ok),
         "perf_data": metrics,
-    });
-    format!("{answer}\n")
+    })
 }
 
 /// Gauges by the names of `nats server check`; an unknown metric has none.
@@ -134,26 +168,50 @@ fn prometheus(report: &Report, options: &Options) -> String {
          {prefix}_status_code{{item=\"{item}\",status=\"{status}\"}} {}\n",
         status.code()
     );
+    let item = format!("item=\"{item}\"");
     for metric in report.metrics() {
-        let Some(value) = metric.value else { continue };
-        let name: String = metric
-            .planned
-            .label
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
-        let _ = write!(
-            output,
-            "# HELP {prefix}_{name} Value {name} of the check\n# TYPE {prefix}_{name} \
-             gauge\n{prefix}_{name}{{item=\"{item}\"}} {}\n",
-            decimal(value)
-        );
+        let label = &metric.planned.label;
+        write_samples(&mut output, &prefix, label, &[(item.clone(), metric)]);
+    }
+    // All brokers have the same metrics in the same order; the samples of one stay together.
+    let of_first = report.brokers().first().map(|(_, broker)| broker.metrics());
+    for (number, metric) in of_first.unwrap_or_default().iter().enumerate() {
+        let samples = report.brokers().iter().map(|(broker, report)| {
+            let broker = broker.replace('\\', "\\\\").replace('"', "\\\"");
+            let labels = format!("{item},broker=\"{broker}\"");
+            (labels, &report.metrics()[number])
+        });
+        let samples: Vec<_> = samples.collect();
+        write_samples(&mut output, &prefix, &metric.planned.label, &samples);
     }
     output
 }
 
+/// Help, type and samples of a metric, each with its labels; nothing if none has a value.
+fn write_samples(output: &mut String, prefix: &str, label: &str, samples: &[(String, &Measured)]) {
+    let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let label: String = label.chars().map(fits).collect();
+    let name = format!("{prefix}_{label}");
+    let mut head = format!("# HELP {name} Value {label} of the check\n# TYPE {name} gauge\n");
+    for (labels, metric) in samples {
+        if let Some(value) = metric.value {
+            output.push_str(&std::mem::take(&mut head));
+            let _ = writeln!(output, "{name}{{{labels}}} {}", decimal(value));
+        }
+    }
+}
+
 fn text(report: &Report, options: &Options) -> String {
     let mut output = format!("{}: {}\n", options.service_name, report.status());
+    write_text(&mut output, report, options);
+    for (name, broker) in report.brokers() {
+        let _ = writeln!(output, "{name}: {}", broker.status());
+        write_text(&mut output, broker, options);
+    }
+    output
+}
+
+fn write_text(output: &mut String, report: &Report, options: &Options) {
     for statement in report.statements() {
         let _ = writeln!(output, "  {:8} {}", statement.status.word(), statement.text);
     }
@@ -165,7 +223,6 @@ fn text(report: &Report, options: &Options) -> String {
     for metric in report.metrics() {
         let _ = writeln!(output, "  {}", described(metric));
     }
-    output
 }
 
 /// A metric with its thresholds as written, for people.

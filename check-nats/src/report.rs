@@ -15,6 +15,7 @@ pub struct Report {
     statements: Vec<Statement>,
     details: Vec<Detail>,
     metrics: Vec<Measured>,
+    brokers: Vec<(String, Report)>,
 }
 
 /// One thing found, in words.
@@ -61,7 +62,18 @@ impl Report {
             statements: Vec::new(),
             details: Vec::new(),
             metrics,
+            brokers: Vec::new(),
         }
+    }
+
+    /// Adds the report of one of several brokers, by its name.
+    pub fn add_broker(&mut self, name: &str, report: Self) {
+        self.brokers.push((harmless(name), report));
+    }
+
+    /// The reports of several brokers with their names; none if only one is checked.
+    pub fn brokers(&self) -> &[(String, Self)] {
+        &self.brokers
     }
 
     /// Adds a statement.

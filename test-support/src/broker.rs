@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -20,7 +20,9 @@ use crate::{HttpResponse, RawClient, http, tools, wait_for, wait_until};
 /// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
     program: PathBuf,
+    host: Ipv4Addr,
     port: u16,
+    monitoring_port: u16,
     monitoring: bool,
     greets: bool,
     flags: Vec<String>,
@@ -63,7 +65,9 @@ impl Broker {
     pub fn program(program: impl Into<PathBuf>) -> BrokerBuilder {
         BrokerBuilder {
             program: program.into(),
+            host: Ipv4Addr::LOCALHOST,
             port: 0,
+            monitoring_port: 0,
             monitoring: true,
             greets: true,
             flags: Vec::new(),
@@ -241,6 +245,19 @@ impl BrokerBuilder {
         self
     }
 
+    /// Listens on another address of this machine, such as 127.0.0.2, so that several brokers
+    /// can have the same ports.
+    pub fn host(mut self, host: Ipv4Addr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Listens on this monitoring port instead of a free one.
+    pub fn monitoring_port(mut self, port: u16) -> Self {
+        self.monitoring_port = port;
+        self
+    }
+
     /// Clients send first: the broker sends no INFO to a client that only connects.
     pub fn without_greeting(mut self) -> Self {
         self.greets = false;
@@ -281,13 +298,13 @@ impl BrokerBuilder {
     fn spawn(&mut self, folder: &Path, log_file: &Path) -> Child {
         let log = fs::File::create(log_file).expect("create the log of the broker");
         let mut command = Command::new(&self.program);
-        let port = match self.port {
+        let port = |port: u16| match port {
             0 => "-1".to_owned(),
             port => port.to_string(),
         };
-        command.args(["-a", "127.0.0.1", "-p", &port]);
+        command.args(["-a", &self.host.to_string(), "-p", &port(self.port)]);
         if self.monitoring {
-            command.args(["-m", "-1"]);
+            command.args(["-m", &port(self.monitoring_port)]);
         }
         command.arg("--ports_file_dir").arg(folder);
         if let Some(text) = &self.config {

@@ -5,6 +5,7 @@
 mod bad_peers;
 mod brokers;
 mod certificates;
+mod cluster;
 mod command_line;
 mod incomplete_answers;
 mod plugin;

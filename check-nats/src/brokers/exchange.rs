@@ -59,7 +59,7 @@ struct State {
 enum Part {
     /// Its session is not ready yet.
     Awaited,
-    /// Its subscriptions are made.
+    /// Its subscriptions are sent.
     Joined,
     /// It has no session, or lost it.
     Left,
@@ -142,8 +142,6 @@ impl Exchange {
         session.subscribe(&self.to_all(), None, PUBLISHED)?;
         session.subscribe(&self.requests_to(own), Some(GROUP), REQUESTS)?;
         session.subscribe(&self.answers_to(own), None, ANSWERS)?;
-        session.ping()?;
-        deadline.begin(Step::Exchange)?;
         self.with(|state| state.takes_part[own] = Part::Joined);
         let (mut pause, mut next) = (FIRST_PAUSE, Instant::now());
         loop {

@@ -3,30 +3,22 @@
 
 use super::{Shared, words};
 use crate::{
-    metric::BROKERS_ANSWERING,
-    options::Options,
-    report::Report,
-    status::Status,
+    metric::BROKERS_ANSWERING, options::Options, report::Report, run::Finished, status::Status,
 };
 
-/// The check of one broker of several, as it ended.
-pub struct Ended {
-    /// The broker's name in this run.
-    pub name: String,
-    /// What was found.
-    pub report: Report,
-    /// Whether the broker answered anything at all.
-    pub answered: bool,
-}
-
-/// The report about all brokers: how many answered, how they compare, and which are not OK.
-pub fn merge(options: &Options, shared: &Shared, brokers: Vec<Ended>) -> Report {
-    let mut whole = Report::new(&options.joint_metrics);
+/// Adds to the report about all brokers how many answered, how they compare, which are not OK, and
+/// the report of each. They are in the order of their names in `shared`.
+pub fn merge(
+    options: &Options,
+    shared: &Shared,
+    brokers: Vec<Finished>,
+    mut whole: Report,
+) -> Report {
     say_answering(&mut whole, &brokers);
     if let Some(joint) = &options.mode.joint {
         (joint.compare)(shared, &mut whole);
     }
-    for (status, names, text) in grouped(&brokers) {
+    for (status, names, text) in grouped(shared.names(), &brokers) {
         whole.say(status, &format!("{}: {text}", words::list(names)));
     }
     let well = brokers.iter().filter(|broker| broker.report.status() == Status::Ok);
@@ -34,13 +26,13 @@ pub fn merge(options: &Options, shared: &Shared, brokers: Vec<Ended>) -> Report 
         0 => (),
         well => whole.say(Status::Ok, &format!("{well} of {} brokers OK", brokers.len())),
     }
-    for broker in brokers {
-        whole.add_broker(broker.name, broker.report);
+    for (name, broker) in shared.names().iter().zip(brokers) {
+        whole.add_broker(name, broker.report);
     }
     whole
 }
 
-fn say_answering(whole: &mut Report, brokers: &[Ended]) {
+fn say_answering(whole: &mut Report, brokers: &[Finished]) {
     let silent = brokers.iter().filter(|broker| !broker.answered);
     let worst = silent.map(|broker| broker.report.status()).max();
     let asked = brokers.len();
@@ -53,9 +45,12 @@ fn say_answering(whole: &mut Report, brokers: &[Ended]) {
 }
 
 /// What is not OK, and at which brokers: the same text of several brokers is one entry.
-fn grouped(brokers: &[Ended]) -> Vec<(Status, Vec<&str>, String)> {
+fn grouped<'a>(
+    names: &'a [String],
+    brokers: &[Finished],
+) -> Vec<(Status, Vec<&'a str>, String)> {
     let mut groups: Vec<(Status, Vec<&str>, String)> = Vec::new();
-    for broker in brokers {
+    for (name, broker) in names.iter().zip(brokers) {
         let status = broker.report.status();
         if status == Status::Ok {
             continue;
@@ -65,8 +60,8 @@ fn grouped(brokers: &[Ended]) -> Vec<(Status, Vec<&str>, String)> {
             .iter_mut()
             .find(|(known, _, words)| *known == status && *words == text);
         match same {
-            Some((_, names, _)) => names.push(&broker.name),
-            None => groups.push((status, vec![&broker.name], text)),
+            Some((_, names, _)) => names.push(name),
+            None => groups.push((status, vec![name], text)),
         }
     }
     groups

@@ -5,13 +5,15 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// The names of brokers that are reached at these places (`nats1.example.net`,
-/// `10.0.0.5:4333`, `unix:/run/midge/monitor.sock`): the first part of a host name, else the
-/// whole host, else with the port. One rule holds for all of them.
+/// `10.0.0.5:4333`, `http://10.0.0.5:8222`, `unix:/run/midge/monitor.sock`): the first part of a
+/// host name, else the whole host, else with the port, else all of it. One rule holds for all.
 pub fn short(places: &[String]) -> Vec<String> {
-    let rules: [fn(&str) -> &str; 3] = [first_label, host, |place| place];
-    let names = rules.map(|rule| places.iter().map(|place| rule(place).to_owned()).collect());
-    let [first, second, third]: [Vec<String>; 3] = names;
-    [first, second].into_iter().find(are_distinct).unwrap_or(third)
+    let rules: [fn(&str) -> &str; 3] = [first_label, host, authority];
+    rules
+        .into_iter()
+        .map(|rule| places.iter().map(|place| rule(place).to_owned()).collect())
+        .find(are_distinct)
+        .unwrap_or_else(|| places.to_vec())
 }
 
 /// The name as a part of a label, which has no `=` and no quotes, and neither blanks, slashes nor
@@ -36,12 +38,21 @@ fn first_label(place: &str) -> &str {
 
 /// The place without its port and the brackets.
 fn host(place: &str) -> &str {
+    let place = authority(place);
     if let Some((host, _)) = place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return host;
     }
     match place.split_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => host,
         _ => place,
+    }
+}
+
+/// Host and port, of a URL too.
+fn authority(place: &str) -> &str {
+    match place.split_once("://") {
+        Some((_, rest)) => rest.split('/').next().unwrap_or(rest),
+        None => place,
     }
 }
 
@@ -64,6 +75,9 @@ mod tests {
             (&["[2001:db8::1]:4222", "::1"], &["2001:db8::1", "::1"]),
             (&["[::1]:1", "[::1]:2"], &["[::1]:1", "[::1]:2"]),
             (&["unix:/run/a.sock", "n1"], &["unix:/run/a.sock", "n1"]),
+            (&["http://n1.a:8222/x", "https://n2"], &["n1", "n2"]),
+            (&["http://[::1]:1", "http://[::1]:2"], &["[::1]:1", "[::1]:2"]),
+            (&["http://n1/a", "http://n1/b"], &["http://n1/a", "http://n1/b"]),
         ] {
             let places: Vec<String> = places.iter().map(|place| (*place).to_owned()).collect();
             assert_eq!(short(&places), names);

@@ -24,9 +24,12 @@ use monitor_client::Varz;
 use serde::Deserialize;
 
 use self::need::Need;
+pub use self::cluster::Member;
 use super::{
     baseline::{Snapshot, StateFile},
+    brokers::Shared,
     metric::{self, Metric},
+    report::Report,
     run::Check,
     status::{Failure, Status},
 };
@@ -43,8 +46,21 @@ pub struct Mode {
     /// What it needs of which answers of the monitoring port; nothing if it asks
     /// the client port alone.
     pub needs: &'static [Need],
-    /// Fills the report. What was found before a failure stays in it.
+    /// Fills the report about one broker. What was found before a failure stays in it.
     pub run: fn(&mut Check) -> Result<(), Failure>,
+    /// What is compared between several brokers.
+    pub joint: Option<Joint>,
+}
+
+/// The comparison of several brokers.
+#[derive(Debug)]
+pub struct Joint {
+    /// What it checks, in a sentence.
+    pub help: &'static str,
+    /// Its metrics, of all brokers together.
+    pub metrics: &'static [&'static Metric],
+    /// Adds to the report about all of them; called when each check has ended.
+    pub compare: fn(&Shared, &mut Report),
 }
 
 /// All modes, the default first.
@@ -69,6 +85,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: health::NEEDS,
         run: health::run,
+        joint: None,
     },
     Mode {
         name: "explain",
@@ -81,6 +98,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: explain::NEEDS,
         run: explain::run,
+        joint: None,
     },
     Mode {
         name: "connect",
@@ -88,6 +106,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::RTT, &metric::CONNECT_TIME],
         needs: &[],
         run: connect::run,
+        joint: None,
     },
     Mode {
         name: "roundtrip",
@@ -95,6 +114,12 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::REQUEST_TIME, &metric::CONNECT_TIME],
         needs: &[],
         run: roundtrip::run,
+        joint: Some(Joint {
+            help: "a message published at one arrives at each of the others, and a request to a \
+                   queue group there is answered",
+            metrics: &[&metric::MESH_TIME, &metric::MESH_LOST],
+            compare: roundtrip::compare,
+        }),
     },
     Mode {
         name: "connections",
@@ -102,6 +127,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::CONNECTIONS, &metric::TOTAL_CONNECTIONS],
         needs: connections::NEEDS,
         run: connections::run,
+        joint: None,
     },
     Mode {
         name: "slow",
@@ -116,6 +142,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: slow::NEEDS,
         run: slow::run,
+        joint: None,
     },
     Mode {
         name: "pending",
@@ -123,6 +150,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::PENDING_MAX, &metric::PENDING_TOTAL],
         needs: pending::NEEDS,
         run: pending::run,
+        joint: None,
     },
     Mode {
         name: "traffic",
@@ -139,6 +167,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: traffic::NEEDS,
         run: traffic::run,
+        joint: None,
     },
     Mode {
         name: "cluster",
@@ -150,6 +179,12 @@ pub static MODES: &[Mode] = &[
         ],
         needs: cluster::NEEDS,
         run: cluster::run,
+        joint: Some(Joint {
+            help: "each has a route to each of the others, and all have the same version and the \
+                   same configuration",
+            metrics: &[&metric::ROUTES_MISSING, &metric::VERSIONS, &metric::CONFIGS],
+            compare: cluster::compare,
+        }),
     },
     Mode {
         name: "latency",
@@ -165,6 +200,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: latency::NEEDS,
         run: latency::run,
+        joint: None,
     },
     Mode {
         name: "ceilings",
@@ -173,6 +209,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::CEILING_TIME, &metric::CEILING_USED],
         needs: ceilings::NEEDS,
         run: ceilings::run,
+        joint: None,
     },
     Mode {
         name: "resources",
@@ -180,6 +217,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::MEM, &metric::CPU, &metric::SUBSCRIPTIONS],
         needs: resources::NEEDS,
         run: resources::run,
+        joint: None,
     },
     Mode {
         name: "uptime",
@@ -187,6 +225,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::UPTIME_SHORT],
         needs: uptime::NEEDS,
         run: uptime::run,
+        joint: None,
     },
     Mode {
         name: "lameduck",
@@ -194,6 +233,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::LAME_DUCK],
         needs: lameduck::NEEDS,
         run: lameduck::run,
+        joint: None,
     },
     Mode {
         name: "cert",
@@ -210,6 +250,7 @@ pub static MODES: &[Mode] = &[
         ],
         needs: cert::NEEDS,
         run: cert::run,
+        joint: None,
     },
     Mode {
         name: "config",
@@ -217,6 +258,7 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::CONFIG_AGE],
         needs: config::NEEDS,
         run: config::run,
+        joint: None,
     },
     Mode {
         name: "varz",
@@ -224,10 +266,17 @@ pub static MODES: &[Mode] = &[
         metrics: &[&metric::VARZ_FIGURE],
         needs: varz::NEEDS,
         run: varz::run,
+        joint: None,
     },
 ];
 
 impl Mode {
+    /// Its metrics, and those of several brokers together.
+    pub fn all_metrics(&self) -> impl Iterator<Item = &'static Metric> {
+        let joint = self.joint.iter().flat_map(|joint| joint.metrics);
+        self.metrics.iter().chain(joint).copied()
+    }
+
     /// What it needs of the answer at a path, which may carry a query.
     pub fn need(&self, path: &str) -> Option<&'static Need> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);

@@ -17,7 +17,10 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         return result.map(drop);
     };
     match result {
-        Ok(mut session) => place.shared.exchange.take_part(place.number, &mut session),
+        Ok(mut session) => {
+            let exchange = &place.shared.exchange;
+            exchange.take_part(place.number, &mut session, check.deadline())
+        }
         Err(failure) => {
             place.shared.exchange.leave(place.number);
             Err(failure)

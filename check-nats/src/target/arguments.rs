@@ -61,10 +61,14 @@ pub(super) fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
 
 fn places() -> Vec<Arg> {
     vec![
-        value("hostname", "HOST").short('H').help(
-            "Host of the broker: a name or an address, HOST:PORT, nats://HOST:PORT or \
-             tls://HOST:PORT; without -H and -p the broker's /varz says where its client port is",
-        ),
+        value("hostname", "HOST")
+            .short('H')
+            .action(ArgAction::Append)
+            .help(
+                "Host of the broker: a name or an address, HOST:PORT, nats://HOST:PORT or \
+                 tls://HOST:PORT; without -H and -p the broker's /varz says where its client \
+                 port is. Each further -H is one more broker",
+            ),
         value("port", "PORT")
             .short('p')
             .value_parser(value_parser!(u16).range(1..))
@@ -73,13 +77,23 @@ fn places() -> Vec<Arg> {
             .short('m')
             .value_parser(value_parser!(u16).range(1..))
             .help("Monitoring port at that host, else 8222"),
-        value("url", "URL").short('u').help(
-            "Monitoring port, in place of -m: http://HOST:PORT, https://HOST:PORT or unix:PATH; \
-             without -H, -m and -u the socket /run/midge/monitor.sock if it is there, else \
-             http://127.0.0.1:8222",
-        ),
+        value("url", "URL")
+            .short('u')
+            .action(ArgAction::Append)
+            .help(
+                "Monitoring port, in place of -m: http://HOST:PORT, https://HOST:PORT or \
+                 unix:PATH; without -H, -m and -u the socket /run/midge/monitor.sock if it is \
+                 there, else http://127.0.0.1:8222. Without -H each further -u is one more \
+                 broker",
+            ),
         file("socket", "PATH")
             .help("Unix socket of the monitoring port; a URL given as well adds the base path"),
+        value("srv", "NAME").help(
+            "DNS SRV record that lists the brokers, such as _nats-server._tcp.example.net, in \
+             place of -H",
+        ),
+        value("nameserver", "ADDRESS[:PORT]")
+            .help("--srv: name server to ask, else those of /etc/resolv.conf"),
     ]
 }
 

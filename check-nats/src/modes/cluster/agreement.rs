@@ -63,7 +63,7 @@ impl Member {
 }
 
 /// Compares those that answered.
-pub(in crate::modes) fn compare(shared: &Shared, report: &mut Report) {
+pub fn compare(shared: &Shared, report: &mut Report) {
     shared.with_members(|members| {
         let names = shared.names();
         let known: Vec<(usize, &Member)> = members
