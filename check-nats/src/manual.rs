@@ -160,6 +160,13 @@ on its own host, by a user who may read the agent's key.
 Secrets come from files or the environment. With \\-v a file that every user of the
 host can read is named.
 .P
+midge answers requests for names of its own host. Other names and aliases are to be listed in the
+broker's option
+.B hosts
+of the block
+.BR monitor ;
+otherwise the answer is HTTP status 421, whose text names the option.
+.P
 Modes that compare with the last run keep a small state file. The first run,
 and the first one after a restart of the broker, have nothing to compare with:
 they return OK and say so.

@@ -156,11 +156,11 @@ impl<'a> Check<'a> {
             .map_err(|error| self.http_failure(&error))
     }
 
-    /// The monitoring port, as messages name it.
-    pub fn place(&self) -> String {
+    /// A path of the monitoring port, as messages name it.
+    pub fn place(&self, path: &str) -> String {
         match &self.client {
-            Some(client) => client.place(),
-            None => self.target.monitor_place(),
+            Some(client) => client.target(path),
+            None => format!("{}{path}", self.target.monitor_place()),
         }
     }
 
@@ -276,7 +276,7 @@ impl<'a> Check<'a> {
     /// What it means that a path is not there.
     fn not_there(&self, path: &str) -> Result<Failure, Failure> {
         let need = self.need(path)?;
-        let place = format!("{}{}: HTTP status 404", self.place(), need.path);
+        let place = format!("{}: HTTP status 404", self.place(need.path));
         Ok(Failure::unknown(match need.midge_only {
             "" => place,
             why => format!("{place}: not in the answer: {why}"),
@@ -313,7 +313,7 @@ impl<'a> Check<'a> {
             None => self.new_client()?,
         };
         self.report
-            .detail(2, &format!("asked {}{path}", client.place()));
+            .detail(2, &format!("asked {}", client.target(path)));
         let left = self.deadline.begin(step)?;
         let time = if self.hurried { left / 2 } else { left };
         Ok(client.within(time))
@@ -326,7 +326,7 @@ impl<'a> Check<'a> {
         if access.url.as_deref().is_some_and(|url| url.starts_with("https:")) {
             access.tls = self.target.tls.files()?.files;
         }
-        let client = Client::with_access(&access, &OPTION_NAMES, TIMEOUT_MAX)
+        let client = Client::with_access(access, &OPTION_NAMES, TIMEOUT_MAX)
             .map_err(|error| Failure::unknown(error.to_string()))?;
         Ok(self.client.insert(client).clone())
     }

@@ -50,8 +50,8 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     if bad.is_empty() {
         if !matches!(&*explained.status, "ok" | "info") {
             return Err(Failure::unknown(format!(
-                "{}/explainz has the status {}, but no finding that explains it",
-                check.place(),
+                "{} has the status {}, but no finding that explains it",
+                check.place("/explainz"),
                 quoted(&explained.status)
             )));
         }

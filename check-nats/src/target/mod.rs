@@ -12,7 +12,7 @@ mod tls;
 use std::env;
 
 use clap::ArgMatches;
-use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Secret, Varz};
+use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Varz, url_of};
 
 pub use self::{
     address::Address,
@@ -248,21 +248,22 @@ fn monitor(
             Err(why) => return Ok(Err(why)),
         }
     }
-    let secret = |variable: &str| environment(variable).map(Secret::new);
-    let user = matches.get_one::<String>("monitor-user").cloned();
-    let access = Access {
+    let is_https = url.as_deref().is_some_and(|url| url.starts_with("https:"));
+    let mut access = Access {
         url,
         socket,
-        user: user.or_else(|| environment("MONITOR_USER")),
+        user: matches.get_one::<String>("monitor-user").cloned(),
         password_file: path(matches, "monitor-password-file"),
-        password: secret("MONITOR_PASSWORD"),
         token_file: path(matches, "monitor-token-file"),
-        token: secret("MONITOR_TOKEN"),
-        tls: tls.files.clone(),
+        // Without https they are for the client port alone.
+        tls: is_https.then(|| tls.files.clone()).unwrap_or_default(),
+        ..Access::default()
     };
+    access.complete_login(environment);
     // Refused here and not in the middle of the check, where it would be taken for a fault of the
     // broker.
-    Client::with_access(&access, &OPTION_NAMES, TIMEOUT_MAX).map_err(|error| error.to_string())?;
+    Client::with_access(access.clone(), &OPTION_NAMES, TIMEOUT_MAX)
+        .map_err(|error| error.to_string())?;
     Ok(Ok(access))
 }
 
@@ -274,8 +275,8 @@ fn monitor_url(host: Option<&Address>, port: u16) -> Result<String, String> {
              address",
             address.host
         )),
-        Some(address) => Ok(format!("http://{}:{port}", address.bracketed())),
-        None => Ok(format!("http://127.0.0.1:{port}")),
+        Some(address) => Ok(url_of(&address.host, port, false)),
+        None => Ok(url_of("127.0.0.1", port, false)),
     }
 }
 

@@ -310,18 +310,6 @@ fn lame_duck_mode_differs_from_an_unreachable_broker() {
 }
 
 #[test]
-fn a_required_login_gives_unknown() {
-    let broker = Broker::nats_server()
-        .flag("--user")
-        .flag("a")
-        .flag("--pass")
-        .flag("b")
-        .start();
-    check(&broker, &["--mode", "connect"]).expect(3, "requires a login");
-    check(&broker, &[]).expect(3, "0 connections");
-}
-
-#[test]
 fn a_forbidden_inbox_is_unknown() {
     let text = "no_auth_user: a\nauthorization { users: [\n\
                 { user: a, password: b, permissions: { publish: { deny: \">\" } } } ] }\n";

@@ -35,8 +35,19 @@ fn usage_errors_give_unknown() {
         (&["-t", "-1"], "-1"),
         (&["-t", "10:maybe"], "maybe"),
         (&["-t", "999999999999999999999"], "--timeout"),
-        (&["-u", "https://127.0.0.1"], "https is not supported"),
         (&["-u", "ftp://127.0.0.1"], "http://"),
+        (&["-H", "a:1", "-p", "2"], "contradicts"),
+        (&["-H", "fe80::1%"], "--hostname"),
+        (&["-H", "http://a:8222"], "with -u"),
+        (&["--cert", "/x"], "--key"),
+        (&["--ssldir", "/x"], "--puppet"),
+        (&["--user", "a"], "--password-file"),
+        (&["--token-file", "/x", "--creds", "/x"], "only one of"),
+        (&["--password", "canary"], "give --password-file FILE"),
+        (&["--nkey=canary"], "give --nkey-file FILE"),
+        (&["--monitor-token", "canary"], "give --monitor-token-file FILE"),
+        (&["-H", "nats://a:canary@b"], "leave them out"),
+        (&["-u", "http://a:canary@b"], "remove them"),
         (&["--mode", "varz"], "--figure"),
         (&["--figure", "mem"], "--figure"),
         (&["--mode", "varz", "--figure", "a=b"], "--figure"),
@@ -50,6 +61,7 @@ fn usage_errors_give_unknown() {
     for (arguments, words) in mistakes {
         let result = judge(arguments);
         result.expect(3, words);
+        assert!(!result.output.contains("canary"), "{result:?}");
         let lines: Vec<&str> = result.output.lines().collect();
         assert!(lines.len() <= 23, "{result:?}");
         assert!(

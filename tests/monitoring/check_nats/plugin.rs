@@ -82,7 +82,12 @@ pub(crate) fn check_ports(
 
 /// Runs the plugin for a check and parses its output.
 pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
-    let (code, output) = run(arguments);
+    judge_with(&[], arguments)
+}
+
+/// The same with more variables in the environment.
+pub(crate) fn judge_with(environment: &[(&str, &str)], arguments: &[&str]) -> PluginOutput {
+    let (code, output) = run_with(environment, arguments);
     let first = output.lines().next().unwrap_or_default();
     let (line, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
     let result = PluginOutput {
@@ -101,8 +106,13 @@ pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
 /// Runs the plugin; returns exit code and standard output. A run that prints to standard
 /// error, has an invalid exit code, or does not end fails the test.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
+    run_with(&[], arguments)
+}
+
+fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
     let mut child = Command::new(test_support::tools::check_nats())
         .args(arguments)
+        .envs(environment.iter().copied())
         // A configured proxy must not be used between the check and the broker.
         .env("http_proxy", "http://127.0.0.1:1")
         .env("ALL_PROXY", "http://127.0.0.1:1")
