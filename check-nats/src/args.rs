@@ -63,7 +63,7 @@ pub fn threshold_options() -> Vec<&'static Metric> {
     let mut options = BTreeMap::new();
     for metric in MODES.iter().flat_map(Mode::all_metrics) {
         if let Some(stem) = metric.option {
-            options.entry(stem).or_insert(*metric);
+            options.entry(stem).or_insert(metric);
         }
     }
     options.into_values().collect()

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{modes::seconds_between, options::Options};
+use super::{modes::seconds_between, options::Options, target::Target};
 
 /// Most bytes of a state file; an honest one has a few hundred.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -68,12 +68,12 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// The state file of this run; makes its folder if need be.
+    /// The state file of this run for one broker; makes its folder if need be.
     ///
     /// # Errors
     /// A sentence naming the folder when it cannot be made, or when the default
     /// one belongs to another user.
-    pub fn open(options: &Options) -> Result<Self, String> {
+    pub fn open(options: &Options, target: &Target) -> Result<Self, String> {
         let folder = match &options.state_dir {
             Some(folder) => folder.clone(),
             None => PathBuf::from(format!("/var/tmp/check_nats-{}", own_uid())),
@@ -97,7 +97,7 @@ impl StateFile {
                 return Err(fail("it is not a folder of this user"));
             }
         }
-        let name = file_name(options.mode.name, &options.target.monitor_place());
+        let name = file_name(options.mode.name, &target.monitor_place());
         Ok(Self {
             path: folder.join(name),
         })

@@ -141,6 +141,8 @@ fn listed(
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::{
         args::{self, Asked},

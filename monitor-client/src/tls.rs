@@ -100,7 +100,7 @@ fn verifier(
     }
     builder.build().map_err(|error| match (error, &tls.crl) {
         (VerifierBuilderError::InvalidCrl(error), Some(path)) => {
-            fault(path, format!("holds a CRL that cannot be used: {error}"))
+            fault(path, format!("holds a CRL that cannot be used: {error:?}"))
         }
         (error, _) => Error::Option {
             text: format!("TLS: no CA was given, and none of the system's can be used: {error}"),

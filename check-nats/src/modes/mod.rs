@@ -331,7 +331,7 @@ fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
 /// Leaves this run's snapshot for the next one and returns that of the run before.
 fn exchange(check: &mut Check, now: &Snapshot) -> Result<Option<Snapshot>, Failure> {
     check.begin_state_file()?;
-    let file = StateFile::open(check.options).map_err(Failure::unknown)?;
+    let file = StateFile::open(check.options, check.target).map_err(Failure::unknown)?;
     let then = match file.read() {
         Ok(Some(then)) => Some(then),
         Ok(None) => {
