@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Broker, BrokerBuilder, RawClient, wait_until};
+use crate::{Broker, BrokerBuilder, RawClient, ports::free_port, wait_until};
 
 /// User and password of every mesh.
 pub const LOGIN: &str = "routes:s3cret";

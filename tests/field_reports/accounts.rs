@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{both, lines, publish, subjects, user};
 use test_support::{
-    Broker, Frame, RawClient,
-    mesh::{self, Kind, Plan, free_port},
+    Broker, Frame, RawClient, free_port,
+    mesh::{self, Kind, Plan},
     wait_until,
 };
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{both, client, publish, reload, subjects};
 use test_support::{
-    Broker,
-    mesh::{self, Kind, Plan, free_port},
+    Broker, free_port,
+    mesh::{self, Kind, Plan},
     tools,
 };
 

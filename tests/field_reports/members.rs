@@ -5,8 +5,8 @@ use std::fs;
 
 use crate::user;
 use test_support::{
-    RawClient,
-    mesh::{self, Kind, Member, Plan, free_port},
+    RawClient, free_port,
+    mesh::{self, Kind, Member, Plan},
     wait_until,
 };
 

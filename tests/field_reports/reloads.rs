@@ -6,8 +6,8 @@ use crate::{
     accepts_login, as_user, both, client, connections, publish, read_until, reload, subjects, user,
 };
 use test_support::{
-    Broker, http,
-    mesh::{self, Kind, Member, Plan, free_port},
+    Broker, free_port, http,
+    mesh::{self, Kind, Member, Plan},
     pki::Pki,
     tls_client::Speaker,
     wait_until,

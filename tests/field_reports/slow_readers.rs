@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream};
 
 use crate::{both, check, client, closed, connections, login, number, publish, subjects};
 use test_support::{
-    Broker, RawClient,
-    mesh::{self, Kind, Plan, free_port},
+    Broker, RawClient, free_port,
+    mesh::{self, Kind, Plan},
     wait_until,
 };
 

@@ -12,8 +12,8 @@ use std::{
 
 use crate::{both, check, closed, findings, number, read_until};
 use test_support::{
-    Broker, PATIENCE,
-    mesh::{self, Kind, Plan, free_port},
+    Broker, PATIENCE, free_port,
+    mesh::{self, Kind, Plan},
     pki::{Pki, Term},
     tls_client::Speaker,
     wait_until,

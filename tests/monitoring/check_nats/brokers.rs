@@ -1,7 +1,5 @@
 //! Real brokers that are healthy, full, restarted, stopped, or run another configuration.
 
-use std::net::{SocketAddr, TcpListener};
-
 use check_nats::modes::MODES;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -20,8 +20,8 @@ use std::{
 use midge::config::options::{keys::tables, table::ReloadKind};
 
 use test_support::{
-    Frame, PATIENCE, RawClient,
-    mesh::{Kind, Member, Plan, free_port},
+    Frame, PATIENCE, RawClient, free_port,
+    mesh::{Kind, Member, Plan},
     raw_client::parse_info,
     wait_for, wait_until,
 };

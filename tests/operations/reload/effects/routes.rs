@@ -7,8 +7,8 @@ use std::{
 };
 
 use test_support::{
-    RawClient,
-    mesh::{Kind, Plan, free_port, wait_for_mesh},
+    RawClient, free_port,
+    mesh::{Kind, Plan, wait_for_mesh},
     pki::Pki,
     wait_until,
 };
