@@ -9,7 +9,12 @@ use clap::{
     value_parser,
 };
 
-use super::{metric::Metric, modes::{MODES, Mode}, options::Format, target::arguments};
+use super::{
+    metric::Metric,
+    modes::{MODES, Mode},
+    options::Format,
+    target::arguments,
+};
 
 /// The action requested by the command line.
 pub enum Asked {

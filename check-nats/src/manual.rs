@@ -26,8 +26,7 @@ pub fn page() -> String {
         if let Some(heading) = heading {
             let _ = writeln!(page, ".SS {}", roff(heading));
         }
-        let of_heading =
-            |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading() == heading;
+        let of_heading = |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading() == heading;
         for arg in command.get_arguments().filter(of_heading) {
             write_option(&mut page, arg);
         }

@@ -32,17 +32,30 @@ pub fn first_line(service: &str, status: Status, text: &str) -> String {
 }
 
 fn nagios(report: &Report, options: &Options) -> String {
-    let line = first_line(&options.service_name, report.status(), &texts(report, options));
+    let line = first_line(
+        &options.service_name,
+        report.status(),
+        &texts(report, options),
+    );
     // Those of all brokers together first: Icinga takes a label without `::` after one with it
     // for that broker's.
     let mut all: Vec<String> = report.metrics().iter().map(|m| perfdata("", m)).collect();
     for (name, broker) in report.brokers() {
         let prefix = format!("{}::", names::in_label(name));
-        all.extend(broker.metrics().iter().map(|metric| perfdata(&prefix, metric)));
+        all.extend(
+            broker
+                .metrics()
+                .iter()
+                .map(|metric| perfdata(&prefix, metric)),
+        );
     }
     let mut output = format!("{line} | {}\n", all.join(" "));
     for (name, broker) in report.brokers() {
-        let _ = writeln!(output, "{}", first_line(name, broker.status(), &texts(broker, options)));
+        let _ = writeln!(
+            output,
+            "{}",
+            first_line(name, broker.status(), &texts(broker, options))
+        );
     }
     write_details(&mut output, "", report, options);
     for (name, broker) in report.brokers() {
@@ -59,7 +72,11 @@ fn texts(report: &Report, options: &Options) -> String {
         texts.extend(report.details(1));
     }
     // What is said of a broker may be a list itself.
-    let separator = if report.brokers().is_empty() { ", " } else { "; " };
+    let separator = if report.brokers().is_empty() {
+        ", "
+    } else {
+        "; "
+    };
     texts.join(separator)
 }
 

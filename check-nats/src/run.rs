@@ -182,7 +182,9 @@ impl<'a> Check<'a> {
     pub fn healthz(&mut self) -> Result<(u16, Healthz), Failure> {
         let need = self.need("/healthz")?;
         let client = self.client(need.step, need.path)?;
-        let answer = client.healthz().map_err(|error| self.http_failure(&error))?;
+        let answer = client
+            .healthz()
+            .map_err(|error| self.http_failure(&error))?;
         self.answered.set(true);
         Ok(answer)
     }
@@ -213,7 +215,10 @@ impl<'a> Check<'a> {
                 self.accept(need, &client, &found)?;
                 Ok(Some(answer))
             }
-            Err(monitor_client::Error::Status { code: 404, .. }) => Ok(None),
+            Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
+                Ok(None)
+            }
             Err(error) => Err(self.http_failure(&error)),
         }
     }
@@ -232,6 +237,7 @@ impl<'a> Check<'a> {
         });
         let mut found = match client.inspect(path, &fields) {
             Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
                 return Err(self.not_there(path)?);
             }
             found => found.map_err(|error| self.http_failure(&error))?,
@@ -323,7 +329,11 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::Files)?;
         let access = self.target.monitor.as_ref();
         let mut access = access.map_err(Failure::unknown)?.clone();
-        if access.url.as_deref().is_some_and(|url| url.starts_with("https:")) {
+        if access
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https:"))
+        {
             access.tls = self.target.tls.files()?.files;
         }
         let client = Client::with_access(access, &OPTION_NAMES, TIMEOUT_MAX)

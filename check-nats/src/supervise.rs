@@ -28,9 +28,12 @@ pub fn supervise(options: &Options) -> Report {
     let deadline = Deadline::new(options.timeout, options.timeout_status);
     match &options.brokers {
         Brokers::One(target) => one(options, target, &deadline),
-        Brokers::Several(targets) => {
-            several(options, targets, Report::new(&options.joint_metrics), &deadline)
-        }
+        Brokers::Several(targets) => several(
+            options,
+            targets,
+            Report::new(&options.joint_metrics),
+            &deadline,
+        ),
         Brokers::Srv { srv, access } => {
             let mut report = Report::new(&options.joint_metrics);
             match listed(srv, access, &mut report, &deadline) {
@@ -53,12 +56,7 @@ fn one(options: &Options, target: &Target, deadline: &Deadline) -> Report {
 }
 
 /// The brokers' reports, added to one about all of them.
-fn several(
-    options: &Options,
-    targets: &[Target],
-    report: Report,
-    deadline: &Deadline,
-) -> Report {
+fn several(options: &Options, targets: &[Target], report: Report, deadline: &Deadline) -> Report {
     let places: Vec<String> = targets.iter().map(Target::name).collect();
     let shared = Arc::new(Shared::new(names::short(&places)));
     let jobs = targets.iter().enumerate().map(|(number, target)| {
@@ -94,19 +92,22 @@ fn check_all(options: &Options, jobs: Vec<Job>, deadline: &Deadline) -> Vec<Fini
         move || run::run(&options, &job.target, job.place, &job.deadline)
     });
     let results = parallel::run(calls.collect(), deadline.end() + GRACE);
-    let finished = results.into_iter().zip(deadlines).map(|(result, deadline)| {
-        result.unwrap_or_else(|undone| {
-            let mut report = Report::new(&options.metrics);
-            report.fail(&match undone {
-                Undone::Late => deadline.late(),
-                Undone::Failed(failure) => failure,
-            });
-            Finished {
-                report,
-                answered: false,
-            }
-        })
-    });
+    let finished = results
+        .into_iter()
+        .zip(deadlines)
+        .map(|(result, deadline)| {
+            result.unwrap_or_else(|undone| {
+                let mut report = Report::new(&options.metrics);
+                report.fail(&match undone {
+                    Undone::Late => deadline.late(),
+                    Undone::Failed(failure) => failure,
+                });
+                Finished {
+                    report,
+                    answered: false,
+                }
+            })
+        });
     finished.collect()
 }
 
@@ -120,7 +121,11 @@ fn listed(
     let time = deadline.begin(Step::Srv)? / 2;
     let looked_up = {
         let srv = srv.clone();
-        parallel::run(vec![move || srv.look_up(time)], Instant::now() + time + GRACE).pop()
+        parallel::run(
+            vec![move || srv.look_up(time)],
+            Instant::now() + time + GRACE,
+        )
+        .pop()
     };
     let listed = match looked_up {
         Some(Ok(listed)) => listed.map_err(Failure::unknown)?,
@@ -130,7 +135,10 @@ fn listed(
         }
     };
     if listed.len() > BROKERS_MAX {
-        let text = format!("{srv} lists {}: {BROKERS_MAX} brokers are checked", listed.len());
+        let text = format!(
+            "{srv} lists {}: {BROKERS_MAX} brokers are checked",
+            listed.len()
+        );
         report.say(Status::Unknown, &text);
     }
     let listed = listed.iter().take(BROKERS_MAX);

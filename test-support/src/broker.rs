@@ -22,8 +22,8 @@ pub struct BrokerBuilder {
     program: PathBuf,
     host: Ipv4Addr,
     port: u16,
-    monitoring_port: u16,
     monitoring: bool,
+    monitoring_flag: bool,
     greets: bool,
     flags: Vec<String>,
     config: Option<String>,
@@ -67,8 +67,8 @@ impl Broker {
             program: program.into(),
             host: Ipv4Addr::LOCALHOST,
             port: 0,
-            monitoring_port: 0,
             monitoring: true,
+            monitoring_flag: true,
             greets: true,
             flags: Vec::new(),
             config: None,
@@ -252,9 +252,9 @@ impl BrokerBuilder {
         self
     }
 
-    /// Listens on this monitoring port instead of a free one.
-    pub fn monitoring_port(mut self, port: u16) -> Self {
-        self.monitoring_port = port;
+    /// Its configuration says where the monitoring port is.
+    pub fn without_monitoring_flag(mut self) -> Self {
+        self.monitoring_flag = false;
         self
     }
 
@@ -298,13 +298,13 @@ impl BrokerBuilder {
     fn spawn(&mut self, folder: &Path, log_file: &Path) -> Child {
         let log = fs::File::create(log_file).expect("create the log of the broker");
         let mut command = Command::new(&self.program);
-        let port = |port: u16| match port {
+        let port = match self.port {
             0 => "-1".to_owned(),
             port => port.to_string(),
         };
-        command.args(["-a", &self.host.to_string(), "-p", &port(self.port)]);
-        if self.monitoring {
-            command.args(["-m", &port(self.monitoring_port)]);
+        command.args(["-a", &self.host.to_string(), "-p", &port]);
+        if self.monitoring && self.monitoring_flag {
+            command.args(["-m", "-1"]);
         }
         command.arg("--ports_file_dir").arg(folder);
         if let Some(text) = &self.config {

@@ -32,10 +32,10 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// The queue group of the requests.
 const GROUP: &str = "check_nats";
 
-/// Subscription ids of a session.
-const PUBLISHED: u64 = 1;
-const REQUESTS: u64 = 2;
-const ANSWERS: u64 = 3;
+/// Subscription ids of a session; 1 is that of its own inbox.
+const PUBLISHED: u64 = 2;
+const REQUESTS: u64 = 3;
+const ANSWERS: u64 = 4;
 
 /// What the checks of the brokers share.
 pub struct Exchange {
@@ -175,12 +175,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn receive(
-        &self,
-        own: usize,
-        session: &mut Session,
-        message: &Message,
-    ) -> Result<(), Failure> {
+    fn receive(&self, own: usize, session: &mut Session, message: &Message) -> Result<(), Failure> {
         match message.sid {
             PUBLISHED => {
                 if let Some((from, time)) = self.sent(&message.payload) {
@@ -267,7 +262,10 @@ impl State {
             .filter_map(|pair| self.answered[pair.0][pair.1].map(|time| Slowest { pair, time }));
         Arrivals {
             brokers: self.joined().count(),
-            not_arrived: self.pairs().filter(|(from, to)| !arrived(*from, *to)).collect(),
+            not_arrived: self
+                .pairs()
+                .filter(|(from, to)| !arrived(*from, *to))
+                .collect(),
             not_answered: self
                 .pairs()
                 .filter(|(from, to)| arrived(*from, *to) && arrived(*to, *from))
@@ -352,7 +350,15 @@ mod tests {
     fn nonsense_is_passed_over() {
         let exchange = Exchange::new(2);
         assert!(exchange.sent("0 1").is_some());
-        for payload in ["", "0", "0 ", "x 1", "0 x", "-1 1", "0 18446744073709551615"] {
+        for payload in [
+            "",
+            "0",
+            "0 ",
+            "x 1",
+            "0 x",
+            "-1 1",
+            "0 18446744073709551615",
+        ] {
             assert!(exchange.sent(payload).is_none(), "{payload}");
         }
         let time = Duration::ZERO;

@@ -21,10 +21,15 @@ pub fn merge(
     for (status, names, text) in grouped(shared.names(), &brokers) {
         whole.say(status, &format!("{}: {text}", words::list(names)));
     }
-    let well = brokers.iter().filter(|broker| broker.report.status() == Status::Ok);
+    let well = brokers
+        .iter()
+        .filter(|broker| broker.report.status() == Status::Ok);
     match well.count() {
         0 => (),
-        well => whole.say(Status::Ok, &format!("{well} of {} brokers OK", brokers.len())),
+        well => whole.say(
+            Status::Ok,
+            &format!("{well} of {} brokers OK", brokers.len()),
+        ),
     }
     for (name, broker) in shared.names().iter().zip(brokers) {
         whole.add_broker(name, broker.report);
@@ -45,10 +50,7 @@ fn say_answering(whole: &mut Report, brokers: &[Finished]) {
 }
 
 /// What is not OK, and at which brokers: the same text of several brokers is one entry.
-fn grouped<'a>(
-    names: &'a [String],
-    brokers: &[Finished],
-) -> Vec<(Status, Vec<&'a str>, String)> {
+fn grouped<'a>(names: &'a [String], brokers: &[Finished]) -> Vec<(Status, Vec<&'a str>, String)> {
     let mut groups: Vec<(Status, Vec<&str>, String)> = Vec::new();
     for (name, broker) in names.iter().zip(brokers) {
         let status = broker.report.status();
@@ -69,7 +71,9 @@ fn grouped<'a>(
 
 fn not_ok(report: &Report) -> String {
     let statements = report.statements();
-    let bad = statements.iter().filter(|statement| statement.status != Status::Ok);
+    let bad = statements
+        .iter()
+        .filter(|statement| statement.status != Status::Ok);
     let texts: Vec<&str> = bad.map(|statement| statement.text.as_str()).collect();
     match texts.is_empty() {
         // A report without statements is unknown too.

@@ -51,7 +51,9 @@ impl Brokers {
     /// A sentence that names the option and what to write.
     pub fn new(matches: &ArgMatches) -> Result<Self, String> {
         let all = |name: &str| -> Vec<&String> {
-            matches.get_many(name).map_or_else(Vec::new, Iterator::collect)
+            matches
+                .get_many(name)
+                .map_or_else(Vec::new, Iterator::collect)
         };
         let (hosts, urls) = (all("hostname"), all("url"));
         let nameserver = matches.get_one::<String>("nameserver").map(String::as_str);
@@ -68,9 +70,11 @@ impl Brokers {
             return Err("--nameserver belongs to --srv".into());
         }
         if hosts.len() > 1 && (!urls.is_empty() || matches.contains_id("socket")) {
-            return Err("-u and --socket are the monitoring port of one broker: with several -H \
+            return Err(
+                "-u and --socket are the monitoring port of one broker: with several -H \
                         give -m"
-                .into());
+                    .into(),
+            );
         }
         let url = urls.last().map(|url| url.as_str());
         let mut targets: Vec<Target> = Vec::new();
@@ -88,9 +92,9 @@ impl Brokers {
         }
         match targets.len() {
             1 => Ok(Self::One(Box::new(targets.remove(0)))),
-            count if count > BROKERS_MAX => {
-                Err(format!("{count} brokers: at most {BROKERS_MAX} in one call"))
-            }
+            count if count > BROKERS_MAX => Err(format!(
+                "{count} brokers: at most {BROKERS_MAX} in one call"
+            )),
             _ => Ok(Self::Several(targets)),
         }
     }

@@ -20,7 +20,9 @@ pub fn short(places: &[String]) -> Vec<String> {
 /// colons, which graphing programs take for something else.
 pub fn in_label(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    name.chars().map(|c| if fits(c) { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect()
 }
 
 fn are_distinct(names: &Vec<String>) -> bool {
@@ -39,7 +41,10 @@ fn first_label(place: &str) -> &str {
 /// The place without its port and the brackets.
 fn host(place: &str) -> &str {
     let place = authority(place);
-    if let Some((host, _)) = place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    if let Some((host, _)) = place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         return host;
     }
     match place.split_once(':') {
@@ -76,8 +81,14 @@ mod tests {
             (&["[::1]:1", "[::1]:2"], &["[::1]:1", "[::1]:2"]),
             (&["unix:/run/a.sock", "n1"], &["unix:/run/a.sock", "n1"]),
             (&["http://n1.a:8222/x", "https://n2"], &["n1", "n2"]),
-            (&["http://[::1]:1", "http://[::1]:2"], &["[::1]:1", "[::1]:2"]),
-            (&["http://n1/a", "http://n1/b"], &["http://n1/a", "http://n1/b"]),
+            (
+                &["http://[::1]:1", "http://[::1]:2"],
+                &["[::1]:1", "[::1]:2"],
+            ),
+            (
+                &["http://n1/a", "http://n1/b"],
+                &["http://n1/a", "http://n1/b"],
+            ),
         ] {
             let places: Vec<String> = places.iter().map(|place| (*place).to_owned()).collect();
             assert_eq!(short(&places), names);

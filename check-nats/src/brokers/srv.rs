@@ -18,7 +18,7 @@ use hickory_resolver::{
     proto::rr::{Name, RData},
 };
 
-use crate::text::quoted;
+use crate::text::{duration, quoted};
 
 /// Longest name in bytes that the DNS allows, with all its dots.
 const NAME_BYTES_MAX: usize = 254;
@@ -51,7 +51,10 @@ impl Srv {
     /// A sentence that names the option and what to write.
     pub fn new(name: &str, nameserver: Option<&str>) -> Result<Self, String> {
         let wrong = |why: &str| {
-            format!("--srv {}: {why}: write it like _nats-server._tcp.example.net", quoted(name))
+            format!(
+                "--srv {}: {why}: write it like _nats-server._tcp.example.net",
+                quoted(name)
+            )
         };
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(wrong("no name of a record"));
@@ -79,10 +82,13 @@ impl Srv {
             }
         });
         let answer = answer.map_err(|error| format!("{self}: {}", explained(&error, time)))?;
-        let records = answer.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(srv),
-            _ => None,
-        });
+        let records = answer
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::SRV(srv) => Some(srv),
+                _ => None,
+            });
         // The root in place of a host: the domain says that it does not have the service.
         let listed: BTreeSet<Listed> = records
             .filter(|srv| !srv.target.is_root())
@@ -101,12 +107,11 @@ impl Srv {
         match self.nameserver {
             None => TokioResolver::builder_tokio()?.build(),
             Some(address) => {
-                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(
-                    |mut connection| {
+                let connections =
+                    [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
                         connection.port = address.port();
                         connection
-                    },
-                );
+                    });
                 let server = NameServerConfig::new(address.ip(), true, connections.into());
                 let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
                 let provider = TokioRuntimeProvider::default();
@@ -128,7 +133,7 @@ impl fmt::Display for Srv {
 
 fn explained(error: &NetError, time: Duration) -> String {
     match error {
-        NetError::Timeout => format!("no answer within {} ms", time.as_millis()),
+        NetError::Timeout => format!("no answer within {}", duration(time.as_secs_f64())),
         error if error.is_no_records_found() => "there is none".to_owned(),
         error => error.to_string(),
     }
@@ -136,8 +141,13 @@ fn explained(error: &NetError, time: Duration) -> String {
 
 /// `127.0.0.1`, `127.0.0.1:5353`, `::1` or `[::1]:5353`.
 fn parse_nameserver(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
-    address
-        .or_else(|_| text.parse())
-        .map_err(|_| format!("--nameserver {}: write it as ADDRESS or ADDRESS:PORT", quoted(text)))
+    let address = text
+        .parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, DNS_PORT));
+    address.or_else(|_| text.parse()).map_err(|_| {
+        format!(
+            "--nameserver {}: write it as ADDRESS or ADDRESS:PORT",
+            quoted(text)
+        )
+    })
 }

@@ -212,9 +212,8 @@ impl<'a> Session<'a> {
         self.deadline.begin(Step::Handshake)?;
         let handshake = tls.handshake(self.stream.into_socket());
         let deadline = self.deadline;
-        let stream = handshake.map_err(|error| {
-            io_failure(&error, Some(&tls), &port.address, deadline)
-        })?;
+        let stream =
+            handshake.map_err(|error| io_failure(&error, Some(&tls), &port.address, deadline))?;
         Ok(Self {
             stream: Stream::Tls(Box::new(stream)),
             tls: Some(tls),

@@ -69,9 +69,7 @@ impl<'a> Socket<'a> {
     }
 
     fn time_left(&self) -> io::Result<Duration> {
-        self.deadline
-            .left()
-            .map_err(|_| ErrorKind::TimedOut.into())
+        self.deadline.left().map_err(|_| ErrorKind::TimedOut.into())
     }
 }
 

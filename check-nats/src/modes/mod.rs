@@ -23,8 +23,8 @@ mod varz;
 use monitor_client::Varz;
 use serde::Deserialize;
 
-use self::need::Need;
 pub use self::cluster::Member;
+use self::need::Need;
 use super::{
     baseline::{Snapshot, StateFile},
     brokers::Shared,

@@ -46,7 +46,10 @@ pub(super) fn compare(shared: &Shared, report: &mut Report) {
         slowest,
     } = shared.exchange.arrivals();
     if brokers < 2 {
-        report.say(Status::Ok, "fewer than two brokers to send messages between");
+        report.say(
+            Status::Ok,
+            "fewer than two brokers to send messages between",
+        );
         return;
     }
     let names = shared.names();

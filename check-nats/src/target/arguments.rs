@@ -138,7 +138,9 @@ fn logins() -> Vec<Arg> {
         file("monitor-token-file", "FILE")
             .help("File with a token of the monitoring port, else $MONITOR_TOKEN"),
     ];
-    all.into_iter().map(|arg| arg.help_heading(LOGINS)).collect()
+    all.into_iter()
+        .map(|arg| arg.help_heading(LOGINS))
+        .collect()
 }
 
 fn value(name: &'static str, value: &'static str) -> Arg {

@@ -48,8 +48,14 @@ struct Version {
 impl Member {
     pub(super) fn new(varz: Varz, routez: Routez) -> Self {
         let version = match varz.midge {
-            Some(number) => Version { program: "midge", number },
-            None => Version { program: "nats-server", number: varz.version },
+            Some(number) => Version {
+                program: "midge",
+                number,
+            },
+            None => Version {
+                program: "nats-server",
+                number: varz.version,
+            },
         };
         let routes = routez.routes.into_iter().take(ROUTES_MAX);
         Self {
@@ -57,7 +63,9 @@ impl Member {
             version,
             digest: varz.config_digest,
             cluster: varz.cluster["name"].as_str().unwrap_or_default().to_owned(),
-            routes: routes.map(|route| (route.remote_id, route.remote_name)).collect(),
+            routes: routes
+                .map(|route| (route.remote_id, route.remote_name))
+                .collect(),
         }
     }
 }
@@ -115,7 +123,10 @@ fn cluster_names(known: &[(usize, &Member)], names: &[String], report: &mut Repo
             false => format!("{} at {}", quoted(cluster), named(at, names)),
         });
         let texts: Vec<String> = texts.collect();
-        report.say(Status::Critical, &format!("different clusters: {}", texts.join(", ")));
+        report.say(
+            Status::Critical,
+            &format!("different clusters: {}", texts.join(", ")),
+        );
     }
 }
 
@@ -128,7 +139,11 @@ fn versions(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
     let different = of_program.values().copied().max().unwrap_or_default();
     let texts = groups.iter().map(|(version, at)| {
         let Version { program, number } = version;
-        format!("{program} {} at {}", cut(number, VERSION_BYTES_MAX), named(at, names))
+        format!(
+            "{program} {} at {}",
+            cut(number, VERSION_BYTES_MAX),
+            named(at, names)
+        )
     });
     let texts: Vec<String> = texts.collect();
     let phrase = match different {
@@ -140,9 +155,14 @@ fn versions(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
 }
 
 fn digests(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
-    let groups = group(known, |member| Some(&member.digest).filter(|digest| !digest.is_empty()));
+    let groups = group(known, |member| {
+        Some(&member.digest).filter(|digest| !digest.is_empty())
+    });
     if groups.is_empty() {
-        return report.missing(CONFIGS.label, "no broker reports a digest of its configuration");
+        return report.missing(
+            CONFIGS.label,
+            "no broker reports a digest of its configuration",
+        );
     }
     let texts = groups.iter().map(|(digest, at)| {
         let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -156,7 +176,10 @@ fn digests(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
     report.state(CONFIGS.label, groups.len() as f64, None, &phrase);
     report.detail(1, &format!("digests: {}", texts.join(", ")));
     if groups.len() > 1 {
-        let text = format!("files that differ on purpose: --configs-warning {}", known.len());
+        let text = format!(
+            "files that differ on purpose: --configs-warning {}",
+            known.len()
+        );
         report.detail(1, &text);
     }
 }
@@ -174,7 +197,10 @@ fn not_asked(known: &[(usize, &Member)], report: &mut Report) {
         false => quoted(name),
     };
     for other in others.iter().take(NOT_ASKED_MAX) {
-        report.detail(1, &format!("{} is in the cluster, but did not answer here", name(other)));
+        report.detail(
+            1,
+            &format!("{} is in the cluster, but did not answer here", name(other)),
+        );
     }
 }
 

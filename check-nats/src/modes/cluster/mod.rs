@@ -52,10 +52,7 @@ pub(super) static NEEDS: &[Need] = &[
     of(
         "/varz",
         Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("version", Kind::Text),
-        ],
+        &[must("server_id", Kind::Text), must("version", Kind::Text)],
     ),
 ];
 
@@ -74,7 +71,9 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     }
     if let Some(place) = check.place.clone() {
         let member = Member::new(check.varz()?, routez);
-        place.shared.with_members(|members| members[place.number] = Some(member));
+        place
+            .shared
+            .with_members(|members| members[place.number] = Some(member));
     }
     Ok(())
 }

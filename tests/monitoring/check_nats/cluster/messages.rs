@@ -15,7 +15,10 @@ fn messages_arrive_at_all_brokers() {
             .expect(0, "OK: messages arrive everywhere, slowest answer ")
             .expect(0, "3 of 3 brokers OK");
         assert_eq!(result.value("mesh_lost"), "0");
-        assert!(result.fields("mesh_time").ends_with("s;0.5;1"), "{result:?}");
+        assert!(
+            result.fields("mesh_time").ends_with("s;0.5;1"),
+            "{result:?}"
+        );
         for broker in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
             assert_ne!(result.value(&format!("{broker}::request_time")), "U");
         }
@@ -40,7 +43,10 @@ fn a_partition_is_named() {
         (result.value("mesh_lost") == "4").then_some(result)
     });
     result
-        .expect(2, "no message arrives between 127.0.0.1 and 127.0.0.2, 127.0.0.3")
+        .expect(
+            2,
+            "no message arrives between 127.0.0.1 and 127.0.0.2, 127.0.0.3",
+        )
         .expect(2, "slowest answer ");
     // Each for itself is well.
     result.expect(2, "3 of 3 brokers OK");

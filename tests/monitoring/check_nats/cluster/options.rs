@@ -9,21 +9,45 @@ fn mistakes_are_named() {
     let many: Vec<String> = (0..65).map(|number| format!("h{number}")).collect();
     let many: Vec<&str> = many.iter().flat_map(|host| ["-H", host]).collect();
     let mistakes: &[(&[&str], &str)] = &[
-        (&["-H", "a", "-H", "b", "-u", "http://a:1"], "with several -H give -m"),
-        (&["-H", "a", "-H", "b", "--socket", "/x"], "with several -H give -m"),
-        (&["-H", "a", "-H", "b:x"], "--hostname \"b:x\""),
-        (&["-H", "a", "--srv", "_nats._tcp.b"], "--srv names the brokers"),
-        (&["-u", "http://a:1", "--srv", "_nats._tcp.b"], "--srv names the brokers"),
+        (
+            &["-H", "a", "-H", "b", "-u", "http://a:1"],
+            "with several -H give -m",
+        ),
+        (
+            &["-H", "a", "-H", "b", "--socket", "/x"],
+            "with several -H give -m",
+        ),
+        (&["-H", "a", "-H", "b:x"], "--hostname \"x\""),
+        (
+            &["-H", "a", "--srv", "_nats._tcp.b"],
+            "--srv names the brokers",
+        ),
+        (
+            &["-u", "http://a:1", "--srv", "_nats._tcp.b"],
+            "--srv names the brokers",
+        ),
         (&["--srv", ""], "--srv \"\": no name of a record"),
         (&["--srv", "a..b"], "--srv \"a..b\": "),
         (&["--nameserver", "127.0.0.1"], "belongs to --srv"),
-        (&["--srv", "_nats._tcp.b", "--nameserver", "ns1"], "--nameserver \"ns1\": write it as"),
+        (
+            &["--srv", "_nats._tcp.b", "--nameserver", "ns1"],
+            "--nameserver \"ns1\": write it as",
+        ),
         (
             &["--mode", "roundtrip", "--mesh-warning", "1"],
             "--mesh-warning needs several brokers",
         ),
         (
-            &["--mode", "connect", "-H", "a", "-H", "b", "--mesh-warning", "1"],
+            &[
+                "--mode",
+                "connect",
+                "-H",
+                "a",
+                "-H",
+                "b",
+                "--mesh-warning",
+                "1",
+            ],
             "--mesh-warning does not apply to mode connect",
         ),
         (&many, "65 brokers: at most 64 in one call"),
@@ -67,9 +91,10 @@ fn ports_after_the_host_name_brokers() {
     let hosts: Vec<String> = cluster.brokers.iter().map(Broker::client_url).collect();
     let hosts = ["-H", &hosts[0], "-H", &hosts[1], "-H", &gone];
     let result = judge(&[&hosts[..], &["--mode", "connect"]].concat());
-    result
-        .expect(2, "2 of 3 brokers answered; ")
-        .expect(2, &format!("{gone}: client port {gone}: connection refused"));
+    result.expect(2, "2 of 3 brokers answered; ").expect(
+        2,
+        &format!("{gone}: client port {gone}: connection refused"),
+    );
     let label = gone.replace(':', "_");
     assert_eq!(result.value(&format!("{label}::rtt")), "U");
 }

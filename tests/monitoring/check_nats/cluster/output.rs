@@ -29,9 +29,18 @@ fn all_modes_check_several_brokers() {
         assert_eq!(result.labels()[0], "brokers_answering", "{result:?}");
         assert_eq!(result.value("brokers_answering"), "3");
         let count = mode.metrics.len() * 3;
-        let own = result.labels().into_iter().filter(|label| label.contains("::"));
+        let own = result
+            .labels()
+            .into_iter()
+            .filter(|label| label.contains("::"));
         assert_eq!(own.count(), count, "{result:?}");
-        labels.push(result.labels().into_iter().map(str::to_owned).collect::<Vec<_>>());
+        labels.push(
+            result
+                .labels()
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        );
     }
     cluster.brokers[1].kill();
     for (mode, labels) in MODES.iter().zip(labels) {
@@ -42,7 +51,10 @@ fn all_modes_check_several_brokers() {
             .expect(2, "connection refused");
         assert_eq!(result.labels(), labels, "{}", mode.name);
         assert_eq!(result.value("brokers_answering"), "2");
-        for label in labels.iter().filter(|label| label.starts_with("127.0.0.2::")) {
+        for label in labels
+            .iter()
+            .filter(|label| label.starts_with("127.0.0.2::"))
+        {
             assert_eq!(result.value(label), "U", "{result:?}");
         }
     }
@@ -53,6 +65,8 @@ fn arguments<'a>(mode: &'a str, state: &'a str) -> Vec<&'a str> {
     match mode {
         "uptime" => arguments.extend(["-w", "0:"]),
         "varz" => arguments.extend(["--figure", "max_payload"]),
+        // Each has addresses of its own in its file.
+        "cluster" => arguments.extend(["--configs-warning", "3"]),
         _ => (),
     }
     arguments
@@ -66,22 +80,43 @@ fn each_broker_has_a_line() {
     assert_eq!(result.output.lines().count(), 3, "{}", result.output);
     for broker in ["127.0.0.1", "127.0.0.2"] {
         let line = line_of(&result, broker);
-        assert!(line.starts_with(&format!("{broker} OK: 0 connections")), "{line}");
+        assert!(
+            line.starts_with(&format!("{broker} OK: 0 connections")),
+            "{line}"
+        );
     }
     // The same text of several brokers is there once.
     let result = cluster.check(&["--conn-warning", "1:"]);
-    result.expect(1, "WARNING: 127.0.0.1, 127.0.0.2: 0 connections (warning 1:)");
+    result.expect(
+        1,
+        "WARNING: 127.0.0.1, 127.0.0.2: 0 connections (warning 1:)",
+    );
     assert!(line_of(&result, "127.0.0.2").starts_with("127.0.0.2 WARNING: 0 connections"));
     // One that differs is named alone.
     let clients: Vec<_> = (0..2).map(|_| cluster.brokers[1].connect()).collect();
     cluster.brokers[1].wait_for_connections(2);
     let result = cluster.check(&["--mode", "connections", "-w", "1"]);
-    result.expect(1, "WARNING: 127.0.0.2: 2 connections (warning 1); 1 of 2 brokers OK");
-    assert_eq!(result.fields("127.0.0.2::connections"), "2;1;58982.4;0;65536");
-    assert_eq!(result.fields("127.0.0.1::connections"), "0;1;58982.4;0;65536");
+    result.expect(
+        1,
+        "WARNING: 127.0.0.2: 2 connections (warning 1); 1 of 2 brokers OK",
+    );
+    assert_eq!(
+        result.fields("127.0.0.2::connections"),
+        "2;1;58982.4;0;65536"
+    );
+    assert_eq!(
+        result.fields("127.0.0.1::connections"),
+        "0;1;58982.4;0;65536"
+    );
     drop(clients);
     let result = cluster.check(&["-vv"]);
-    assert!(result.output.contains("\n127.0.0.2: asked http://127.0.0.2:"), "{}", result.output);
+    assert!(
+        result
+            .output
+            .contains("\n127.0.0.2: asked http://127.0.0.2:"),
+        "{}",
+        result.output
+    );
 }
 
 /// One that hangs takes no time from the others, nor more than the run's own.
@@ -91,10 +126,13 @@ fn a_hanging_broker_delays_no_other() {
     cluster.brokers[0].signal(libc::SIGSTOP);
     let result = cluster.check(&["--mode", "connect", "-t", "2"]);
     result
-        .expect(2, "2 of 3 brokers answered; 127.0.0.1: no time left after 2 s")
+        .expect(
+            2,
+            "2 of 3 brokers answered; 127.0.0.1: no time left after 2 s",
+        )
         .expect(2, "2 of 3 brokers OK");
     assert_ne!(result.value("127.0.0.3::rtt"), "U");
-    let result = cluster.check(&["--mode", "cluster", "-t", "2"]);
+    let result = cluster.check(&["--mode", "cluster", "--configs-warning", "3", "-t", "2"]);
     result.expect(3, "2 of 3 brokers answered; 127.0.0.1: ");
     // The others were compared all the same.
     assert_eq!(result.value("routes_missing"), "0");
@@ -108,10 +146,9 @@ fn a_hanging_broker_delays_no_other() {
 fn all_formats_show_each_broker() {
     let mut cluster = Cluster::start(&[Kind::Nats, Kind::Midge]);
     cluster.brokers[1].kill();
-    let (port, monitor) = (cluster.port.to_string(), cluster.monitoring_port.to_string());
     let formatted = |format: &str| {
-        let brokers = ["-H", "127.0.0.1", "-H", "127.0.0.2", "-p", &port, "-m", &monitor];
-        let (code, output) = run(&[&brokers[..], &["--mode", "connections", "--format", format]].concat());
+        let arguments = ["--mode", "connections", "--format", format];
+        let (code, output) = run(&cluster.arguments(&arguments));
         assert_eq!(code, 2, "{output}");
         output
     };
@@ -121,7 +158,10 @@ fn all_formats_show_each_broker() {
     assert_eq!(json["critical"][0], "1 of 2 brokers answered");
     assert_eq!(json["perf_data"][0]["name"], "brokers_answering");
     let brokers = json["brokers"].as_array().expect("the brokers");
-    assert_eq!((&brokers[0]["name"], &brokers[0]["status"]), (&"127.0.0.1".into(), &"OK".into()));
+    assert_eq!(
+        (&brokers[0]["name"], &brokers[0]["status"]),
+        (&"127.0.0.1".into(), &"OK".into())
+    );
     assert_eq!(brokers[0]["perf_data"][0]["value"], 0.0);
     assert_eq!(brokers[1]["status"], "CRITICAL");
     assert_eq!(brokers[1]["perf_data"][0]["value"], Value::Null);
@@ -132,9 +172,15 @@ fn all_formats_show_each_broker() {
         format!("{start}brokers_answering{{item=\"NATS\"}} 1"),
         format!("{start}connections{{item=\"NATS\",broker=\"127.0.0.1\"}} 0"),
     ] {
-        assert!(metrics.lines().any(|known| known == line), "{line}: {metrics}");
+        assert!(
+            metrics.lines().any(|known| known == line),
+            "{line}: {metrics}"
+        );
     }
     assert!(!metrics.contains("broker=\"127.0.0.2\""), "{metrics}");
     let text = formatted("text");
-    assert!(text.contains("\n127.0.0.1: OK\n") && text.contains("\n127.0.0.2: CRITICAL\n"), "{text}");
+    assert!(
+        text.contains("\n127.0.0.1: OK\n") && text.contains("\n127.0.0.2: CRITICAL\n"),
+        "{text}"
+    );
 }
