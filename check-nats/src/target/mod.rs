@@ -382,7 +382,7 @@ mod tests {
         for (arguments, words) in [
             (&["-H", "b:1", "-p", "2"][..], "contradicts"),
             (&["-H", "b:x"], "--hostname \"x\""),
-            (&["-u", "http://me:geheim@b:1"], "--"),
+            (&["-u", "http://me:geheim@b:1"], "remove them"),
             (&["-H", "nats://me:geheim@b"], "--password-file"),
             (&["--password", "geheim"], "--password-file FILE"),
             (&["--token=geheim"], "$CHECK_NATS_TOKEN"),
