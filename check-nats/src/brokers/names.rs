@@ -11,8 +11,8 @@ pub fn short(places: &[String]) -> Vec<String> {
     let rules: [fn(&str) -> &str; 3] = [first_label, host, authority];
     rules
         .into_iter()
-        .map(|rule| places.iter().map(|place| rule(place).to_owned()).collect())
-        .find(are_distinct)
+        .map(|rule| -> Vec<String> { places.iter().map(|place| rule(place).to_owned()).collect() })
+        .find(|names| are_distinct(names))
         .unwrap_or_else(|| places.to_vec())
 }
 
@@ -25,7 +25,7 @@ pub fn in_label(name: &str) -> String {
         .collect()
 }
 
-fn are_distinct(names: &Vec<String>) -> bool {
+fn are_distinct(names: &[String]) -> bool {
     let labels: BTreeSet<String> = names.iter().map(|name| in_label(name)).collect();
     labels.len() == names.len()
 }

@@ -67,8 +67,8 @@ pub(super) fn compare(shared: &Shared, report: &mut Report) {
         let (from, to) = slowest.pair;
         let time = slowest.time.as_secs_f64();
         let all = match lost {
-            0 => "messages arrive everywhere, ",
-            _ => "",
+            0 => format!("messages arrive between {brokers} brokers, "),
+            _ => String::new(),
         };
         let phrase = format!(
             "{all}slowest answer {} from {} to {}",

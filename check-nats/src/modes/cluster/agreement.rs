@@ -1,7 +1,10 @@
 //! Whether several brokers of one call are one cluster: each has a route to each of the others,
 //! and all run the same version and the same configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use monitor_client::{Routez, Varz, text::cut};
 
@@ -110,7 +113,8 @@ fn routes(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
         report.say(Status::Critical, &format!("no route {pairs}"));
     }
     if missing.is_empty() {
-        report.say(Status::Ok, "each has routes to the others");
+        let text = format!("{} brokers have routes to each other", known.len());
+        report.say(Status::Ok, &text);
     }
 }
 
@@ -133,7 +137,7 @@ fn cluster_names(known: &[(usize, &Member)], names: &[String], report: &mut Repo
 fn versions(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
     let groups = group(known, |member| Some(&member.version));
     let mut of_program: BTreeMap<&str, usize> = BTreeMap::new();
-    for version in groups.keys() {
+    for (version, _) in &groups {
         *of_program.entry(version.program).or_default() += 1;
     }
     let different = of_program.values().copied().max().unwrap_or_default();
@@ -204,17 +208,19 @@ fn not_asked(known: &[(usize, &Member)], report: &mut Report) {
     }
 }
 
-/// The brokers by what they have in common.
+/// The brokers by what they have in common, the largest group first: who differs comes last.
 fn group<'a, K: Ord>(
     known: &[(usize, &'a Member)],
     key: impl Fn(&'a Member) -> Option<&'a K>,
-) -> BTreeMap<&'a K, Vec<usize>> {
+) -> Vec<(&'a K, Vec<usize>)> {
     let mut groups: BTreeMap<&K, Vec<usize>> = BTreeMap::new();
     for (number, member) in known {
         if let Some(key) = key(member) {
             groups.entry(key).or_default().push(*number);
         }
     }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, at)| (Reverse(at.len()), at.first().copied()));
     groups
 }
 

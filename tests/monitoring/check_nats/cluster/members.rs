@@ -12,7 +12,7 @@ fn a_complete_cluster_is_ok() {
     let result = cluster.check(&["--mode", "cluster"]);
     result.expect(
         0,
-        "OK: each has routes to the others; same version; same configuration; 3 of 3 brokers OK",
+        "OK: 3 brokers have routes to each other; same version; same configuration; 3 of 3 brokers OK",
     );
     assert_eq!(result.value("routes_missing"), "0");
     // A midge and a nats-server have no version in common, and need none.

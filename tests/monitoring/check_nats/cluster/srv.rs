@@ -94,7 +94,7 @@ fn the_hosts_of_the_record_are_checked() {
         "{result:?}"
     );
     let result = look_up(dns.address, &["-m", &monitor, "--mode", "roundtrip"]);
-    result.expect(0, "messages arrive everywhere");
+    result.expect(0, "messages arrive between 2 brokers");
     cluster.brokers[0].kill();
     let result = look_up(dns.address, &["-m", &monitor]);
     result.expect(2, "1 of 2 brokers answered; 127.0.0.1: ");
