@@ -20,6 +20,8 @@ pub enum Step {
     Connect,
     /// Asking for `/connz`.
     Connz,
+    /// Asking for `/eventsz`.
+    Eventsz,
     /// Asking for `/explainz`.
     Explainz,
     /// The TLS handshake on the client port.
@@ -42,8 +44,12 @@ pub enum Step {
     Roundtrip,
     /// The time between two samples.
     Sample,
-    /// Reading or writing the state file.
+    /// Asking for `/slowz`.
+    Slowz,
+    /// Reading or writing the state file, or waiting until no other run uses it.
     StateFile,
+    /// Asking for `/topz`.
+    Topz,
     /// Asking for `/varz`.
     Varz,
 }
@@ -75,6 +81,7 @@ impl fmt::Display for Step {
             Self::Clusterz => "asking for the members of the cluster",
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
+            Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
             Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",
@@ -86,7 +93,9 @@ impl fmt::Display for Step {
             Self::Resolve => "looking up the host name",
             Self::Roundtrip => "waiting for the own message",
             Self::Sample => "waiting between two samples",
+            Self::Slowz => "asking for /slowz",
             Self::StateFile => "using the state file",
+            Self::Topz => "asking for /topz",
             Self::Varz => "asking for /varz",
         })
     }

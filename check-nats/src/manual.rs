@@ -8,7 +8,7 @@ use std::fmt::Write;
 use clap::Arg;
 
 use super::{
-    args::{command, threshold_options},
+    args::{STATE_HEADING, command, threshold_options},
     metric::Metric,
     modes::{MODES, Mode},
 };
@@ -23,6 +23,11 @@ pub fn page() -> String {
     let command = command();
     let plain = |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading().is_none();
     for arg in command.get_arguments().filter(plain) {
+        write_option(&mut page, arg);
+    }
+    let _ = writeln!(page, ".SS {STATE_HEADING}");
+    let of_state = |arg: &&Arg| arg.get_help_heading() == Some(STATE_HEADING);
+    for arg in command.get_arguments().filter(of_state) {
         write_option(&mut page, arg);
     }
     page.push_str(".SS Thresholds of single values\n");
@@ -127,9 +132,7 @@ checks one broker, midge or nats\\-server, on its client port and its
 monitoring port, and prints one line with a status and performance data.
 Without options it checks the health of the broker on this machine.
 .P
-Modes that compare with the last run keep a small state file. The first run,
-and the first one after a restart of the broker, have nothing to compare with:
-they return OK and say so.
+An option that is given twice counts as it is given last.
 .SH MODES
 The first value of a mode is its main one:
 .B \\-w
@@ -139,6 +142,48 @@ apply to it.
 ";
 
 const TAIL: &str = "\
+.SH CHECKS OF EVENTS
+The modes slow, losses, no\\-interest, logins, violations and restarts report what
+happened since the last run, and traffic the amount per second since then. They
+keep a small file for the next run. The first run has nothing to compare with: it
+returns OK and says so. After a restart of the broker the new totals are
+themselves what happened since.
+.P
+An event is reported once. A scheduler that checks again before it notifies would
+find the service OK: set
+.B max_check_attempts 1
+and
+.B is_volatile 1
+for services of these modes (in Icinga
+.B max_check_attempts = 1
+and
+.BR \"volatile = true\" ),
+or let the check say an alert again for some time, as in
+.BR \"\\-\\-hold 15m\" .
+Performance data are never held.
+.P
+Each set of options has a file of its own, so that two services with other
+thresholds, names or targets do not take events from each other. Checks that
+should share one have the same
+.BR \"\\-\\-state NAME\" .
+A run by hand with
+.B \\-\\-no\\-state\\-update
+shows what the next run will find, and takes nothing from it. A file belongs to one
+user; those that were not used for 90 days are removed.
+.SH OUTPUT
+The first line has at most 240 characters before the performance data, the worst
+first, and fits with these into 1024 bytes (NRPE 2). The lines after it name
+everybody and say what to do; all together they have at most 4000 bytes, with
+.B \\-v
+8000, and the rest is counted.
+.B \\-\\-format text
+has all of it.
+.B \\-\\-format openmetrics
+has the performance data for Prometheus, as in a file for the textfile collector of
+its node exporter;
+.B prometheus
+is another name of it. Text of a broker or its clients is shown without the
+characters that have a meaning for schedulers, shells or web pages.
 .SH RANGES
 A threshold is the range of good values, written [@]start:end:
 .TP
@@ -156,6 +201,12 @@ alert below 10 or above 20
 .TP
 .B @10:20
 alert from 10 to 20
+.P
+If only one threshold of a value is given, the default of the other one applies
+too, unless the warning would have no effect then:
+.B \\-w 2s
+beside a default critical range of 0.5 s is a warning from 2 s on, and nothing is
+critical. A pair of which the warning has no effect is refused if both were given.
 .P
 Both ends belong to the range. Times take the suffixes us, ms, s, m, h, d and w;
 bytes take B, KB, MB, GB, TB, KiB, MiB, GiB and TiB. N% is a share of the limit of
@@ -175,7 +226,8 @@ the connection is refused or closed, or gets no INFO in time
 .B 3
 UNKNOWN: the check could not be made: wrong arguments, a name that is not
 resolved, an answer that is not understood or lacks a field that the mode needs,
-no time left in a later step; also for \\-\\-help and \\-\\-version
+no time left in a later step, a signal; also for \\-\\-help, \\-\\-version and
+\\-\\-completions
 .P
 Of several results the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
 .SH FILES
@@ -187,7 +239,10 @@ default folder of the state files of the user with this number
 check_nats
 check_nats \\-\\-mode connections \\-w 70% \\-c 90%
 check_nats \\-\\-mode connections \\-w 10:
-check_nats \\-\\-mode slow \\-\\-sample 5s
+check_nats \\-\\-mode slow \\-\\-hold 15m
+check_nats \\-\\-mode losses \\-\\-no\\-state\\-update
+check_nats \\-\\-mode config \\-\\-file /etc/nats/nats.conf
+check_nats \\-\\-completions bash > /etc/bash_completion.d/check_nats
 check_nats \\-\\-mode connect \\-w 50ms \\-c 200ms \\-\\-connect\\-critical 2s
 check_nats \\-\\-mode varz \\-\\-figure slow_consumer_stats.routes \\-w 0
 .fi

@@ -188,6 +188,15 @@ impl Range {
         Some(text)
     }
 
+    /// Whether an end is in percent of a limit.
+    pub fn is_relative(&self) -> bool {
+        let start = match &self.start {
+            Start::At(bound) => bound.of_limit,
+            Start::Zero | Start::MinusInfinity => false,
+        };
+        start || self.end.as_ref().is_some_and(|end| end.of_limit)
+    }
+
     fn has_colon(&self) -> bool {
         self.written.contains(':')
     }
@@ -206,6 +215,57 @@ impl Limits {
         let within = self.low <= value && value <= self.high;
         within == self.inside
     }
+
+    /// Whether `other` alerts at every value at which this one alerts.
+    pub fn alerts_only_with(self, other: Self) -> bool {
+        self.alerting()
+            .into_iter()
+            .flatten()
+            .all(|part| other.alerts_throughout(part))
+    }
+
+    /// The values at which it alerts.
+    fn alerting(self) -> [Option<Interval>; 2] {
+        let open = |from: f64, to: f64| {
+            let part = Interval {
+                from,
+                to,
+                has_ends: false,
+            };
+            (from < to).then_some(part)
+        };
+        match self.inside {
+            true => [
+                Some(Interval {
+                    from: self.low,
+                    to: self.high,
+                    has_ends: true,
+                }),
+                None,
+            ],
+            false => [
+                open(f64::NEG_INFINITY, self.low),
+                open(self.high, f64::INFINITY),
+            ],
+        }
+    }
+
+    fn alerts_throughout(self, part: Interval) -> bool {
+        let Interval { from, to, has_ends } = part;
+        match self.inside {
+            true => self.low <= from && to <= self.high,
+            false if has_ends => to < self.low || self.high < from,
+            false => to <= self.low || self.high <= from,
+        }
+    }
+}
+
+/// Values next to each other, with their ends or without.
+#[derive(Clone, Copy)]
+struct Interval {
+    from: f64,
+    to: f64,
+    has_ends: bool,
 }
 
 impl fmt::Display for RangeError {
@@ -444,6 +504,35 @@ mod tests {
     }
 
     #[test]
+    fn one_range_may_alert_only_where_another_does() {
+        for (narrow, wide) in [
+            ("2", "0.5"),
+            ("2", "~:0.5"),
+            ("10:", "20:"),
+            ("@10:20", "@5:30"),
+            ("@11:20", "10"),
+            ("10", "@~:"),
+            ("~:", "10"),
+            ("10", "10"),
+        ] {
+            assert!(count(narrow).alerts_only_with(count(wide)), "{narrow} {wide}");
+        }
+        for (one, other) in [
+            ("0.5", "2"),
+            ("10:", "100"),
+            ("@10:20", "@15:30"),
+            ("@10:20", "10"),
+            ("10", "@10:20"),
+            ("@~:", "10"),
+        ] {
+            assert!(!count(one).alerts_only_with(count(other)), "{one} {other}");
+        }
+        let is_relative = |written| Range::parse(written, Unit::Count).unwrap().is_relative();
+        assert!(is_relative("80%") && is_relative("@0:5%") && is_relative("10%:"));
+        assert!(!is_relative("80") && !is_relative("~:80"));
+    }
+
+    #[test]
     fn perfdata_repeats_what_was_plain() {
         for written in [
             "10", "10.50", "~:10", "@10:20", "10:", "0:0", "@~:", "-5:-1",
@@ -483,6 +572,20 @@ mod tests {
                 let outside = value < low || value > high;
                 prop_assert_eq!(alerts, outside != inside, "{} at {}", written, value);
                 prop_assert_eq!(range.perfdata(None).unwrap(), written);
+            }
+        }
+
+        /// What the comparison of two ranges says holds for every value.
+        #[test]
+        fn comparisons_hold_for_all_values(
+            one in "@?(~:|-?[0-9]:)?-?[0-9]|@?-?[0-9]:",
+            other in "@?(~:|-?[0-9]:)?-?[0-9]|@?-?[0-9]:",
+        ) {
+            let parse = |written: &str| Range::parse(written, Unit::Count).ok()?.limits(None);
+            if let (Some(one), Some(other)) = (parse(&one), parse(&other)) {
+                let values = (-200..=200).map(|value| f64::from(value) / 10.0);
+                let alerts_with = |value| !one.alerts(value) || other.alerts(value);
+                prop_assert_eq!(one.alerts_only_with(other), values.clone().all(alerts_with));
             }
         }
 
