@@ -4,7 +4,10 @@
 //! given address: no proxy from the environment, no redirects, no connections kept between
 //! requests, and every answer limited in time and size.
 
-use std::{error, fmt, io, time::Duration};
+use std::{
+    error, fmt, io,
+    time::{Duration, Instant},
+};
 
 use serde::de::DeserializeOwned;
 use ureq::{
@@ -263,7 +266,8 @@ impl Client {
 
     fn fetch(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
         let limit = Bounds::of(path).bytes;
-        let fail = |error| self.error(&self.target(path), error);
+        let begun = Instant::now();
+        let fail = |error| self.error(&self.target(path), begun.elapsed(), error);
         let mut request = self.agent.get(format!("{}{path}", self.base_url));
         if let Some(login) = &self.login {
             request = request.header("Authorization", login.header());
@@ -278,25 +282,23 @@ impl Client {
         Ok((status, body.read_to_vec().map_err(fail)?))
     }
 
-    fn error(&self, url: &str, error: ureq::Error) -> Error {
+    /// The error of an exchange that took `elapsed`.
+    fn error(&self, url: &str, elapsed: Duration, error: ureq::Error) -> Error {
         let url = url.to_owned();
+        let after = waited(elapsed, self.timeout);
         match error {
             ureq::Error::BodyExceedsLimit(limit) => Error::TooLarge { url, limit },
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Error::Refused { url }
             }
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Error::Timeout {
-                url,
-                after: self.timeout,
-            },
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Error::Timeout { url, after }
+            }
             ureq::Error::Io(error) => Error::Connection {
                 url,
                 detail: error.to_string(),
             },
-            ureq::Error::Timeout(_) => Error::Timeout {
-                url,
-                after: self.timeout,
-            },
+            ureq::Error::Timeout(_) => Error::Timeout { url, after },
             other => Error::Connection {
                 url,
                 detail: match other.to_string() {
@@ -362,11 +364,11 @@ pub enum Error {
         /// HTTP status code.
         code: u16,
     },
-    /// No complete answer within the timeout.
+    /// No complete answer in time.
     Timeout {
         /// The URL.
         url: String,
-        /// The timeout.
+        /// How long it was waited for: the timeout, or less if the system gave up earlier.
         after: Duration,
     },
     /// The body is larger than an answer of this path may be ([`Bounds`]).
@@ -401,6 +403,17 @@ impl fmt::Display for Error {
 }
 
 impl error::Error for Error {}
+
+/// How long an answer was waited for. Usually that is the timeout; a system that gives up
+/// earlier does so after about the same time each time, and the same text should result.
+fn waited(elapsed: Duration, timeout: Duration) -> Duration {
+    const STEP_MS: u64 = 100;
+    let elapsed = Duration::from_millis(elapsed.as_millis() as u64 / STEP_MS * STEP_MS);
+    match elapsed + Duration::from_millis(STEP_MS) < timeout {
+        true => elapsed,
+        false => timeout,
+    }
+}
 
 fn check_url(url: &str, https: bool) -> Result<(), Error> {
     // The part before an `@` may be a password and must not get into a log.
@@ -438,4 +451,25 @@ fn check_url(url: &str, https: bool) -> Result<(), Error> {
         return fail("must end with the host, the port or a path prefix");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_says_how_long_it_was_waited_for() {
+        let waited = |elapsed, timeout| {
+            waited(
+                Duration::from_millis(elapsed),
+                Duration::from_millis(timeout),
+            )
+            .as_millis()
+        };
+        assert_eq!(waited(2003, 2000), 2000);
+        assert_eq!(waited(1999, 2000), 2000);
+        assert_eq!(waited(4013, 5999), 4000);
+        assert_eq!(waited(4087, 5999), 4000);
+        assert_eq!(waited(20, 50), 50);
+    }
 }

@@ -45,6 +45,13 @@ impl PluginOutput {
             .collect()
     }
 
+    /// Asserts that one of the lines has these words.
+    #[track_caller]
+    pub(crate) fn tell(&self, words: &str) -> &Self {
+        assert!(self.output.contains(words), "{words:?} is missing: {self:?}");
+        self
+    }
+
     /// Asserts exit code and first line.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, words: &str) -> &Self {
@@ -95,6 +102,12 @@ pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
     assert!(line.starts_with(&format!("NATS {word}: ")), "{result:?}");
     assert!(!line.contains(['|', '<', '>', '`']), "{result:?}");
     assert!(!line.chars().any(char::is_control), "{result:?}");
+    // What the transports of schedulers take: NRPE 2 the first line, NRPE 3 all without -v,
+    // and Nagios all of it.
+    let is_verbose = arguments.iter().any(|argument| argument.starts_with("-v"));
+    let bytes_max = if is_verbose { 8192 } else { 4096 };
+    assert!(line.chars().count() <= 240, "{result:?}");
+    assert!(first.len() < 1024 && output.len() < bytes_max, "{result:?}");
     result
 }
 
