@@ -110,39 +110,36 @@ impl Report {
         }
     }
 
-    /// Sets a metric and states it as `phrase`, with the threshold if it alerts. Returns
-    /// its status.
+    /// Sets a metric and states it as `phrase`, with the threshold if it alerts.
     pub fn state(
         &mut self,
         label: &str,
         value: impl Into<Number>,
         limit: Option<f64>,
         phrase: &str,
-    ) -> Status {
+    ) {
         if self.is_missing(label) {
-            return Status::Ok;
+            return;
         }
         let (status, text, remedy) = self.judge(label, value.into(), limit, phrase);
         self.add(status, &text, remedy);
-        status
     }
 
-    /// Sets a metric; `phrase` is stated only if the metric alerts. Returns its status.
+    /// Sets a metric; `phrase` is stated only if the metric alerts.
     pub fn watch(
         &mut self,
         label: &str,
         value: impl Into<Number>,
         limit: Option<f64>,
         phrase: &str,
-    ) -> Status {
+    ) {
         if self.is_missing(label) {
-            return Status::Ok;
+            return;
         }
         let (status, text, remedy) = self.judge(label, value.into(), limit, phrase);
         if status != Status::Ok {
             self.add(status, &text, remedy);
         }
-        status
     }
 
     /// Sets a running total, which has no thresholds. `None` leaves it unknown:
@@ -350,10 +347,12 @@ mod tests {
         ] {
             let mut found = report_with(threshold(given, true), threshold(default, false));
             let limit = Some(100.0).filter(|_| default.contains('%'));
-            assert_eq!(found.state("x", value, limit, ""), status, "{given} {value}");
+            found.state("x", value, limit, "");
+            assert_eq!(found.status(), status, "{given} {value}");
         }
         let mut found = report_with(threshold("1", false), threshold("0.5", true));
-        assert_eq!(found.state("x", 0.7, None, ""), Status::Critical);
+        found.state("x", 0.7, None, "");
+        assert_eq!(found.status(), Status::Critical);
     }
 
     #[test]

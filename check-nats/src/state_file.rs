@@ -5,6 +5,10 @@
 //! locked while a run uses it and replaced as a whole, and is not trusted: a symlink, another
 //! user's file or garbage is no baseline, which is reported.
 
+mod options;
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,24 +21,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
-use clap::ArgMatches;
+pub use options::StateOptions;
 
-use super::{
-    args::verdict_arguments,
-    baseline::State,
-    modes::{Compares, Mode},
-    options::parse_duration,
-};
+use super::baseline::State;
 
 /// Most bytes of a state file; the largest that is written has half of it.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-
-/// The longest time that an alert may be held.
-const HOLD_MAX: Duration = Duration::from_secs(7 * 86_400);
-
-/// Characters of a name of `--state`.
-const NAME_CHARS_MAX: usize = 64;
 
 /// State files that no run has written for this long are removed when a new one is made:
 /// each change of a check's options begins a new one.
@@ -42,91 +34,6 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(90 * 86_400);
 
 /// Files of the folder that are looked at for that.
 const LOOKED_AT_MAX: usize = 10_000;
-
-/// What a mode that compares with the last run keeps, and where.
-#[derive(Clone, Debug)]
-pub struct StateOptions {
-    /// Folder of the state files; `None` for the default one.
-    folder: Option<PathBuf>,
-    /// Name of the file, without the part that is the same for all of a user.
-    name: String,
-    /// Whether the next run is to compare with this one.
-    pub is_updated: bool,
-    /// For how long an alert is said again.
-    pub hold: Duration,
-}
-
-impl StateOptions {
-    /// From the command line. `target` names what is checked.
-    ///
-    /// # Errors
-    /// A sentence that names the option.
-    pub fn new(matches: &ArgMatches, mode: &Mode, target: &str) -> Result<Self, String> {
-        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        for option in ["hold", "state"] {
-            if text(option).is_none() {
-                continue;
-            }
-            if mode.compares == Compares::Nothing {
-                return Err(format!(
-                    "--{option} has no effect in mode {}: it compares nothing",
-                    mode.name
-                ));
-            }
-            if text("sample").is_some() {
-                return Err(format!("--{option} has no effect with --sample"));
-            }
-        }
-        let hold = match text("hold") {
-            Some(_) if mode.compares == Compares::Rates => {
-                return Err(format!(
-                    "--hold has no effect in mode {}: a rate is no event",
-                    mode.name
-                ));
-            }
-            Some(time) => parse_duration("--hold", time)?,
-            None => Duration::ZERO,
-        };
-        if hold > HOLD_MAX {
-            return Err("--hold: at most 7d".to_owned());
-        }
-        let name = match text("state") {
-            Some(name) => {
-                check_name(name)?;
-                format!("{}-{name}-{}", mode.name, hash(target))
-            }
-            None => {
-                let key = format!("{target}\n{}", verdict_arguments(matches));
-                format!("{}-{}", mode.name, hash(&key))
-            }
-        };
-        Ok(Self {
-            folder: matches.get_one("state-dir").cloned(),
-            name,
-            is_updated: !matches.get_flag("no-state-update"),
-            hold,
-        })
-    }
-}
-
-/// A name that is a part of a file's name.
-fn check_name(name: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match (1..=NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
-            "--state: a name has 1 to {NAME_CHARS_MAX} letters, digits, dots, hyphens and \
-             underscores"
-        )),
-    }
-}
-
-/// The beginning of the SHA-256, in hexadecimal: the same in all versions.
-fn hash(text: &str) -> String {
-    let hash = digest(&SHA256, text.as_bytes());
-    let bytes = hash.as_ref().iter().take(16);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Where the state of one check is.
 #[derive(Debug)]
@@ -338,200 +245,4 @@ fn check_own(file: &File) -> Result<(), String> {
 fn own_uid() -> u32 {
     // SAFETY: geteuid has no arguments, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        os::unix::fs::{PermissionsExt, symlink},
-        time::SystemTime,
-    };
-
-    use super::*;
-    use crate::{args, baseline::Look, options::Options};
-
-    fn state_file() -> (tempfile::TempDir, StateFile) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = StateFile {
-            path: folder.path().join(format!("{}x.json", file_prefix())),
-            is_default: false,
-            folder: folder.path().into(),
-        };
-        (folder, file)
-    }
-
-    fn state() -> State {
-        let mut state = State::default();
-        state.remember(Look {
-            server_id: "N1".into(),
-            ..Look::default()
-        });
-        state
-    }
-
-    fn write(file: &StateFile) -> Result<(), String> {
-        let lock = file.try_lock()?.expect("nobody else has it");
-        file.write(&state(), &lock)
-    }
-
-    fn name_for(arguments: &[&str]) -> Result<String, String> {
-        let arguments = ["check_nats"].iter().chain(arguments);
-        match args::read(arguments.map(Into::into), "") {
-            args::Asked::Check(matches) => Ok(Options::new(&matches)?.state.name),
-            _ => Err("no check".to_owned()),
-        }
-    }
-
-    #[test]
-    fn written_is_read_back_and_private() {
-        let (folder, file) = state_file();
-        assert_eq!(file.read(), Ok(None));
-        write(&file).unwrap();
-        write(&file).unwrap();
-        assert_eq!(file.read(), Ok(Some(state())));
-        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
-        assert_eq!(files.len(), 2, "the state and its lock");
-        for file in files {
-            let mode = file.metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
-    }
-
-    #[test]
-    fn one_run_at_a_time_uses_it() {
-        let (_folder, file) = state_file();
-        let lock = file.try_lock().unwrap();
-        assert!(lock.is_some());
-        assert!(file.try_lock().unwrap().is_none());
-        drop(lock);
-        assert!(file.try_lock().unwrap().is_some());
-    }
-
-    #[test]
-    fn garbage_is_reported_and_replaced() {
-        for garbage in [&b""[..], b"{}", b"[1]", b"\xff\xfe", &[b' '; 70_000]] {
-            let (_folder, file) = state_file();
-            fs::write(&file.path, garbage).unwrap();
-            let error = file.read().unwrap_err();
-            assert!(error.contains("x.json not used: "), "{error}");
-            write(&file).unwrap();
-            assert_eq!(file.read(), Ok(Some(state())));
-        }
-    }
-
-    /// Neither the link nor what it points to is used or changed.
-    #[test]
-    fn a_symlink_is_not_followed() {
-        let (folder, file) = state_file();
-        let target = folder.path().join("target");
-        fs::write(&target, "{}").unwrap();
-        symlink(&target, &file.path).unwrap();
-        assert!(file.read().unwrap_err().contains("symbolic link"));
-        write(&file).unwrap();
-        assert!(fs::symlink_metadata(&file.path).unwrap().is_file());
-        assert_eq!(fs::read(&target).unwrap(), b"{}");
-        let lock = file.path.with_extension("lock");
-        fs::remove_file(&lock).unwrap();
-        symlink(&target, &lock).unwrap();
-        assert!(file.try_lock().unwrap_err().contains("lock file "));
-    }
-
-    #[test]
-    fn what_is_no_file_is_reported() {
-        let (_folder, file) = state_file();
-        fs::create_dir(&file.path).unwrap();
-        assert!(file.read().unwrap_err().contains("not a plain file"));
-        assert!(write(&file).unwrap_err().contains("not written"));
-    }
-
-    #[test]
-    fn old_files_of_other_checks_are_removed() {
-        let (folder, file) = state_file();
-        let old = SystemTime::now() - FORGOTTEN_AFTER - Duration::from_secs(60);
-        let make = |name: &str, at: SystemTime| {
-            let path = folder.path().join(name);
-            File::create(&path).unwrap().set_modified(at).unwrap();
-            path
-        };
-        let ours = |name: &str| format!("{}{name}", file_prefix());
-        let gone = [
-            make(&ours("a.json"), old),
-            make(&ours("a.lock"), old),
-            make(&ours("b.1234.new"), old),
-        ];
-        let kept = [
-            make(&ours("c.json"), SystemTime::now()),
-            // In use: a run does not change its lock file.
-            make(&ours("c.lock"), old),
-            make("check_nats-other.json", old),
-            make("something", old),
-        ];
-        write(&file).unwrap();
-        for path in gone {
-            assert!(!path.exists(), "{}", path.display());
-        }
-        for path in kept {
-            assert!(path.exists(), "{}", path.display());
-        }
-    }
-
-    #[test]
-    fn a_state_belongs_to_all_that_the_verdict_depends_on() {
-        let slow = |more: &[&str]| name_for(&[&["--mode", "slow"], more].concat()).unwrap();
-        let plain = slow(&[]);
-        assert_eq!(plain, slow(&["-v", "-t", "20", "--format", "json"]));
-        assert_eq!(plain, slow(&["--no-state-update"]));
-        let others = [
-            &["--service-name", "NOC"][..],
-            &["-w", "10"],
-            &["-w", "10", "-c", "20"],
-            &["--hold", "15m"],
-            &["-m", "8223"],
-            &["-u", "http://127.0.0.1:8222/base"],
-            &["-H", "localhost"],
-            &["-p", "4223"],
-            // Text of one option that looks like two.
-            &["--service-name", "NOC\"\nwarning=\"10"],
-        ];
-        let mut names: Vec<String> = others.map(slow).into();
-        names.extend([plain, name_for(&["--mode", "traffic"]).unwrap()]);
-        let all = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), all);
-        for name in &names {
-            assert!(check_name(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_state_with_a_name_is_shared() {
-        let slow = |more: &[&str]| name_for(&[&["--mode", "slow"], more].concat());
-        let shared = slow(&["--state", "both", "-w", "1"]).unwrap();
-        assert_eq!(shared, slow(&["--state", "both", "-w", "2"]).unwrap());
-        assert_ne!(shared, slow(&["--state", "other"]).unwrap());
-        assert_ne!(shared, slow(&["--state", "both", "-m", "1"]).unwrap());
-        for name in ["", "a/b", "../x", "ä", &"x".repeat(65)] {
-            let error = slow(&["--state", name]).unwrap_err();
-            assert!(error.starts_with("--state: a name has"), "{error}");
-        }
-    }
-
-    #[test]
-    fn options_without_effect_are_refused() {
-        for (arguments, words) in [
-            (&["--mode", "health", "--hold", "1m"][..], "mode health"),
-            (&["--mode", "health", "--state", "x"], "mode health"),
-            (&["--mode", "traffic", "--hold", "1m"], "no event"),
-            (&["--mode", "slow", "--hold", "8d"], "at most 7d"),
-            (&["--mode", "slow", "--hold", "x"], "--hold"),
-            (
-                &["--mode", "slow", "--hold", "1m", "--sample", "1s"],
-                "with --sample",
-            ),
-        ] {
-            let error = name_for(arguments).unwrap_err();
-            assert!(error.contains(words), "{error}");
-        }
-    }
 }

@@ -38,14 +38,12 @@ pub fn shortened(text: &str, chars_max: usize, bytes_max: usize) -> String {
     }
 }
 
-/// The first names of a list that follows a sentence, the most important first: `: A, B and 5
-/// more`; nothing for none.
-pub fn named(names: &[String], shown: usize) -> String {
+/// The first ones of a list, and how many more there are: `A, B and 5 more`.
+pub fn listed(names: &[String], shown: usize) -> String {
     let (first, rest) = names.split_at(names.len().min(shown));
-    match (first.is_empty(), rest.len()) {
-        (true, _) => String::new(),
-        (false, 0) => format!(": {}", first.join(", ")),
-        (false, more) => format!(": {} and {more} more", first.join(", ")),
+    match rest.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 
@@ -133,9 +131,9 @@ mod tests {
     #[test]
     fn lists_are_shortened() {
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
-        assert_eq!(named(&names, 3), ": a, b, c");
-        assert_eq!(named(&names, 2), ": a, b and 1 more");
-        assert_eq!(named(&[], 2), "");
+        assert_eq!(listed(&names, 3), "a, b, c");
+        assert_eq!(listed(&names, 2), "a, b and 1 more");
+        assert_eq!(listed(&[], 2), "");
         assert_eq!(shortened("äöü", 2, 9), "äö…");
         assert_eq!(shortened("äöü", 9, 3), "ä…");
         assert_eq!(shortened("äöü", 3, 6), "äöü");

@@ -10,17 +10,20 @@ use super::{
 use crate::{
     baseline::Span,
     deadline::Step,
-    text::{named, quoted},
+    text::{listed, quoted},
 };
 
-/// The latest closed connections, with the subjects that they had subscribed to.
-const CLOSED: &str = "/connz?state=closed&sort=stop&subs=1&limit=1024";
+/// The latest closed connections.
+pub(super) const CLOSED: &str = "/connz?state=closed&sort=stop&limit=1024";
 
 /// How many these are at most.
 pub(super) const CLOSED_MAX: usize = 1024;
 
-/// Names on the first line; the further lines have the rest.
-const NAMED_MAX: usize = 3;
+/// Fewer of them, with the subjects that they had subscribed to.
+pub(super) const CLOSED_WITH_SUBJECTS: &str = "/connz?state=closed&sort=stop&subs=1&limit=256";
+
+/// Subjects of a connection that are named.
+const SUBJECTS_MAX: usize = 3;
 
 /// Closed connections, only to name them.
 pub(super) const CLOSED_NEED: Need = for_names(
@@ -54,14 +57,6 @@ pub(super) struct Connection {
     pub(super) subscriptions_list: Vec<String>,
 }
 
-/// Who is behind an event.
-pub(super) struct Culprit {
-    /// For the first line: name and address.
-    pub(super) name: String,
-    /// For a line of its own: all that is known.
-    pub(super) line: String,
-}
-
 impl Connection {
     /// A connection as people know it: its name, else its number, and its address.
     pub(super) fn who(&self) -> String {
@@ -76,13 +71,16 @@ impl Connection {
     }
 }
 
-/// The connections that were closed in the span, the latest first, as far as the broker
-/// still lists them.
+/// The connections of a page of closed ones that were closed in the span, the latest first.
 ///
 /// # Errors
 /// As [`Check::ask`].
-pub(super) fn closed_in(check: &mut Check, span: &Span) -> Result<Vec<Connection>, Failure> {
-    let mut closed = check.ask::<Page>(CLOSED)?.connections;
+pub(super) fn closed_in(
+    check: &mut Check,
+    page: &str,
+    span: &Span,
+) -> Result<Vec<Connection>, Failure> {
+    let mut closed = check.ask::<Page>(page)?.connections;
     closed.retain(|connection| {
         let stop = connection.stop.as_deref();
         stop.is_some_and(|stop| span.includes(stop))
@@ -90,30 +88,10 @@ pub(super) fn closed_in(check: &mut Check, span: &Span) -> Result<Vec<Connection
     Ok(closed)
 }
 
-/// The first subjects, quoted: `: "a", "b" and 5 more`.
+/// The first subjects: `"a", "b" and 5 more`.
 pub(super) fn subjects<'a>(subjects: impl IntoIterator<Item = &'a str>) -> String {
     let subjects: Vec<String> = subjects.into_iter().map(quoted).collect();
-    named(&subjects, NAMED_MAX)
-}
-
-/// The culprits for the end of a phrase: `: "app-7" 10.0.0.7 and 5 more`.
-pub(super) fn names(culprits: &[Culprit]) -> String {
-    let names: Vec<String> = culprits
-        .iter()
-        .map(|culprit| culprit.name.clone())
-        .collect();
-    named(&names, NAMED_MAX)
-}
-
-/// Those who are behind an event; a detail says why they are not known. An event is one
-/// with or without names.
-pub(super) fn found_out(check: &mut Check, who: Result<Vec<Culprit>, Failure>) -> Vec<Culprit> {
-    who.unwrap_or_else(|failure| {
-        check
-            .report
-            .detail(1, &format!("names unknown: {}", failure.text));
-        Vec::new()
-    })
+    listed(&subjects, SUBJECTS_MAX)
 }
 
 /// An address without the quotes that a name has: it has no blanks.

@@ -5,9 +5,8 @@ use monitor_client::{Kind, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{
-        CLOSED_MAX, CLOSED_NEED, Connection, Culprit, closed_in, found_out, names,
-    },
+    connection::{CLOSED, CLOSED_MAX, CLOSED_NEED, Connection, closed_in},
+    culprit::{Culprit, found, names, tell},
     need::{Need, may, must, of},
     recent_events::{self, EVENTS_NEED},
     since,
@@ -87,18 +86,17 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
 
 fn by_totals(check: &mut Check, span: &Span) -> Result<(), Failure> {
     let (refused, tls) = (span.new_of(REFUSED), span.new_of(TLS));
-    let mut culprits = Vec::new();
-    if refused > 0 || tls > 0 {
-        let who = recent_events::culprits(check, EVENTS, span);
-        culprits = found_out(check, who.map(Option::unwrap_or_default));
-    }
+    let culprits = match (refused, tls) {
+        (0, 0) => Vec::new(),
+        _ => found(check, |check| recent_events::culprits(check, EVENTS, span)),
+    };
     state(check, span, [refused, tls], "", &culprits);
     Ok(())
 }
 
 /// A nats-server has no totals, but why its last connections were closed.
 fn by_closed_connections(check: &mut Check, span: &Span) -> Result<(), Failure> {
-    let closed = closed_in(check, span)?;
+    let closed = closed_in(check, CLOSED, span)?;
     // Older ones of the span may be missing.
     let at_least = match closed.len() < CLOSED_MAX {
         true => "",
@@ -140,7 +138,5 @@ fn state(
     report.state(LOGINS_REFUSED_NEW.label, refused, None, &text);
     let text = phrase(tls, "failed TLS handshake");
     report.watch(TLS_FAILED_NEW.label, tls, None, &text);
-    for culprit in culprits {
-        report.about(&culprit.line);
-    }
+    tell(check, culprits);
 }

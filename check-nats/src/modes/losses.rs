@@ -7,7 +7,8 @@ use monitor_client::{Kind, Varz};
 
 use super::{
     Check, Failure,
-    connection::{CLOSED_NEED, Connection, Culprit, closed_in, found_out, names},
+    connection::{CLOSED, CLOSED_NEED, Connection, closed_in},
+    culprit::{Culprit, found, names, tell},
     need::{Need, may, must, of},
     since,
 };
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The reason that is no fault: a client went away in order with messages under way.
-const CLOSED: &str = "closed";
+const IN_ORDER: &str = "closed";
 
 /// The reason that mode `no-interest` is about.
 const NO_INTEREST: &str = "no_interest";
@@ -33,7 +34,7 @@ static REASONS: [(&str, &Metric); 5] = [
     ("write_error", &LOST_WRITE_ERROR),
     ("too_long", &LOST_TOO_LONG),
     ("replies_full", &LOST_REPLIES_FULL),
-    (CLOSED, &LOST_CLOSED),
+    (IN_ORDER, &LOST_CLOSED),
 ];
 
 /// Names of totals of a look that are no reason.
@@ -75,7 +76,7 @@ fn sample(check: &mut Check) -> Result<(Varz, Look), Failure> {
             check.options.monitor_url
         )));
     };
-    let is_fault = |reason: &&String| !matches!(reason.as_str(), CLOSED | NO_INTEREST);
+    let is_fault = |reason: &&String| !matches!(reason.as_str(), IN_ORDER | NO_INTEREST);
     // Reasons of a later version count too.
     let sum = |lost: &BTreeMap<String, u64>| {
         let faults = lost.iter().filter(|(reason, _)| is_fault(reason));
@@ -96,12 +97,11 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
         check.report.total(metric.label, total);
     }
     let Some(span) = span else { return Ok(()) };
-    let (new, new_bytes, closed) = (span.new_of(LOST), span.new_of(BYTES), span.new_of(CLOSED));
-    let mut culprits = Vec::new();
-    if new > 0 || closed > 0 {
-        let who = losers(check, span);
-        culprits = found_out(check, who);
-    }
+    let (new, new_bytes, closed) = (span.new_of(LOST), span.new_of(BYTES), span.new_of(IN_ORDER));
+    let culprits = match (new, closed) {
+        (0, 0) => Vec::new(),
+        _ => found(check, |check| losers(check, span)),
+    };
     let phrase = format!(
         "{} lost {span}{}{}",
         plural(new, "message"),
@@ -117,9 +117,7 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
         plural(closed, "message")
     );
     report.watch(LOST_CLOSED_NEW.label, closed, None, &phrase);
-    for culprit in culprits {
-        report.about(&culprit.line);
-    }
+    tell(check, &culprits);
     Ok(())
 }
 
@@ -127,7 +125,7 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
 fn by_reason(span: &Span) -> String {
     let mut lost: Vec<(&str, u64)> = REASONS
         .iter()
-        .filter(|(reason, _)| *reason != CLOSED)
+        .filter(|(reason, _)| *reason != IN_ORDER)
         .map(|(reason, _)| (*reason, span.new_of(reason)))
         .filter(|(_, count)| *count > 0)
         .collect();
@@ -149,7 +147,7 @@ fn by_reason(span: &Span) -> String {
 
 /// The closed connections that lost messages, the one with most of them first.
 fn losers(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
-    let mut closed = closed_in(check, span)?;
+    let mut closed = closed_in(check, CLOSED, span)?;
     closed.retain(|connection| connection.dropped_msgs > 0);
     closed.sort_by_key(|connection| Reverse(connection.dropped_msgs));
     Ok(closed.iter().map(culprit).collect())

@@ -8,6 +8,7 @@ mod config;
 mod connect;
 mod connection;
 mod connections;
+mod culprit;
 mod explain;
 mod health;
 mod lameduck;

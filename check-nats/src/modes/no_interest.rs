@@ -4,7 +4,7 @@ use monitor_client::{Kind, SubjectLoad, Topz, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{Culprit, found_out, names},
+    culprit::{self, Culprit},
     need::{Need, for_names, may, must, of},
     since,
 };
@@ -67,20 +67,10 @@ fn judge(check: &mut Check, total: &u64, span: Option<&Span>) -> Result<(), Fail
         return Ok(());
     };
     let new = span.new_of(TOTAL);
-    let mut culprits = Vec::new();
-    if new > 0 {
-        let what = subjects(check, span);
-        culprits = found_out(check, what);
-    }
-    let phrase = format!(
-        "{} without a subscriber {span}{}",
-        plural(new, "message"),
-        names(&culprits)
-    );
-    check.report.state(NO_INTEREST_NEW.label, new, None, &phrase);
-    for culprit in culprits {
-        check.report.about(&culprit.line);
-    }
+    let what = format!("{} without a subscriber {span}", plural(new, "message"));
+    culprit::state(check, &NO_INTEREST_NEW, new, &what, |check| {
+        subjects(check, span)
+    });
     Ok(())
 }
 

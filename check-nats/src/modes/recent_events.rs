@@ -6,7 +6,7 @@ use monitor_client::{EventInfo, Eventsz, Kind};
 
 use super::{
     Check, Failure,
-    connection::Culprit,
+    culprit::Culprit,
     need::{Need, for_names, must},
 };
 use crate::{baseline::Span, deadline::Step, text::quoted};
@@ -22,7 +22,7 @@ pub(super) const EVENTS_NEED: Need = for_names(
 );
 
 /// Those that events of these kinds (names, separated by commas) are about in the span, the
-/// most frequent first. `None` if the broker has no events.
+/// most frequent first.
 ///
 /// # Errors
 /// As [`Check::ask`].
@@ -30,13 +30,11 @@ pub(super) fn culprits(
     check: &mut Check,
     kinds: &str,
     span: &Span,
-) -> Result<Option<Vec<Culprit>>, Failure> {
+) -> Result<Vec<Culprit>, Failure> {
     let path = format!("/eventsz?type={kinds}&limit={EVENTS_MAX}");
-    let Some(answer) = check.ask_if_there::<Eventsz>(&path)? else {
-        return Ok(None);
-    };
+    let answer: Eventsz = check.ask(&path)?;
     let in_span = answer.events.iter().filter(|event| span.includes(&event.time));
-    Ok(Some(by_subject(in_span)))
+    Ok(by_subject(in_span))
 }
 
 fn by_subject<'a>(events: impl Iterator<Item = &'a EventInfo>) -> Vec<Culprit> {

@@ -4,7 +4,8 @@ use monitor_client::{Incident, Kind, Slowz, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{CLOSED_NEED, Connection, Culprit, closed_in, found_out, names, subjects},
+    connection::{CLOSED_NEED, CLOSED_WITH_SUBJECTS, Connection, closed_in, subjects},
+    culprit::{self, Culprit},
     need::{Need, for_names, may, must, of},
     since,
 };
@@ -67,20 +68,8 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
         return Ok(());
     };
     let new = span.new_of(TOTAL);
-    let mut culprits = Vec::new();
-    if new > 0 {
-        let who = cut_off(check, span);
-        culprits = found_out(check, who);
-    }
-    let phrase = format!(
-        "{} {span}{}",
-        plural(new, "new slow consumer"),
-        names(&culprits)
-    );
-    check.report.state(SLOW_NEW.label, new, None, &phrase);
-    for culprit in culprits {
-        check.report.about(&culprit.line);
-    }
+    let what = format!("{} {span}", plural(new, "new slow consumer"));
+    culprit::state(check, &SLOW_NEW, new, &what, |check| cut_off(check, span));
     Ok(())
 }
 
@@ -97,13 +86,13 @@ fn set_totals(check: &mut Check, varz: &Varz) {
 /// Those that were cut off, as far as the broker still has their records.
 fn cut_off(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
     if let Some(answer) = check.ask_if_there::<Slowz>(INCIDENTS)? {
-        let evicted = answer
-            .incidents
-            .iter()
-            .filter(|incident| incident.state == "evicted" && span.includes(&incident.end));
-        return Ok(evicted.map(of_incident).collect());
+        let mut evicted = answer.incidents;
+        evicted.retain(|incident| incident.state == "evicted" && span.includes(&incident.end));
+        if !evicted.is_empty() {
+            return Ok(evicted.iter().map(of_incident).collect());
+        }
     }
-    let closed = closed_in(check, span)?;
+    let closed = closed_in(check, CLOSED_WITH_SUBJECTS, span)?;
     let cut = closed
         .iter()
         .filter(|connection| connection.reason.starts_with("Slow Consumer"));
@@ -122,13 +111,12 @@ fn of_incident(incident: &Incident) -> Culprit {
     }
     .who();
     let waiting = incident.subjects.iter().map(|share| &*share.subject);
-    let lost = incident.lost_bytes as f64;
     let line = format!(
-        "{who}: {} behind, {} lost ({}), with{}; {}",
+        "{who}: {} behind, {} lost ({}) with {}; {}",
         duration(incident.duration),
         plural(incident.lost_msgs, "message"),
-        bytes(lost),
-        subjects(waiting).trim_start_matches(':'),
+        bytes(incident.lost_bytes as f64),
+        subjects(waiting),
         incident.evidence
     );
     let name = match incident.subjects.first() {
@@ -143,10 +131,9 @@ fn of_connection(connection: &Connection) -> Culprit {
     let line = match &*subscribed {
         "" => format!("{}: {}", connection.who(), connection.reason),
         subjects => format!(
-            "{}: {}, subscribed to{}",
+            "{}: {}, subscribed to {subjects}",
             connection.who(),
-            connection.reason,
-            subjects.trim_start_matches(':')
+            connection.reason
         ),
     };
     Culprit {

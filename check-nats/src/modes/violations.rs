@@ -5,7 +5,7 @@ use monitor_client::{Kind, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{found_out, names},
+    culprit,
     need::{Need, may, must, of},
     recent_events::{self, EVENTS_NEED},
     since,
@@ -57,19 +57,9 @@ fn judge(check: &mut Check, total: &u64, span: Option<&Span>) -> Result<(), Fail
         return Ok(());
     };
     let new = span.new_of(TOTAL);
-    let mut culprits = Vec::new();
-    if new > 0 {
-        let who = recent_events::culprits(check, "auth.violation", span);
-        culprits = found_out(check, who.map(Option::unwrap_or_default));
-    }
-    let phrase = format!(
-        "{} {span}{}",
-        plural(new, "permission violation"),
-        names(&culprits)
-    );
-    check.report.state(VIOLATIONS_NEW.label, new, None, &phrase);
-    for culprit in culprits {
-        check.report.about(&culprit.line);
-    }
+    let what = format!("{} {span}", plural(new, "permission violation"));
+    culprit::state(check, &VIOLATIONS_NEW, new, &what, |check| {
+        recent_events::culprits(check, "auth.violation", span)
+    });
     Ok(())
 }
