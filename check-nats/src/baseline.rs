@@ -93,7 +93,9 @@ impl Look {
             start: text(&varz.start),
             now: text(&varz.now),
             uptime: uptime_of(varz)?,
-            totals: totals.map(|(name, total)| (name.to_owned(), total)).collect(),
+            totals: totals
+                .map(|(name, total)| (name.to_owned(), total))
+                .collect(),
         })
     }
 
@@ -184,7 +186,10 @@ impl State {
             .retain(|held| Duration::from_secs(now - held.at) < hold);
         let said = self.held.iter().filter_map(|held| {
             let ago = duration((now - held.at) as f64);
-            Some((Status::parse(&held.status)?, format!("{}, {ago} ago", held.text)))
+            Some((
+                Status::parse(&held.status)?,
+                format!("{}, {ago} ago", held.text),
+            ))
         });
         said.collect()
     }
@@ -266,7 +271,10 @@ mod tests {
         state.remember(second);
         let later = |id, uptime, total| look(id, "10:00:00", "10:07:00", uptime, total);
         assert_eq!(state.span(&later("N1", 420.0, 51)).unwrap().new_of("x"), 1);
-        assert_eq!(state.span(&later("N2", 4020.0, 1002)).unwrap().new_of("x"), 2);
+        assert_eq!(
+            state.span(&later("N2", 4020.0, 1002)).unwrap().new_of("x"),
+            2
+        );
     }
 
     #[test]
@@ -293,7 +301,10 @@ mod tests {
         let then = look("N1", "10:00:00", "10:05:00", 300.0, 50);
         let now = look("N1", "10:00:00", "10:04:00", 240.0, 7);
         let span = state(&[then]).span(&now).unwrap();
-        assert_eq!((span.seconds, span.new_of("x"), span.new_of("y")), (0.0, 0, 0));
+        assert_eq!(
+            (span.seconds, span.new_of("x"), span.new_of("y")),
+            (0.0, 0, 0)
+        );
     }
 
     #[test]

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
     use crate::{
         args::{self, Asked},
-        modes::Mode,
+        modes::{Compares, Mode},
         status::Status,
     };
 
@@ -300,6 +300,7 @@ mod tests {
             help: "",
             metrics: &[],
             needs: &[],
+            compares: Compares::Nothing,
             run: |_| panic!("boom"),
         };
         let report = supervise(&options(&BROKEN, &[]));
@@ -315,6 +316,7 @@ mod tests {
             help: "",
             metrics: &[],
             needs: &[],
+            compares: Compares::Nothing,
             run: |check| {
                 check.begin_state_file()?;
                 loop {

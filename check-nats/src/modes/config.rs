@@ -97,7 +97,9 @@ fn compare_file(check: &mut Check, varz: &Varz, file: &Path) {
     let changed = match fs::metadata(file).and_then(|metadata| metadata.modified()) {
         Ok(changed) => DateTime::<Utc>::from(changed),
         Err(error) => {
-            check.report.say(Status::Unknown, &format!("{shown}: {error}"));
+            check
+                .report
+                .say(Status::Unknown, &format!("{shown}: {error}"));
             return;
         }
     };

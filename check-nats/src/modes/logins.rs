@@ -14,9 +14,7 @@ use super::{
 use crate::{
     baseline::{Look, Span},
     deadline::Step,
-    metric::{
-        LOGINS_ACCEPTED, LOGINS_REFUSED, LOGINS_REFUSED_NEW, TLS_FAILED, TLS_FAILED_NEW,
-    },
+    metric::{LOGINS_ACCEPTED, LOGINS_REFUSED, LOGINS_REFUSED_NEW, TLS_FAILED, TLS_FAILED_NEW},
     text::plural,
 };
 
@@ -57,7 +55,10 @@ fn sample(check: &mut Check) -> Result<(Varz, Look), Failure> {
 }
 
 fn refused(varz: &Varz) -> u64 {
-    let reasons = varz.logins.iter().flat_map(|logins| logins.refused.values());
+    let reasons = varz
+        .logins
+        .iter()
+        .flat_map(|logins| logins.refused.values());
     reasons.fold(0_u64, |sum, count| sum.saturating_add(*count))
 }
 

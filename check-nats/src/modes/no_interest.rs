@@ -62,7 +62,10 @@ fn sample(check: &mut Check) -> Result<(u64, Look), Failure> {
 fn judge(check: &mut Check, total: &u64, span: Option<&Span>) -> Result<(), Failure> {
     check.report.total(NO_INTEREST.label, Some(*total));
     let Some(span) = span else {
-        let text = format!("{} without a subscriber since the start", plural(*total, "message"));
+        let text = format!(
+            "{} without a subscriber since the start",
+            plural(*total, "message")
+        );
         check.report.say(Status::Ok, &text);
         return Ok(());
     };

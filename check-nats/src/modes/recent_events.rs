@@ -33,7 +33,10 @@ pub(super) fn culprits(
 ) -> Result<Vec<Culprit>, Failure> {
     let path = format!("/eventsz?type={kinds}&limit={EVENTS_MAX}");
     let answer: Eventsz = check.ask(&path)?;
-    let in_span = answer.events.iter().filter(|event| span.includes(&event.time));
+    let in_span = answer
+        .events
+        .iter()
+        .filter(|event| span.includes(&event.time));
     Ok(by_subject(in_span))
 }
 

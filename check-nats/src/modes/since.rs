@@ -115,9 +115,7 @@ impl Kept {
         // A run that is late was reported as such: what it found must be found again.
         check.begin_state_file()?;
         self.state.remember(look);
-        self.file
-            .write(&self.state, lock)
-            .map_err(Failure::unknown)
+        self.file.write(&self.state, lock).map_err(Failure::unknown)
     }
 }
 

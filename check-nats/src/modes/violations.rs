@@ -4,8 +4,7 @@
 use monitor_client::{Kind, Varz};
 
 use super::{
-    Check, Failure, Status,
-    culprit,
+    Check, Failure, Status, culprit,
     need::{Need, may, must, of},
     recent_events::{self, EVENTS_NEED},
     since,

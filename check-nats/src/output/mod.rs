@@ -13,7 +13,7 @@ use super::{
     metric::Threshold,
     options::{Format, Options},
     report::{Measured, Report},
-    text::decimal,
+    text::{decimal, harmless},
 };
 
 pub use nagios::first_line;
@@ -32,9 +32,10 @@ pub fn draw(report: &Report, options: &Options) -> String {
 /// A metric with its thresholds as written, for people.
 fn described(metric: &Measured) -> String {
     let uom = metric.planned.unit.uom();
+    let label = harmless(&metric.planned.label);
     let mut line = match metric.value {
-        Some(value) => format!("{} = {value} {uom}", metric.planned.label),
-        None => format!("{} is unknown", metric.planned.label),
+        Some(value) => format!("{label} = {value} {uom}"),
+        None => format!("{label} is unknown"),
     };
     line.truncate(line.trim_end().len());
     let [warning, critical] = metric.planned.thresholds(metric.limit);

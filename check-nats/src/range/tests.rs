@@ -129,7 +129,7 @@ fn percent_needs_a_limit() {
 fn one_range_may_alert_only_where_another_does() {
     for (narrow, wide) in [
         ("2", "0.5"),
-        ("2", "~:0.5"),
+        ("~:2", "0.5"),
         ("10:", "20:"),
         ("@10:20", "@5:30"),
         ("@11:20", "10"),
@@ -137,7 +137,10 @@ fn one_range_may_alert_only_where_another_does() {
         ("~:", "10"),
         ("10", "10"),
     ] {
-        assert!(count(narrow).alerts_only_with(count(wide)), "{narrow} {wide}");
+        assert!(
+            count(narrow).alerts_only_with(count(wide)),
+            "{narrow} {wide}"
+        );
     }
     for (one, other) in [
         ("0.5", "2"),

@@ -132,9 +132,7 @@ pub fn figure(path: &str) -> Option<&'static Figure> {
 
 fn matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
-        Some(block) => path
-            .strip_prefix(block)
-            .is_some_and(|key| !key.is_empty()),
+        Some(block) => path.strip_prefix(block).is_some_and(|key| !key.is_empty()),
         None => pattern == path,
     }
 }
@@ -220,7 +218,10 @@ mod tests {
     fn paths_are_found() {
         assert!(figure("tls.failed.expired").unwrap().is_total);
         assert!(figure("cluster.tls.failures").unwrap().is_total);
-        assert_eq!(figure("cluster.tls.handshake_slowest").unwrap().unit, Seconds);
+        assert_eq!(
+            figure("cluster.tls.handshake_slowest").unwrap().unit,
+            Seconds
+        );
         assert_eq!(figure("mem").unwrap().unit, Bytes);
         for unknown in ["", "logins.refused.", "logins", "gateway.port", "memory"] {
             assert_eq!(figure(unknown), None, "{unknown}");

@@ -401,7 +401,9 @@ fn a_restart_between_runs_loses_no_event() {
         let broker = second.start();
         publish(&broker, 10);
         let result = check_ports(broker.client_addr(), monitor, &arguments);
-        result.expect(1, "(warning 0)").expect(1, "since its restart");
+        result
+            .expect(1, "(warning 0)")
+            .expect(1, "since its restart");
         assert_ne!(result.value("in_msgs_rate"), "U");
         let result = check_ports(broker.client_addr(), monitor, &arguments);
         result.expect(0, "0 msgs/s in");

@@ -26,7 +26,10 @@ fn shell(program: &str, arguments: &[&str]) -> String {
         .output()
         .expect("run the shell");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "{program}: {errors}");
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{program}: {errors}"
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -44,13 +47,20 @@ fn bash_completes_options_and_their_values() {
     let all = complete("check_nats -", "-", "check_nats");
     for option in args::command().get_arguments() {
         let long = option.get_long().expect("a long name");
-        assert!(all.split_whitespace().any(|word| word == format!("--{long}")), "{long}: {all}");
+        assert!(
+            all.split_whitespace()
+                .any(|word| word == format!("--{long}")),
+            "{long}: {all}"
+        );
     }
     let options = complete("check_nats --no-s", "--no-s", "check_nats");
     assert_eq!(options.trim(), "--no-state-update");
     let modes = complete("check_nats --mode ''", "", "--mode");
     for mode in MODES {
-        assert!(modes.split_whitespace().any(|word| word == mode.name), "{modes}");
+        assert!(
+            modes.split_whitespace().any(|word| word == mode.name),
+            "{modes}"
+        );
     }
 }
 
@@ -64,5 +74,8 @@ fn zsh_and_fish_read_their_scripts() {
         file.path().display()
     );
     let modes = shell("fish", &["--no-config", "-c", &text]);
-    assert!(modes.contains("losses") && modes.contains("logins"), "{modes}");
+    assert!(
+        modes.contains("losses") && modes.contains("logins"),
+        "{modes}"
+    );
 }

@@ -72,7 +72,9 @@ fn lost_messages_are_reported_by_reason_and_with_names() {
     assert_ne!(lost.value("lost_bytes_new"), "0B");
     assert_ne!(lost.value("lost_slow_consumer"), "0c");
     losses.run(&[]).expect(0, "0 messages lost in ");
-    losses.run(&["--lost-bytes-critical", "1:"]).expect(0, "first run");
+    losses
+        .run(&["--lost-bytes-critical", "1:"])
+        .expect(0, "first run");
 }
 
 #[test]
@@ -107,12 +109,18 @@ fn messages_to_nobody_are_reported_with_their_subjects() {
 fn refused_logins_are_reported_with_their_addresses() {
     for builder in brokers() {
         let is_midge = builder.program_path() == test_support::tools::midge();
-        let broker = builder.flag("--user").flag("a").flag("--pass").flag("b").start();
+        let broker = builder
+            .flag("--user")
+            .flag("a")
+            .flag("--pass")
+            .flag("b")
+            .start();
         let logins = Since::begin(&broker, "logins");
         logins.run(&[]).expect(0, "0 refused logins in ");
         for _ in 0..2 {
             let mut client = RawClient::connect(broker.client_addr());
-            client.send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\nPING\r\n");
+            client
+                .send("CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"wrong\"}\r\nPING\r\n");
             client.read_to_end();
         }
         wait_until("both are counted", || {
@@ -180,7 +188,10 @@ fn permission_violations_are_reported_with_names_and_subjects() {
     assert_eq!(found.value("violations_new"), "25");
     assert_eq!(found.value("violations"), "25c");
     let metrics = broker.get("/metrics").body;
-    assert!(metrics.contains("\nmidge_permission_violations_total{"), "{metrics}");
+    assert!(
+        metrics.contains("\nmidge_permission_violations_total{"),
+        "{metrics}"
+    );
     violations.run(&[]).expect(0, "0 permission violations in ");
 }
 

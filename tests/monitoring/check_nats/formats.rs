@@ -52,7 +52,11 @@ fn openmetrics_is_parsed_by_its_reference() {
             drop(stdin);
             let parsed = parser.wait_with_output().expect("it ends");
             let complaints = String::from_utf8_lossy(&parsed.stderr);
-            assert!(parsed.status.success(), "{}: {complaints}\n{metrics}", mode.name);
+            assert!(
+                parsed.status.success(),
+                "{}: {complaints}\n{metrics}",
+                mode.name
+            );
             let parsed = String::from_utf8_lossy(&parsed.stdout);
             let name = mode.name.replace('-', "_");
             let status = format!("gauge nats_server_check_{name}_status_code ");
@@ -119,7 +123,16 @@ fn many_culprits_fit_into_every_transport() {
     check(&["-vvv", "--no-state-update"]).expect(1, "512 new slow consumers");
     let port = monitor.port().to_string();
     let (code, text) = run(&[
-        "-m", &port, "--mode", "slow", "--state-dir", folder, "--state", "x", "--format", "text",
+        "-m",
+        &port,
+        "--mode",
+        "slow",
+        "--state-dir",
+        folder,
+        "--state",
+        "x",
+        "--format",
+        "text",
     ]);
     assert_eq!(code, 1);
     assert_eq!(text.matches(" 2001:db8::1: Slow Consumer").count(), CLIENTS);

@@ -12,13 +12,20 @@ fn the_last_of_an_option_given_twice_counts() {
     let mute = peer(|mut stream| {
         let _ = std::io::Read::read(&mut stream, &mut [0]);
     });
-    let result = check_ports(mute, mute, &["--mode", "connect", "-t", "20", "-t", "200ms"]);
+    let result = check_ports(
+        mute,
+        mute,
+        &["--mode", "connect", "-t", "20", "-t", "200ms"],
+    );
     result.expect(2, "no time left after 200 ms");
     let broker = Broker::nats_server().start();
     let connections =
         |arguments: &[&str]| check(&broker, &[&["--mode", "connections"], arguments].concat());
     let result = connections(&["-w", "5", "-w", "7", "-c", "8", "-c", "9"]);
-    assert!(result.fields("connections").starts_with("0;7;9;"), "{result:?}");
+    assert!(
+        result.fields("connections").starts_with("0;7;9;"),
+        "{result:?}"
+    );
     connections(&["-w", "5", "-w", "1:"]).expect(1, "(warning 1:)");
     let (mode, other) = (["--mode", "connect"], ["--mode", "connections"]);
     check(&broker, &[mode, other].concat()).expect(0, "0 connections");
@@ -30,7 +37,8 @@ fn the_last_of_an_option_given_twice_counts() {
 #[test]
 fn a_default_does_not_override_a_given_threshold() {
     let broker = Broker::nats_server().start();
-    let connect = |arguments: &[&str]| check(&broker, &[&["--mode", "connect"], arguments].concat());
+    let connect =
+        |arguments: &[&str]| check(&broker, &[&["--mode", "connect"], arguments].concat());
     // The default critical range is 0.5 s.
     let result = connect(&["-w", "2s"]);
     assert!(result.fields("rtt").ends_with("s;2"), "{result:?}");
@@ -40,7 +48,9 @@ fn a_default_does_not_override_a_given_threshold() {
     let result = connect(&["-c", "50ms"]);
     assert!(result.fields("rtt").ends_with("s;;0.05"), "{result:?}");
     // In percent of a limit, beside a number: it depends on the limit.
-    let broker = Broker::nats_server().config("max_connections: 100\n").start();
+    let broker = Broker::nats_server()
+        .config("max_connections: 100\n")
+        .start();
     let connections = |warning| check(&broker, &["--mode", "connections", "-w", warning]);
     let fields = |warning| connections(warning).fields("connections").to_owned();
     assert_eq!(fields("85"), "0;85;90;0;100");
@@ -52,6 +62,12 @@ fn a_default_does_not_override_a_given_threshold() {
 fn words_are_split_as_getopt_does() {
     let peer = says("INFO {\"server_id\":\"N1\"}\r\n-ERR 'x'\r\n");
     let port = peer.port().to_string();
-    let joined = [&format!("-p{port}"), "--mode=connect", "-t5s", "-w-5:", "-c=~:9"];
+    let joined = [
+        &format!("-p{port}"),
+        "--mode=connect",
+        "-t5s",
+        "-w-5:",
+        "-c=~:9",
+    ];
     judge(&joined).expect(2, "answers \"x\"");
 }

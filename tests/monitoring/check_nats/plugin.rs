@@ -48,7 +48,10 @@ impl PluginOutput {
     /// Asserts that one of the lines has these words.
     #[track_caller]
     pub(crate) fn tell(&self, words: &str) -> &Self {
-        assert!(self.output.contains(words), "{words:?} is missing: {self:?}");
+        assert!(
+            self.output.contains(words),
+            "{words:?} is missing: {self:?}"
+        );
         self
     }
 

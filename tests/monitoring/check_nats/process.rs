@@ -47,7 +47,16 @@ fn a_signal_is_unknown() {
         });
         let port = mute.port().to_string();
         let mut child = check(
-            &["--mode", "connect", "-p", &port, "-t", "300", "--service-name", "BUS"],
+            &[
+                "--mode",
+                "connect",
+                "-p",
+                &port,
+                "-t",
+                "300",
+                "--service-name",
+                "BUS",
+            ],
             Stdio::piped(),
         );
         let mut stdout = child.stdout.take().expect("piped");
@@ -62,7 +71,10 @@ fn a_signal_is_unknown() {
         stdout.read_to_string(&mut output).expect("UTF-8");
         let start = format!("BUS UNKNOWN: ended by {name} after ");
         assert!(output.starts_with(&start), "{output}");
-        assert!(output.ends_with(" | rtt=U;0.1;0.5 connect_time=U;0.5;1\n"), "{output}");
+        assert!(
+            output.ends_with(" | rtt=U;0.1;0.5 connect_time=U;0.5;1\n"),
+            "{output}"
+        );
     }
 }
 

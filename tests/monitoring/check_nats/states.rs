@@ -133,7 +133,8 @@ fn an_alert_is_held() {
     assert_eq!(again.value("slow_new"), "0");
     broker.cut_off(1);
     let more = held(&[]);
-    more.expect(1, "1 new slow consumer in 1 s").expect(1, "2 new slow consumers in 1 s");
+    more.expect(1, "1 new slow consumer in 1 s")
+        .expect(1, "2 new slow consumers in 1 s");
     held(&["--no-state-update"]).expect(0, "first run");
     let short = || broker.check(&["--hold", "1s"]);
     short().expect(0, "first run");
@@ -204,7 +205,9 @@ fn a_state_that_another_run_has_is_named() {
     let result = broker.check(&["-t", "300ms"]);
     result.expect(3, "another run has the state file ");
     // A run that only looks needs no lock.
-    broker.check(&["--no-state-update"]).expect(0, "0 new slow consumers");
+    broker
+        .check(&["--no-state-update"])
+        .expect(0, "0 new slow consumers");
 }
 
 /// Whatever a mode counts: after a restart the new totals are what happened since.

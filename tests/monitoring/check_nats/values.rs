@@ -51,7 +51,10 @@ fn a_clock_behind_the_start_makes_no_negative_age() {
 /// A number of hundreds of digits is no measurement.
 #[test]
 fn absurd_numbers_are_unknown() {
-    let result = broker_with(r#""cpu":1e300,"mem":1,"subscriptions":0"#, &["--mode", "resources"]);
+    let result = broker_with(
+        r#""cpu":1e300,"mem":1,"subscriptions":0"#,
+        &["--mode", "resources"],
+    );
     assert_eq!(result.value("cpu"), "U");
     assert_eq!(result.value("mem"), "1B");
 }
