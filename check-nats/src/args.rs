@@ -190,8 +190,8 @@ fn state_args() -> Vec<Arg> {
         ),
         long("sample", "TIME").help("Measure twice, this far apart, without a state file"),
         long("state", "NAME").help(
-            "Share the state with the runs of this mode and broker that give the same name; \
-             without it with those that have the same options",
+            "Share the state with all runs of this mode and monitoring URL that give this name, not \
+             only with those that have the same options",
         ),
         long("state-dir", "DIR")
             .value_parser(value_parser!(PathBuf))

@@ -185,7 +185,10 @@ impl State {
         self.held
             .retain(|held| Duration::from_secs(now - held.at) < hold);
         let said = self.held.iter().filter_map(|held| {
-            let ago = duration((now - held.at) as f64);
+            let ago = match now - held.at {
+                0 => "a moment".to_owned(),
+                seconds => duration(seconds as f64),
+            };
             Some((
                 Status::parse(&held.status)?,
                 format!("{}, {ago} ago", held.text),

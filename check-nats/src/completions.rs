@@ -15,7 +15,9 @@ pub const SHELLS: [(&str, Shell); 3] = [
 /// The script that a shell loads.
 pub fn script(shell: Shell) -> String {
     // Options that --help leaves out for shortness are completed as well.
-    let mut command = command().mut_args(|arg| arg.hide(false));
+    let mut command = command()
+        .version(env!("CARGO_PKG_VERSION"))
+        .mut_args(|arg| arg.hide(false));
     let mut script = Vec::new();
     generate(shell, &mut command, "check_nats", &mut script);
     String::from_utf8_lossy(&script).into_owned()

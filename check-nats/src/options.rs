@@ -118,21 +118,20 @@ impl Options {
         }
         let port = matches.get_one("port").copied().unwrap_or_default();
         let monitor_url = monitor_url(matches, &host)?;
-        let target = format!("{monitor_url} {}:{port}", bracketed(&host));
         let service_name = harmless(&text("service-name").unwrap_or_default());
         let options = Self {
             mode,
             port,
-            monitor_url,
             host,
             timeout,
             timeout_status,
             verbosity: matches.get_count("verbose"),
             format: format_called(&text("format").unwrap_or_default())?,
             service_name: shortened(&service_name, SERVICE_NAME_CHARS_MAX, usize::MAX),
-            state: StateOptions::new(matches, mode, &target)?,
+            state: StateOptions::new(matches, mode, &monitor_url)?,
             sample,
             digest: text("digest"),
+            monitor_url,
             file: matches.get_one("file").cloned(),
             expect: matches
                 .get_one::<u16>("expect")

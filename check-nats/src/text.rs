@@ -26,6 +26,12 @@ pub fn quoted(word: &str) -> String {
     format!("\"{shown}\"")
 }
 
+/// A subject in double quotes. The wildcard `>` would look like an end of HTML or a
+/// redirection, so a similar character stands for it.
+pub fn quoted_subject(subject: &str) -> String {
+    quoted(&subject.replace('>', "›"))
+}
+
 /// The text in at most so many characters and bytes, and a mark if some were cut off: the mark
 /// has three bytes and is not counted.
 pub fn shortened(text: &str, chars_max: usize, bytes_max: usize) -> String {
@@ -126,6 +132,11 @@ mod tests {
         assert_eq!(plural(0_u64, "client"), "0 clients");
         assert_eq!(plural(1_u64, "client"), "1 client");
         assert_eq!(duration(-61.0), "-61 s");
+    }
+
+    #[test]
+    fn wildcards_stay_legible() {
+        assert_eq!(quoted_subject("news.>"), "\"news.›\"");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     baseline::Span,
     deadline::Step,
-    text::{listed, quoted},
+    text::{listed, quoted, quoted_subject},
 };
 
 /// The latest closed connections.
@@ -90,7 +90,7 @@ pub(super) fn closed_in(
 
 /// The first subjects: `"a", "b" and 5 more`.
 pub(super) fn subjects<'a>(subjects: impl IntoIterator<Item = &'a str>) -> String {
-    let subjects: Vec<String> = subjects.into_iter().map(quoted).collect();
+    let subjects: Vec<String> = subjects.into_iter().map(quoted_subject).collect();
     listed(&subjects, SUBJECTS_MAX)
 }
 

@@ -12,7 +12,7 @@ use crate::{
     baseline::{Look, Span},
     deadline::Step,
     metric::{NO_INTEREST, NO_INTEREST_NEW},
-    text::{plural, quoted},
+    text::{plural, quoted, quoted_subject},
 };
 
 const TOTAL: &str = "no_interest";
@@ -83,10 +83,10 @@ fn subjects(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
     let window = fitting.map_or("start", |(_, window)| window);
     let answer: Topz = check.ask(&format!("/topz?window={window}&n=100"))?;
     let line = |load: &SubjectLoad| Culprit {
-        name: quoted(&load.subject),
+        name: quoted_subject(&load.subject),
         line: format!(
             "{}: {} in the window {window}, for example from {}",
-            quoted(&load.subject),
+            quoted_subject(&load.subject),
             plural(load.msgs, "message"),
             quoted(&load.publisher)
         ),

@@ -38,7 +38,12 @@ pub(super) fn run<T>(
     }
     // A broker that does not answer is worse news than a folder that cannot be written.
     let kept = Kept::open(check);
-    let (answer, look) = sample(check)?;
+    let (answer, look) = match (sample(check), &kept) {
+        (Ok(sampled), _) => sampled,
+        // All the time was spent on waiting for another run.
+        (Err(_), Err(waited)) if check.begin_state_file().is_err() => return Err(waited.clone()),
+        (Err(failure), _) => return Err(failure),
+    };
     let mut kept = kept?;
     let span = match &kept.trouble {
         Some(why) => Err(why.clone()),

@@ -13,7 +13,7 @@ use crate::{
     baseline::{Look, Span},
     deadline::Step,
     metric::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
-    text::{bytes, duration, plural, quoted},
+    text::{bytes, duration, plural, quoted_subject},
 };
 
 /// Incidents, which have the subjects that waited; midge keeps no more.
@@ -120,7 +120,7 @@ fn of_incident(incident: &Incident) -> Culprit {
         incident.evidence
     );
     let name = match incident.subjects.first() {
-        Some(most) => format!("{who} with {}", quoted(&most.subject)),
+        Some(most) => format!("{who} with {}", quoted_subject(&most.subject)),
         None => who,
     };
     Culprit { name, line }

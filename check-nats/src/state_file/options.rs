@@ -32,7 +32,7 @@ pub struct StateOptions {
 }
 
 impl StateOptions {
-    /// From the command line. `target` names what is checked.
+    /// From the command line. `target` is the monitoring URL, which may come from the host.
     ///
     /// # Errors
     /// A sentence that names the option.

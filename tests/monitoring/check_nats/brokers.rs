@@ -349,8 +349,10 @@ fn traffic_is_a_rate_between_runs() {
         let broker = builder.start();
         let state = state_folder();
         let traffic = |arguments: &[&str]| {
-            let common = ["--mode", "traffic", "--state-dir", path(&state)];
-            check(&broker, &[&common, arguments].concat())
+            // Runs with other thresholds would have a state of their own.
+            let shared = ["--state-dir", path(&state), "--state", "x"];
+            let common = [&["--mode", "traffic"], &shared[..]].concat();
+            check(&broker, &[&common[..], arguments].concat())
         };
         let result = traffic(&["-w", "0"]);
         result.expect(0, "no baseline yet (first run)");
@@ -388,12 +390,13 @@ fn a_restart_between_runs_loses_no_event() {
         [Broker::nats_server(), Broker::nats_server()],
         [Broker::nats_server_29(), Broker::nats_server_29()],
     ] {
-        let monitor = free_address();
+        let (client, monitor) = (free_address(), free_address());
         let state = state_folder();
         let arguments = ["--mode", "traffic", "-w", "0", "--state-dir", path(&state)];
         let [first, second] = builders.map(|builder| {
             let port = monitor.port().to_string();
-            builder.without_monitoring().flag("-m").flag(port)
+            let builder = builder.without_monitoring().flag("-m").flag(port);
+            builder.port(client.port())
         });
         let broker = first.start();
         check_ports(broker.client_addr(), monitor, &arguments).expect(0, "first run");

@@ -62,7 +62,7 @@ fn a_new_slow_consumer_is_named() {
             // The subject that waited for it.
             result.expect(1, " with \"a\"").tell(" lost (");
         } else {
-            result.tell("subscribed to \">\"");
+            result.tell("subscribed to \"›\"");
         }
         assert_ne!(result.value("slow_consumers"), "0c");
         let knows_kinds = broker.get_json("/varz")["slow_consumer_stats"].is_object();
