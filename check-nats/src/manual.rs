@@ -129,7 +129,8 @@ check_nats \\- check a NATS broker, as a Nagios plugin
 .SH DESCRIPTION
 .B check_nats
 checks one broker, midge or nats\\-server, on its client port and its
-monitoring port, and prints one line with a status and performance data.
+monitoring port, and prints one line with a status and performance data; if
+something is wrong, the lines after it say more.
 Without options it checks the health of the broker on this machine.
 .P
 An option that is given twice counts as it is given last.
@@ -166,7 +167,7 @@ Each set of options has a file of its own, so that two services with other
 thresholds, names or targets do not take events from each other. Checks that
 should share one have the same
 .BR \"\\-\\-state NAME\" .
-A run by hand with
+A run by hand with the same options and
 .B \\-\\-no\\-state\\-update
 shows what the next run will find, and takes nothing from it. A file belongs to one
 user; those that were not used for 90 days are removed.

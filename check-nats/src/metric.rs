@@ -105,7 +105,6 @@ pub(super) static CEILING_TIME: Metric = Metric {
     warning: "1d:",
     critical: "1h:",
     remedy: "see /explainz for what grows and what to do; free some of it or raise its limit",
-    ..Metric::PLAIN
 };
 pub(super) static CEILING_USED: Metric = Metric {
     label: "ceiling_used",
@@ -329,7 +328,6 @@ pub(super) static PENDING_MAX: Metric = Metric {
     critical: "75%",
     remedy: "look at the named client: is it busy, stopped or on a slow link? Give it less to \
              read, or more CPU",
-    ..Metric::PLAIN
 };
 pub(super) static PENDING_TOTAL: Metric = Metric {
     label: "pending_total",
@@ -440,7 +438,6 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
     critical: "",
     remedy: "read the end of the broker's log before the start: did it crash, or was it restarted \
              on purpose?",
-    ..Metric::PLAIN
 };
 /// Placeholder for the value that `--figure` names.
 pub(super) static VARZ_FIGURE: Metric = Metric {

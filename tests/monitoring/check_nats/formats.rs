@@ -1,7 +1,6 @@
 //! The formats of the output, and what the transports of schedulers keep of it.
 
 use std::{
-    io::Write,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -9,7 +8,10 @@ use std::{
     },
 };
 
-use check_nats::modes::MODES;
+use check_nats::{
+    modes::{Compares, MODES},
+    range::Unit,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -18,56 +20,74 @@ use super::{
 };
 use test_support::tools;
 
+/// Reads a list of texts as JSON, and prints what the reference parser finds in each.
+const PARSE: &str = "\
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+found = []
+for text in json.load(sys.stdin):
+    families = list(parse(text))
+    found.append([[f.type, s.name, s.labels, s.value] for f in families for s in f.samples])
+json.dump(found, sys.stdout)
+";
+
+fn parse(texts: &[String]) -> Vec<Value> {
+    let mut parser = Command::new(tools::python_with_prometheus())
+        .args(["-c", PARSE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start python");
+    let stdin = parser.stdin.take().expect("a pipe");
+    serde_json::to_writer(stdin, texts).expect("written");
+    let parsed = parser.wait_with_output().expect("it ends");
+    assert!(parsed.status.success(), "{texts:?}");
+    serde_json::from_slice(&parsed.stdout).expect("JSON")
+}
+
 /// The reference parser of OpenMetrics, which is strict, accepts every mode's metrics.
 #[test]
 fn openmetrics_is_parsed_by_its_reference() {
-    const PARSE: &str = "import sys\n\
-        from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
-        for family in parse(sys.stdin.read()):\n\
-        \x20 for s in family.samples: print(family.type, s.name, s.labels, s.value)\n";
     for builder in brokers() {
         let broker = builder.start();
         let (client, monitor) = (broker.client_addr(), broker.monitor_addr());
         let (client, monitor) = (client.port().to_string(), monitor.port().to_string());
-        for mode in MODES {
-            let mut arguments = vec!["-p", &client, "-m", &monitor, "--mode", mode.name];
-            arguments.extend(["--format", "openmetrics", "--service-name", r#"a"b\c"#]);
-            match mode.name {
-                "varz" => arguments.extend(["--figure", "slow_consumer_stats.routes"]),
-                _ if mode.compares != check_nats::modes::Compares::Nothing => {
-                    arguments.extend(["--sample", "1ms"]);
+        let outputs: Vec<(i32, String)> = MODES
+            .iter()
+            .map(|mode| {
+                let mut arguments = vec!["-p", &client, "-m", &monitor, "--mode", mode.name];
+                arguments.extend(["--format", "openmetrics", "--service-name", r#"a"b\c"#]);
+                match mode.name {
+                    "varz" => arguments.extend(["--figure", "slow_consumers"]),
+                    _ if mode.compares != Compares::Nothing => {
+                        arguments.extend(["--sample", "1ms"]);
+                    }
+                    _ => {}
                 }
-                _ => {}
+                run(&arguments)
+            })
+            .collect();
+        let texts: Vec<String> = outputs.iter().map(|(_, text)| text.clone()).collect();
+        for ((mode, (code, text)), samples) in MODES.iter().zip(outputs).zip(parse(&texts)) {
+            let prefix = format!("nats_server_check_{}", mode.name.replace('-', "_"));
+            let status = &samples[0];
+            assert_eq!(status[1], format!("{prefix}_status_code"), "{text}");
+            assert_eq!(status[2]["item"], r#"a"b\c"#, "{text}");
+            assert_eq!(status[3].as_f64(), Some(code.into()), "{text}");
+            let samples = samples.as_array().expect("a list");
+            for metric in mode.metrics {
+                let (kind, ending) = match metric.unit {
+                    Unit::Counter => ("counter", "_total"),
+                    _ => ("gauge", ""),
+                };
+                let name = format!("{prefix}_{}{ending}", metric.label);
+                let found = samples.iter().find(|sample| sample[1] == name.as_str());
+                let is_kind = |sample: &Value| sample[0] == kind && sample[3].is_number();
+                assert!(found.is_none_or(is_kind), "{name}: {text}");
             }
-            let (code, metrics) = run(&arguments);
-            let mut parser = Command::new(tools::python_with_prometheus())
-                .args(["-c", PARSE])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("start python");
-            let mut stdin = parser.stdin.take().expect("piped");
-            stdin.write_all(metrics.as_bytes()).expect("written");
-            drop(stdin);
-            let parsed = parser.wait_with_output().expect("it ends");
-            let complaints = String::from_utf8_lossy(&parsed.stderr);
-            assert!(
-                parsed.status.success(),
-                "{}: {complaints}\n{metrics}",
-                mode.name
-            );
-            let parsed = String::from_utf8_lossy(&parsed.stdout);
-            let name = mode.name.replace('-', "_");
-            let status = format!("gauge nats_server_check_{name}_status_code ");
-            let line = parsed.lines().find(|line| line.starts_with(&status));
-            let line = line.unwrap_or_else(|| panic!("no status: {parsed}"));
-            assert!(line.contains(r#"'item': 'a"b\\c'"#), "{line}");
-            assert!(line.ends_with(&format!(" {code}")), "{line}");
-            if mode.name == "traffic" {
-                let total = "counter nats_server_check_traffic_in_msgs_total ";
-                assert!(parsed.contains(total), "{parsed}");
-            }
+            // All values of a mode, and the status.
+            let values = text.lines().filter(|line| !line.starts_with('#')).count();
+            assert_eq!(samples.len(), values, "{text}");
         }
     }
 }
