@@ -22,6 +22,8 @@ pub enum Step {
     Connz,
     /// Messages between the brokers.
     Exchange,
+    /// Asking for `/eventsz`.
+    Eventsz,
     /// Asking for `/explainz`.
     Explainz,
     /// Reading the files for TLS and logins.
@@ -49,7 +51,12 @@ pub enum Step {
     /// Looking up the SRV record.
     Srv,
     /// Reading or writing the state file.
+    /// Asking for `/slowz`.
+    Slowz,
+    /// Reading or writing the state file, or waiting until no other run uses it.
     StateFile,
+    /// Asking for `/topz`.
+    Topz,
     /// Asking for `/varz`.
     Varz,
 }
@@ -82,6 +89,7 @@ impl fmt::Display for Step {
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
             Self::Exchange => "waiting for messages of the other brokers",
+            Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
             Self::Files => "reading the files for TLS and logins",
             Self::Handshake => "TLS handshake on the client port",
@@ -95,7 +103,9 @@ impl fmt::Display for Step {
             Self::Roundtrip => "waiting for the own message",
             Self::Sample => "waiting between two samples",
             Self::Srv => "looking up the SRV record",
+            Self::Slowz => "asking for /slowz",
             Self::StateFile => "using the state file",
+            Self::Topz => "asking for /topz",
             Self::Varz => "asking for /varz",
         })
     }

@@ -5,16 +5,21 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
+use monitor_client::{FigureUnit, figure};
 
 use super::{
     args::threshold_options,
     brokers::Brokers,
     metric::{BROKERS_ANSWERING, Metric, Planned, Threshold, VARZ_FIGURE},
-    modes::{MODES, Mode},
+    modes::{Compares, MODES, Mode},
     range::{Range, Unit, parse_quantity},
+    state_file::StateOptions,
     status::Status,
-    text::harmless,
+    text::{harmless, shortened},
 };
+
+/// Characters of `--service-name` that are shown: the first line has a limit.
+const SERVICE_NAME_CHARS_MAX: usize = 40;
 
 /// The longest time a run may be given; schedulers kill long before.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
@@ -36,12 +41,14 @@ pub struct Options {
     pub format: Format,
     /// First word of the output.
     pub service_name: String,
-    /// Folder of the state files; `None` for the default one.
-    pub state_dir: Option<PathBuf>,
+    /// What a mode that compares with the last run keeps, and where.
+    pub state: StateOptions,
     /// Time between two samples, in place of a state file.
     pub sample: Option<Duration>,
     /// The digest that the configuration must have.
     pub digest: Option<String>,
+    /// The file that must be older than the configuration in force.
+    pub file: Option<PathBuf>,
     /// Members that the cluster must have.
     pub expect: Option<usize>,
     /// Dotted path of the metric of mode `varz`.
@@ -59,19 +66,20 @@ pub enum Format {
     Json,
     /// The first line and perfdata of the plugin contract.
     Nagios,
-    /// Metrics in the Prometheus text format.
-    Prometheus,
+    /// Metrics as OpenMetrics, which Prometheus reads.
+    OpenMetrics,
     /// Several lines for people.
     Text,
 }
 
 impl Format {
-    /// The formats by the names of `--format`, the default first.
-    pub const NAMES: [(&'static str, Self); 4] = [
-        ("nagios", Self::Nagios),
-        ("json", Self::Json),
-        ("prometheus", Self::Prometheus),
-        ("text", Self::Text),
+    /// The formats by the names of `--format`, the default first, with the name that one has
+    /// in `nats server check`.
+    pub const NAMES: [(&'static str, Option<&'static str>, Self); 4] = [
+        ("nagios", None, Self::Nagios),
+        ("json", None, Self::Json),
+        ("openmetrics", Some("prometheus"), Self::OpenMetrics),
+        ("text", None, Self::Text),
     ];
 }
 
@@ -85,6 +93,12 @@ impl Options {
         let mode = mode_called(&text("mode").unwrap_or_default())?;
         let (timeout, timeout_status) = parse_timeout(&text("timeout").unwrap_or_default())?;
         let sample = match text("sample") {
+            Some(_) if mode.compares == Compares::Nothing => {
+                return Err(format!(
+                    "--sample has no effect in mode {}: it compares nothing",
+                    mode.name
+                ));
+            }
             Some(sample) => Some(parse_sample(&sample, timeout)?),
             None => None,
         };
@@ -92,9 +106,15 @@ impl Options {
         if (mode.name == "varz") != metric.is_some() {
             return Err("--figure NAME belongs to --mode varz, which needs it".into());
         }
+        for option in ["digest", "file"] {
+            if mode.name != "config" && matches.contains_id(option) {
+                return Err(format!("--{option} belongs to --mode config"));
+            }
+        }
         let brokers = Brokers::new(matches)?;
         let joint = joint_metrics(mode, &brokers);
         refuse_foreign_thresholds(matches, mode, &joint)?;
+        let service_name = harmless(&text("service-name").unwrap_or_default());
         let options = Self {
             mode,
             brokers,
@@ -102,10 +122,11 @@ impl Options {
             timeout_status,
             verbosity: matches.get_count("verbose"),
             format: format_called(&text("format").unwrap_or_default())?,
-            service_name: harmless(&text("service-name").unwrap_or_default()),
-            state_dir: matches.get_one("state-dir").cloned(),
+            service_name: shortened(&service_name, SERVICE_NAME_CHARS_MAX, usize::MAX),
+            state: StateOptions::new(matches, mode)?,
             sample,
             digest: text("digest"),
+            file: matches.get_one("file").cloned(),
             expect: matches
                 .get_one::<u16>("expect")
                 .map(|count| (*count).into()),
@@ -127,7 +148,8 @@ fn mode_called(name: &str) -> Result<&'static Mode, String> {
 fn format_called(name: &str) -> Result<Format, String> {
     Format::NAMES
         .into_iter()
-        .find_map(|(known, format)| (known == name).then_some(format))
+        .find(|(known, alias, _)| *known == name || *alias == Some(name))
+        .map(|(_, _, format)| format)
         .ok_or_else(|| format!("no format \"{name}\""))
 }
 
@@ -165,7 +187,11 @@ fn parse_sample(text: &str, timeout: Duration) -> Result<Duration, String> {
     }
 }
 
-fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
+/// The value of an option that takes a time.
+///
+/// # Errors
+/// A sentence that names the option.
+pub fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
     let seconds = parse_quantity(text, Unit::Seconds).map_err(|why| format!("{option}: {why}"))?;
     Duration::try_from_secs_f64(seconds)
         .ok()
@@ -203,11 +229,15 @@ fn plan(
             ));
         }
         let threshold = |level: &Level| threshold(matches, metric, is_main, unit, level);
+        let (warning, critical) = (threshold(&WARNING)?, threshold(&CRITICAL)?);
+        refuse_warning_without_effect(label, warning.as_ref(), critical.as_ref())?;
         planned.push(Planned {
             label: harmless(label),
             unit,
-            warning: threshold(&WARNING)?,
-            critical: threshold(&CRITICAL)?,
+            help: metric.help,
+            remedy: metric.remedy,
+            warning,
+            critical,
         });
     }
     Ok(planned)
@@ -275,6 +305,35 @@ fn threshold(
     }))
 }
 
+/// Two thresholds that were both typed and of which the warning can never be the verdict: most
+/// often they were swapped. Ranges of which one alone is in percent cannot be compared here.
+fn refuse_warning_without_effect(
+    label: &str,
+    warning: Option<&Threshold>,
+    critical: Option<&Threshold>,
+) -> Result<(), String> {
+    let (Some(warning), Some(critical)) = (warning, critical) else {
+        return Ok(());
+    };
+    let (mild, severe) = (&warning.range, &critical.range);
+    if !(warning.explicit && critical.explicit) || mild.is_relative() != severe.is_relative() {
+        return Ok(());
+    }
+    let limits = |range: &Range| range.limits(Some(100.0));
+    match (limits(mild), limits(severe)) {
+        (Some(mild_limits), Some(severe_limits))
+            if mild_limits.alerts_only_with(severe_limits)
+                && !severe_limits.alerts_only_with(mild_limits) =>
+        {
+            Err(format!(
+                "warning {mild} of {label} has no effect beside critical {severe}: it alerts only \
+                 where that is critical; were the two swapped?"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A threshold without effect must not be accepted silently.
 fn refuse_foreign_thresholds(
     matches: &ArgMatches,
@@ -300,30 +359,16 @@ fn refuse_foreign_thresholds(
     Ok(())
 }
 
-/// The unit of a value of `/varz` by its name.
+/// The unit of a value of `/varz` by its path.
 fn varz_unit(path: &str) -> Unit {
-    const TOTALS: [&str; 15] = [
-        "in_bytes",
-        "in_client_bytes",
-        "in_client_msgs",
-        "in_msgs",
-        "out_bytes",
-        "out_client_bytes",
-        "out_client_msgs",
-        "out_msgs",
-        "pinned_account_fails",
-        "slow_consumers",
-        "stale_connections",
-        "stalled_clients",
-        "total_connections",
-        "written_bytes",
-        "written_msgs",
-    ];
-    match path {
-        "mem" | "max_payload" | "max_pending" | "max_control_line" => Unit::Bytes,
-        "cpu" => Unit::Percent,
-        "auth_timeout" | "tls_timeout" => Unit::Seconds,
-        _ if TOTALS.contains(&path) => Unit::Counter,
-        _ => Unit::Count,
+    match figure(path) {
+        None => Unit::Count,
+        Some(figure) if figure.is_total => Unit::Counter,
+        Some(figure) => match figure.unit {
+            FigureUnit::Bytes => Unit::Bytes,
+            FigureUnit::Percent => Unit::Percent,
+            FigureUnit::Seconds => Unit::Seconds,
+            FigureUnit::Count | FigureUnit::Nanoseconds => Unit::Count,
+        },
     }
 }

@@ -7,7 +7,7 @@ use monitor_client::{Client, Field, Found, Healthz, Kind, Varz};
 use serde::de::DeserializeOwned;
 
 use super::{
-    brokers::Place,
+    brokers::Among,
     client_port::{Login, OpenError, Session, certificate::Certificate},
     deadline::{Deadline, Step},
     modes::need::Need,
@@ -24,7 +24,7 @@ pub struct Check<'a> {
     /// The broker.
     pub target: &'a Target,
     /// Its place among several that are checked at the same time; `None` for the only one.
-    pub place: Option<Place>,
+    pub among: Option<Among>,
     /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
@@ -50,14 +50,14 @@ pub struct Finished {
 pub fn run(
     options: &Options,
     target: &Target,
-    place: Option<Place>,
+    among: Option<Among>,
     deadline: &Deadline,
 ) -> Finished {
     let mut report = Report::new(&options.metrics);
     let mut check = Check {
         options,
         target,
-        place,
+        among,
         report: &mut report,
         deadline,
         client: None,

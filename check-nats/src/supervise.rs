@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     brokers::{
-        self, BROKERS_MAX, Brokers, Place, Shared, Srv, names,
+        self, Among, BROKERS_MAX, Brokers, Shared, Srv, names,
         parallel::{self, Undone},
     },
     deadline::{Deadline, Step},
@@ -61,7 +61,7 @@ fn several(options: &Options, targets: &[Target], report: Report, deadline: &Dea
     let shared = Arc::new(Shared::new(names::short(&places)));
     let jobs = targets.iter().enumerate().map(|(number, target)| {
         let shared = Arc::clone(&shared);
-        Job::new(target, Some(Place { number, shared }), deadline)
+        Job::new(target, Some(Among { number, shared }), deadline)
     });
     let finished = check_all(options, jobs.collect(), deadline);
     brokers::merge(options, &shared, finished, report)
@@ -70,15 +70,15 @@ fn several(options: &Options, targets: &[Target], report: Report, deadline: &Dea
 /// The check of one broker, to be done.
 struct Job {
     target: Target,
-    place: Option<Place>,
+    among: Option<Among>,
     deadline: Arc<Deadline>,
 }
 
 impl Job {
-    fn new(target: &Target, place: Option<Place>, deadline: &Deadline) -> Self {
+    fn new(target: &Target, among: Option<Among>, deadline: &Deadline) -> Self {
         Self {
             target: target.clone(),
-            place,
+            among,
             deadline: Arc::new(deadline.beside()),
         }
     }
@@ -89,7 +89,7 @@ fn check_all(options: &Options, jobs: Vec<Job>, deadline: &Deadline) -> Vec<Fini
     let deadlines: Vec<_> = jobs.iter().map(|job| Arc::clone(&job.deadline)).collect();
     let calls = jobs.into_iter().map(|job| {
         let options = options.clone();
-        move || run::run(&options, &job.target, job.place, &job.deadline)
+        move || run::run(&options, &job.target, job.among, &job.deadline)
     });
     let results = parallel::run(calls.collect(), deadline.end() + GRACE);
     let finished = results
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         args::{self, Asked},
-        modes::Mode,
+        modes::{Compares, Mode},
         status::Status,
     };
 
@@ -175,6 +175,7 @@ mod tests {
             help: "",
             metrics: &[],
             needs: &[],
+            compares: Compares::Nothing,
             run: |_| panic!("boom"),
             joint: None,
         };
@@ -191,6 +192,7 @@ mod tests {
             help: "",
             metrics: &[],
             needs: &[],
+            compares: Compares::Nothing,
             run: |check| {
                 check.begin_state_file()?;
                 loop {

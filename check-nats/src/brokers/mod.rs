@@ -115,7 +115,7 @@ pub struct Shared {
 
 /// The place of one check among those of several brokers.
 #[derive(Clone)]
-pub struct Place {
+pub struct Among {
     /// Its number in [`Shared::names`].
     pub number: usize,
     /// What all share.

@@ -11,18 +11,22 @@ use crate::{
     text::duration,
 };
 
+/// What to do about messages that do not arrive.
+const LOST: &str = "see --mode cluster for the routes of both; with routes, look at the permissions \
+                    in their block cluster, and at the account's";
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let result = own_inbox(check);
-    let Some(place) = check.place.clone() else {
+    let Some(among) = check.among.clone() else {
         return result.map(drop);
     };
     match result {
         Ok(mut session) => {
-            let exchange = &place.shared.exchange;
-            exchange.take_part(place.number, &mut session, check.deadline())
+            let exchange = &among.shared.exchange;
+            exchange.take_part(among.number, &mut session, check.deadline())
         }
         Err(failure) => {
-            place.shared.exchange.leave(place.number);
+            among.shared.exchange.leave(among.number);
             Err(failure)
         }
     }
@@ -60,7 +64,7 @@ pub(super) fn compare(shared: &Shared, report: &mut Report) {
         (&not_answered, "no request to a queue group is answered"),
     ] {
         for pairs in words::pairs(lost, names) {
-            report.say(Status::Critical, &format!("{what} {pairs}"));
+            report.advise(Status::Critical, &format!("{what} {pairs}"), LOST);
         }
     }
     if let Some(slowest) = slowest {

@@ -19,6 +19,10 @@ use crate::{
 /// Bytes of a digest that are shown: enough to see which are equal.
 const DIGEST_BYTES: usize = 12;
 
+/// What to do about missing routes.
+const NO_ROUTE: &str = "compare name, routes, login and TLS in the block cluster of both, and look \
+                        for errors about routes in their logs";
+
 /// Most bytes shown of a version.
 const VERSION_BYTES_MAX: usize = 32;
 
@@ -110,7 +114,7 @@ fn routes(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
     }
     report.total(ROUTES_MISSING.label, Some(missing.len() as f64));
     for pairs in words::pairs(&missing, names) {
-        report.say(Status::Critical, &format!("no route {pairs}"));
+        report.advise(Status::Critical, &format!("no route {pairs}"), NO_ROUTE);
     }
     if missing.is_empty() {
         let text = format!("{} brokers have routes to each other", known.len());
@@ -179,13 +183,6 @@ fn digests(known: &[(usize, &Member)], names: &[String], report: &mut Report) {
     };
     report.state(CONFIGS.label, groups.len() as f64, None, &phrase);
     report.detail(1, &format!("digests: {}", texts.join(", ")));
-    if groups.len() > 1 {
-        let text = format!(
-            "files that differ on purpose: --configs-warning {}",
-            known.len()
-        );
-        report.detail(1, &text);
-    }
 }
 
 /// Members that the others have routes to, but that are not in the list of brokers.

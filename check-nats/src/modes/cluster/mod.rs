@@ -62,18 +62,18 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     if let Some(mesh) = mesh {
         by_members(check, mesh);
     }
-    if of_midge && check.place.is_none() {
+    if of_midge && check.among.is_none() {
         return Ok(());
     }
     let routez: Routez = check.ask("/routez")?;
     if !of_midge {
         by_routes(check, &routez);
     }
-    if let Some(place) = check.place.clone() {
+    if let Some(among) = check.among.clone() {
         let member = Member::new(check.varz()?, routez);
-        place
+        among
             .shared
-            .with_members(|members| members[place.number] = Some(member));
+            .with_members(|members| members[among.number] = Some(member));
     }
     Ok(())
 }
