@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     bad_peers::{answers, peer, read_until, respond, says},
-    plugin::{PluginOutput, check_ports},
+    plugin::{PluginOutput, check_ports, judge},
 };
 use test_support::{Broker, RawClient};
 
@@ -124,12 +124,40 @@ fn each_required_field_gives_unknown_when_missing() {
     }
 }
 
+/// A broker whose answers lack what is compared between several is not compared, and the result
+/// is not OK.
+#[test]
+fn what_is_compared_between_brokers_must_be_there() {
+    let broker = Broker::midge().start();
+    let mode = MODES.iter().find(|mode| mode.name == "cluster").expect("the mode");
+    let whole = recorded(&broker, mode);
+    let sound = format!("http://{}", replay(&whole));
+    let needs = mode.needs.iter().filter(|need| need.path != "/clusterz");
+    for need in needs {
+        for needed in need.fields {
+            let name = needed.field.name;
+            for (what, body) in spoilt(&whole[need.path], name, needed.field.kind) {
+                let mut answers = whole.clone();
+                answers.insert(need.path, body);
+                let url = format!("http://{}", replay(&answers));
+                let result = judge(&["--mode", "cluster", "-u", &sound, "-u", &url]);
+                let place = format!("{} {name} {what}: {result:?}", need.path);
+                assert_eq!(result.code, 3, "{place}");
+                assert!(result.line.contains(need.path), "{place}");
+                assert_eq!(result.value("routes_missing"), "U", "{place}");
+            }
+        }
+    }
+}
+
 /// Whether the mode requests this path from this broker and its verdict depends on it.
 fn is_decisive(mode: &Mode, need: &Need, whole: &BTreeMap<&str, Value>) -> bool {
     match (mode.name, need.path) {
         _ if need.is_for_names => false,
         // Only if there is no better source.
         ("cluster", "/routez") => !whole.contains_key("/clusterz"),
+        // For the comparison of several brokers, which has a test of its own.
+        ("cluster", "/varz") => false,
         (_, path) => whole.contains_key(path),
     }
 }
