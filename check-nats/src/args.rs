@@ -107,7 +107,8 @@ fn asked_shell(matches: &ArgMatches) -> Option<Shell> {
 pub fn usage() -> String {
     let modes: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
     format!(
-        "Usage: check_nats [-H HOST] [-p PORT] [-m PORT | -u URL] [--mode MODE]\n\
+        "Usage: check_nats [-H HOST] [-p PORT] [-m PORT | -u URL | --socket PATH]\n\
+         \x20      [--puppet | --cacert FILE] [--mode MODE]\n\
          \x20      [-w RANGE] [-c RANGE] [-t SECONDS[:STATE]] [-v] [OPTIONS]\n\
          {}\nTry check_nats --help\n",
         wrapped("Modes:", &modes.join(" "), "       ")

@@ -196,7 +196,7 @@ pub(super) static CONNECTIONS: Metric = Metric {
 pub(super) static CONNECT_TIME: Metric = Metric {
     label: "connect_time",
     unit: Unit::Seconds,
-    help: "TCP connect, INFO, CONNECT and the first PONG",
+    help: "TCP connect, INFO, TLS, CONNECT and the first PONG",
     option: Some("connect"),
     warning: "0.5",
     critical: "1",

@@ -30,8 +30,8 @@ pub struct Check<'a> {
     deadline: &'a Deadline,
     /// Asks the monitoring port; `None` before the first request.
     client: Option<Client>,
-    /// What `/varz` said last.
-    varz: Option<Varz>,
+    /// What `/varz` said last, or why it did not.
+    varz: Option<Result<Varz, Failure>>,
     /// Another part follows: a request may take half of the time left.
     hurried: bool,
     /// Whether the broker has answered anything.
@@ -124,7 +124,9 @@ impl<'a> Check<'a> {
     /// Where the client port is, asked of the broker if it was not given.
     fn client_port(&mut self) -> Result<ClientPort, Failure> {
         let port = self.target.client_port(|| match self.varz.take() {
-            Some(varz) => Ok(varz),
+            Some(Ok(varz)) => Ok(varz),
+            // It has been reported.
+            Some(Err(_)) => Err(Failure::unknown("/varz does not say it")),
             None => self.hurry(Self::announced),
         })?;
         let scheme = if port.tls { "tls" } else { "nats" };
@@ -169,10 +171,9 @@ impl<'a> Check<'a> {
     /// # Errors
     /// As [`Check::ask`].
     pub fn varz(&mut self) -> Result<Varz, Failure> {
-        let varz: Varz = self.ask("/varz")?;
-        // A broker that says nothing of its client port is asked for it when it is needed.
-        self.varz = Some(varz.clone()).filter(|varz| varz.port != 0);
-        Ok(varz)
+        let varz = self.ask("/varz");
+        self.varz = Some(varz.clone());
+        varz
     }
 
     /// Status code and answer of `/healthz`.

@@ -16,7 +16,7 @@ use crate::daemon::Severity;
 const LINES_MAX: usize = 6;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// How long a condition must be the same after changes were left out.
+/// How long the severity must be the same after changes were left out.
 const STEADY: Duration = Duration::from_secs(300);
 
 /// Causes that are remembered while the severity stays the same.
@@ -26,7 +26,7 @@ const CAUSES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Changes<C> {
     current: Option<(Severity, C)>,
-    /// When the current condition began.
+    /// When the current severity began.
     since: Option<Instant>,
     /// Causes that were logged with the current severity.
     logged_causes: VecDeque<C>,
@@ -56,13 +56,13 @@ impl<C: Clone + PartialEq> Changes<C> {
             return self.end_of_changes(now);
         }
         let before = self.current.replace(condition.clone());
-        self.since = Some(now);
         if before.is_none_or(|before| before.0 != severity) {
             self.logged_causes.clear();
+            self.since = Some(now);
         }
         let (_, cause) = condition;
         if self.logged_causes.contains(&cause) {
-            return None;
+            return self.end_of_changes(now);
         }
         if let Some(left_out) = &mut self.left_out {
             *left_out = left_out.saturating_add(1);
@@ -88,7 +88,7 @@ impl<C: Clone + PartialEq> Changes<C> {
         ))
     }
 
-    /// The condition is the same as in the poll before: the end of changes that were left out?
+    /// The severity is the same as in the poll before: the end of changes that were left out?
     fn end_of_changes(&mut self, now: Instant) -> Option<String> {
         let left_out = self.left_out?;
         if self
@@ -175,7 +175,7 @@ mod tests {
     fn changes_far_apart_are_all_logged() {
         let (mut changes, mut now) = (Changes::new(), Instant::now());
         for index in 0..100 {
-            now += WINDOW / 5;
+            now += WINDOW / 4;
             let severity = if index % 2 == 0 { Failure } else { Okay };
             assert_eq!(
                 changes.note(severity, 0, now).as_deref(),

@@ -5,6 +5,7 @@
 //! change of the condition is logged once.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -58,8 +59,9 @@ enum Condition {
     Unpolled,
 }
 
-/// The kind of an error, without its texts.
-type Cause = (mem::Discriminant<Error>, Option<u16>);
+/// What tells errors apart in the log: the kind, and what more of it does not change with every
+/// poll.
+type Cause = (mem::Discriminant<Error>, u64);
 
 /// The results of one poll.
 struct Sample {
@@ -306,13 +308,19 @@ fn is_healthy(code: u16, health: &Healthz) -> bool {
 }
 
 fn cause(error: &Error) -> Cause {
-    let code = match error {
+    let more = match error {
         // A proxy has no answer of the broker: it says the one or the other.
-        Error::Status { code: 504, .. } => Some(502),
-        Error::Status { code, .. } => Some(*code),
-        _ => None,
+        Error::Status { code: 504, .. } => 502,
+        Error::Status { code, .. } => u64::from(*code),
+        Error::Timeout { phase, .. } => *phase as u64,
+        Error::Connection { detail, .. } | Error::File { detail, .. } => {
+            let mut hasher = DefaultHasher::new();
+            detail.hash(&mut hasher);
+            hasher.finish()
+        }
+        _ => 0,
     };
-    (mem::discriminant(error), code)
+    (mem::discriminant(error), more)
 }
 
 /// The values that the plugin measures itself; `None` for those of the answer.
@@ -527,7 +535,15 @@ mod tests {
     #[test]
     fn a_restart_is_logged_once() {
         let mut poller = poller(Instance::new("a"));
-        let daemon = process(&mut poller, [up("N1"), up("N1"), up("N2"), up("N2")]);
+        let restarted = || {
+            let mut sample = up("N2");
+            if let Ok(report) = &mut sample.report {
+                // Younger than the poll before.
+                report.uptime = Some(1.0);
+            }
+            sample
+        };
+        let daemon = process(&mut poller, [up("N1"), up("N1"), restarted(), restarted()]);
         assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
         let line = &daemon.lines.borrow()[1].1;
         assert!(line.contains("server id N1 is now N2"), "{line}");

@@ -154,7 +154,17 @@ impl Client {
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
         let path = "/healthz";
         let (status, body) = self.fetch(path, HEALTHZ_STATUSES)?;
-        let (answer, found) = self.parse(path, &body, HEALTHZ)?;
+        let (answer, found) = match self.parse(path, &body, HEALTHZ) {
+            // It comes from a proxy.
+            Err(Error::NotJson { url, .. }) if status != StatusCode::OK => {
+                return Err(Error::Status {
+                    url,
+                    code: status.as_u16(),
+                    detail: first_line(&body),
+                });
+            }
+            answer => answer?,
+        };
         self.require(path, HEALTHZ, &found)?;
         Ok((status.as_u16(), answer))
     }
@@ -340,6 +350,10 @@ impl Client {
             (Some(Late(phase)), _) => self.late(url, *phase, begun),
             (None, io::ErrorKind::TimedOut) => self.late(url, Phase::Answer, begun),
             (None, io::ErrorKind::ConnectionRefused) => Error::Refused { url },
+            (None, io::ErrorKind::UnexpectedEof) => Error::Connection {
+                url,
+                detail: "the connection was closed before the answer was complete".to_owned(),
+            },
             (None, _) => Error::Connection {
                 url,
                 detail: error.to_string(),
@@ -377,11 +391,18 @@ fn error_detail(response: &mut Response<Body>) -> String {
     let mut body = response.body_mut().as_reader().take(ERROR_BODY);
     // What has been read counts; the status is the error.
     let _ = body.read_to_end(&mut start);
-    let start = String::from_utf8_lossy(&start);
-    let line = start.lines().map(str::trim).find(|line| !line.is_empty());
-    // The page of a proxy says no more than its status.
-    let line = line.filter(|line| !line.starts_with('<'));
-    one_line(line.unwrap_or_default())
+    first_line(&start)
+}
+
+/// The first line of a body that is no JSON; empty for a page of a proxy, which says no more than
+/// its status.
+fn first_line(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    one_line(
+        line.filter(|line| !line.starts_with('<'))
+            .unwrap_or_default(),
+    )
 }
 
 fn one_line(line: &str) -> String {

@@ -86,10 +86,7 @@ pub fn client_config(tls: &Tls) -> Result<Settings, Error> {
     })
 }
 
-fn verifier(
-    tls: &Tls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, Error> {
+fn verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
     let roots = Arc::new(roots(tls.ca.as_deref())?);
     let mut builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider));
     if let Some(path) = &tls.crl {
@@ -168,7 +165,10 @@ pub fn explain(error: &rustls::Error, names: &OptionNames) -> String {
         ..
     } = names;
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+        // A bad signature is that of another CA of the same name.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => format!(
             "TLS: the broker's certificate is not signed by a known CA: name the file of its CA in \
              {ca}"
         ),

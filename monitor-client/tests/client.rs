@@ -218,10 +218,13 @@ fn healthz_answers_with_its_code() {
         matches!(error, Error::Status { code: 404, .. }),
         "{error:?}"
     );
-    let error = client(&serve_text("503 No", "<html>"))
-        .healthz()
-        .unwrap_err();
-    assert!(matches!(error, Error::NotJson { .. }), "{error:?}");
+    for (body, expected) in [("<html>", ""), ("no broker here\n", "no broker here")] {
+        let error = client(&serve_text("503 No", body)).healthz().unwrap_err();
+        assert!(
+            matches!(&error, Error::Status { code: 503, detail, .. } if detail == expected),
+            "{error:?}"
+        );
+    }
     // An object without a broker's status is no answer, whatever the code.
     for body in [
         "{}",

@@ -129,14 +129,13 @@ fn find_ssl_dir(named: Option<&Path>, settings: &Settings) -> Result<PathBuf, Er
             )),
         };
     }
-    let of_home = home_dir().map(|home| home.join("ssl"));
-    let folders = SSL_DIRS.iter().map(PathBuf::from).chain(of_home);
-    for folder in folders {
+    let folders = ssl_dirs(home_dir());
+    for folder in &folders {
         match fs::metadata(folder.join("certs")) {
-            Ok(found) if found.is_dir() => return Ok(folder),
+            Ok(found) if found.is_dir() => return Ok(folder.clone()),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(Error::in_file(
-                    &folder,
+                    folder,
                     "this user may not read it: make the user a member of the group that may \
                      (puppet, with Debian's packages), or name another folder with ssldir",
                 ));
@@ -147,8 +146,18 @@ fn find_ssl_dir(named: Option<&Path>, settings: &Settings) -> Result<PathBuf, Er
     Err(Error::new(format!(
         "puppet: no ssldir of Puppet found; looked at {}: install the agent and run it once, or \
          name the folder with ssldir",
-        SSL_DIRS.join(", ")
+        folders
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     )))
+}
+
+/// The folders to look at, in their order: an agent of this user alone comes last.
+fn ssl_dirs(home: Option<PathBuf>) -> Vec<PathBuf> {
+    let of_home = home.map(|home| home.join("ssl"));
+    SSL_DIRS.iter().map(PathBuf::from).chain(of_home).collect()
 }
 
 /// Where an agent of this user keeps its files, if it is not root.
@@ -301,6 +310,14 @@ mod tests {
             fs::write(folder.path().join("certs").join(name), "").unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn an_agent_that_is_not_root_comes_last() {
+        let folders = ssl_dirs(Some("/home/ops/.puppetlabs/etc/puppet".into()));
+        let last = Path::new("/home/ops/.puppetlabs/etc/puppet/ssl");
+        assert_eq!(folders.last().map(|folder| &**folder), Some(last));
+        assert_eq!(folders.len(), SSL_DIRS.len() + 1);
     }
 
     #[test]

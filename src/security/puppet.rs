@@ -15,10 +15,11 @@ use super::{
 ///
 /// What was not found, and where it was searched.
 pub(super) fn complete(options: &mut TlsOptions) -> Result<(), TlsError> {
-    let found = PuppetFiles::find(options.ssldir.as_deref()).map_err(|error| match &error.file {
-        Some(file) => TlsError::in_file(file, &*error.text),
-        None => TlsError::new(error.text),
-    })?;
+    let found =
+        PuppetFiles::find(options.ssldir.as_deref()).map_err(|error| match &error.file {
+            Some(file) => TlsError::in_file(file, &*error.text),
+            None => TlsError::new(error.text),
+        })?;
     if options.certificates.is_empty() {
         options.certificates.push(CertificateFiles {
             cert_file: found.certificate,

@@ -2,8 +2,9 @@
 //! runs; and what the log says of a broker that refuses.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -32,8 +33,21 @@ fn wait_for_up(collectd: &Collectd, name: &str, state: f64) {
 /// A file with a secret, and its path as collectd writes it.
 fn secret(folder: &TempDir, name: &str, text: &str) -> String {
     let path = folder.path().join(name);
-    fs::write(&path, text).expect("written");
+    write_secret(&path, text);
     path.display().to_string()
+}
+
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, Permissions::from_mode(0o600)).expect("own file");
+}
+
+/// Half of the interval is the time limit of a poll: enough for handshakes on a busy machine.
+fn setup(blocks: &str) -> Setup {
+    Setup {
+        interval: 2.0,
+        ..Setup::new(blocks)
+    }
 }
 
 /// A broker whose monitoring port speaks https with this certificate, and the URL of the port.
@@ -115,7 +129,7 @@ fn logins_and_the_unix_socket_lead_to_the_broker() {
     ];
     let blocks = served.iter().map(|(_, block)| block.as_str());
     let blocks = blocks.chain(refused.iter().map(|(_, block, _)| block.as_str()));
-    let collectd = Collectd::start(&Setup::new(&blocks.collect::<String>()));
+    let collectd = Collectd::start(&setup(&blocks.collect::<String>()));
     for (name, _) in &served {
         wait_for_up(&collectd, name, 1.0);
     }
@@ -159,7 +173,7 @@ fn a_refusal_is_shown_with_its_remedy() {
             "",
         ),
     ];
-    let collectd = Collectd::start(&Setup::new(&blocks.concat()));
+    let collectd = Collectd::start(&setup(&blocks.concat()));
     for name in ["alias", "proxy", "teapot", "long", "moved"] {
         collectd.wait_for_lines(&format!("PUTVAL {}", up(name)), 2);
     }
@@ -252,7 +266,7 @@ fn https_needs_a_certificate_that_fits() {
     let blocks = cases
         .iter()
         .map(|(name, url, options, _)| instance(name, url, options));
-    let collectd = Collectd::start(&Setup::new(&blocks.collect::<String>()));
+    let collectd = Collectd::start(&setup(&blocks.collect::<String>()));
     for (name, _, _, reason) in &cases {
         wait_for_up(&collectd, name, if reason.is_some() { 0.0 } else { 1.0 });
     }
@@ -294,7 +308,7 @@ fn a_certificate_is_shown_to_a_port_that_wants_one() {
     ];
     // One at a time, since the server answers one at a time.
     for (name, options, reason) in &cases {
-        let collectd = Collectd::start(&Setup::new(&instance(name, &server.url, options)));
+        let collectd = Collectd::start(&setup(&instance(name, &server.url, options)));
         wait_for_up(&collectd, name, if reason.is_some() { 0.0 } else { 1.0 });
         let (_, lines) = collectd.stop();
         let log = lines.log();
@@ -322,12 +336,15 @@ fn renewed_files_are_used() {
         &broker.monitor_url(),
         &format!("TokenFile {token:?}"),
     ) + &instance("tls", &url, &format!("CACert {ca:?}"));
-    let collectd = Collectd::start(&Setup::new(&blocks));
+    let collectd = Collectd::start(&setup(&blocks));
     wait_for_up(&collectd, "token", 0.0);
     wait_for_up(&collectd, "tls", 1.0);
 
     replace(Path::new(&token), "canary-new\n");
     wait_for_up(&collectd, "token", 1.0);
+    // What every user can read is still used.
+    fs::set_permissions(&token, Permissions::from_mode(0o644)).expect("own file");
+    collectd.wait_for_lines("every user of this host can read it", 1);
     replace(Path::new(&token), "two\nlines\n");
     collectd.wait_for_lines("more than one line", 1);
     drop(tls_broker);
@@ -356,7 +373,7 @@ fn a_broker_without_healthz_serves() {
         "/varz" => ("200 OK", varz("N", "2026-01-01T00:00:00Z")),
         _ => ("404 Not Found", "404 page not found\n".to_owned()),
     });
-    let collectd = Collectd::start(&Setup::new(&instance("a", &url, "")));
+    let collectd = Collectd::start(&setup(&instance("a", &url, "")));
     collectd.wait_for_lines(&format!("PUTVAL {}", up("a")), 3);
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
@@ -372,7 +389,7 @@ fn a_broker_without_healthz_serves() {
 /// Replaces a file as tools that renew certificates do.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
-    fs::write(&new, text).expect("written");
+    write_secret(&new, text);
     fs::rename(new, path).expect("replaced");
 }
 

@@ -27,10 +27,9 @@ fn an_instance_is_identified_by_host_and_name() {
         + &instance("nats", "http://127.0.0.1:1", "");
     let setup = Setup::new(&blocks);
     let all = ["a", "b", "test"].map(|host| format!("{host}/nats-nats/bool-up"));
-    let all: Vec<_> = all.iter().map(String::as_str).collect();
-    let (status, lines) = Collectd::run_for(&setup, &all);
+    let (status, lines) = Collectd::run_for(&setup, &all.each_ref().map(String::as_str));
     assert!(status.success(), "{lines:#?}");
-    assert_eq!(all.map(|id| lines.values(id)[0][0]), [1.0, 1.0, 0.0]);
+    assert_eq!(all.map(|id| lines.values(&id)[0][0]), [1.0, 1.0, 0.0]);
     let log: BTreeSet<_> = lines
         .log()
         .iter()

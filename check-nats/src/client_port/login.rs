@@ -115,7 +115,10 @@ impl Login {
             _ => "check that the broker trusts their account".to_owned(),
         };
         Ok(Self {
-            name: format!("the credentials of user {} ({source})", quoted(&claims.name)),
+            name: format!(
+                "the credentials of user {} ({source})",
+                quoted(&claims.name)
+            ),
             kind: Kind::Credentials {
                 jwt: jwt.to_owned(),
                 nkey,
@@ -216,12 +219,16 @@ fn block<'a>(text: &'a str, word: &str) -> Option<&'a str> {
         let title = line.trim_matches('-');
         line.starts_with("---") && title.starts_with("BEGIN") && title.ends_with(word)
     })?;
-    lines.find(|line| !line.is_empty()).filter(|line| !line.starts_with('-'))
+    lines
+        .find(|line| !line.is_empty())
+        .filter(|line| !line.starts_with('-'))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -232,7 +239,10 @@ mod tests {
         let path = folder.path().join("user.creds");
         fs::write(&path, text).unwrap();
         let option = "--creds";
-        Login::read(&LoginSource::Credentials(SecretSource::File { option, path }))
+        Login::read(&LoginSource::Credentials(SecretSource::File {
+            option,
+            path,
+        }))
     }
 
     fn file_of(claims: &str, seed: &str) -> String {
@@ -249,7 +259,11 @@ mod tests {
         let text = file_of("{\"name\":\"nagios\",\"exp\":1000}", SEED);
         for text in [text.clone(), text.replace('\n', "\r\n")] {
             let login = credentials(&text).unwrap();
-            assert!(login.name().starts_with("the credentials of user \"nagios\" (--creds /"));
+            assert!(
+                login
+                    .name()
+                    .starts_with("the credentials of user \"nagios\" (--creds /")
+            );
             assert_eq!(
                 login.remedy(),
                 "they expired on 1970-01-01 00:16:40 UTC: renew them"
@@ -297,6 +311,24 @@ mod tests {
         let line = login.connect(&Info::default(), false).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         let options: Value = serde_json::from_str(&line["CONNECT ".len()..]).unwrap();
-        assert_eq!((&options["user"], &options["pass"]), (&user.into(), &text.into()));
+        assert_eq!(
+            (&options["user"], &options["pass"]),
+            (&user.into(), &text.into())
+        );
+    }
+
+    proptest! {
+        /// No text, and no JWT, stops the check without a reason.
+        #[test]
+        fn any_text_is_answered(text in any::<String>(), jwt in "[a-zA-Z0-9_.-]{1,60}") {
+            let read = |text: String| {
+                let secret = Secret::new(text);
+                Login::read(&LoginSource::Credentials(SecretSource::Variable { name: "X", secret }))
+            };
+            prop_assert!(read(text.clone()).is_err());
+            let whole = file_of("{}", SEED);
+            let login = read(whole.replacen("eyJ0", &jwt, 1));
+            prop_assert!(login.is_ok() || jwt.starts_with('-'));
+        }
     }
 }

@@ -24,8 +24,7 @@ impl Nkey {
     /// # Errors
     /// What is wrong. The error does not quote the text.
     pub(super) fn parse(seed: &str) -> Result<Self, &'static str> {
-        const NO_SEED: &str =
-            "holds no seed of an nkey: it has 58 characters and begins with SU";
+        const NO_SEED: &str = "holds no seed of an nkey: it has 58 characters and begins with SU";
         let decoded = BASE32_NOPAD.decode(seed.as_bytes()).map_err(|_| NO_SEED)?;
         let (body, checksum) = decoded.split_last_chunk::<2>().ok_or(NO_SEED)?;
         if u16::from_le_bytes(*checksum) != crc16(body) {
@@ -35,9 +34,7 @@ impl Nkey {
             [USER_PREFIX, _key @ ..] => {
                 Err("holds the public key of a user: its seed is needed, which begins with SU")
             }
-            [first, second, key @ ..]
-                if first & 0xf8 == SEED_PREFIX && key.len() == SEED_LEN =>
-            {
+            [first, second, key @ ..] if first & 0xf8 == SEED_PREFIX && key.len() == SEED_LEN => {
                 match (first << 5) | (second >> 3) {
                     USER_PREFIX => Ed25519KeyPair::from_seed_unchecked(key)
                         .map(Self)
@@ -83,7 +80,7 @@ mod tests {
 
     #[test]
     fn seeds_are_read_and_other_keys_named() {
-        let nkey = Nkey::parse(SEED).ok().expect("a seed");
+        let nkey = Nkey::parse(SEED).expect("a seed");
         let public = nkey.public_key();
         assert!(public.len() == 56 && public.starts_with('U'), "{public}");
         for (text, words) in [

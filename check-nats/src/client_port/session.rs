@@ -438,7 +438,7 @@ impl Write for Stream<'_> {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    error.kind() == ErrorKind::TimedOut
 }
 
 fn io_failure(

@@ -80,18 +80,27 @@ impl Read for Socket<'_> {
         // Zero would be no limit.
         let time = time.max(Duration::from_millis(1));
         self.stream.set_read_timeout(Some(time))?;
-        self.stream.read(buffer)
+        self.stream.read(buffer).map_err(timed_out)
     }
 }
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(Some(self.time_left()?))?;
-        self.stream.write(bytes)
+        self.stream.write(bytes).map_err(timed_out)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+/// The system reports a timeout as an operation that would block, after which the TLS library would
+/// go on.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+        _ => error,
     }
 }
 

@@ -50,8 +50,15 @@ impl Tls {
     /// One of them cannot be used: unknown.
     pub(super) fn prepare(options: &ClientTls, port: &ClientPort) -> Result<Self, Failure> {
         let found = options.files()?;
-        let prepared =
-            client_config(&found.files).map_err(|error| Failure::unknown(error.to_string()))?;
+        let prepared = client_config(&found.files).map_err(|error| {
+            Failure::unknown(match options.puppet {
+                true => format!(
+                    "--puppet: {error} (the user of the check must be able to read the agent's \
+                     files, as a member of the group puppet or through sudo)"
+                ),
+                false => error.to_string(),
+            })
+        })?;
         let mut port = port.clone();
         if let Some(certname) = found.certname
             && options.server_name.is_none()
@@ -91,7 +98,9 @@ impl Tls {
     pub(super) fn handshake<'a>(&self, mut socket: Socket<'a>) -> io::Result<Stream<'a>> {
         let mut tls = ClientConnection::new(Arc::clone(&self.config), self.server.clone())
             .map_err(io::Error::other)?;
-        tls.complete_io(&mut socket)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket)?;
+        }
         Ok(StreamOwned::new(tls, socket))
     }
 
@@ -104,9 +113,7 @@ impl Tls {
                 Status::Unknown,
                 "it does not begin with TLS: give --tls in place of --tls-first".to_owned(),
             ),
-            Error::InvalidMessage(_) => {
-                (Status::Unknown, format!("no answer of TLS: {error}"))
-            }
+            Error::InvalidMessage(_) => (Status::Unknown, format!("no answer of TLS: {error}")),
             _ => (Status::Unknown, error.to_string()),
         };
         let text = harmless(&text);
@@ -137,7 +144,10 @@ impl Tls {
             E::NotValidYet => (Status::Critical, format!("{whose} is not valid yet")),
             E::NotValidYetContext { not_before, .. } => {
                 let begin = date(*not_before);
-                (Status::Critical, format!("{whose} is not valid before {begin}"))
+                (
+                    Status::Critical,
+                    format!("{whose} is not valid before {begin}"),
+                )
             }
             E::Revoked => (Status::Critical, format!("{whose} is revoked")),
             E::UnknownIssuer | E::BadSignature => match &self.ca {
@@ -242,7 +252,9 @@ pub(super) fn shown(mut socket: Socket<'_>, port: &ClientPort) -> Result<Certifi
     match seen.certificate() {
         Some(certificate) => certificate.map_err(|why| unknown(&why)),
         None => {
-            let why = result.err().map_or_else(String::new, |error| error.to_string());
+            let why = result
+                .err()
+                .map_or_else(String::new, |error| error.to_string());
             let text = format!("client port {peer} shows no certificate: {why}");
             Err(Failure::critical(text))
         }

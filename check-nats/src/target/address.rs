@@ -55,7 +55,6 @@ impl Address {
         let ip = self.host.split('%').next().unwrap_or_default();
         ip.parse().ok()
     }
-
 }
 
 impl fmt::Display for Address {
@@ -80,9 +79,11 @@ impl Written {
             None => (String::new(), text),
         };
         if rest.contains('@') {
-            return Err("holds a user or a password: leave them out, and give the login with \
+            return Err(
+                "holds a user or a password: leave them out, and give the login with \
                         --user and --password-file, --token-file, --nkey-file or --creds"
-                .into());
+                    .into(),
+            );
         }
         let tls = match &*scheme {
             "tls" => true,
@@ -120,7 +121,10 @@ fn split(text: &str) -> Result<(String, Option<u16>), String> {
             .split_once(']')
             .ok_or_else(|| format!("{}: the bracket is not closed", quoted(text)))?;
         if !host.contains(':') {
-            return Err(format!("{}: only IPv6 addresses have brackets", quoted(text)));
+            return Err(format!(
+                "{}: only IPv6 addresses have brackets",
+                quoted(text)
+            ));
         }
         return match (rest, rest.strip_prefix(':')) {
             ("", _) => Ok((host.to_owned(), None)),
@@ -184,7 +188,12 @@ mod tests {
     fn all_usual_forms_are_read() {
         for (text, host, port, tls) in [
             ("broker", "broker", None, false),
-            ("nats1.example.net:4333", "nats1.example.net", Some(4333), false),
+            (
+                "nats1.example.net:4333",
+                "nats1.example.net",
+                Some(4333),
+                false,
+            ),
             ("127.0.0.1", "127.0.0.1", None, false),
             ("nats://10.0.0.1:4222", "10.0.0.1", Some(4222), false),
             ("NATS://broker/", "broker", None, false),

@@ -65,9 +65,8 @@ fn places() -> Vec<Arg> {
             .short('H')
             .action(ArgAction::Append)
             .help(
-                "Host of the broker: a name or an address, HOST:PORT, nats://HOST:PORT or \
-                 tls://HOST:PORT; without -H and -p the broker's /varz says where its client \
-                 port is. Each further -H is one more broker",
+                "Host of the broker, also as HOST:PORT, nats://HOST:PORT or tls://HOST:PORT; \
+                 without -H and -p the client port is where /varz says. Each -H is a broker",
             ),
         value("port", "PORT")
             .short('p')
@@ -82,9 +81,8 @@ fn places() -> Vec<Arg> {
             .action(ArgAction::Append)
             .help(
                 "Monitoring port, in place of -m: http://HOST:PORT, https://HOST:PORT or \
-                 unix:PATH; without -H, -m and -u the socket /run/midge/monitor.sock if it is \
-                 there, else http://127.0.0.1:8222. Without -H each further -u is one more \
-                 broker",
+                 unix:PATH; without -H too, this host's socket or 127.0.0.1:8222. Without -H \
+                 each -u is a broker",
             ),
         file("socket", "PATH")
             .help("Unix socket of the monitoring port; a URL given as well adds the base path"),
@@ -100,15 +98,15 @@ fn places() -> Vec<Arg> {
 fn tls() -> Vec<Arg> {
     let all = [
         switch("tls").help(
-            "The client port must have TLS, else no login is sent; without it TLS begins where \
-             the broker requires it",
+            "The client port must have TLS, else no login is sent; TLS that the broker requires \
+             needs no option",
         ),
         switch("tls-first").help("TLS begins before INFO, as with handshake_first"),
         value("tls-server-name", "NAME")
             .help("Name that the client port's certificate must have, in place of the host"),
         switch("puppet").help(
-            "The client port must have TLS; certificate, key, CA and CRL are those of this \
-             host's Puppet agent, and a broker at a loopback address must have its certname",
+            "As --tls, with certificate, key, CA and CRL of this host's Puppet agent; a broker on \
+             this host must have its certname",
         ),
         file("ssldir", "DIR").help("--puppet: the agent's ssldir, else as in its settings"),
         file("cacert", "FILE").help("CAs that sign brokers' certificates, else the system's"),

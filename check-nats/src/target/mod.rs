@@ -7,12 +7,14 @@
 mod address;
 pub mod arguments;
 mod login;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::env;
 
 use clap::ArgMatches;
-use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Varz, url_of};
+use monitor_client::{Access, Client, DEFAULT_URL, OptionNames, Tls, Varz, url_of};
 
 pub use self::{
     address::Address,
@@ -168,12 +170,18 @@ impl Target {
             Ok(varz) => self.announced_port(&varz),
             Err(_) if self.is_default => {
                 let host = "127.0.0.1".to_owned();
-                Ok(self.port_at(Address { host, port: CLIENT_PORT }, None))
+                Ok(self.port_at(
+                    Address {
+                        host,
+                        port: CLIENT_PORT,
+                    },
+                    None,
+                ))
             }
             Err(failure) => Err(Failure {
                 status: failure.status,
                 text: format!(
-                    "the client port is not known: give it with -H or -p: {}",
+                    "the client port is not known, give it with -H or -p: {}",
                     failure.text
                 ),
             }),
@@ -220,7 +228,10 @@ impl Target {
         let given = self.tls.server_name.clone();
         let is_given = given.is_some();
         let name = given.or(name).unwrap_or_else(|| address.host.clone());
-        let named = Address { host: name, port: 0 };
+        let named = Address {
+            host: name,
+            port: 0,
+        };
         ClientPort {
             tls: self.tls.required,
             name_is_certain: is_given || !(named.is_ip() || named.is_loopback()),
@@ -256,7 +267,10 @@ fn monitor(
         password_file: path(matches, "monitor-password-file"),
         token_file: path(matches, "monitor-token-file"),
         // Without https they are for the client port alone.
-        tls: is_https.then(|| tls.files.clone()).unwrap_or_default(),
+        tls: match is_https {
+            true => tls.files.clone(),
+            false => Tls::default(),
+        },
         ..Access::default()
     };
     access.complete_login(environment);
@@ -315,138 +329,4 @@ fn host_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split('/').next()?;
     Some(Written::parse(authority).ok()?.host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args::{self, Asked};
-
-    fn target(arguments: &[&str]) -> Result<Target, String> {
-        let arguments = ["check_nats"].iter().chain(arguments);
-        match args::read(arguments.map(Into::into), "") {
-            Asked::Check(matches) => {
-                let given = |name: &str| matches.get_one::<String>(name).cloned();
-                Target::new(&matches, given("hostname").as_deref(), given("url").as_deref())
-            }
-            Asked::Nonsense(mistake) => Err(mistake),
-            _ => panic!("the arguments of the test are wrong"),
-        }
-    }
-
-    fn varz(host: &str, port: u16, tls_required: bool) -> Varz {
-        Varz {
-            host: host.into(),
-            port,
-            tls_required,
-            ..Varz::default()
-        }
-    }
-
-    #[test]
-    fn both_ports_follow_from_what_was_given() {
-        for (arguments, client, monitor) in [
-            (&[][..], None, "http://127.0.0.1:8222"),
-            (&["-m", "8333"], None, "http://127.0.0.1:8333"),
-            (&["-u", "http://b:1/x/"], None, "http://b:1/x"),
-            (&["-u", "unix:/run/m.sock"], None, "unix:/run/m.sock"),
-            (&["--socket", "/run/m.sock"], None, "unix:/run/m.sock"),
-            (&["-p", "1"], Some("127.0.0.1:1"), "http://127.0.0.1:8222"),
-            (&["-H", "b"], Some("b:4222"), "http://b:8222"),
-            (&["-H", "b:1", "-m", "2"], Some("b:1"), "http://b:2"),
-            (&["-H", "b:1", "-p", "1"], Some("b:1"), "http://b:8222"),
-            (&["-H", "::1"], Some("[::1]:4222"), "http://[::1]:8222"),
-            (&["-u", "http://b:1", "-p", "2"], Some("b:2"), "http://b:1"),
-            (&["-u", "unix:/m", "-p", "2"], Some("127.0.0.1:2"), "unix:/m"),
-            (&["-u", "http://b:1", "-H", "c"], Some("c:4222"), "http://b:1"),
-        ] {
-            let target = target(arguments).unwrap();
-            let given = target.client.as_ref().map(ToString::to_string);
-            assert_eq!(given.as_deref(), client, "{arguments:?}");
-            assert_eq!(target.monitor_place(), monitor, "{arguments:?}");
-        }
-    }
-
-    /// A host with a zone has a client port; only its monitoring port needs another name.
-    #[test]
-    fn a_zone_is_for_the_client_port_alone() {
-        let zoned = target(&["-H", "fe80::1%eth0"]).unwrap();
-        assert_eq!(zoned.client.unwrap().to_string(), "[fe80::1%eth0]:4222");
-        assert!(zoned.monitor.unwrap_err().contains("give -u"));
-        let named = target(&["-H", "fe80::1%eth0", "-u", "http://b:8222"]).unwrap();
-        assert_eq!(named.monitor_place(), "http://b:8222");
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (arguments, words) in [
-            (&["-H", "b:1", "-p", "2"][..], "contradicts"),
-            (&["-H", "b:x"], "--hostname \"x\""),
-            (&["-u", "http://me:geheim@b:1"], "remove them"),
-            (&["-H", "nats://me:geheim@b"], "--password-file"),
-            (&["--password", "geheim"], "--password-file FILE"),
-            (&["--token=geheim"], "$CHECK_NATS_TOKEN"),
-            (&["--monitor-password", "geheim"], "$MONITOR_PASSWORD"),
-            (&["--user", "a"], "--password-file FILE"),
-            (&["--password-file", "/x"], "--user NAME"),
-            (&["--token-file", "/x", "--creds", "/y"], "only one of --token-file, --creds"),
-            (&["--cert", "/x"], "--key"),
-            (&["--ssldir", "/x"], "--puppet"),
-        ] {
-            let why = target(arguments).expect_err("refused");
-            assert!(why.contains(words) && !why.contains("geheim"), "{why}");
-        }
-    }
-
-    #[test]
-    fn the_broker_says_where_its_client_port_is() {
-        for (url, host, address, name, is_local) in [
-            ("http://127.0.0.1:8222", "0.0.0.0", "127.0.0.1:1", "127.0.0.1", true),
-            ("http://[::1]:8222", "::", "[::1]:1", "::1", true),
-            ("unix:/run/m.sock", "0.0.0.0", "127.0.0.1:1", "127.0.0.1", true),
-            ("unix:/run/m.sock", "10.0.0.5", "10.0.0.5:1", "10.0.0.5", true),
-            ("http://b.example.net:8222", "0.0.0.0", "b.example.net:1", "b.example.net", false),
-            ("https://b.example.net", "10.0.0.5", "10.0.0.5:1", "b.example.net", false),
-        ] {
-            let port = target(&["-u", url])
-                .unwrap()
-                .client_port(|| Ok(varz(host, 1, true)))
-                .unwrap();
-            assert_eq!(port.address.to_string(), address, "{url}");
-            assert_eq!((&*port.name, port.is_local), (name, is_local), "{url}");
-            assert!(port.tls);
-            assert_eq!(port.name_is_certain, name == "b.example.net", "{url}");
-        }
-    }
-
-    #[test]
-    fn a_client_port_that_cannot_be_known_is_reported() {
-        let remote = target(&["-u", "http://b.example.net:8222"]).unwrap();
-        for (host, port, words) in [
-            ("127.0.0.1", 4222, "of the broker's own host: give an address for it with -H"),
-            ("localhost", 4222, "of the broker's own host"),
-            ("0.0.0.0", 0, "no client port"),
-            ("a|b", 4222, "no client port"),
-        ] {
-            let failure = remote.client_port(|| Ok(varz(host, port, false)));
-            let failure = failure.unwrap_err();
-            assert!(failure.text.contains(words), "{failure:?}");
-        }
-        let refused = || Err(Failure::critical("refused"));
-        let failure = remote.client_port(refused).unwrap_err();
-        assert_eq!(failure.status, crate::status::Status::Critical);
-        assert!(failure.text.contains("give it with -H or -p: refused"));
-        let default = target(&[]).unwrap().client_port(refused).unwrap();
-        assert_eq!(default.address.to_string(), "127.0.0.1:4222");
-    }
-
-    #[test]
-    fn another_broker_is_reached_in_the_same_way() {
-        let target = target(&["-u", "http://a:1", "-m", "8333", "--puppet"]).unwrap();
-        let other = target.at("b.example.net.", 4333).unwrap();
-        assert_eq!(other.name(), "b.example.net:4333");
-        assert_eq!(other.monitor_place(), "http://b.example.net:8333");
-        assert!(other.tls.puppet);
-        assert!(target.at("a b", 1).is_err());
-    }
 }

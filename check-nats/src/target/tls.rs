@@ -66,7 +66,10 @@ impl ClientTls {
     pub fn files(&self) -> Result<TlsFiles, Failure> {
         let mut files = self.files.clone();
         if !self.puppet {
-            return Ok(TlsFiles { files, certname: None });
+            return Ok(TlsFiles {
+                files,
+                certname: None,
+            });
         }
         let found = PuppetFiles::find(self.ssl_dir.as_deref())
             .map_err(|error| Failure::unknown(format!("--puppet: {error}")))?;
@@ -79,6 +82,9 @@ impl ClientTls {
         if files.crl.is_none() && found.crl.exists() {
             files.crl = Some(found.crl);
         }
-        Ok(TlsFiles { files, certname: Some(found.certname) })
+        Ok(TlsFiles {
+            files,
+            certname: Some(found.certname),
+        })
     }
 }

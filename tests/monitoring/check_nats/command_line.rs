@@ -45,7 +45,10 @@ fn usage_errors_give_unknown() {
         (&["--token-file", "/x", "--creds", "/x"], "only one of"),
         (&["--password", "canary"], "give --password-file FILE"),
         (&["--nkey=canary"], "give --nkey-file FILE"),
-        (&["--monitor-token", "canary"], "give --monitor-token-file FILE"),
+        (
+            &["--monitor-token", "canary"],
+            "give --monitor-token-file FILE",
+        ),
         (&["-H", "nats://a:canary@b"], "leave them out"),
         (&["-u", "http://a:canary@b"], "remove them"),
         (&["--mode", "varz"], "--figure"),

@@ -10,7 +10,7 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::plugin::{brokers, check, judge_with};
+use super::plugin::{brokers, check, judge_with, mode, run};
 use data_encoding::BASE64URL_NOPAD;
 use test_support::{Broker, pki::Pki};
 
@@ -34,75 +34,95 @@ impl Files {
 /// The modes that open the client port.
 const MODES: [&str; 4] = ["health", "connect", "roundtrip", "lameduck"];
 
-/// Each kind of login leads into each broker that knows it, from a file and from the environment,
-/// and no secret is ever shown. The wrong one is UNKNOWN: the broker may serve others.
+/// A kind of login, as it is given from files and from the environment.
+struct Login<'a> {
+    /// The broker's configuration.
+    config: &'a str,
+    files: &'a [&'a str],
+    environment: &'a [(&'a str, &'a str)],
+    /// Options of a wrong one, and what the refusal calls it.
+    wrong: &'a [&'a str],
+    refused: &'a str,
+}
+
+/// Each kind of login leads into each broker that knows it.
 #[test]
 fn every_kind_of_login_is_accepted() {
     let files = Files::new();
-    let (user, wrong) = (KeyPair::new_user(), KeyPair::new_user());
+    let (user, other) = (KeyPair::new_user(), KeyPair::new_user());
     let seed = |pair: &KeyPair| pair.seed().expect("a seed");
     let password = files.write("password", "canary-pass\"word\n");
     let token = files.write("token", "canary-token");
     let nkey = files.write("nkey", &seed(&user));
     let bad = files.write("bad", "canary-bad");
-    let bad_nkey = files.write("bad-nkey", &seed(&wrong));
+    let bad_nkey = files.write("bad-nkey", &seed(&other));
     let users = format!(
-        "authorization {{ users: [ {{ user: nagios, password: 'canary-pass\"word' }}, {{ nkey: {} }} ] }}",
+        "authorization {{ users: [ {{ user: nagios, password: 'canary-pass\"word' }}, \
+         {{ nkey: {} }} ] }}",
         user.public_key()
     );
-    let seed_text = seed(&user);
-    let rows: [(&str, &[&str], &[(&str, &str)], &[&str], &str); 3] = [
-        (
-            &users,
-            &["--user", "nagios", "--password-file", &password],
-            &[("CHECK_NATS_USER", "nagios"), ("CHECK_NATS_PASSWORD", "canary-pass\"word")],
-            &["--user", "nagios", "--password-file", &bad],
-            "to user \"nagios\" (--password-file /",
-        ),
-        (
-            "authorization { token: canary-token }",
-            &["--token-file", &token],
-            &[("CHECK_NATS_TOKEN", "canary-token")],
-            &["--token-file", &bad],
-            "to the token of --token-file /",
-        ),
-        (
-            &users,
-            &["--nkey-file", &nkey],
-            &[("CHECK_NATS_NKEY", &seed_text)],
-            &["--nkey-file", &bad_nkey],
-            &format!("to nkey {} (--nkey-file /", wrong.public_key()),
-        ),
-    ];
-    for (config, by_file, by_environment, refused, words) in rows {
+    for login in [
+        Login {
+            config: &users,
+            files: &["--user", "nagios", "--password-file", &password],
+            environment: &[
+                ("CHECK_NATS_USER", "nagios"),
+                ("CHECK_NATS_PASSWORD", "canary-pass\"word"),
+            ],
+            wrong: &["--user", "nagios", "--password-file", &bad],
+            refused: "to user \"nagios\" (--password-file /",
+        },
+        Login {
+            config: "authorization { token: canary-token }",
+            files: &["--token-file", &token],
+            environment: &[("CHECK_NATS_TOKEN", "canary-token")],
+            wrong: &["--token-file", &bad],
+            refused: "to the token of --token-file /",
+        },
+        Login {
+            config: &users,
+            files: &["--nkey-file", &nkey],
+            environment: &[("CHECK_NATS_NKEY", &seed(&user))],
+            wrong: &["--nkey-file", &bad_nkey],
+            refused: &format!("to nkey {} (--nkey-file /", other.public_key()),
+        },
+    ] {
         for builder in brokers() {
-            let broker = builder.config(config).start();
-            for mode in MODES {
-                let result = check(&broker, &[by_file, &["--mode", mode, "-vvv"]].concat());
-                assert_eq!(result.code, 0, "{result:?}");
-                assert!(!result.output.contains("canary"), "{result:?}");
-            }
-            let (port, monitor) = (
-                broker.client_addr().port().to_string(),
-                broker.monitor_addr().port().to_string(),
-            );
-            let arguments = ["-p", &port, "-m", &monitor, "--mode", "roundtrip"];
-            judge_with(by_environment, &arguments).expect(0, "message back");
-            for format in ["nagios", "json", "text"] {
-                let more = ["--mode", "connect", "-vvv", "--format", format];
-                let (code, output) = super::plugin::run(
-                    &[&["-p", &port, "-m", &monitor], refused, &more].concat(),
-                );
-                assert_eq!(code, 3, "{output}");
-                assert!(!output.contains("canary"), "{output}");
-            }
-            let result = check(&broker, &[refused, &["--mode", "connect"]].concat());
-            result.expect(3, "answers \"Authorization Violation\"").expect(3, words);
-            let none = check(&broker, &["--mode", "connect"]);
-            none.expect(3, "requires a login: give --user and --password-file, --token-file");
-            check(&broker, &[]).expect(3, "0 connections");
+            try_login(&builder.config(login.config).start(), &login);
         }
     }
+}
+
+/// The right one is accepted in each mode, the wrong one is UNKNOWN: the broker may serve others.
+/// No secret is ever shown.
+fn try_login(broker: &Broker, login: &Login) {
+    for name in MODES {
+        let result = check(broker, &[login.files, &mode(name), &["-vvv"]].concat());
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(!result.output.contains("canary"), "{result:?}");
+    }
+    let ports = [broker.client_addr(), broker.monitor_addr()];
+    let [client, monitor] = ports.map(|address| address.port().to_string());
+    let ports = ["-p", &client, "-m", &monitor];
+    judge_with(
+        login.environment,
+        &[&ports[..], &mode("roundtrip")].concat(),
+    )
+    .expect(0, "message back");
+    for format in ["nagios", "json", "text"] {
+        let more = ["--mode", "connect", "-vvv", "--format", format];
+        let (code, output) = run(&[&ports[..], login.wrong, &more].concat());
+        assert_eq!(code, 3, "{output}");
+        assert!(!output.contains("canary"), "{output}");
+    }
+    check(broker, &[login.wrong, &["--mode", "connect"]].concat())
+        .expect(3, "answers \"Authorization Violation\"")
+        .expect(3, login.refused);
+    check(broker, &["--mode", "connect"]).expect(
+        3,
+        "requires a login: give --user and --password-file, --token-file",
+    );
+    check(broker, &[]).expect(3, "0 slow consumers");
 }
 
 /// A check that has no login does not count as one more refused one.
@@ -118,8 +138,18 @@ fn without_a_login_nothing_is_tried() {
     assert_eq!(refused(&broker), before);
     let files = Files::new();
     let wrong = files.write("wrong", "c");
-    check(&broker, &["--mode", "connect", "--user", "a", "--password-file", &wrong])
-        .expect(3, "Authorization Violation");
+    check(
+        &broker,
+        &[
+            "--mode",
+            "connect",
+            "--user",
+            "a",
+            "--password-file",
+            &wrong,
+        ],
+    )
+    .expect(3, "Authorization Violation");
     assert_ne!(refused(&broker), before);
 }
 
@@ -156,9 +186,18 @@ fn credentials(jwt: &str, user: &KeyPair) -> String {
 /// A nats-server in operator mode takes the JWT of a credentials file.
 #[test]
 fn credentials_are_accepted_in_operator_mode() {
-    let (operator, account, user) =
-        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
-    let of_operator = jwt(&operator, &operator, "O", 0, json!({ "type": "operator", "version": 2 }));
+    let (operator, account, user) = (
+        KeyPair::new_operator(),
+        KeyPair::new_account(),
+        KeyPair::new_user(),
+    );
+    let of_operator = jwt(
+        &operator,
+        &operator,
+        "O",
+        0,
+        json!({ "type": "operator", "version": 2 }),
+    );
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
         "wildcards": true, "conn": -1, "leaf": -1,
@@ -183,8 +222,8 @@ fn credentials_are_accepted_in_operator_mode() {
     let seedless = files.write("seedless.creds", text.split("*****").next().expect("a JWT"));
     for builder in [Broker::nats_server(), Broker::nats_server_29()] {
         let broker = builder.config(config.clone()).start();
-        for mode in MODES {
-            let result = check(&broker, &["--creds", &valid, "--mode", mode]);
+        for name in MODES {
+            let result = check(&broker, &[&["--creds", &valid][..], &mode(name)].concat());
             assert_eq!(result.code, 0, "{result:?}");
         }
         let (port, monitor) = (
@@ -192,15 +231,18 @@ fn credentials_are_accepted_in_operator_mode() {
             broker.monitor_addr().port().to_string(),
         );
         let arguments = ["-p", &port, "-m", &monitor];
-        judge_with(&[("CHECK_NATS_CREDS", &text)], &arguments).expect(0, "0 connections");
+        let arguments = [&arguments[..], &mode("health")].concat();
+        judge_with(&[("CHECK_NATS_CREDS", &text)], &arguments).expect(0, "0 slow consumers");
         check(&broker, &["--creds", &expired, "--mode", "connect"])
             .expect(3, "to the credentials of user \"nagios\" (--creds /")
             .expect(3, "they expired on 2020-09-13 12:28:20 UTC: renew them");
         check(&broker, &["--creds", &seedless, "--mode", "connect"]).expect(3, "holds no seed");
     }
     let plain = Broker::midge().start();
-    check(&plain, &["--creds", &valid, "--mode", "connect"])
-        .expect(3, "sends nothing to be signed by the credentials of user \"nagios\"");
+    check(&plain, &["--creds", &valid, "--mode", "connect"]).expect(
+        3,
+        "sends nothing to be signed by the credentials of user \"nagios\"",
+    );
 }
 
 /// The certificate is the login.
@@ -216,20 +258,25 @@ fn a_certificate_can_be_the_login() {
             pki.text("ca.pem")
         )
     };
-    let (ca, certificate, key) =
-        (pki.text("ca.pem"), pki.text("nagios.pem"), pki.text("nagios.key"));
+    let (ca, certificate, key) = (
+        pki.text("ca.pem"),
+        pki.text("nagios.pem"),
+        pki.text("nagios.key"),
+    );
     let own = ["--cacert", &ca, "--cert", &certificate, "--key", &key];
     for builder in brokers() {
         let broker = builder.config(config("CN=nagios")).start();
-        for mode in MODES {
-            let result = check(&broker, &[&own[..], &["--mode", mode]].concat());
+        for name in MODES {
+            let result = check(&broker, &[&own[..], &mode(name)].concat());
             assert_eq!(result.code, 0, "{result:?}");
         }
     }
     for builder in brokers() {
         let broker = builder.config(config("CN=other")).start();
-        check(&broker, &[&own[..], &["--mode", "connect"]].concat())
-            .expect(3, "\"Authorization Violation\" to a client without a login and the certificate");
+        check(&broker, &[&own[..], &["--mode", "connect"]].concat()).expect(
+            3,
+            "\"Authorization Violation\" to a client without a login and the certificate",
+        );
     }
 }
 
@@ -238,13 +285,25 @@ fn files_with_secrets_are_checked() {
     let files = Files::new();
     let broker = Broker::midge().config("authorization { token: t }").start();
     let token = files.write("token", "t\n");
-    let connect = ["--mode", "connect", "--token-file"];
+    let connect = [&mode("connect")[..], &["--token-file"]].concat();
     let quiet = check(&broker, &[&connect[..], &[&token, "-v"]].concat());
-    assert!(quiet.code == 0 && !quiet.output.contains("can read"), "{quiet:?}");
+    assert!(
+        quiet.code == 0 && !quiet.output.contains("can read"),
+        "{quiet:?}"
+    );
     fs::set_permissions(&token, Permissions::from_mode(0o644)).expect("own file");
     let warned = check(&broker, &[&connect[..], &[&token, "-v"]].concat());
-    assert!(warned.code == 0 && warned.output.contains("every user of this host can read it"), "{warned:?}");
-    let (empty, two) = (files.write("empty", ""), files.write("two", "canary\ncanary\n"));
+    assert!(
+        warned.code == 0
+            && warned
+                .output
+                .contains("every user of this host can read it"),
+        "{warned:?}"
+    );
+    let (empty, two) = (
+        files.write("empty", ""),
+        files.write("two", "canary\ncanary\n"),
+    );
     for (file, words) in [
         ("/no/such", "--token-file /no/such: there is no such file"),
         (&*empty, "is empty"),

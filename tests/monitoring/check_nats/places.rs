@@ -7,9 +7,14 @@ use tempfile::TempDir;
 
 use super::{
     bad_peers::answers,
-    plugin::{brokers, check_ports, judge, judge_with},
+    plugin::{PluginOutput, brokers, check_ports, judge, judge_with, mode},
 };
 use test_support::{Broker, free_address, free_port, pki::Pki};
+
+/// Mode `health` with these arguments.
+fn health(arguments: &[&str]) -> PluginOutput {
+    judge(&[arguments, &mode("health")].concat())
+}
 
 #[test]
 fn all_forms_of_a_host_lead_to_the_broker() {
@@ -21,7 +26,7 @@ fn all_forms_of_a_host_lead_to_the_broker() {
         format!("nats://127.0.0.1:{port}"),
         format!("nats://localhost:{port}/"),
     ] {
-        judge(&["-H", &host, "--mode", "connect"]).expect(0, "rtt");
+        judge(&[&["-H", &host][..], &mode("connect")].concat()).expect(0, "rtt");
     }
     // A zone is looked up by the system, which knows no interface of this name.
     judge(&["-H", "fe80::1%nosuchif0", "--mode", "connect"])
@@ -37,18 +42,26 @@ fn the_broker_says_where_its_client_port_is() {
     for builder in brokers() {
         let broker = builder.start();
         let url = broker.monitor_url();
-        for mode in ["health", "connect", "roundtrip", "lameduck"] {
-            let result = judge(&["-u", &url, "--mode", mode, "-vv"]);
+        for name in ["health", "connect", "roundtrip", "lameduck"] {
+            let result = judge(&[&["-u", &url, "-vv"][..], &mode(name)].concat());
             assert_eq!(result.code, 0, "{result:?}");
             let asked = format!("asked nats://{}", broker.client_addr());
             assert!(result.output.contains(&asked), "{result:?}");
         }
         let monitor = broker.monitor_addr().port().to_string();
-        judge(&["-m", &monitor]).expect(0, "rtt");
+        health(&["-m", &monitor]).expect(0, "rtt");
     }
     let gone = format!("http://{}", free_address());
-    judge(&["-u", &gone, "--mode", "connect"])
-        .expect(2, "the client port is not known: give it with -H or -p: http://127.0.0.1");
+    judge(&["-u", &gone, "--mode", "connect"]).expect(
+        2,
+        "the client port is not known, give it with -H or -p: http://127.0.0.1",
+    );
+    judge(&["-u", &gone])
+        .expect(2, "/varz: connection refused")
+        .expect(
+            2,
+            "the client port is not known, give it with -H or -p: /varz does not say it",
+        );
     let silent = answers("200 OK", "{\"server_id\":\"N1\",\"port\":0,\"host\":\"\"}");
     judge(&["-u", &format!("http://{silent}"), "--mode", "connect"])
         .expect(3, "the client port is not known");
@@ -71,8 +84,11 @@ fn varz_says_that_tls_is_required() {
 #[test]
 fn the_monitoring_port_may_have_https() {
     let pki = Pki::new(&["broker", "nagios"]);
-    let (ca, certificate, key) =
-        (pki.text("ca.pem"), pki.text("nagios.pem"), pki.text("nagios.key"));
+    let (ca, certificate, key) = (
+        pki.text("ca.pem"),
+        pki.text("nagios.pem"),
+        pki.text("nagios.key"),
+    );
     for builder in brokers() {
         let port = free_port();
         let config = format!(
@@ -84,9 +100,18 @@ fn the_monitoring_port_may_have_https() {
         );
         let broker = builder.without_monitoring().config(config).start();
         let url = format!("https://localhost:{port}");
-        let own = ["-u", &url, "--cacert", &ca, "--cert", &certificate, "--key", &key];
-        judge(&own).expect(0, "0 connections");
-        judge(&[&own[..], &["--mode", "connections"]].concat()).expect(0, "0 connections");
+        let own = [
+            "-u",
+            &url,
+            "--cacert",
+            &ca,
+            "--cert",
+            &certificate,
+            "--key",
+            &key,
+        ];
+        health(&own).expect(0, "0 slow consumers");
+        judge(&[&own[..], &["--mode", "connections"]].concat()).expect(0, " connection");
         judge(&["-u", &url, "--mode", "connections"]).expect(3, "--cacert");
         drop(broker);
     }
@@ -100,24 +125,36 @@ fn the_monitoring_port_may_need_a_login() {
         fs::write(&path, text).expect("written");
         path.display().to_string()
     };
-    let (password, token, wrong) =
-        (write("password", "canary-p\n"), write("token", "canary-t\n"), write("wrong", "canary-w"));
-    let with_password =
-        Broker::midge().config("monitor { user: ops, password: \"canary-p\" }").start();
-    let with_token = Broker::midge().config("monitor { token: \"canary-t\" }").start();
+    let (password, token, wrong) = (
+        write("password", "canary-p\n"),
+        write("token", "canary-t\n"),
+        write("wrong", "canary-w"),
+    );
+    let with_password = Broker::midge()
+        .config("monitor { user: ops, password: \"canary-p\" }")
+        .start();
+    let with_token = Broker::midge()
+        .config("monitor { token: \"canary-t\" }")
+        .start();
     let at = |broker: &Broker, environment: &[(&str, &str)], more: &[&str]| {
-        let result = judge_with(environment, &[&["-u", &broker.monitor_url(), "-vvv"], more].concat());
+        let url = broker.monitor_url();
+        let arguments = [&["-u", &url, "-vvv"], more, &mode("health")].concat();
+        let result = judge_with(environment, &arguments);
         assert!(!result.output.contains("canary"), "{result:?}");
         result
     };
     let ops = ["--monitor-user", "ops", "--monitor-password-file"];
-    at(&with_password, &[], &[&ops[..], &[&password]].concat()).expect(0, "0 connections");
-    at(&with_password, &[("MONITOR_USER", "ops"), ("MONITOR_PASSWORD", "canary-p")], &[])
-        .expect(0, "0 connections");
+    at(&with_password, &[], &[&ops[..], &[&password]].concat()).expect(0, "0 slow consumers");
+    at(
+        &with_password,
+        &[("MONITOR_USER", "ops"), ("MONITOR_PASSWORD", "canary-p")],
+        &[],
+    )
+    .expect(0, "0 slow consumers");
     at(&with_password, &[], &[&ops[..], &[&wrong]].concat()).expect(3, "HTTP status 401");
     at(&with_password, &[], &[]).expect(3, "HTTP status 401");
-    at(&with_token, &[], &["--monitor-token-file", &token]).expect(0, "0 connections");
-    at(&with_token, &[("MONITOR_TOKEN", "canary-t")], &[]).expect(0, "0 connections");
+    at(&with_token, &[], &["--monitor-token-file", &token]).expect(0, "0 slow consumers");
+    at(&with_token, &[("MONITOR_TOKEN", "canary-t")], &[]).expect(0, "0 slow consumers");
     at(&with_token, &[], &["--monitor-token-file", "/no/such"]).expect(3, "/no/such: ");
 }
 
@@ -126,10 +163,10 @@ fn the_monitoring_port_may_be_a_unix_socket() {
     let folder = TempDir::new().expect("a folder");
     let socket = folder.path().join("monitor.sock").display().to_string();
     let config = format!("monitor {{ unix: {socket:?}, token: t }}\n");
-    let broker = Broker::midge().without_monitoring().config(config).start();
+    let broker = Broker::midge().config(config).start();
     for arguments in [["--socket", &*socket], ["-u", &format!("unix:{socket}")]] {
-        let result = judge(&[&arguments[..], &["-vv"]].concat());
-        result.expect(0, "0 connections");
+        let result = health(&[&arguments[..], &["-vv"]].concat());
+        result.expect(0, "0 slow consumers");
         let asked = format!("asked nats://{}", broker.client_addr());
         assert!(result.output.contains(&asked), "{result:?}");
     }

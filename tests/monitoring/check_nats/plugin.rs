@@ -91,6 +91,19 @@ pub(crate) fn check_ports(
     judge(&all)
 }
 
+/// Chooses a mode that opens the client port, with thresholds that no busy machine reaches.
+pub(crate) fn mode(name: &str) -> Vec<&str> {
+    const CONNECT: [&str; 4] = ["--connect-warning", "1h", "--connect-critical", "1h"];
+    const RTT: [&str; 4] = ["--rtt-warning", "1h", "--rtt-critical", "1h"];
+    const ROUNDTRIP: [&str; 4] = ["--req-warning", "1h", "--req-critical", "1h"];
+    let thresholds: &[[&str; 4]] = match name {
+        "health" | "connect" => &[CONNECT, RTT],
+        "roundtrip" => &[CONNECT, ROUNDTRIP],
+        _ => &[],
+    };
+    [&["--mode", name][..], thresholds.as_flattened()].concat()
+}
+
 /// Runs the plugin for a check and parses its output.
 pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
     judge_with(&[], arguments)

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-use super::plugin::{judge, judge_with};
-use test_support::{Broker, pki::Pki};
+use super::plugin::{judge, mode};
+use test_support::{Broker, free_port, pki::Pki};
 
 const CERTNAME: &str = "broker.example.org";
 
@@ -24,36 +24,28 @@ fn ssl_dir(pki: &Pki, folder: &Path) {
 }
 
 fn start(folder: &Path) -> Broker {
-    let config = format!("tls {{ puppet: true, ssldir: {:?} }}", folder.display().to_string());
+    let config = format!(
+        "tls {{ puppet: true, ssldir: {:?} }}",
+        folder.display().to_string()
+    );
     Broker::midge().config(config).start()
 }
 
-/// Host, port, TLS, the files and the name in the certificate: nothing has to be given but where
-/// the monitoring port is, which the default would be without other brokers on this host.
+/// Host, port, TLS, the files and the name in the certificate: the two places that are given
+/// would be the defaults of the only broker on a host with an agent.
 #[test]
 fn puppet_is_all_that_is_given() {
     let pki = Pki::new(&[]);
     pki.sign_for("broker", CERTNAME);
-    let home = TempDir::new().expect("a folder");
-    let ssl = home.path().join(".puppetlabs/etc/puppet/ssl");
-    ssl_dir(&pki, &ssl);
-    let broker = start(&ssl);
-    let (url, folder) = (broker.monitor_url(), ssl.display().to_string());
-    for mode in ["health", "connect", "roundtrip", "lameduck"] {
-        let named = ["-u", &url, "--mode", mode, "--puppet", "--ssldir", &folder];
-        assert_eq!(judge(&named).code, 0, "{mode}: {:?}", judge(&named));
+    let ssl = TempDir::new().expect("a folder");
+    ssl_dir(&pki, ssl.path());
+    let broker = start(ssl.path());
+    let (url, folder) = (broker.monitor_url(), ssl.path().display().to_string());
+    for name in ["health", "connect", "roundtrip", "lameduck"] {
+        let puppet = ["-u", &url, "--puppet", "--ssldir", &folder];
+        let result = judge(&[&puppet[..], &mode(name)].concat());
+        assert_eq!(result.code, 0, "{result:?}");
     }
-    // Found in the home of the agent's user, where this host has no agent of its own.
-    let environment = [("HOME", home.path().to_str().expect("a readable path"))];
-    let here = ["/etc/puppetlabs/puppet/ssl", "/var/lib/puppet/ssl", "/etc/puppet/ssl"];
-    assert!(
-        !here.iter().any(|folder| Path::new(folder).join("certs").exists()),
-        "this test needs a host without a Puppet agent"
-    );
-    judge_with(&environment, &["-u", &url, "--puppet"]).expect(0, "0 connections");
-    judge_with(&[("HOME", "/nowhere")], &["-u", &url, "--puppet"])
-        .expect(3, "--puppet: puppet: no ssldir of Puppet found")
-        .expect(3, "0 connections");
 }
 
 #[test]
@@ -64,20 +56,43 @@ fn what_is_wrong_with_puppets_files_is_named() {
     ssl_dir(&pki, ssl.path());
     let broker = start(ssl.path());
     let (url, folder) = (broker.monitor_url(), ssl.path().display().to_string());
-    let connect =
-        || judge(&["-u", &url, "--mode", "connect", "--puppet", "--ssldir", &folder]);
+    let connect = || {
+        judge(
+            &[
+                &["-u", &url, "--puppet", "--ssldir", &folder][..],
+                &mode("connect"),
+            ]
+            .concat(),
+        )
+    };
     connect().expect(0, "rtt");
 
     // Revoked: all clients with the CRL refuse this broker.
     pki.revoke("broker");
     fs::copy(pki.path("crl.pem"), ssl.path().join("crl.pem")).expect("copy");
-    connect().expect(2, &format!("certificate \"CN=broker\" is revoked"));
+    connect().expect(2, "certificate \"CN=broker\" is revoked");
     // An agent of Puppet 5 may have no CRL.
     fs::remove_file(ssl.path().join("crl.pem")).expect("remove");
     let key = format!("private_keys/{CERTNAME}.pem");
     fs::remove_file(ssl.path().join(&key)).expect("remove");
     connect().expect(3, &key);
     judge(&["-u", &url, "--puppet", "--ssldir", "/nowhere"]).expect(3, "no ssldir of Puppet");
+}
+
+/// The same files are for a monitoring port with https.
+#[test]
+fn puppets_files_are_for_https_too() {
+    let pki = Pki::new(&[]);
+    pki.sign_for("broker", &format!("localhost,DNS:{CERTNAME}"));
+    let ssl = TempDir::new().expect("a folder");
+    ssl_dir(&pki, ssl.path());
+    let (folder, port) = (ssl.path().display().to_string(), free_port());
+    let config = format!("https: \"127.0.0.1:{port}\"\ntls {{ puppet: true, ssldir: {folder:?} }}");
+    let _broker = Broker::midge().without_monitoring().config(config).start();
+    let url = format!("https://localhost:{port}");
+    let puppet = ["-u", &url, "--puppet", "--ssldir", &folder];
+    judge(&[&puppet[..], &mode("health")].concat()).expect(0, "0 slow consumers");
+    judge(&["-u", &url, "--mode", "connections"]).expect(3, "--cacert");
 }
 
 /// A broker that lost its TLS is noticed, since `--puppet` says that it must have it.

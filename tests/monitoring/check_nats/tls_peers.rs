@@ -41,7 +41,11 @@ fn a_handshake_without_end_is_critical() {
 
 #[test]
 fn something_else_than_tls_is_unknown() {
-    for answer in ["PONG\r\n", "-ERR 'x'\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+    for answer in [
+        "PONG\r\n",
+        "-ERR 'x'\r\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+    ] {
         let answer = answer.to_owned();
         let other = peer(move |mut stream| {
             let _ = stream.write_all(INFO.as_bytes());
