@@ -38,6 +38,7 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
         "ok": texts(Status::Ok),
         "statements": whole,
         "left_out": report.left_out(),
+        "lines_left_out": report.lines_left_out(),
         "perf_data": metrics,
     });
     format!("{answer}\n")

@@ -58,7 +58,9 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
         0 => OUTPUT_BYTES_MAX.0,
         _ => OUTPUT_BYTES_MAX.1,
     };
-    append(&mut output, &further(report, options, whole), bytes_max);
+    let lines = further(report, options, whole);
+    let left_out = report.left_out() + report.lines_left_out();
+    append(&mut output, &lines, left_out, bytes_max);
     output
 }
 
@@ -141,21 +143,26 @@ fn further(report: &Report, options: &Options, whole: usize) -> Vec<String> {
     lines
 }
 
-/// Adds the lines that fit, and how many do not.
-fn append(output: &mut String, lines: &[String], bytes_max: usize) {
+/// Adds the lines that fit, and how many there are besides, those included that the report
+/// has left out.
+fn append(output: &mut String, lines: &[String], left_out: usize, bytes_max: usize) {
     let full = bytes_max.saturating_sub(REST_BYTES);
-    for (index, line) in lines.iter().enumerate() {
+    let mut written = 0;
+    for line in lines {
         let line = shortened(line, FURTHER_CHARS_MAX, usize::MAX);
-        let is_last = index + 1 == lines.len();
-        let room = if is_last { bytes_max } else { full };
-        if output.len() + line.len() + 1 > room {
-            let more = lines.len() - index;
-            let text = format!("{more} more lines; --format text has all of them\n");
-            output.push_str(&text);
-            return;
+        if output.len() + line.len() + 1 > full {
+            break;
         }
         output.push_str(&line);
         output.push('\n');
+        written += 1;
+    }
+    match lines.len() - written + left_out {
+        0 => {}
+        more => {
+            let text = format!("{more} more lines; --format text has more of them\n");
+            output.push_str(&text);
+        }
     }
 }
 
