@@ -244,7 +244,7 @@ everybody and say what to do; all together they have at most 4000 bytes, with
 .B \\-v
 8000, and the rest is counted.
 .B \\-\\-format text
-has all of it.
+has more.
 .B \\-\\-format openmetrics
 has the performance data for Prometheus, as in a file for the textfile collector of
 its node exporter;

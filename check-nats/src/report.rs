@@ -14,8 +14,8 @@ use super::{
 /// Characters of a statement or of a line about it; what is longer is cut.
 const TEXT_CHARS_MAX: usize = 1000;
 
-/// Statements, lines of one statement, and details that are kept; more are counted.
-const ITEMS_MAX: usize = 1000;
+/// Statements, lines about them and details that are kept; more are counted.
+const ITEMS_MAX: usize = 2000;
 
 /// The findings of one run.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,10 @@ pub struct Report {
     /// How many statements were not kept, and the worst status among them.
     left_out: usize,
     left_out_status: Option<Status>,
+    /// How many lines about statements were not kept.
+    lines_left_out: usize,
+    /// How many statements, lines and details are kept.
+    items: usize,
     details: Vec<Detail>,
     metrics: Vec<Measured>,
     brokers: Vec<(String, Report)>,
@@ -99,12 +103,14 @@ impl Report {
     /// Adds a line about the last statement. It is shown if the statement alerts, or
     /// with `-v`.
     pub fn about(&mut self, line: &str) {
-        // After a statement that was not kept, there is nothing that it is about.
-        if self.left_out == 0
-            && let Some(last) = self.statements.last_mut()
-            && last.lines.len() < ITEMS_MAX
-        {
-            last.lines.push(clean(line));
+        // A statement that was not kept has no lines either.
+        let has_room = self.has_room() && self.left_out == 0;
+        match self.statements.last_mut() {
+            Some(last) if has_room => {
+                last.lines.push(clean(line));
+                self.items += 1;
+            }
+            _ => self.lines_left_out += 1,
         }
     }
 
@@ -115,9 +121,10 @@ impl Report {
 
     /// Adds a line that is shown with `-v` given `verbosity` times or more.
     pub fn detail(&mut self, verbosity: u8, text: &str) {
-        if self.details.len() < ITEMS_MAX {
+        if self.has_room() {
             let text = clean(text);
             self.details.push(Detail { verbosity, text });
+            self.items += 1;
         }
     }
 
@@ -205,6 +212,11 @@ impl Report {
         self.left_out
     }
 
+    /// Lines about statements that were too many to be kept.
+    pub fn lines_left_out(&self) -> usize {
+        self.lines_left_out
+    }
+
     /// The details for exactly this verbosity.
     pub fn details(&self, verbosity: u8) -> impl Iterator<Item = &str> {
         self.details
@@ -219,7 +231,7 @@ impl Report {
     }
 
     fn add(&mut self, status: Status, text: &str, remedy: &str) {
-        if self.statements.len() == ITEMS_MAX {
+        if !self.has_room() {
             self.left_out += 1;
             self.left_out_status = self.left_out_status.max(Some(status));
             return;
@@ -230,6 +242,11 @@ impl Report {
             lines: Vec::new(),
             remedy: clean(remedy),
         });
+        self.items += 1;
+    }
+
+    fn has_room(&self) -> bool {
+        self.items < ITEMS_MAX
     }
 
     /// The status of a value, the phrase with the threshold that it crosses, and what to do.
@@ -382,20 +399,23 @@ mod tests {
     #[test]
     fn everything_is_bounded() {
         let mut found = report("", "", true);
-        for _ in 0..ITEMS_MAX {
+        for _ in 0..ITEMS_MAX / 4 {
             found.say(Status::Ok, &"x".repeat(5000));
+            found.about("x");
             found.about("x");
             found.detail(1, "x");
         }
+        found.about("one too many");
         found.say(Status::Critical, "one too many");
         found.about("about that");
         found.detail(1, "one too many");
-        assert_eq!((found.status(), found.left_out()), (Status::Critical, 1));
-        assert_eq!(found.statements().len(), ITEMS_MAX);
-        assert_eq!(found.details(1).count(), ITEMS_MAX);
+        assert_eq!(found.status(), Status::Critical);
+        assert_eq!((found.left_out(), found.lines_left_out()), (1, 2));
+        assert_eq!(found.statements().len(), ITEMS_MAX / 4);
+        assert_eq!(found.details(1).count(), ITEMS_MAX / 4);
         for statement in found.statements() {
             assert_eq!(statement.text.chars().count(), TEXT_CHARS_MAX + 1);
-            assert_eq!(statement.lines, ["x"]);
+            assert_eq!(statement.lines, ["x", "x"]);
         }
     }
 }

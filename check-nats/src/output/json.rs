@@ -52,6 +52,7 @@ fn object(report: &Report) -> Value {
         "ok": texts(Status::Ok),
         "statements": whole,
         "left_out": report.left_out(),
+        "lines_left_out": report.lines_left_out(),
         "perf_data": metrics,
     })
 }

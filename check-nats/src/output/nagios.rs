@@ -68,8 +68,16 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
         true => bytes_max,
         false => bytes_max.max(output.len() + BROKERS_BYTES),
     };
-    append(&mut output, &further(report, options, whole), bytes_max);
+    let lines = further(report, options, whole);
+    let of_brokers = report.brokers().iter().map(|(_, broker)| left_out(broker));
+    let left_out = left_out(report) + of_brokers.sum::<usize>();
+    append(&mut output, &lines, left_out, bytes_max);
     output
+}
+
+/// What was too much to be kept in a report.
+fn left_out(report: &Report) -> usize {
+    report.left_out() + report.lines_left_out()
 }
 
 /// The first line of a run that could not begin.
@@ -182,21 +190,26 @@ fn details(start: &str, report: &Report, options: &Options) -> Vec<String> {
     lines
 }
 
-/// Adds the lines that fit, and how many do not.
-fn append(output: &mut String, lines: &[String], bytes_max: usize) {
+/// Adds the lines that fit, and how many there are besides, those included that the report
+/// has left out.
+fn append(output: &mut String, lines: &[String], left_out: usize, bytes_max: usize) {
     let full = bytes_max.saturating_sub(REST_BYTES);
-    for (index, line) in lines.iter().enumerate() {
+    let mut written = 0;
+    for line in lines {
         let line = shortened(line, FURTHER_CHARS_MAX, usize::MAX);
-        let is_last = index + 1 == lines.len();
-        let room = if is_last { bytes_max } else { full };
-        if output.len() + line.len() + 1 > room {
-            let more = lines.len() - index;
-            let text = format!("{more} more lines; --format text has all of them\n");
-            output.push_str(&text);
-            return;
+        if output.len() + line.len() + 1 > full {
+            break;
         }
         output.push_str(&line);
         output.push('\n');
+        written += 1;
+    }
+    match lines.len() - written + left_out {
+        0 => {}
+        more => {
+            let text = format!("{more} more lines; --format text has more of them\n");
+            output.push_str(&text);
+        }
     }
 }
 

@@ -229,7 +229,7 @@ fn the_worst_comes_first_and_the_rest_is_counted() {
     ));
     let last = output.lines().last().unwrap();
     let (more, words) = last.split_once(' ').unwrap();
-    assert_eq!(words, "more lines; --format text has all of them");
+    assert_eq!(words, "more lines; --format text has more of them");
     // The first line has none of its own; each of the others has three; an OK one is cut off.
     let lines: usize = more.parse().unwrap();
     assert_eq!(output.lines().count() - 2 + lines, 3 * 256 + 1);

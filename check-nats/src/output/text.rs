@@ -29,8 +29,11 @@ fn write(output: &mut String, report: &Report, options: &Options) {
             let _ = writeln!(output, "           do: {}", statement.remedy);
         }
     }
-    if report.left_out() > 0 {
-        let _ = writeln!(output, "  {} more", report.left_out());
+    match report.left_out() + report.lines_left_out() {
+        0 => {}
+        more => {
+            let _ = writeln!(output, "  {more} more lines");
+        }
     }
     for verbosity in 1..=options.verbosity.min(3) {
         for detail in report.details(verbosity) {

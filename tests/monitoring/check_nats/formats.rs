@@ -135,7 +135,7 @@ fn many_culprits_fit_into_every_transport() {
     assert_eq!(found.value("slow_new"), "256");
     let last = found.output.lines().last().expect("a line");
     let (more, words) = last.split_once(' ').expect("two words");
-    assert_eq!(words, "more lines; --format text has all of them");
+    assert_eq!(words, "more lines; --format text has more of them");
     let named = found.output.matches(" 2001:db8::1: Slow Consumer").count();
     let more: usize = more.parse().expect("a number");
     // One line for each client, and one for what to do.
