@@ -81,7 +81,7 @@ pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
 
 /// The result of a check that found out nothing but this.
 pub fn outcome_of(failure: &Failure, options: &Options) -> Outcome {
-    let mut report = Report::new(&options.metrics);
+    let mut report = supervise::empty_report(options);
     report.fail(failure);
     outcome(&report, options)
 }

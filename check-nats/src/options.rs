@@ -112,6 +112,9 @@ impl Options {
             }
         }
         let brokers = Brokers::new(matches)?;
+        if !mode.needs.is_empty() {
+            brokers.check_monitoring()?;
+        }
         let joint = joint_metrics(mode, &brokers);
         refuse_foreign_thresholds(matches, mode, &joint)?;
         let service_name = harmless(&text("service-name").unwrap_or_default());

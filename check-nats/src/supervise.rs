@@ -36,7 +36,7 @@ pub fn supervise(options: &Options) -> Report {
         ),
         Brokers::Srv { srv, access } => {
             let mut report = Report::new(&options.joint_metrics);
-            match listed(srv, access, &mut report, &deadline) {
+            match listed(options, srv, access, &mut report, &deadline) {
                 Ok(targets) => several(options, &targets, report, &deadline),
                 Err(failure) => {
                     report.fail(&failure);
@@ -45,6 +45,26 @@ pub fn supervise(options: &Options) -> Report {
             }
         }
     }
+}
+
+/// The report of a run that found out nothing, with all metrics that are known before it.
+pub fn empty_report(options: &Options) -> Report {
+    let Brokers::Several(targets) = &options.brokers else {
+        return match options.brokers.are_several() {
+            true => Report::new(&options.joint_metrics),
+            false => Report::new(&options.metrics),
+        };
+    };
+    let mut report = Report::new(&options.joint_metrics);
+    for name in names_of(targets) {
+        report.add_broker(&name, Report::new(&options.metrics));
+    }
+    report
+}
+
+fn names_of(targets: &[Target]) -> Vec<String> {
+    let places: Vec<String> = targets.iter().map(Target::name).collect();
+    names::short(&places)
 }
 
 fn one(options: &Options, target: &Target, deadline: &Deadline) -> Report {
@@ -57,8 +77,7 @@ fn one(options: &Options, target: &Target, deadline: &Deadline) -> Report {
 
 /// The brokers' reports, added to one about all of them.
 fn several(options: &Options, targets: &[Target], report: Report, deadline: &Deadline) -> Report {
-    let places: Vec<String> = targets.iter().map(Target::name).collect();
-    let shared = Arc::new(Shared::new(names::short(&places)));
+    let shared = Arc::new(Shared::new(names_of(targets)));
     let jobs = targets.iter().enumerate().map(|(number, target)| {
         let shared = Arc::clone(&shared);
         Job::new(target, Some(Among { number, shared }), deadline)
@@ -113,6 +132,7 @@ fn check_all(options: &Options, jobs: Vec<Job>, deadline: &Deadline) -> Vec<Fini
 
 /// The brokers of the record, which is looked up in half of the time: the other half is for them.
 fn listed(
+    options: &Options,
     srv: &Srv,
     access: &Target,
     report: &mut Report,
@@ -143,8 +163,13 @@ fn listed(
     }
     let listed = listed.iter().take(BROKERS_MAX);
     let targets = listed.map(|listed| access.at(&listed.host, listed.port));
-    let targets: Result<_, String> = targets.collect();
-    targets.map_err(|why| Failure::unknown(format!("{srv}: {why}")))
+    let targets: Result<Vec<Target>, String> = targets.collect();
+    let wrong = |why: String| Failure::unknown(format!("{srv}: {why}"));
+    let targets = targets.map_err(wrong)?;
+    if !options.mode.needs.is_empty() {
+        brokers::refuse_shared_monitoring(&targets).map_err(wrong)?;
+    }
+    Ok(targets)
 }
 
 #[cfg(test)]

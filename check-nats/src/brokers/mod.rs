@@ -13,7 +13,10 @@ pub mod parallel;
 mod srv;
 pub mod words;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use clap::ArgMatches;
 
@@ -99,10 +102,41 @@ impl Brokers {
         }
     }
 
+    /// Whether each has a monitoring port of its own, as far as that is known before a look-up.
+    ///
+    /// # Errors
+    /// A sentence that names the two and what to write.
+    pub fn check_monitoring(&self) -> Result<(), String> {
+        match self {
+            Self::Several(targets) => refuse_shared_monitoring(targets)
+                .map_err(|why| format!("{why}: give the -u of each, without -H")),
+            Self::One(_) | Self::Srv { .. } => Ok(()),
+        }
+    }
+
     /// Whether there may be more than one.
     pub fn are_several(&self) -> bool {
         !matches!(self, Self::One(_))
     }
+}
+
+/// Refuses brokers at one host: their monitoring port would be the same, so what it says of one
+/// would be taken for the other.
+///
+/// # Errors
+/// Which two, and where they are asked.
+pub fn refuse_shared_monitoring(targets: &[Target]) -> Result<(), String> {
+    let mut known: BTreeMap<String, &Target> = BTreeMap::new();
+    for target in targets {
+        let place = target.monitor_place();
+        if let Some(other) = known.insert(place.clone(), target) {
+            let (one, other) = (other.name(), target.name());
+            return Err(format!(
+                "{one} and {other} have one monitoring port, {place}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What the checks of the brokers share while they run.

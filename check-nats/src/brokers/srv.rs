@@ -76,12 +76,12 @@ impl Srv {
             .map_err(|error| format!("{self}: {error}"))?;
         let answer = runtime.block_on(async {
             let resolver = self.resolver()?;
-            match tokio::time::timeout(time, resolver.srv_lookup(self.name.clone())).await {
-                Ok(answer) => answer,
-                Err(_) => Err(NetError::Timeout),
-            }
+            let answer = tokio::time::timeout(time, resolver.srv_lookup(self.name.clone())).await;
+            answer
+                .unwrap_or(Err(NetError::Timeout))
+                .map_err(|error| explained(&error, time))
         });
-        let answer = answer.map_err(|error| format!("{self}: {}", explained(&error, time)))?;
+        let answer = answer.map_err(|why| format!("{self}: {why}"))?;
         let records = answer
             .answers()
             .iter()
@@ -103,9 +103,10 @@ impl Srv {
         }
     }
 
-    fn resolver(&self) -> Result<TokioResolver, NetError> {
-        match self.nameserver {
-            None => TokioResolver::builder_tokio()?.build(),
+    fn resolver(&self) -> Result<TokioResolver, String> {
+        let builder = match self.nameserver {
+            None => TokioResolver::builder_tokio()
+                .map_err(|error| format!("/etc/resolv.conf: {error}: give --nameserver"))?,
             Some(address) => {
                 let connections =
                     [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
@@ -115,9 +116,10 @@ impl Srv {
                 let server = NameServerConfig::new(address.ip(), true, connections.into());
                 let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
                 let provider = TokioRuntimeProvider::default();
-                TokioResolver::builder_with_config(config, provider).build()
+                TokioResolver::builder_with_config(config, provider)
             }
-        }
+        };
+        builder.build().map_err(|error| error.to_string())
     }
 }
 

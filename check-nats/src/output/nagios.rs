@@ -49,7 +49,11 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
         &format!("{} {}: ", options.service_name, report.status()),
         &statements,
         // What is said of several brokers may be a list itself.
-        if report.brokers().is_empty() { ", " } else { "; " },
+        if report.brokers().is_empty() {
+            ", "
+        } else {
+            "; "
+        },
         report.left_out(),
         room.clamp(TEXT_BYTES.0, TEXT_BYTES.1),
     );
@@ -150,11 +154,15 @@ fn further(report: &Report, options: &Options, whole: usize) -> Vec<String> {
     }
     for (name, broker) in report.brokers() {
         lines.push(line_of(name, broker));
-        let is_open = |statement: &&&Statement| {
-            statement.status != Status::Ok || options.verbosity > 0
-        };
+        let is_open =
+            |statement: &&&Statement| statement.status != Status::Ok || options.verbosity > 0;
         let statements = broker.statements();
-        lines.extend(statements.iter().filter(is_open).flat_map(|one| more_about(one)));
+        lines.extend(
+            statements
+                .iter()
+                .filter(is_open)
+                .flat_map(|one| more_about(one)),
+        );
     }
     lines.extend(details("", report, options));
     for (name, broker) in report.brokers() {
@@ -173,7 +181,9 @@ fn line_of(name: &str, broker: &Report) -> String {
 fn more_about(statement: &Statement) -> Vec<String> {
     let lines = statement.lines.iter().map(|line| format!("  {line}"));
     let remedy = Some(&statement.remedy).filter(|remedy| !remedy.is_empty());
-    lines.chain(remedy.map(|remedy| format!("  do: {remedy}"))).collect()
+    lines
+        .chain(remedy.map(|remedy| format!("  do: {remedy}")))
+        .collect()
 }
 
 /// What `-v` adds, with `start` before each line.
@@ -216,10 +226,19 @@ fn append(output: &mut String, lines: &[String], left_out: usize, bytes_max: usi
 /// The metrics of the run. Those of several brokers begin with the broker's name and come last:
 /// Icinga takes a label without `::` after one with it for that broker's.
 fn all_perfdata(report: &Report) -> String {
-    let mut all: Vec<String> = report.metrics().iter().map(|own| perfdata("", own)).collect();
+    let mut all: Vec<String> = report
+        .metrics()
+        .iter()
+        .map(|own| perfdata("", own))
+        .collect();
     for (name, broker) in report.brokers() {
         let prefix = format!("{}::", names::in_label(name));
-        all.extend(broker.metrics().iter().map(|metric| perfdata(&prefix, metric)));
+        all.extend(
+            broker
+                .metrics()
+                .iter()
+                .map(|metric| perfdata(&prefix, metric)),
+        );
     }
     all.join(" ")
 }
@@ -241,9 +260,12 @@ fn perfdata(prefix: &str, metric: &Measured) -> String {
         Some(limit) => ("0", decimal(limit)),
         None => ("", String::new()),
     };
-    format!("{prefix}{}={value};{warning};{critical};{min};{max}", safe(label))
-        .trim_end_matches(';')
-        .to_owned()
+    format!(
+        "{prefix}{}={value};{warning};{critical};{min};{max}",
+        safe(label)
+    )
+    .trim_end_matches(';')
+    .to_owned()
 }
 
 /// A label that needs no quotes: what would end it, or is not the same everywhere, is

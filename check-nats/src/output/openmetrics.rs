@@ -38,7 +38,10 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
         if written.insert(name_of(&metric.planned.label)) {
             let samples = report.brokers().iter().map(|(name, broker)| {
                 let name = escaped(name).replace('"', "\\\"");
-                (format!("{item},broker=\"{name}\""), &broker.metrics()[number])
+                (
+                    format!("{item},broker=\"{name}\""),
+                    &broker.metrics()[number],
+                )
             });
             write_samples(&mut output, &prefix, &samples.collect::<Vec<_>>());
         }

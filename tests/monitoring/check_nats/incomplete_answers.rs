@@ -129,7 +129,10 @@ fn each_required_field_gives_unknown_when_missing() {
 #[test]
 fn what_is_compared_between_brokers_must_be_there() {
     let broker = Broker::midge().start();
-    let mode = MODES.iter().find(|mode| mode.name == "cluster").expect("the mode");
+    let mode = MODES
+        .iter()
+        .find(|mode| mode.name == "cluster")
+        .expect("the mode");
     let whole = recorded(&broker, mode);
     let sound = format!("http://{}", replay(&whole));
     let needs = mode.needs.iter().filter(|need| need.path != "/clusterz");

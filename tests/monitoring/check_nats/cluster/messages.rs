@@ -68,7 +68,27 @@ fn messages_that_are_lost_in_one_direction_are_named() {
     }
 }
 
-/// Interest of queue groups alone does not cross the route: messages arrive, requests do not.
+/// Published messages arrive, but not the requests of the queue groups.
+#[test]
+fn requests_that_are_not_answered_are_named() {
+    for kinds in [MIXED, [Kind::Nats, Kind::Midge, Kind::Nats]] {
+        let without_requests = Difference {
+            number: 2,
+            cluster: "permissions { export: { deny: \"_INBOX.check_nats.*.request.*\" } }",
+            ..Difference::default()
+        };
+        let cluster = Cluster::start_with(&kinds, &[without_requests]);
+        cluster.wait_for_routes();
+        let result = cluster.check(&["--mode", "roundtrip", "-t", "2"]);
+        result.expect(2, "no request to a queue group is answered from ");
+        assert!(!result.line.contains("no message arrives"), "{result:?}");
+        assert!(
+            result.output.contains("  do: see --mode cluster"),
+            "{result:?}"
+        );
+    }
+}
+
 #[test]
 fn a_broker_that_is_gone_leaves_the_others() {
     let mut cluster = Cluster::start(&MIXED);

@@ -34,6 +34,10 @@ fn mistakes_are_named() {
             "--nameserver \"ns1\": write it as",
         ),
         (
+            &["-H", "a:4222", "-H", "a:4223"],
+            "a and a:4223 have one monitoring port, http://a:8222: give the -u of each",
+        ),
+        (
             &["--mode", "roundtrip", "--mesh-warning", "1"],
             "--mesh-warning needs several brokers",
         ),

@@ -23,7 +23,9 @@ fn all_modes_check_several_brokers() {
             }
             // What only midge has.
             _ => {
-                result.expect(3, "UNKNOWN: 127.0.0.2: ").expect(3, "only midge");
+                result
+                    .expect(3, "UNKNOWN: 127.0.0.2: ")
+                    .expect(3, "only midge");
             }
         }
         assert_eq!(result.labels()[0], "brokers_answering", "{result:?}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{free_address, mesh::Kind, tools, wait_until};
+use test_support::{Broker, free_address, mesh::Kind, tools, wait_until};
 
 use super::{
     super::plugin::{PluginOutput, judge, run},
@@ -101,6 +101,18 @@ fn the_hosts_of_the_record_are_checked() {
     assert_eq!(result.labels(), labels);
 }
 
+/// Two brokers at one host cannot both be asked at the same monitoring port.
+#[test]
+fn two_brokers_at_one_host_are_told_apart_or_not_asked() {
+    let brokers = [Broker::midge().start(), Broker::nats_server().start()];
+    let ports = brokers.each_ref().map(|broker| broker.client_addr().port());
+    let dns = Dns::start(&[("127.0.0.1", ports[0]), ("127.0.0.1", ports[1])]);
+    let result = look_up(dns.address, &["--mode", "connect"]);
+    result.expect(0, "2 of 2 brokers OK");
+    let result = look_up(dns.address, &[]);
+    result.expect(3, "have one monitoring port, http://127.0.0.1:8222");
+}
+
 /// One host in a record is one broker of perhaps more tomorrow: its labels have its name.
 #[test]
 fn a_record_with_one_host_is_a_list() {
@@ -123,9 +135,19 @@ fn a_long_record_is_read_to_its_end_and_bounded() {
     result.expect(2, "0 of 64 brokers answered");
     assert_eq!(result.value("brokers_answering"), "0");
     let nameserver = dns.address.to_string();
-    let arguments = ["--srv", NAME, "--nameserver", &nameserver, "--mode", "connect"];
+    let arguments = [
+        "--srv",
+        NAME,
+        "--nameserver",
+        &nameserver,
+        "--mode",
+        "connect",
+    ];
     let (_, output) = run(&[&arguments[..], &["--format", "text"]].concat());
-    assert!(output.contains("lists 80: 64 brokers are checked"), "{output}");
+    assert!(
+        output.contains("lists 80: 64 brokers are checked"),
+        "{output}"
+    );
 }
 
 #[test]
