@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::{
         args::{self, Asked},
-        modes::{Compares, Mode},
+        modes::{Compares, MODES, Mode},
         status::Status,
     };
 
@@ -191,6 +191,22 @@ mod tests {
         let mut options = Options::new(&matches).unwrap();
         options.mode = mode;
         options
+    }
+
+    /// Also a run that a signal ends has the labels of all brokers.
+    #[test]
+    fn a_report_about_nothing_has_all_metrics() {
+        let connect = MODES.iter().find(|mode| mode.name == "connect").unwrap();
+        let report = empty_report(&options(connect, &["--mode", "connect"]));
+        assert_eq!(report.metrics().len(), connect.metrics.len());
+        let several = ["--mode", "connect", "-H", "n1.a", "-H", "n2.a"];
+        let report = empty_report(&options(connect, &several));
+        assert_eq!(report.metrics()[0].planned.label, "brokers_answering");
+        let names: Vec<&str> = report.brokers().iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["n1", "n2"]);
+        for (_, broker) in report.brokers() {
+            assert_eq!(broker.metrics().len(), connect.metrics.len());
+        }
     }
 
     #[test]
