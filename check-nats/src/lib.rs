@@ -8,7 +8,7 @@
 //! the mode fills a [`report`], which [`output`] prints. What concerns several brokers in one
 //! call is in [`brokers`]. A new check is one file in `modes/` and one line in its table: help,
 //! options, manual, completions and tests follow. Modes that compare with the run before leave a
-//! [`baseline`] in a [`state_file`]. Nothing here is async but the look-up of SRV records.
+//! [`baseline`] in a [`state_file`]. Nothing here is async.
 
 pub mod args;
 pub mod baseline;

@@ -27,7 +27,7 @@ fn mistakes_are_named() {
             "--srv names the brokers",
         ),
         (&["--srv", ""], "--srv \"\": no name of a record"),
-        (&["--srv", "a..b"], "--srv \"a..b\": "),
+        (&["--srv", "a..b"], "--srv \"a..b\": no name of a record"),
         (&["--nameserver", "127.0.0.1"], "belongs to --srv"),
         (
             &["--srv", "_nats._tcp.b", "--nameserver", "ns1"],
