@@ -1,19 +1,13 @@
-//! One run: what the modes work with, and the thread that watches the clock.
+//! The check of one broker: what the modes work with. [`supervise`](super::supervise) runs it on
+//! a thread of its own and watches the clock.
 
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
-    time::Duration,
-};
+use std::{cell::Cell, thread, time::Duration};
 
 use monitor_client::{Client, Field, Found, Healthz, Kind, Varz};
 use serde::de::DeserializeOwned;
 
 use super::{
+    brokers::Among,
     client_port::{Login, OpenError, Session, certificate::Certificate},
     deadline::{Deadline, Step},
     modes::need::Need,
@@ -23,16 +17,14 @@ use super::{
     target::{ClientPort, OPTION_NAMES, Target},
 };
 
-/// Time that a run has after its own timeout to report it. After that the watching thread
-/// reports instead: a host look-up, for example, cannot be interrupted.
-const GRACE: Duration = Duration::from_millis(250);
-
 /// A run in progress: what to do, what was found, how much time is left.
 pub struct Check<'a> {
     /// What to do.
     pub options: &'a Options,
     /// The broker.
     pub target: &'a Target,
+    /// Its place among several that are checked at the same time; `None` for the only one.
+    pub among: Option<Among>,
     /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
@@ -42,63 +34,44 @@ pub struct Check<'a> {
     varz: Option<Result<Varz, Failure>>,
     /// Another part follows: a request may take half of the time left.
     hurried: bool,
+    /// Whether the broker has answered anything.
+    answered: Cell<bool>,
 }
 
-/// Runs the mode, in bounded time, and whatever it does.
-pub fn supervise(options: &Options) -> Report {
-    let deadline = Arc::new(Deadline::new(options.timeout, options.timeout_status));
-    let (sender, receiver) = mpsc::channel();
-    let worker = {
-        let (options, deadline) = (options.clone(), Arc::clone(&deadline));
-        thread::Builder::new().spawn(move || {
-            let report = run(&options, &deadline);
-            // Fails if the time is over and the receiver is gone.
-            let _ = sender.send(report);
-        })
-    };
-    let failure = match worker {
-        Err(error) => Failure::unknown(format!("no thread for the check: {error}")),
-        Ok(worker) => match receiver.recv_timeout(options.timeout + GRACE) {
-            Ok(report) => return report,
-            Err(RecvTimeoutError::Timeout) => deadline.late(),
-            Err(RecvTimeoutError::Disconnected) => match worker.join() {
-                Ok(()) => Failure::unknown("the check ended without a result"),
-                Err(panic) => internal_error(&*panic),
-            },
-        },
-    };
-    let mut report = Report::new(&options.metrics);
-    report.fail(&failure);
-    report
+/// The check of a broker, as it ended.
+pub struct Finished {
+    /// What was found.
+    pub report: Report,
+    /// Whether the broker answered anything at all.
+    pub answered: bool,
 }
 
-/// The report of a caught panic.
-pub fn internal_error(panic: &(dyn Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::unknown(format!("internal error, please report it: {message}"))
-}
-
-fn run(options: &Options, deadline: &Deadline) -> Report {
+/// Runs the mode for one broker, which has this place if it is one of several.
+pub fn run(
+    options: &Options,
+    target: &Target,
+    among: Option<Among>,
+    deadline: &Deadline,
+) -> Finished {
     let mut report = Report::new(&options.metrics);
     let mut check = Check {
         options,
-        target: &options.target,
+        target,
+        among,
         report: &mut report,
         deadline,
         client: None,
         varz: None,
         hurried: false,
+        answered: Cell::new(false),
     };
     let result = (options.mode.run)(&mut check);
     check.note_warnings();
+    let answered = check.answered.get();
     if let Err(failure) = result {
         report.fail(&failure);
     }
-    report
+    Finished { report, answered }
 }
 
 impl<'a> Check<'a> {
@@ -126,6 +99,7 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::Files)?;
         let login = Login::read(&self.target.login)?;
         let session = Session::open(&self.target.tls, &port, login, self.deadline)?;
+        self.answered.set(true);
         let info = session.info();
         let text = format!(
             "broker {} {}, id {}",
@@ -178,6 +152,7 @@ impl<'a> Check<'a> {
             .get_with("/varz", &FIELDS)
             .and_then(|(varz, found)| {
                 client.require("/varz", &FIELDS, &found)?;
+                self.answered.set(true);
                 Ok(varz)
             })
             .map_err(|error| self.http_failure(&error))
@@ -208,7 +183,11 @@ impl<'a> Check<'a> {
     pub fn healthz(&mut self) -> Result<(u16, Healthz), Failure> {
         let need = self.need("/healthz")?;
         let client = self.client(need.step, need.path)?;
-        client.healthz().map_err(|error| self.http_failure(&error))
+        let answer = client
+            .healthz()
+            .map_err(|error| self.http_failure(&error))?;
+        self.answered.set(true);
+        Ok(answer)
     }
 
     /// The answer at a path of the monitoring port, which may carry a query, with
@@ -237,7 +216,10 @@ impl<'a> Check<'a> {
                 self.accept(need, &client, &found)?;
                 Ok(Some(answer))
             }
-            Err(monitor_client::Error::Status { code: 404, .. }) => Ok(None),
+            Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
+                Ok(None)
+            }
             Err(error) => Err(self.http_failure(&error)),
         }
     }
@@ -256,6 +238,7 @@ impl<'a> Check<'a> {
         });
         let mut found = match client.inspect(path, &fields) {
             Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
                 return Err(self.not_there(path)?);
             }
             found => found.map_err(|error| self.http_failure(&error))?,
@@ -280,6 +263,7 @@ impl<'a> Check<'a> {
     /// Refuses an answer without the fields that the result needs; a metric that the broker
     /// does not provide is unknown.
     fn accept(&mut self, need: &Need, client: &Client, found: &[Found]) -> Result<(), Failure> {
+        self.answered.set(true);
         for (needed, found) in need.fields.iter().zip(found) {
             let missing = client
                 .require(need.path, &[needed.field], std::slice::from_ref(found))
@@ -314,6 +298,11 @@ impl<'a> Check<'a> {
         let left = self.deadline.begin(Step::Sample)?;
         thread::sleep(time.min(left));
         self.deadline.left().map(|_| ())
+    }
+
+    /// The end of the run.
+    pub fn deadline(&self) -> &'a Deadline {
+        self.deadline
     }
 
     /// Notes that the state file is used from here on.
@@ -368,67 +357,12 @@ impl<'a> Check<'a> {
                 status: self.deadline.late().status,
                 text: error.to_string(),
             },
-            _ => Failure::unknown(error.to_string()),
+            monitor_client::Error::Connection { .. } => Failure::unknown(error.to_string()),
+            // An answer, but not one to be used.
+            _ => {
+                self.answered.set(true);
+                Failure::unknown(error.to_string())
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        args::{self, Asked},
-        modes::Mode,
-        status::Status,
-    };
-
-    fn options(mode: &'static Mode, arguments: &[&str]) -> Options {
-        let arguments = ["check_nats"].iter().chain(arguments);
-        let Asked::Check(matches) = args::read(arguments.map(Into::into), "") else {
-            panic!("the arguments of the test are wrong");
-        };
-        let mut options = Options::new(&matches).unwrap();
-        options.mode = mode;
-        options
-    }
-
-    #[test]
-    fn a_panic_is_unknown() {
-        static BROKEN: Mode = Mode {
-            name: "broken",
-            help: "",
-            metrics: &[],
-            needs: &[],
-            run: |_| panic!("boom"),
-        };
-        let report = supervise(&options(&BROKEN, &[]));
-        assert_eq!(report.status(), Status::Unknown);
-        assert!(report.statements()[0].text.ends_with("report it: boom"));
-    }
-
-    /// A step that hangs without looking at the clock is ended all the same.
-    #[test]
-    fn a_hanging_step_is_named() {
-        static HANGING: Mode = Mode {
-            name: "hanging",
-            help: "",
-            metrics: &[],
-            needs: &[],
-            run: |check| {
-                check.begin_state_file()?;
-                loop {
-                    thread::park();
-                }
-            },
-        };
-        let report = supervise(&options(&HANGING, &["-t", "50ms"]));
-        assert_eq!(report.status(), Status::Unknown);
-        assert!(
-            report.statements()[0]
-                .text
-                .ends_with("while using the state file")
-        );
-        let report = supervise(&options(&HANGING, &["-t", "50ms:warning"]));
-        assert_eq!(report.status(), Status::Warning);
     }
 }

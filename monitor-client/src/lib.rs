@@ -61,4 +61,6 @@ pub use secret::Secret;
 pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
-pub use varz::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
+pub use varz::{
+    DiskIoWaitStats, Figure, FigureUnit, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz, figure,
+};

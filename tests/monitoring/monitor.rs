@@ -6,6 +6,7 @@ mod answers;
 mod bounds;
 mod compatibility;
 mod errors_and_traces;
+mod figures;
 mod many_connections;
 mod metrics;
 mod secrets;

@@ -7,6 +7,7 @@
 
 pub mod certificate;
 pub mod login;
+pub mod messages;
 mod nkey;
 pub mod session;
 mod socket;
@@ -14,7 +15,7 @@ mod tls;
 
 use serde::Deserialize;
 
-pub use self::{login::Login, session::Session};
+pub use self::{login::Login, messages::Message, session::Session};
 use super::status::Failure;
 
 /// The broker's INFO.

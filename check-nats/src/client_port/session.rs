@@ -23,7 +23,7 @@ use crate::{
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Most lines passed over while one is awaited.
-const LINES_SKIPPED_MAX: usize = 100;
+pub(super) const LINES_SKIPPED_MAX: usize = 100;
 
 /// Bytes of the message that [`Session::roundtrip`] sends, as `nats server check` does.
 const PAYLOAD_BYTES: usize = 100;
@@ -249,47 +249,79 @@ impl<'a> Session<'a> {
             if awaited(&line) {
                 return Ok(());
             }
-            if let Some(error) = line.strip_prefix("-ERR") {
-                return Err(self.refused(error));
-            }
-            match line.as_str() {
-                "PING" => self.send(b"PONG\r\n")?,
-                "PONG" | "+OK" => (),
-                line if line.starts_with("INFO") => (),
-                line => return Err(self.not_a_broker(&format!("sent {}", quoted(line)))),
-            }
+            self.answer(&line)?;
         }
         Err(self.not_a_broker("talks without answering"))
     }
 
-    /// The next line without its end. Bytes that are no UTF-8 are replaced.
-    pub(super) fn read_line(&mut self) -> Result<String, Failure> {
-        let mut searched = 0;
-        loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.received[searched..]) {
-                let line: Vec<u8> = self.received.drain(..=searched + end).collect();
-                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            searched = self.received.len();
-            if searched > LINE_BYTES_MAX {
-                return Err(self.not_a_broker(&format!(
-                    "sent a line of more than {} KiB",
-                    LINE_BYTES_MAX / 1024
-                )));
-            }
-            self.read_some()?;
+    /// Does what a line asks for that nobody waits for.
+    ///
+    /// # Errors
+    /// It is an error of the broker, or nothing that a broker sends.
+    pub(super) fn answer(&mut self, line: &str) -> Result<(), Failure> {
+        if let Some(error) = line.strip_prefix("-ERR") {
+            return Err(self.refused(error));
+        }
+        match line {
+            "PING" => self.send(b"PONG\r\n"),
+            "PONG" | "+OK" => Ok(()),
+            line if line.starts_with("INFO") => Ok(()),
+            line => Err(self.not_a_broker(&format!("sent {}", quoted(line)))),
         }
     }
 
-    fn read_some(&mut self) -> Result<(), Failure> {
+    /// The next line without its end. Bytes that are no UTF-8 are replaced.
+    pub(super) fn read_line(&mut self) -> Result<String, Failure> {
+        loop {
+            if let Some(line) = self.take_line()? {
+                return Ok(line);
+            }
+            self.read_some(None)?;
+        }
+    }
+
+    /// The next line, if it has arrived.
+    pub(super) fn take_line(&mut self) -> Result<Option<String>, Failure> {
+        if let Some(end) = memchr::memchr(b'\n', &self.received) {
+            let line: Vec<u8> = self.received.drain(..=end).collect();
+            return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
+        }
+        match self.received.len() > LINE_BYTES_MAX {
+            true => Err(self.not_a_broker(&format!(
+                "sent a line of more than {} KiB",
+                LINE_BYTES_MAX / 1024
+            ))),
+            false => Ok(None),
+        }
+    }
+
+    /// The payload of a message of this length, which the caller has bounded.
+    pub(super) fn take_payload(&mut self, length: usize) -> Result<String, Failure> {
+        let end = length + b"\r\n".len();
+        while self.received.len() < end {
+            self.read_some(None)?;
+        }
+        let payload: Vec<u8> = self.received.drain(..end).take(length).collect();
+        Ok(String::from_utf8_lossy(&payload).into_owned())
+    }
+
+    /// Reads what comes next; whether anything came within `wait`, if that is shorter than the
+    /// run's time.
+    pub(super) fn read_some(&mut self, wait: Option<Duration>) -> Result<bool, Failure> {
         let mut buffer = [0; 4096];
-        match self.stream.read(&mut buffer) {
+        self.stream.socket().wait_at_most(wait);
+        let read = self.stream.read(&mut buffer);
+        self.stream.socket().wait_at_most(None);
+        match read {
             Ok(0) => Err(closed(&self.port)),
             Ok(length) => {
                 self.received.extend_from_slice(&buffer[..length]);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) if wait.is_some() && is_timeout(&error) => {
+                self.deadline.left().map(|_| false)
+            }
             Err(error) => Err(self.io_failure(&error)),
         }
     }
@@ -364,6 +396,13 @@ impl<'a> Session<'a> {
 }
 
 impl<'a> Stream<'a> {
+    fn socket(&mut self) -> &mut Socket<'a> {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => &mut tls.sock,
+        }
+    }
+
     /// The socket, for a handshake on it.
     fn into_socket(self) -> Socket<'a> {
         match self {

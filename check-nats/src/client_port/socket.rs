@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Socket<'a> {
     stream: TcpStream,
     deadline: &'a Deadline,
+    /// Longest time of a read, if it is shorter.
+    wait: Option<Duration>,
 }
 
 impl<'a> Socket<'a> {
@@ -39,7 +41,11 @@ impl<'a> Socket<'a> {
                 Ok(stream) => {
                     // Only speed is lost without it.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Self { stream, deadline });
+                    return Ok(Self {
+                        stream,
+                        deadline,
+                        wait: None,
+                    });
                 }
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     last = OpenError::Failed(deadline.late());
@@ -57,24 +63,30 @@ impl<'a> Socket<'a> {
         Err(last)
     }
 
-    fn time_left(&self) -> io::Result<Option<Duration>> {
-        match self.deadline.left() {
-            Ok(left) => Ok(Some(left)),
-            Err(_) => Err(ErrorKind::TimedOut.into()),
-        }
+    /// Ends each read after this time; `None`: with the run.
+    pub(super) fn wait_at_most(&mut self, wait: Option<Duration>) {
+        self.wait = wait;
+    }
+
+    fn time_left(&self) -> io::Result<Duration> {
+        self.deadline.left().map_err(|_| ErrorKind::TimedOut.into())
     }
 }
 
 impl Read for Socket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.time_left()?)?;
+        let left = self.time_left()?;
+        let time = self.wait.map_or(left, |wait| wait.min(left));
+        // Zero would be no limit.
+        let time = time.max(Duration::from_millis(1));
+        self.stream.set_read_timeout(Some(time))?;
         self.stream.read(buffer).map_err(timed_out)
     }
 }
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.time_left()?)?;
+        self.stream.set_write_timeout(Some(self.time_left()?))?;
         self.stream.write(bytes).map_err(timed_out)
     }
 

@@ -61,10 +61,13 @@ pub(super) fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
 
 fn places() -> Vec<Arg> {
     vec![
-        value("hostname", "HOST").short('H').help(
-            "Host of the broker, also as HOST:PORT, nats://HOST:PORT or tls://HOST:PORT; without \
-             -H and -p the client port is where /varz says",
-        ),
+        value("hostname", "HOST")
+            .short('H')
+            .action(ArgAction::Append)
+            .help(
+                "Host of the broker, also as HOST:PORT, nats://HOST:PORT or tls://HOST:PORT; \
+                 without -H and -p the client port is where /varz says. Each -H is a broker",
+            ),
         value("port", "PORT")
             .short('p')
             .value_parser(value_parser!(u16).range(1..))
@@ -73,12 +76,22 @@ fn places() -> Vec<Arg> {
             .short('m')
             .value_parser(value_parser!(u16).range(1..))
             .help("Monitoring port at that host, else 8222"),
-        value("url", "URL").short('u').help(
-            "Monitoring port, in place of -m: http://HOST:PORT, https://HOST:PORT or unix:PATH; \
-             without -H too, this host's socket or 127.0.0.1:8222",
-        ),
+        value("url", "URL")
+            .short('u')
+            .action(ArgAction::Append)
+            .help(
+                "Monitoring port, in place of -m: http://HOST:PORT, https://HOST:PORT or \
+                 unix:PATH; without -H too, this host's socket or 127.0.0.1:8222. Without -H \
+                 each -u is a broker",
+            ),
         file("socket", "PATH")
             .help("Unix socket of the monitoring port; a URL given as well adds the base path"),
+        value("srv", "NAME").help(
+            "DNS SRV record that lists the brokers, such as _nats-server._tcp.example.net, in \
+             place of -H",
+        ),
+        value("nameserver", "ADDRESS[:PORT]")
+            .help("--srv: name server to ask, else those of /etc/resolv.conf"),
     ]
 }
 

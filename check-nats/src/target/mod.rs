@@ -79,12 +79,16 @@ pub struct ClientPort {
 }
 
 impl Target {
-    /// The broker of one `-H`; `None` if none was given. All other options are the same for each
-    /// of several brokers.
+    /// The broker of one `-H` and one `-u`; `None` if none was given. All other options are the
+    /// same for each of several brokers.
     ///
     /// # Errors
     /// A sentence that names the option and what to write.
-    pub fn new(matches: &ArgMatches, hostname: Option<&str>) -> Result<Self, String> {
+    pub fn new(
+        matches: &ArgMatches,
+        hostname: Option<&str>,
+        url: Option<&str>,
+    ) -> Result<Self, String> {
         let written = hostname
             .map(|text| Written::parse(text).map_err(|why| format!("--hostname {why}")))
             .transpose()?;
@@ -92,10 +96,10 @@ impl Target {
         tls.required |= written.as_ref().is_some_and(|written| written.tls);
         let port = matches.get_one::<u16>("port").copied();
         let monitor_port = matches.get_one::<u16>("monitor-port").copied();
-        let client = client(written, port, matches)?;
+        let client = client(written, port, url)?;
         let named = client.as_ref().filter(|_| hostname.is_some());
         Ok(Self {
-            monitor: monitor(matches, named, monitor_port, &tls)?,
+            monitor: monitor(matches, url, named, monitor_port, &tls)?,
             login: LoginSource::new(matches)?,
             monitor_port: monitor_port.unwrap_or(MONITOR_PORT),
             is_default: ["hostname", "port", "monitor-port", "url", "socket"]
@@ -242,11 +246,12 @@ impl Target {
 /// cannot be asked, which matters only to modes that ask it.
 fn monitor(
     matches: &ArgMatches,
+    url: Option<&str>,
     client: Option<&Address>,
     port: Option<u16>,
     tls: &ClientTls,
 ) -> Result<Result<Access, String>, String> {
-    let mut url = matches.get_one::<String>("url").cloned();
+    let mut url = url.map(str::to_owned);
     let socket = path(matches, "socket");
     if url.is_none() && socket.is_none() && (client.is_some() || port.is_some()) {
         match monitor_url(client, port.unwrap_or(MONITOR_PORT)) {
@@ -297,13 +302,12 @@ fn environment(name: &str) -> Option<String> {
 fn client(
     written: Option<Written>,
     port: Option<u16>,
-    matches: &ArgMatches,
+    url: Option<&str>,
 ) -> Result<Option<Address>, String> {
     let Some(written) = written else {
         // At the host of the monitoring URL, or here.
-        let url = matches.get_one::<String>("url");
         let host = url
-            .and_then(|url| host_of(url))
+            .and_then(host_of)
             .unwrap_or_else(|| "127.0.0.1".to_owned());
         return Ok(port.map(|port| Address { host, port }));
     };

@@ -8,7 +8,8 @@ fn target(arguments: &[&str]) -> Result<Target, String> {
     match args::read(arguments.map(Into::into), "") {
         Asked::Check(matches) => {
             let host = matches.get_one::<String>("hostname").cloned();
-            Target::new(&matches, host.as_deref())
+            let url = matches.get_one::<String>("url").cloned();
+            Target::new(&matches, host.as_deref(), url.as_deref())
         }
         Asked::Nonsense(mistake) => Err(mistake),
         _ => panic!("the arguments of the test are wrong"),

@@ -60,6 +60,25 @@ fn usage_errors_give_unknown() {
             "does not apply to mode slow",
         ),
         (&["-w", "1", "--rtt-warning", "1"], "give only one of them"),
+        (&["-w", "2s", "-c", "1s"], "were the two swapped?"),
+        (
+            &["--mode", "health", "--hold", "1m"],
+            "--hold has no effect",
+        ),
+        (
+            &["--mode", "traffic", "--hold", "1m"],
+            "--hold has no effect",
+        ),
+        (
+            &["--mode", "health", "--sample", "1s"],
+            "--sample has no effect",
+        ),
+        (
+            &["--mode", "slow", "--state", "../x"],
+            "--state: a name has",
+        ),
+        (&["--file", "/etc/hosts"], "--file belongs to --mode config"),
+        (&["--completions", "csh"], "csh"),
     ];
     for (arguments, words) in mistakes {
         let result = judge(arguments);

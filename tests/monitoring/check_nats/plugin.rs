@@ -5,6 +5,7 @@ use std::{
     io::Read,
     net::SocketAddr,
     process::{Command, Stdio},
+    thread,
 };
 
 use test_support::{Broker, BrokerBuilder, wait_for};
@@ -43,6 +44,16 @@ impl PluginOutput {
             .iter()
             .map(|(label, _)| label.as_str())
             .collect()
+    }
+
+    /// Asserts that one of the lines has these words.
+    #[track_caller]
+    pub(crate) fn tell(&self, words: &str) -> &Self {
+        assert!(
+            self.output.contains(words),
+            "{words:?} is missing: {self:?}"
+        );
+        self
     }
 
     /// Asserts exit code and first line.
@@ -113,6 +124,16 @@ pub(crate) fn judge_with(environment: &[(&str, &str)], arguments: &[&str]) -> Pl
     assert!(line.starts_with(&format!("NATS {word}: ")), "{result:?}");
     assert!(!line.contains(['|', '<', '>', '`']), "{result:?}");
     assert!(!line.chars().any(char::is_control), "{result:?}");
+    // What the transports of schedulers take: NRPE 2 the first line, NRPE 3 all without -v,
+    // and Nagios all of it.
+    let is_verbose = arguments.iter().any(|argument| argument.starts_with("-v"));
+    let bytes_max = if is_verbose { 8192 } else { 4096 };
+    assert!(line.chars().count() <= 240, "{result:?}");
+    // The performance data of several brokers are as long as they are.
+    let of_several = perfdata.contains("::");
+    assert!(of_several || first.len() < 1024, "{result:?}");
+    let perfdata_bytes = if of_several { perfdata.len() } else { 0 };
+    assert!(output.len() - perfdata_bytes < bytes_max, "{result:?}");
     result
 }
 
@@ -134,18 +155,28 @@ fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("start check_nats");
+    // Read while it runs: a pipe holds less than the longest output.
+    let output = read(child.stdout.take());
+    let errors = read(child.stderr.take());
     let status = wait_for("check_nats ends", || {
         child.try_wait().expect("wait for check_nats")
     });
-    let (mut output, mut errors) = (String::new(), String::new());
-    let mut stdout = child.stdout.take().expect("a piped output");
-    let mut stderr = child.stderr.take().expect("a piped output");
-    stdout.read_to_string(&mut output).expect("UTF-8");
-    stderr.read_to_string(&mut errors).expect("UTF-8");
+    let output = output.join().expect("UTF-8");
+    let errors = errors.join().expect("UTF-8");
     let code = status.code().expect("an exit code");
     assert!((0..=3).contains(&code), "{status}: {output}");
     assert_eq!(errors, "", "nothing belongs on standard error: {output}");
     (code, output)
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    let mut pipe = pipe.expect("a pipe");
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("UTF-8");
+        text
+    })
 }
 
 /// Parses perfdata by its grammar; panics on a violation.
