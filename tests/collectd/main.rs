@@ -2,6 +2,7 @@
 
 mod broker;
 mod collectd;
+mod outputs;
 
 use std::{
     fs,
