@@ -8,7 +8,7 @@ use test_support::{tools, wait_until};
 
 use super::{
     broker::{Place, STUCK},
-    daemon::{Daemon, program},
+    daemon::{Daemon, plugin_folder, program},
     nrpe::{Nrpe, check_nrpe},
     shipped,
 };
@@ -69,7 +69,7 @@ impl Nagios {
         }
         let write = |path: &Path, text: &str| fs::write(path, text).expect("a written file");
         for name in ["nats.cfg", "nats-nrpe.cfg"] {
-            let text = shipped::file(&format!("nagios/{name}"));
+            let text = shipped::file(&format!("nagios/{name}"), &plugin_folder());
             write(&objects.join(name), &text);
         }
         let hosts = HOSTS

@@ -1,8 +1,9 @@
 //! NRPE on the broker's host, with the shipped commands.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -25,12 +26,14 @@ impl Nrpe {
     /// Starts one that checks the broker at `place`; its files are in `folder`.
     pub(super) fn start(folder: &Path, place: Place) -> Self {
         let address = free_address();
+        // Its user must be able to run the plugin and to keep state.
+        fs::set_permissions(folder, Permissions::from_mode(0o777)).expect("an open folder");
+        fs::copy(tools::check_nats(), folder.join("check_nats")).expect("a copy");
         let state = folder.join("state").display().to_string();
-        let commands = shipped::file("nagios/nrpe.cfg")
+        let commands = shipped::file("nagios/nrpe.cfg", folder)
             .replace("/check_nats ", &format!("/check_nats {} ", place.options()))
             .replace(shipped::STATE_FOLDER, &state);
-        // SAFETY: these take nothing and only return numbers.
-        let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+        let (user, group) = ordinary_user();
         let config = format!(
             "server_address=127.0.0.1\nserver_port={}\nallowed_hosts=127.0.0.1\n\
              nrpe_user={user}\nnrpe_group={group}\npid_file={}\nlog_file={}\n{commands}",
@@ -63,6 +66,16 @@ impl Nrpe {
             .expect("run check_nrpe");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         (output.status.code().expect("an exit code"), text)
+    }
+}
+
+/// Who this test is or, because NRPE refuses to be root, nobody.
+fn ordinary_user() -> (u32, u32) {
+    const NOBODY: (u32, u32) = (65_534, 65_534);
+    // SAFETY: these take nothing and only return numbers.
+    match unsafe { (libc::getuid(), libc::getgid()) } {
+        (0, _) => NOBODY,
+        own => own,
     }
 }
 

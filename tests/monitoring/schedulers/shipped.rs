@@ -1,6 +1,6 @@
 //! The shipped configuration files against the options of `check_nats`.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use check_nats::{
     args::{self, Asked},
@@ -9,17 +9,15 @@ use check_nats::{
 };
 use test_support::tools;
 
-use super::daemon::plugin_folder;
-
 /// Where `check_nats` is installed.
 const INSTALLED: &str = "/usr/lib/nagios/plugins";
 
 /// Where NRPE's lines keep the state of the last run.
 pub(super) const STATE_FOLDER: &str = "/var/lib/nagios/check_nats";
 
-/// A shipped file that runs the `check_nats` of this build.
-pub(super) fn file(name: &str) -> String {
-    text(name).replace(INSTALLED, &plugin_folder().display().to_string())
+/// A shipped file that runs the `check_nats` in this folder.
+pub(super) fn file(name: &str, plugins: &Path) -> String {
+    text(name).replace(INSTALLED, &plugins.display().to_string())
 }
 
 /// The commands for NRPE: name and arguments.
