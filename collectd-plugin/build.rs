@@ -4,7 +4,7 @@
 //! Needs the headers (Debian: collectd-dev) and libclang with its own headers (Debian: libclang1-14
 //! and libclang-common-14-dev, or libclang-dev).
 
-use std::{env, path::Path, process};
+use std::{env, panic, path::Path, process};
 
 /// Some headers include others relative to this folder.
 const HEADERS: &str = "/usr/include/collectd";
@@ -12,9 +12,29 @@ const HEADERS: &str = "/usr/include/collectd";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     if !Path::new(HEADERS).join("core/daemon/plugin.h").exists() {
-        fail("collectd's headers are missing: install the package collectd-dev");
+        fail(&format!(
+            "collectd's headers are missing: no {HEADERS}/core/daemon/plugin.h: install the Debian \
+             package collectd-dev"
+        ));
     }
-    let bindings = bindgen::Builder::default()
+    // bindgen panics if it finds no libclang.
+    let bindings = panic::catch_unwind(generate).unwrap_or_else(|_| {
+        fail("libclang is missing: install the Debian packages libclang1-14 and libclang-common-14-dev, or libclang-dev")
+    });
+    let bindings = bindings.unwrap_or_else(|error| {
+        fail(&format!(
+            "collectd's headers do not parse: {error}: are the Debian packages collectd-dev and \
+             libclang-common-14-dev (or libclang-dev) installed?"
+        ))
+    });
+    let out = env::var("OUT_DIR").unwrap_or_else(|_| fail("OUT_DIR is not set: run cargo"));
+    if let Err(error) = bindings.write_to_file(Path::new(&out).join("collectd.rs")) {
+        fail(&format!("{out}/collectd.rs: {error}"));
+    }
+}
+
+fn generate() -> Result<bindgen::Bindings, bindgen::BindgenError> {
+    bindgen::Builder::default()
         .header_contents("collectd.h", "#include <collectd/core/daemon/plugin.h>")
         .clang_arg(format!("-I{HEADERS}"))
         // The lengths of names depend on the configuration that collectd was built with.
@@ -26,11 +46,6 @@ fn main() {
         .allowlist_type("value_list_t|notification_t|user_data_t|oconfig_item_t")
         .allowlist_var("OCONFIG_TYPE_.*|LOG_(ERR|WARNING|NOTICE|INFO)|NOTIF_.*|hostname_g")
         .generate()
-        .unwrap_or_else(|error| fail(&format!("collectd's headers do not parse: {error}")));
-    let out = env::var("OUT_DIR").unwrap_or_else(|_| fail("OUT_DIR is not set: run cargo"));
-    if let Err(error) = bindings.write_to_file(Path::new(&out).join("collectd.rs")) {
-        fail(&format!("{out}/collectd.rs: {error}"));
-    }
 }
 
 fn fail(reason: &str) -> ! {

@@ -5,16 +5,42 @@
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, error::ErrorKind,
+    Arg, ArgAction, ArgMatches, Command, ValueHint,
+    builder::{PossibleValue, PossibleValuesParser},
+    error::ErrorKind,
+    parser::ValueSource,
     value_parser,
 };
+use clap_complete::Shell;
 
-use super::{metric::Metric, modes::MODES, options::Format};
+use super::{
+    completions::SHELLS,
+    metric::Metric,
+    modes::{MODES, Mode},
+    options::Format,
+    target::arguments,
+};
+
+/// Options that change neither what is checked nor the verdict: runs that differ in them
+/// alone share the state that they compare with.
+const NOT_OF_THE_VERDICT: [&str; 6] = [
+    "format",
+    "no-state-update",
+    "state",
+    "state-dir",
+    "timeout",
+    "verbose",
+];
+
+/// Heading of the options of modes that compare with the last run.
+pub const STATE_HEADING: &str = "Modes that compare with the last run";
 
 /// The action requested by the command line.
 pub enum Asked {
     /// A check.
     Check(Box<ArgMatches>),
+    /// The completions of this shell.
+    Completions(Shell),
     /// The manual page, as roff.
     Manual,
     /// This text: help or version.
@@ -25,12 +51,19 @@ pub enum Asked {
 
 /// Reads the command line; the first argument is the program's name.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Asked {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Err(mistake) = arguments::refuse_secrets(&arguments) {
+        return Asked::Nonsense(mistake);
+    }
     match command()
         .version(version.trim_end())
         .try_get_matches_from(arguments)
     {
         Ok(matches) if matches.get_flag("man") => Asked::Manual,
-        Ok(matches) => Asked::Check(Box::new(matches)),
+        Ok(matches) => match asked_shell(&matches) {
+            Some(shell) => Asked::Completions(shell),
+            None => Asked::Check(Box::new(matches)),
+        },
         Err(error)
             if matches!(
                 error.kind(),
@@ -41,6 +74,33 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, version: &'static str
         }
         Err(error) => Asked::Nonsense(first_sentence(&error.render().to_string())),
     }
+}
+
+/// What was typed of what the verdict depends on, a line each, in a fixed order.
+pub fn verdict_arguments(matches: &ArgMatches) -> String {
+    let mut ids: Vec<&str> = matches.ids().map(|id| id.as_str()).collect();
+    ids.sort_unstable();
+    let mut typed = String::new();
+    for id in ids {
+        let is_typed = matches.value_source(id) == Some(ValueSource::CommandLine);
+        if !is_typed || NOT_OF_THE_VERDICT.contains(&id) {
+            continue;
+        }
+        for value in matches.get_raw(id).into_iter().flatten() {
+            // Quoted, so that a line end in a value does not look like the next option.
+            typed.push_str(&format!("{id}={value:?}\n"));
+        }
+    }
+    typed
+}
+
+fn asked_shell(matches: &ArgMatches) -> Option<Shell> {
+    let asked = matches.get_one::<String>("completions")?;
+    let known = SHELLS.into_iter();
+    known
+        .filter(|(name, _)| name == asked)
+        .map(|(_, shell)| shell)
+        .next()
 }
 
 /// The short usage that follows a mistake.
@@ -57,9 +117,9 @@ pub fn usage() -> String {
 /// The metrics with threshold options of their own, each option once.
 pub fn threshold_options() -> Vec<&'static Metric> {
     let mut options = BTreeMap::new();
-    for metric in MODES.iter().flat_map(|mode| mode.metrics) {
+    for metric in MODES.iter().flat_map(Mode::all_metrics) {
         if let Some(stem) = metric.option {
-            options.entry(stem).or_insert(*metric);
+            options.entry(stem).or_insert(metric);
         }
     }
     options.into_values().collect()
@@ -73,35 +133,22 @@ pub fn command() -> Command {
         .after_help(after_help())
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args(target_args())
+        // As with getopt: of an option that is given twice, the last one counts. Command
+        // templates are extended in this way. Those that name brokers are the exception.
+        .args_override_self(true)
+        .args(arguments::arguments())
         .args(check_args())
+        .args(state_args())
         .args(output_args())
         .args(threshold_args())
-}
-
-fn target_args() -> Vec<Arg> {
-    vec![
-        text('H', "hostname", "HOST")
-            .default_value("127.0.0.1")
-            .help("Host of the broker, a name or an address"),
-        text('p', "port", "PORT")
-            .default_value("4222")
-            .value_parser(value_parser!(u16).range(1..))
-            .help("Client port"),
-        text('m', "monitor-port", "PORT")
-            .default_value("8222")
-            .value_parser(value_parser!(u16).range(1..))
-            .help("Monitoring port"),
-        text('u', "url", "URL").help("Monitoring URL, in place of -m"),
-        text('t', "timeout", "SECONDS[:STATE]")
-            .default_value("10")
-            .help("Time for the whole run, and the state when it runs out"),
-    ]
 }
 
 fn check_args() -> Vec<Arg> {
     let modes: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
     vec![
+        text('t', "timeout", "SECONDS[:STATE]")
+            .default_value("10")
+            .help("Time for the whole run, and the state when it runs out"),
         long("mode", "MODE")
             .default_value(modes.first().copied().unwrap_or_default())
             .value_parser(PossibleValuesParser::new(modes))
@@ -113,12 +160,11 @@ fn check_args() -> Vec<Arg> {
         text('c', "critical", "RANGE")
             .allow_hyphen_values(true)
             .help("When the mode's main value is critical"),
-        long("sample", "TIME")
-            .help("slow, traffic: measure twice, this far apart, without a state file"),
-        long("state-dir", "DIR")
-            .value_parser(value_parser!(PathBuf))
-            .help("slow, traffic: state files, else /var/tmp/check_nats-UID"),
         long("digest", "DIGEST").help("config: the digest that the configuration must have"),
+        long("file", "FILE")
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
+            .help("config: a file of this machine that must be older than what runs"),
         long("expect", "NUMBER")
             .value_parser(value_parser!(u16).range(1..))
             .help("cluster: number of members that must be present; else the broker's own list"),
@@ -126,11 +172,36 @@ fn check_args() -> Vec<Arg> {
     ]
 }
 
+/// How a mode that compares with the last run remembers it.
+fn state_args() -> Vec<Arg> {
+    vec![
+        long("hold", "TIME").help(
+            "Say an alert again for this long, so that a retry of the scheduler does not say OK",
+        ),
+        long("sample", "TIME").help("Measure twice, this far apart, without a state file"),
+        long("state", "NAME").help(
+            "Share the state with all runs of this mode and monitoring URL that give this name, not \
+             only with those that have the same options",
+        ),
+        long("state-dir", "DIR")
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::DirPath)
+            .help("Folder of the state files, else /var/tmp/check_nats-UID"),
+        Arg::new("no-state-update")
+            .long("no-state-update")
+            .action(ArgAction::SetTrue)
+            .help("Only look: the next run compares with the same state as this one"),
+    ]
+    .into_iter()
+    .map(|arg| arg.help_heading(STATE_HEADING))
+    .collect()
+}
+
 fn output_args() -> Vec<Arg> {
-    let formats = Format::NAMES.map(|(name, _)| name);
+    let formats = Format::NAMES.map(|(name, alias, _)| PossibleValue::new(name).aliases(alias));
     vec![
         long("format", "FORMAT")
-            .default_value(formats[0])
+            .default_value(Format::NAMES[0].0)
             .value_parser(PossibleValuesParser::new(formats))
             .help("How the result is written"),
         long("service-name", "NAME")
@@ -140,7 +211,7 @@ fn output_args() -> Vec<Arg> {
             .short('v')
             .long("verbose")
             .action(ArgAction::Count)
-            .help("-v names the clients, -vv lists requests, -vvv values"),
+            .help("-v names more, -vv lists requests, -vvv values"),
         Arg::new("version")
             .short('V')
             .long("version")
@@ -151,6 +222,9 @@ fn output_args() -> Vec<Arg> {
             .long("help")
             .action(ArgAction::Help)
             .help("Print this help, exit 3"),
+        long("completions", "SHELL")
+            .value_parser(PossibleValuesParser::new(SHELLS.map(|(name, _)| name)))
+            .help("Print the completions of a shell, exit 3"),
         Arg::new("man")
             .long("man")
             .action(ArgAction::SetTrue)
@@ -201,6 +275,12 @@ fn after_help() -> String {
             &indent,
         ));
         text.push('\n');
+        if let Some(joint) = &mode.joint {
+            let labels: Vec<&str> = joint.metrics.iter().map(|metric| metric.label).collect();
+            let help = format!("several brokers: {} ({})", joint.help, labels.join(", "));
+            text.push_str(&wrapped(&indent[1..], &help, &indent));
+            text.push('\n');
+        }
     }
     text.push_str(
         "\nA RANGE is [@]start:end; 10 alerts outside 0 to 10, 10: below 10, ~:10 above\n\

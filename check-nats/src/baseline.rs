@@ -1,306 +1,337 @@
-//! State that a run stores for the next one: a small file per mode and target.
+//! What a run knows of the runs before it, and what happened since.
 //!
-//! The file belongs to the checking user alone, is replaced atomically, and is not trusted:
-//! a symlink, another user's file or garbage is no baseline; that is reported and does not
-//! end the check.
+//! A [`Look`] is one sample of a broker's totals. A [`State`] is what is kept between runs:
+//! the last look at each broker, and the alerts that are held. A [`Span`] is the time
+//! between two looks, or since the broker's start if that was in between: then the new totals
+//! are themselves the difference. [`super::state_file`] stores the state; the modes use both
+//! through `modes::since`.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use monitor_client::{Varz, text::cut};
 use serde::{Deserialize, Serialize};
 
-use super::{modes::seconds_between, options::Options};
+use super::{
+    modes::{seconds_between, uptime_of},
+    report::Statement,
+    status::{Failure, Status},
+    text::{duration, quoted, shortened},
+};
 
-/// Most bytes of a state file; an honest one has a few hundred.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Brokers of which the last look is kept: more than one answer only where a balancer or a
+/// name with several addresses stands in between.
+const LOOKS_MAX: usize = 8;
 
-/// The values of one sample, for the comparison with another one.
+/// Alerts that are held at a time.
+const HELD_MAX: usize = 16;
+
+/// Characters of a held alert.
+const HELD_CHARS_MAX: usize = 400;
+
+/// Bytes of a text of a broker that are kept: an id has 56, a time 30.
+const TEXT_BYTES_MAX: usize = 128;
+
+/// The totals of a broker at one moment.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Snapshot {
-    /// Names the run of the broker: totals of another one cannot be compared. Empty
-    /// as earlier versions wrote it.
-    #[serde(default)]
+pub struct Look {
+    /// Names the run of the broker: it is new at each start.
     pub server_id: String,
     /// Start of the broker, RFC 3339, by its wall clock at the sample.
     pub start: String,
-    /// Time of the sample on the broker's clock, RFC 3339.
+    /// Time of the sample on the broker's wall clock, RFC 3339.
     pub now: String,
-    /// Slow consumers since the start.
-    pub slow_consumers: f64,
-    /// Messages received since the start.
-    pub in_msgs: f64,
-    /// Messages delivered since the start.
-    pub out_msgs: f64,
-    /// Bytes received since the start.
-    pub in_bytes: f64,
-    /// Bytes delivered since the start.
-    pub out_bytes: f64,
+    /// Seconds since the start, whatever the wall clock says.
+    pub uptime: f64,
+    /// Totals since the start by their names.
+    pub totals: BTreeMap<String, u64>,
 }
 
-impl Snapshot {
-    /// Whether both are of the same run of a broker. The start does not decide it: that
-    /// changes when the wall clock is set.
-    pub fn is_of_run_of(&self, later: &Self) -> bool {
-        match self.server_id.is_empty() {
-            true => self.start == later.start,
-            false => self.server_id == later.server_id,
-        }
-    }
-
-    /// Seconds from this sample to a later one, even if the wall clock was set meanwhile.
-    pub fn seconds_until(&self, later: &Self) -> Option<f64> {
-        Some(later.uptime()? - self.uptime()?)
-    }
-
-    fn uptime(&self) -> Option<f64> {
-        seconds_between(&self.start, &self.now)
-    }
+/// What is kept between runs.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct State {
+    /// The last look at each broker, the latest at the end.
+    looks: Vec<Look>,
+    /// Alerts that are said again.
+    held: Vec<Held>,
 }
 
-/// Path of the snapshot of one mode and target.
-#[derive(Debug)]
-pub struct StateFile {
-    path: PathBuf,
+/// An alert that is said again.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Held {
+    /// When it was said first, in seconds since 1970 by the clock of this machine.
+    at: u64,
+    /// [`Status::word`].
+    status: String,
+    text: String,
 }
 
-impl StateFile {
-    /// The state file of this run; makes its folder if need be.
+/// The time between two looks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The earlier look; of a broker that was started since, an empty one.
+    then: Look,
+    now: Look,
+    /// Whether the broker was started since the last look.
+    pub restarted: bool,
+    /// Its length in seconds by the broker's uptime; 0 for two looks at the same moment.
+    pub seconds: f64,
+}
+
+impl Look {
+    /// A look with these totals.
     ///
     /// # Errors
-    /// A sentence naming the folder when it cannot be made, or when the default
-    /// one belongs to another user.
-    pub fn open(options: &Options) -> Result<Self, String> {
-        let folder = match &options.state_dir {
-            Some(folder) => folder.clone(),
-            None => PathBuf::from(format!("/var/tmp/check_nats-{}", own_uid())),
-        };
-        let fail = |why: &str| {
-            format!(
-                "state folder {}: {why}; give another --state-dir, or --sample",
-                folder.display()
-            )
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| fail(&error.to_string()))?;
-        // Anybody could have made a folder of this name in a shared place.
-        if options.state_dir.is_none() {
-            let metadata =
-                fs::symlink_metadata(&folder).map_err(|error| fail(&error.to_string()))?;
-            if !metadata.is_dir() || metadata.uid() != own_uid() {
-                return Err(fail("it is not a folder of this user"));
-            }
-        }
-        let name = file_name(options.mode.name, &options.monitor_url);
+    /// The broker's times make no uptime: unknown.
+    pub fn of<'a>(
+        varz: &Varz,
+        totals: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Result<Self, Failure> {
+        let text = |text: &str| cut(text, TEXT_BYTES_MAX).to_owned();
+        let totals = totals.into_iter();
         Ok(Self {
-            path: folder.join(name),
+            server_id: text(&varz.server_id),
+            start: text(&varz.start),
+            now: text(&varz.now),
+            uptime: uptime_of(varz)?,
+            totals: totals
+                .map(|(name, total)| (name.to_owned(), total))
+                .collect(),
         })
     }
 
-    /// The snapshot of the run before; `None` on the first run.
-    ///
-    /// # Errors
-    /// A sentence naming the file when there is one that cannot be used.
-    pub fn read(&self) -> Result<Option<Snapshot>, String> {
-        let fail = |why: String| format!("state file {} not used: {why}", self.path.display());
-        let file = match OpenOptions::new()
-            .read(true)
-            // Non-blocking, so that a pipe put in its place cannot hold the run.
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&self.path)
-        {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(fail("it is a symbolic link".into()));
-            }
-            Err(error) => return Err(fail(error.to_string())),
-        };
-        let text = read_own(file).map_err(fail)?;
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| fail(error.to_string()))
-    }
-
-    /// Replaces the snapshot.
-    ///
-    /// # Errors
-    /// A sentence naming the file; the old one is then still in place.
-    pub fn write(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let fail = |error: &dyn std::fmt::Display| {
-            format!("state file {} not written: {error}", self.path.display())
-        };
-        let text = serde_json::to_vec(snapshot).map_err(|error| fail(&error))?;
-        // A file name of its own for each writer: two simultaneous checks replace each
-        // other's result, but never mix it.
-        let new = self
-            .path
-            .with_extension(format!("{:016x}.new", fastrand::u64(..)));
-        let written = create_and_write(&new, &text).and_then(|()| fs::rename(&new, &self.path));
-        written.map_err(|error| {
-            // It may not even be there; the first error is the one to report.
-            let _ = fs::remove_file(&new);
-            fail(&error)
-        })
+    fn total(&self, name: &str) -> u64 {
+        self.totals.get(name).copied().unwrap_or(0)
     }
 }
 
-fn create_and_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)
-}
+impl Span {
+    /// By how much a total has grown.
+    pub fn new_of(&self, name: &str) -> u64 {
+        // A total that runs backwards was forged, or overflowed.
+        self.now.total(name).saturating_sub(self.then.total(name))
+    }
 
-fn read_own(file: File) -> Result<Vec<u8>, String> {
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a plain file".into());
-    }
-    if metadata.uid() != own_uid() {
-        return Err("it belongs to another user".into());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    match bytes.len() as u64 <= FILE_BYTES_MAX {
-        true => Ok(bytes),
-        false => Err("it is too large".into()),
+    /// Whether something at this time of the broker's clock was in the span.
+    pub fn includes(&self, time: &str) -> bool {
+        seconds_between(&self.then.now, time).is_some_and(|seconds| seconds >= 0.0)
     }
 }
 
-/// `slow-127.0.0.1:8222.json`; other bytes of the URL become `%2F`, so that no
-/// two targets share a file.
-fn file_name(mode: &str, url: &str) -> String {
-    let target = url.strip_prefix("http://").unwrap_or(url);
-    let mut name = format!("{mode}-");
-    for byte in target.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b':' | b'-' => {
-                name.push(char::from(byte));
-            }
-            other => name.push_str(&format!("%{other:02X}")),
+impl fmt::Display for Span {
+    /// `in 61 s` or `since its restart 61 s ago`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = duration(self.seconds);
+        match self.restarted {
+            true => write!(f, "since its restart {time} ago"),
+            false => write!(f, "in {time}"),
         }
     }
-    name.push_str(".json");
-    name
 }
 
-fn own_uid() -> u32 {
-    // SAFETY: geteuid has no arguments, touches no memory and cannot fail.
-    unsafe { libc::geteuid() }
+impl State {
+    /// The span from the last look at the broker of `now`.
+    ///
+    /// # Errors
+    /// Why there is nothing to compare with, for the words `no baseline yet`.
+    pub fn span(&self, now: &Look) -> Result<Span, String> {
+        let known = |look: &&Look| look.server_id == now.server_id;
+        if let Some(then) = self.looks.iter().find(known) {
+            return Ok(Span {
+                seconds: (now.uptime - then.uptime).max(0.0),
+                then: then.clone(),
+                now: now.clone(),
+                restarted: false,
+            });
+        }
+        let Some(last) = self.looks.last() else {
+            return Err("first run".to_owned());
+        };
+        // An older broker than the last look is no new one: another one answers here.
+        let started_since = seconds_between(&last.now, &now.start).is_some_and(|gap| gap >= 0.0);
+        if !started_since {
+            return Err(format!(
+                "another broker answers here, started {}",
+                quoted(&now.start)
+            ));
+        }
+        let then = Look {
+            server_id: now.server_id.clone(),
+            start: now.start.clone(),
+            now: now.start.clone(),
+            ..Look::default()
+        };
+        Ok(Span {
+            seconds: now.uptime,
+            then,
+            now: now.clone(),
+            restarted: true,
+        })
+    }
+
+    /// Keeps a look for the next run.
+    pub fn remember(&mut self, look: Look) {
+        self.looks.retain(|known| known.server_id != look.server_id);
+        self.looks.push(look);
+        let surplus = self.looks.len().saturating_sub(LOOKS_MAX);
+        self.looks.drain(..surplus);
+    }
+
+    /// The alerts of earlier runs that are still held at `now`, with the time since each.
+    pub fn held(&mut self, now: u64, hold: Duration) -> Vec<(Status, String)> {
+        for held in &mut self.held {
+            // A clock that was set back must not hold an alert for longer.
+            held.at = held.at.min(now);
+        }
+        self.held
+            .retain(|held| Duration::from_secs(now - held.at) < hold);
+        let said = self.held.iter().filter_map(|held| {
+            let ago = match now - held.at {
+                0 => "a moment".to_owned(),
+                seconds => duration(seconds as f64),
+            };
+            Some((
+                Status::parse(&held.status)?,
+                format!("{}, {ago} ago", held.text),
+            ))
+        });
+        said.collect()
+    }
+
+    /// Holds the alerts among these statements.
+    pub fn hold<'a>(&mut self, now: u64, statements: impl IntoIterator<Item = &'a Statement>) {
+        for statement in statements {
+            if statement.status < Status::Warning {
+                continue;
+            }
+            self.held.push(Held {
+                at: now,
+                status: statement.status.word().to_owned(),
+                text: shortened(&statement.text, HELD_CHARS_MAX, usize::MAX),
+            });
+        }
+        let surplus = self.held.len().saturating_sub(HELD_MAX);
+        self.held.drain(..surplus);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
     use super::*;
 
-    fn state_file() -> (tempfile::TempDir, StateFile) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("slow-x.json");
-        (folder, StateFile { path })
-    }
-
-    fn snapshot() -> Snapshot {
-        Snapshot {
-            start: "2026-01-01T00:00:00Z".into(),
-            slow_consumers: 3.0,
-            ..Snapshot::default()
-        }
-    }
-
-    #[test]
-    fn written_is_read_back_and_private() {
-        let (folder, file) = state_file();
-        assert_eq!(file.read(), Ok(None));
-        file.write(&snapshot()).unwrap();
-        file.write(&snapshot()).unwrap();
-        assert_eq!(file.read(), Ok(Some(snapshot())));
-        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn garbage_is_reported_and_replaced() {
-        for garbage in [&b""[..], b"{}", b"[1]", b"\xff\xfe", &[b' '; 70_000]] {
-            let (_folder, file) = state_file();
-            fs::write(&file.path, garbage).unwrap();
-            let error = file.read().unwrap_err();
-            assert!(error.contains("slow-x.json not used: "), "{error}");
-            file.write(&snapshot()).unwrap();
-            assert_eq!(file.read(), Ok(Some(snapshot())));
-        }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_is_no_other_run() {
-        let snapshot_of = |server_id: &str, start: &str, now: &str| Snapshot {
+    fn look(server_id: &str, start: &str, now: &str, uptime: f64, total: u64) -> Look {
+        Look {
             server_id: server_id.into(),
             start: format!("2026-01-01T{start}Z"),
             now: format!("2026-01-01T{now}Z"),
-            ..Snapshot::default()
-        };
-        let then = snapshot_of("N1", "10:00:00", "10:05:00");
-        for now in [
-            snapshot_of("N1", "10:00:00", "10:06:00"),
-            snapshot_of("N1", "09:00:00", "09:06:00"),
-            snapshot_of("N1", "11:00:00", "11:06:00"),
-        ] {
-            assert!(then.is_of_run_of(&now), "{now:?}");
-            assert_eq!(then.seconds_until(&now), Some(60.0), "{now:?}");
+            uptime,
+            totals: BTreeMap::from([("x".to_owned(), total)]),
         }
-        assert!(!then.is_of_run_of(&snapshot_of("N2", "10:00:00", "10:06:00")));
-        // As earlier versions wrote it.
-        let text = r#"{"start":"2026-01-01T10:00:00Z","now":"2026-01-01T10:05:00Z",
-            "slow_consumers":0.0,"in_msgs":0.0,"out_msgs":0.0,"in_bytes":0.0,"out_bytes":0.0}"#;
-        let old: Snapshot = serde_json::from_str(text).unwrap();
-        assert!(old.is_of_run_of(&snapshot_of("N1", "10:00:00", "10:06:00")));
-        assert!(!old.is_of_run_of(&snapshot_of("N1", "10:00:01", "10:06:00")));
     }
 
-    /// Neither the link nor what it points to is used or changed.
-    #[test]
-    fn a_symlink_is_not_followed() {
-        let (folder, file) = state_file();
-        let target = folder.path().join("target");
-        fs::write(&target, serde_json::to_vec(&snapshot()).unwrap()).unwrap();
-        symlink(&target, &file.path).unwrap();
-        assert!(file.read().unwrap_err().contains("symbolic link"));
-        file.write(&Snapshot::default()).unwrap();
-        assert!(fs::symlink_metadata(&file.path).unwrap().is_file());
-        let untouched: Snapshot = serde_json::from_slice(&fs::read(&target).unwrap()).unwrap();
-        assert_eq!(untouched, snapshot());
+    fn state(looks: &[Look]) -> State {
+        let mut state = State::default();
+        for look in looks {
+            state.remember(look.clone());
+        }
+        state
     }
 
     #[test]
-    fn a_folder_in_its_place_is_reported() {
-        let (_folder, file) = state_file();
-        fs::create_dir(&file.path).unwrap();
-        assert!(file.read().unwrap_err().contains("not a plain file"));
-        assert!(file.write(&snapshot()).unwrap_err().contains("not written"));
+    fn a_clock_that_was_set_does_not_matter() {
+        let then = look("N1", "10:00:00", "10:05:00", 300.0, 5);
+        for (start, now) in [
+            ("10:00:00", "10:06:00"),
+            ("09:00:00", "09:06:00"),
+            ("11:00:00", "11:06:00"),
+        ] {
+            let now = look("N1", start, now, 360.0, 7);
+            let span = state(std::slice::from_ref(&then)).span(&now).unwrap();
+            assert_eq!((span.seconds, span.new_of("x")), (60.0, 2));
+            assert_eq!(span.to_string(), "in 60 s");
+        }
     }
 
     #[test]
-    fn each_target_has_its_own_file() {
+    fn after_a_restart_the_total_is_the_difference() {
+        let then = look("N1", "10:00:00", "10:05:00", 300.0, 50);
+        let now = look("N2", "10:05:30", "10:06:00", 30.0, 7);
+        let span = state(&[then]).span(&now).unwrap();
+        assert!(span.restarted);
+        assert_eq!((span.seconds, span.new_of("x")), (30.0, 7));
+        assert_eq!(span.to_string(), "since its restart 30 s ago");
+        assert!(span.includes("2026-01-01T10:05:40Z"));
+        assert!(!span.includes("2026-01-01T10:05:20Z"));
+    }
+
+    /// Brokers that take turns behind one address are compared each with itself.
+    #[test]
+    fn another_broker_is_no_restart() {
+        let first = look("N1", "10:00:00", "10:05:00", 300.0, 50);
+        let second = look("N2", "09:00:00", "10:06:00", 3960.0, 1000);
+        let mut state = state(&[first]);
+        let why = state.span(&second).unwrap_err();
+        assert!(why.starts_with("another broker answers here"), "{why}");
+        state.remember(second);
+        let later = |id, uptime, total| look(id, "10:00:00", "10:07:00", uptime, total);
+        assert_eq!(state.span(&later("N1", 420.0, 51)).unwrap().new_of("x"), 1);
         assert_eq!(
-            file_name("slow", "http://127.0.0.1:8222"),
-            "slow-127.0.0.1:8222.json"
+            state.span(&later("N2", 4020.0, 1002)).unwrap().new_of("x"),
+            2
         );
+    }
+
+    #[test]
+    fn the_state_is_bounded() {
+        let mut state = State::default();
+        let statement = Statement {
+            status: Status::Warning,
+            text: "x".repeat(10_000),
+            lines: Vec::new(),
+            remedy: String::new(),
+        };
+        for number in 0..100 {
+            state.remember(look(&number.to_string(), "10:00:00", "10:00:01", 1.0, 0));
+            state.hold(1, [&statement]);
+        }
+        assert_eq!((state.looks.len(), state.held.len()), (LOOKS_MAX, HELD_MAX));
+        assert_eq!(state.looks.last().unwrap().server_id, "99");
+        let written = serde_json::to_vec(&state).unwrap();
+        assert!(written.len() < 32 * 1024, "{}", written.len());
+    }
+
+    #[test]
+    fn what_was_forged_is_no_event() {
+        let then = look("N1", "10:00:00", "10:05:00", 300.0, 50);
+        let now = look("N1", "10:00:00", "10:04:00", 240.0, 7);
+        let span = state(&[then]).span(&now).unwrap();
         assert_eq!(
-            file_name("slow", "http://h/a/../b"),
-            "slow-h%2Fa%2F..%2Fb.json"
+            (span.seconds, span.new_of("x"), span.new_of("y")),
+            (0.0, 0, 0)
         );
+    }
+
+    #[test]
+    fn alerts_are_held_for_their_time() {
+        let alert = |status, text: &str| Statement {
+            status,
+            text: text.into(),
+            lines: Vec::new(),
+            remedy: String::new(),
+        };
+        let statements = [
+            alert(Status::Critical, "worst"),
+            alert(Status::Unknown, "not known"),
+            alert(Status::Ok, "fine"),
+        ];
+        let mut state = State::default();
+        state.hold(1000, &statements);
+        let hold = Duration::from_secs(60);
+        let held = vec![(Status::Critical, "worst, 59 s ago".to_owned())];
+        assert_eq!(state.clone().held(1059, hold), held);
+        assert_eq!(state.clone().held(1060, hold), []);
+        // The clock was set back: the time begins anew.
+        assert_eq!(state.held(10, hold).len(), 1);
+        assert_eq!(state.held(69, hold).len(), 1);
+        assert_eq!(state.held(70, hold), []);
     }
 }

@@ -20,8 +20,14 @@ pub enum Step {
     Connect,
     /// Asking for `/connz`.
     Connz,
+    /// Messages between the brokers.
+    Exchange,
+    /// Asking for `/eventsz`.
+    Eventsz,
     /// Asking for `/explainz`.
     Explainz,
+    /// Reading the files for TLS and logins.
+    Files,
     /// The TLS handshake on the client port.
     Handshake,
     /// Asking for `/healthz`.
@@ -42,8 +48,15 @@ pub enum Step {
     Roundtrip,
     /// The time between two samples.
     Sample,
+    /// Looking up the SRV record.
+    Srv,
     /// Reading or writing the state file.
+    /// Asking for `/slowz`.
+    Slowz,
+    /// Reading or writing the state file, or waiting until no other run uses it.
     StateFile,
+    /// Asking for `/topz`.
+    Topz,
     /// Asking for `/varz`.
     Varz,
 }
@@ -63,7 +76,7 @@ impl Step {
     /// client does not serve; later steps decide nothing.
     fn status_when_late(self) -> Status {
         match self {
-            Self::Connect | Self::Info => Status::Critical,
+            Self::Connect | Self::Handshake | Self::Info => Status::Critical,
             _ => Status::Unknown,
         }
     }
@@ -75,7 +88,10 @@ impl fmt::Display for Step {
             Self::Clusterz => "asking for the members of the cluster",
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
+            Self::Exchange => "waiting for messages of the other brokers",
+            Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
+            Self::Files => "reading the files for TLS and logins",
             Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",
@@ -86,7 +102,10 @@ impl fmt::Display for Step {
             Self::Resolve => "looking up the host name",
             Self::Roundtrip => "waiting for the own message",
             Self::Sample => "waiting between two samples",
+            Self::Srv => "looking up the SRV record",
+            Self::Slowz => "asking for /slowz",
             Self::StateFile => "using the state file",
+            Self::Topz => "asking for /topz",
             Self::Varz => "asking for /varz",
         })
     }
@@ -101,6 +120,21 @@ impl Deadline {
             status,
             step: Mutex::new(Step::Resolve),
         }
+    }
+
+    /// The same end for a check of its own, with steps of its own.
+    pub fn beside(&self) -> Self {
+        Self {
+            end: self.end,
+            timeout: self.timeout,
+            status: self.status,
+            step: Mutex::new(Step::Resolve),
+        }
+    }
+
+    /// When the time is over.
+    pub fn end(&self) -> Instant {
+        self.end
     }
 
     /// Enters a step and returns the time left.

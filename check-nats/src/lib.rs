@@ -2,33 +2,42 @@
 //! WARNING, CRITICAL or UNKNOWN as defined for Nagios, Icinga and compatible systems.
 //!
 //! A crate of its own because it accesses the broker only from outside, through the
-//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command
-//! line is defined in [`args`] and evaluated in [`options`]; [`run::supervise`] runs one of
-//! the [`modes`] in bounded time; the mode fills a [`report`], which [`output`] prints. A
-//! new check is one file in `modes/` and one line in its table: help, options, manual and
-//! tests follow. Nothing here is async.
+//! monitoring port and the client port. The program `check_nats` calls [`program::main`].
+//! The command line is defined in [`args`] and evaluated in [`options`];
+//! [`supervise`](supervise::supervise) runs one of the [`modes`] for each broker in bounded time;
+//! the mode fills a [`report`], which [`output`] prints. What concerns several brokers in one
+//! call is in [`brokers`]. A new check is one file in `modes/` and one line in its table: help,
+//! options, manual, completions and tests follow. Modes that compare with the run before leave a
+//! [`baseline`] in a [`state_file`]. Nothing here is async but the look-up of SRV records.
 
 pub mod args;
 pub mod baseline;
+pub mod brokers;
 pub mod client_port;
+pub mod completions;
 pub mod deadline;
 pub mod manual;
 pub mod metric;
 pub mod modes;
+pub mod number;
 pub mod options;
 pub mod output;
+pub mod program;
 pub mod range;
 pub mod report;
 pub mod run;
-pub mod served_certificate;
+pub mod state_file;
 pub mod status;
+pub mod supervise;
+pub mod target;
 pub mod text;
 
 use std::ffi::OsString;
 
 use args::Asked;
 use options::Options;
-use status::Status;
+use report::Report;
+use status::{Failure, Status};
 
 /// Output and exit code of the plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,13 +51,21 @@ pub struct Outcome {
 /// Does what the arguments ask for, the program's name first. Never exits and
 /// never prints; help, the version and mistakes are UNKNOWN, as the plugin
 /// contract asks, so that no service is OK by mistake. `version` is what
-/// `--version` prints.
-pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Outcome {
+/// `--version` prints; `begin` is called before a check begins.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    version: &'static str,
+    begin: impl FnOnce(&Options),
+) -> Outcome {
     match args::read(arguments, version) {
         Asked::Check(matches) => match Options::new(&matches) {
-            Ok(options) => check(&options),
+            Ok(options) => {
+                begin(&options);
+                outcome(&supervise::supervise(&options), &options)
+            }
             Err(mistake) => nonsense(&mistake),
         },
+        Asked::Completions(shell) => Outcome::unknown(completions::script(shell)),
         Asked::Manual => Outcome::unknown(manual::page()),
         Asked::Nonsense(mistake) => nonsense(&mistake),
         Asked::Text(text) => Outcome::unknown(text),
@@ -57,21 +74,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str)
 
 /// The result of a panic outside of a check.
 pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
-    let failure = run::internal_error(panic);
-    let line = output::first_line("NATS", failure.status, &text::harmless(&failure.text));
+    let failure = brokers::parallel::internal_error(panic);
+    let line = output::first_line("NATS", failure.status, &failure.text);
     Outcome::unknown(format!("{line}\n"))
 }
 
-fn check(options: &Options) -> Outcome {
-    let report = run::supervise(options);
+/// The result of a check that found out nothing but this.
+pub fn outcome_of(failure: &Failure, options: &Options) -> Outcome {
+    let mut report = Report::new(&options.metrics);
+    report.fail(failure);
+    outcome(&report, options)
+}
+
+fn outcome(report: &Report, options: &Options) -> Outcome {
     Outcome {
-        output: output::draw(&report, options),
+        output: output::draw(report, options),
         code: report.status().code(),
     }
 }
 
 fn nonsense(mistake: &str) -> Outcome {
-    let line = output::first_line("NATS", Status::Unknown, &text::harmless(mistake));
+    let line = output::first_line("NATS", Status::Unknown, mistake);
     Outcome::unknown(format!("{line}\n{}", args::usage()))
 }
 

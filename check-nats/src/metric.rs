@@ -3,6 +3,10 @@
 //! The tables of the modes list [`Metric`]s; the command line turns those of one mode into
 //! [`Planned`] ones, whose thresholds are set.
 
+mod since;
+
+pub(super) use since::*;
+
 use super::range::{Range, Unit};
 
 /// One line of a mode's table.
@@ -21,6 +25,8 @@ pub struct Metric {
     pub warning: &'static str,
     /// Default critical range; empty for none.
     pub critical: &'static str,
+    /// What to do when it alerts; empty where the statement itself says it.
+    pub remedy: &'static str,
 }
 
 /// A metric of this run.
@@ -30,6 +36,10 @@ pub struct Planned {
     pub label: String,
     /// Its unit.
     pub unit: Unit,
+    /// Its description.
+    pub help: &'static str,
+    /// What to do when it alerts.
+    pub remedy: &'static str,
     /// When to warn.
     pub warning: Option<Threshold>,
     /// When it is critical.
@@ -54,7 +64,34 @@ impl Metric {
         option: None,
         warning: "",
         critical: "",
+        remedy: "",
     };
+}
+
+/// Of all brokers together, in each mode.
+pub(super) static BROKERS_ANSWERING: Metric = Metric {
+    label: "brokers_answering",
+    help: "brokers that answered; the limit is the number of brokers asked",
+    ..Metric::PLAIN
+};
+impl Planned {
+    /// The warning and the critical threshold that apply if the metric has this limit. A
+    /// default does not apply beside a threshold of the operator if it took all effect from
+    /// the warning: `--warning 2s` is not to be critical from 0.5 s on.
+    pub fn thresholds(&self, limit: Option<f64>) -> [Option<&Threshold>; 2] {
+        let (warning, critical) = (self.warning.as_ref(), self.critical.as_ref());
+        let (Some(mild), Some(severe)) = (warning, critical) else {
+            return [warning, critical];
+        };
+        let limits = (mild.range.limits(limit), severe.range.limits(limit));
+        let (Some(mild_limits), Some(severe_limits)) = limits else {
+            return [warning, critical];
+        };
+        if mild.explicit == severe.explicit || !mild_limits.alerts_only_with(severe_limits) {
+            return [warning, critical];
+        }
+        [warning, critical].map(|threshold| threshold.filter(|threshold| threshold.explicit))
+    }
 }
 
 pub(super) static CA_DAYS: Metric = Metric {
@@ -63,6 +100,7 @@ pub(super) static CA_DAYS: Metric = Metric {
     option: Some("ca"),
     warning: "30:",
     critical: "7:",
+    remedy: "renew the CA and give it to the broker and to all clients",
     ..Metric::PLAIN
 };
 pub(super) static CEILING_TIME: Metric = Metric {
@@ -72,6 +110,7 @@ pub(super) static CEILING_TIME: Metric = Metric {
     option: Some("ceiling-time"),
     warning: "1d:",
     critical: "1h:",
+    remedy: "see /explainz for what grows and what to do; free some of it or raise its limit",
 };
 pub(super) static CEILING_USED: Metric = Metric {
     label: "ceiling_used",
@@ -80,6 +119,7 @@ pub(super) static CEILING_USED: Metric = Metric {
     option: Some("ceiling-used"),
     warning: "80",
     critical: "95",
+    ..Metric::PLAIN
 };
 pub(super) static CERT_DAYS: Metric = Metric {
     label: "cert_days",
@@ -87,6 +127,7 @@ pub(super) static CERT_DAYS: Metric = Metric {
     option: Some("cert"),
     warning: "30:",
     critical: "7:",
+    remedy: "renew the certificate and write it to the broker's cert_file",
     ..Metric::PLAIN
 };
 pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
@@ -95,6 +136,7 @@ pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
     option: Some("route-cert"),
     warning: "30:",
     critical: "7:",
+    remedy: "renew the certificate and write it to the cert_file of the block cluster",
     ..Metric::PLAIN
 };
 pub(super) static ROUTE_CA_DAYS: Metric = Metric {
@@ -103,6 +145,7 @@ pub(super) static ROUTE_CA_DAYS: Metric = Metric {
     option: Some("route-ca"),
     warning: "30:",
     critical: "7:",
+    remedy: "renew the CA and give it to all members of the cluster",
     ..Metric::PLAIN
 };
 pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
@@ -111,6 +154,7 @@ pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
     option: Some("route-crl"),
     warning: "3:",
     critical: "0.5:",
+    remedy: "let the CA write a new CRL and copy it to the crl_file of the block cluster",
     ..Metric::PLAIN
 };
 pub(super) static CRL_DAYS: Metric = Metric {
@@ -119,6 +163,17 @@ pub(super) static CRL_DAYS: Metric = Metric {
     option: Some("crl"),
     warning: "3:",
     critical: "0.5:",
+    remedy: "let the CA write a new CRL and copy it to the broker's crl_file",
+    ..Metric::PLAIN
+};
+pub(super) static CONFIGS: Metric = Metric {
+    label: "configs",
+    help: "different configurations by their digests; equal files have the same digest, also in \
+           midge and nats-server",
+    option: Some("configs"),
+    warning: "1",
+    remedy: "compare the files of the brokers; if they differ on purpose, give --configs-warning \
+             their number",
     ..Metric::PLAIN
 };
 pub(super) static CONFIG_AGE: Metric = Metric {
@@ -134,6 +189,8 @@ pub(super) static CONNECTIONS: Metric = Metric {
     option: Some("conn"),
     warning: "80%",
     critical: "90%",
+    remedy: "raise max_connections and the limit of open files, or find who holds many: \
+             /connz?sort=idle",
     ..Metric::PLAIN
 };
 pub(super) static CONNECT_TIME: Metric = Metric {
@@ -143,6 +200,7 @@ pub(super) static CONNECT_TIME: Metric = Metric {
     option: Some("connect"),
     warning: "0.5",
     critical: "1",
+    ..Metric::PLAIN
 };
 pub(super) static CPU: Metric = Metric {
     label: "cpu",
@@ -196,6 +254,8 @@ pub(super) static LAME_DUCK: Metric = Metric {
     help: "1 while the broker is in lame duck mode, else 0",
     option: Some("lame-duck"),
     warning: "0",
+    remedy: "clients move to other brokers by themselves; start the broker again when its \
+             maintenance is over",
     ..Metric::PLAIN
 };
 pub(super) static LATENCY_COUNT: Metric = Metric {
@@ -224,6 +284,7 @@ pub(super) static LATENCY_P99: Metric = Metric {
     option: Some("latency-p99"),
     warning: "0.1",
     critical: "0.5",
+    ..Metric::PLAIN
 };
 pub(super) static MEM: Metric = Metric {
     label: "mem",
@@ -243,10 +304,24 @@ pub(super) static MEMBERS_MISSING: Metric = Metric {
     help: "members that should be present and are not",
     ..Metric::PLAIN
 };
+pub(super) static MESH_LOST: Metric = Metric {
+    label: "mesh_lost",
+    help: "pairs of brokers between which a message or an answer did not arrive",
+    ..Metric::PLAIN
+};
 pub(super) static MESH_PROBLEMS: Metric = Metric {
     label: "mesh_problems",
     help: "findings about routes and members; midge only",
     ..Metric::PLAIN
+};
+pub(super) static MESH_TIME: Metric = Metric {
+    label: "mesh_time",
+    unit: Unit::Seconds,
+    help: "slowest request from one broker to another, until its answer is back",
+    option: Some("mesh"),
+    warning: "0.5",
+    critical: "1",
+    remedy: "look at the round trip times and pending bytes in /routez of the two brokers",
 };
 pub(super) static OUT_BYTES: Metric = Metric {
     label: "out_bytes",
@@ -281,6 +356,8 @@ pub(super) static PENDING_MAX: Metric = Metric {
     // Publishers begin to stall at three quarters of the limit.
     warning: "50%",
     critical: "75%",
+    remedy: "look at the named client: is it busy, stopped or on a slow link? Give it less to \
+             read, or more CPU",
 };
 pub(super) static PENDING_TOTAL: Metric = Metric {
     label: "pending_total",
@@ -296,6 +373,7 @@ pub(super) static REQUEST_TIME: Metric = Metric {
     option: Some("req"),
     warning: "0.5",
     critical: "1",
+    ..Metric::PLAIN
 };
 pub(super) static RTT: Metric = Metric {
     label: "rtt",
@@ -304,6 +382,12 @@ pub(super) static RTT: Metric = Metric {
     option: Some("rtt"),
     warning: "0.1",
     critical: "0.5",
+    ..Metric::PLAIN
+};
+pub(super) static ROUTES_MISSING: Metric = Metric {
+    label: "routes_missing",
+    help: "routes that are missing between the brokers that answered, each direction by itself",
+    ..Metric::PLAIN
 };
 pub(super) static SCHED_MAX: Metric = Metric {
     label: "sched_max",
@@ -319,6 +403,7 @@ pub(super) static SCHED_P99: Metric = Metric {
     option: Some("sched"),
     warning: "0.1",
     critical: "0.5",
+    ..Metric::PLAIN
 };
 pub(super) static SLOW_CLIENTS: Metric = Metric {
     label: "slow_clients",
@@ -349,6 +434,8 @@ pub(super) static SLOW_NEW: Metric = Metric {
     help: "slow consumers since the last run, or during the sample",
     option: Some("slow"),
     warning: "0",
+    remedy: "look at the named clients: are they busy, stopped or on a slow link? Give them less \
+             to read, or more CPU; they reconnect by themselves, but what waited for them is lost",
     ..Metric::PLAIN
 };
 pub(super) static SLOW_ROUTES: Metric = Metric {
@@ -384,10 +471,21 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
     option: Some("uptime"),
     warning: "10m:",
     critical: "",
+    remedy: "read the end of the broker's log before the start: did it crash, or was it restarted \
+             on purpose?",
 };
 /// Placeholder for the value that `--figure` names.
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the value that --figure names, labelled by its path",
+    ..Metric::PLAIN
+};
+/// Of all brokers together.
+pub(super) static VERSIONS: Metric = Metric {
+    label: "versions",
+    help: "different versions of the same program, midge or nats-server",
+    option: Some("versions"),
+    warning: "1",
+    remedy: "upgrade the older brokers; during an upgrade --versions-warning 2 is quiet",
     ..Metric::PLAIN
 };

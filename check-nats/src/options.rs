@@ -5,30 +5,32 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
+use monitor_client::{FigureUnit, figure};
 
 use super::{
     args::threshold_options,
-    metric::{Metric, Planned, Threshold, VARZ_FIGURE},
-    modes::{MODES, Mode},
+    brokers::Brokers,
+    metric::{BROKERS_ANSWERING, Metric, Planned, Threshold, VARZ_FIGURE},
+    modes::{Compares, MODES, Mode},
     range::{Range, Unit, parse_quantity},
+    state_file::StateOptions,
     status::Status,
-    text::harmless,
+    text::{harmless, shortened},
 };
 
+/// Characters of `--service-name` that are shown: the first line has a limit.
+const SERVICE_NAME_CHARS_MAX: usize = 40;
+
 /// The longest time a run may be given; schedulers kill long before.
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// A run, ready to go.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The mode.
     pub mode: &'static Mode,
-    /// Host of the client port: a name or an address.
-    pub host: String,
-    /// Client port.
-    pub port: u16,
-    /// Base URL of the monitoring port.
-    pub monitor_url: String,
+    /// The brokers.
+    pub brokers: Brokers,
     /// Time for the whole run.
     pub timeout: Duration,
     /// What running out of time means; `None` leaves it to the step.
@@ -39,18 +41,22 @@ pub struct Options {
     pub format: Format,
     /// First word of the output.
     pub service_name: String,
-    /// Folder of the state files; `None` for the default one.
-    pub state_dir: Option<PathBuf>,
+    /// What a mode that compares with the last run keeps, and where.
+    pub state: StateOptions,
     /// Time between two samples, in place of a state file.
     pub sample: Option<Duration>,
     /// The digest that the configuration must have.
     pub digest: Option<String>,
+    /// The file that must be older than the configuration in force.
+    pub file: Option<PathBuf>,
     /// Members that the cluster must have.
     pub expect: Option<usize>,
     /// Dotted path of the metric of mode `varz`.
     pub metric: Option<String>,
-    /// The metrics of the mode with their thresholds.
+    /// The metrics of each broker in this mode, with their thresholds.
     pub metrics: Vec<Planned>,
+    /// The metrics of several brokers together.
+    pub joint_metrics: Vec<Planned>,
 }
 
 /// How the result is written.
@@ -60,19 +66,20 @@ pub enum Format {
     Json,
     /// The first line and perfdata of the plugin contract.
     Nagios,
-    /// Metrics in the Prometheus text format.
-    Prometheus,
+    /// Metrics as OpenMetrics, which Prometheus reads.
+    OpenMetrics,
     /// Several lines for people.
     Text,
 }
 
 impl Format {
-    /// The formats by the names of `--format`, the default first.
-    pub const NAMES: [(&'static str, Self); 4] = [
-        ("nagios", Self::Nagios),
-        ("json", Self::Json),
-        ("prometheus", Self::Prometheus),
-        ("text", Self::Text),
+    /// The formats by the names of `--format`, the default first, with the name that one has
+    /// in `nats server check`.
+    pub const NAMES: [(&'static str, Option<&'static str>, Self); 4] = [
+        ("nagios", None, Self::Nagios),
+        ("json", None, Self::Json),
+        ("openmetrics", Some("prometheus"), Self::OpenMetrics),
+        ("text", None, Self::Text),
     ];
 }
 
@@ -84,12 +91,14 @@ impl Options {
     pub fn new(matches: &ArgMatches) -> Result<Self, String> {
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let mode = mode_called(&text("mode").unwrap_or_default())?;
-        let host = text("hostname").unwrap_or_default();
-        if host.is_empty() {
-            return Err("--hostname is empty: give a name or an address".into());
-        }
         let (timeout, timeout_status) = parse_timeout(&text("timeout").unwrap_or_default())?;
         let sample = match text("sample") {
+            Some(_) if mode.compares == Compares::Nothing => {
+                return Err(format!(
+                    "--sample has no effect in mode {}: it compares nothing",
+                    mode.name
+                ));
+            }
             Some(sample) => Some(parse_sample(&sample, timeout)?),
             None => None,
         };
@@ -97,31 +106,35 @@ impl Options {
         if (mode.name == "varz") != metric.is_some() {
             return Err("--figure NAME belongs to --mode varz, which needs it".into());
         }
+        for option in ["digest", "file"] {
+            if mode.name != "config" && matches.contains_id(option) {
+                return Err(format!("--{option} belongs to --mode config"));
+            }
+        }
+        let brokers = Brokers::new(matches)?;
+        let joint = joint_metrics(mode, &brokers);
+        refuse_foreign_thresholds(matches, mode, &joint)?;
+        let service_name = harmless(&text("service-name").unwrap_or_default());
         let options = Self {
             mode,
-            port: matches.get_one("port").copied().unwrap_or_default(),
-            monitor_url: monitor_url(matches, &host)?,
-            host,
+            brokers,
             timeout,
             timeout_status,
             verbosity: matches.get_count("verbose"),
             format: format_called(&text("format").unwrap_or_default())?,
-            service_name: harmless(&text("service-name").unwrap_or_default()),
-            state_dir: matches.get_one("state-dir").cloned(),
+            service_name: shortened(&service_name, SERVICE_NAME_CHARS_MAX, usize::MAX),
+            state: StateOptions::new(matches, mode)?,
             sample,
             digest: text("digest"),
+            file: matches.get_one("file").cloned(),
             expect: matches
                 .get_one::<u16>("expect")
                 .map(|count| (*count).into()),
-            metrics: plan(matches, mode, metric.as_deref())?,
+            metrics: plan(matches, mode.metrics, true, metric.as_deref())?,
+            joint_metrics: plan(matches, &joint, false, None)?,
             metric,
         };
         Ok(options)
-    }
-
-    /// The client port as `host:port`, for messages.
-    pub fn client_port(&self) -> String {
-        format!("{}:{}", bracketed(&self.host), self.port)
     }
 }
 
@@ -135,30 +148,9 @@ fn mode_called(name: &str) -> Result<&'static Mode, String> {
 fn format_called(name: &str) -> Result<Format, String> {
     Format::NAMES
         .into_iter()
-        .find_map(|(known, format)| (known == name).then_some(format))
+        .find(|(known, alias, _)| *known == name || *alias == Some(name))
+        .map(|(_, _, format)| format)
         .ok_or_else(|| format!("no format \"{name}\""))
-}
-
-fn monitor_url(matches: &ArgMatches, host: &str) -> Result<String, String> {
-    let url = match matches.get_one::<String>("url") {
-        Some(url) => url.clone(),
-        None => {
-            let port: u16 = matches.get_one("monitor-port").copied().unwrap_or_default();
-            format!("http://{}:{port}", bracketed(host))
-        }
-    };
-    // Refused here and not in the middle of the check, where it would be taken for a fault
-    // of the broker.
-    monitor_client::Client::new(&url, TIMEOUT_MAX).map_err(|error| error.to_string())?;
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
-/// An IPv6 address in brackets, as URLs and `host:port` want it.
-fn bracketed(host: &str) -> String {
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    }
 }
 
 /// `10`, `10s` or `10:warning`.
@@ -195,7 +187,11 @@ fn parse_sample(text: &str, timeout: Duration) -> Result<Duration, String> {
     }
 }
 
-fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
+/// The value of an option that takes a time.
+///
+/// # Errors
+/// A sentence that names the option.
+pub fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
     let seconds = parse_quantity(text, Unit::Seconds).map_err(|why| format!("{option}: {why}"))?;
     Duration::try_from_secs_f64(seconds)
         .ok()
@@ -203,12 +199,26 @@ fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{option} {text}: must be longer than nothing"))
 }
 
-/// The metrics of the mode with the thresholds of the command line or the table.
-fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Planned>, String> {
-    refuse_foreign_thresholds(matches, mode)?;
+/// The metrics of all brokers together; none if there is only one.
+fn joint_metrics(mode: &Mode, brokers: &Brokers) -> Vec<&'static Metric> {
+    let of_mode = mode.joint.iter().flat_map(|joint| joint.metrics).copied();
+    match brokers.are_several() {
+        true => std::iter::once(&BROKERS_ANSWERING).chain(of_mode).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// Metrics with the thresholds of the command line or the table; `-w` and `-c` are those of the
+/// first if they are the mode's own.
+fn plan(
+    matches: &ArgMatches,
+    metrics: &[&'static Metric],
+    are_own: bool,
+    path: Option<&str>,
+) -> Result<Vec<Planned>, String> {
     let mut planned = Vec::new();
-    for (index, metric) in mode.metrics.iter().enumerate() {
-        let is_main = index == 0;
+    for (index, metric) in metrics.iter().enumerate() {
+        let is_main = are_own && index == 0;
         let (label, unit) = match path {
             Some(path) if metric.label == VARZ_FIGURE.label => (path, varz_unit(path)),
             _ => (metric.label, metric.unit),
@@ -219,11 +229,15 @@ fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Pla
             ));
         }
         let threshold = |level: &Level| threshold(matches, metric, is_main, unit, level);
+        let (warning, critical) = (threshold(&WARNING)?, threshold(&CRITICAL)?);
+        refuse_warning_without_effect(label, warning.as_ref(), critical.as_ref())?;
         planned.push(Planned {
             label: harmless(label),
             unit,
-            warning: threshold(&WARNING)?,
-            critical: threshold(&CRITICAL)?,
+            help: metric.help,
+            remedy: metric.remedy,
+            warning,
+            critical,
         });
     }
     Ok(planned)
@@ -291,45 +305,70 @@ fn threshold(
     }))
 }
 
+/// Two thresholds that were both typed and of which the warning can never be the verdict: most
+/// often they were swapped. Ranges of which one alone is in percent cannot be compared here.
+fn refuse_warning_without_effect(
+    label: &str,
+    warning: Option<&Threshold>,
+    critical: Option<&Threshold>,
+) -> Result<(), String> {
+    let (Some(warning), Some(critical)) = (warning, critical) else {
+        return Ok(());
+    };
+    let (mild, severe) = (&warning.range, &critical.range);
+    if !(warning.explicit && critical.explicit) || mild.is_relative() != severe.is_relative() {
+        return Ok(());
+    }
+    let limits = |range: &Range| range.limits(Some(100.0));
+    match (limits(mild), limits(severe)) {
+        (Some(mild_limits), Some(severe_limits))
+            if mild_limits.alerts_only_with(severe_limits)
+                && !severe_limits.alerts_only_with(mild_limits) =>
+        {
+            Err(format!(
+                "warning {mild} of {label} has no effect beside critical {severe}: it alerts only \
+                 where that is critical; were the two swapped?"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A threshold without effect must not be accepted silently.
-fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), String> {
+fn refuse_foreign_thresholds(
+    matches: &ArgMatches,
+    mode: &Mode,
+    joint: &[&Metric],
+) -> Result<(), String> {
     for metric in threshold_options() {
         let Some(stem) = metric.option else { continue };
-        let in_mode = mode.metrics.iter().any(|own| own.option == Some(stem));
+        let mut own = mode.metrics.iter().chain(joint);
+        let in_mode = own.any(|own| own.option == Some(stem));
+        let with_several = mode.joint.iter().flat_map(|joint| joint.metrics);
+        let why = match with_several.into_iter().any(|own| own.option == Some(stem)) {
+            true => "needs several brokers: give several -H, or --srv".to_owned(),
+            false => format!("does not apply to mode {}", mode.name),
+        };
         for level in [WARNING, CRITICAL] {
             let option = format!("{stem}-{}", level.name);
             if !in_mode && matches.get_one::<String>(&option).is_some() {
-                return Err(format!("--{option} does not apply to mode {}", mode.name));
+                return Err(format!("--{option} {why}"));
             }
         }
     }
     Ok(())
 }
 
-/// The unit of a value of `/varz` by its name.
+/// The unit of a value of `/varz` by its path.
 fn varz_unit(path: &str) -> Unit {
-    const TOTALS: [&str; 15] = [
-        "in_bytes",
-        "in_client_bytes",
-        "in_client_msgs",
-        "in_msgs",
-        "out_bytes",
-        "out_client_bytes",
-        "out_client_msgs",
-        "out_msgs",
-        "pinned_account_fails",
-        "slow_consumers",
-        "stale_connections",
-        "stalled_clients",
-        "total_connections",
-        "written_bytes",
-        "written_msgs",
-    ];
-    match path {
-        "mem" | "max_payload" | "max_pending" | "max_control_line" => Unit::Bytes,
-        "cpu" => Unit::Percent,
-        "auth_timeout" | "tls_timeout" => Unit::Seconds,
-        _ if TOTALS.contains(&path) => Unit::Counter,
-        _ => Unit::Count,
+    match figure(path) {
+        None => Unit::Count,
+        Some(figure) if figure.is_total => Unit::Counter,
+        Some(figure) => match figure.unit {
+            FigureUnit::Bytes => Unit::Bytes,
+            FigureUnit::Percent => Unit::Percent,
+            FigureUnit::Seconds => Unit::Seconds,
+            FigureUnit::Count | FigureUnit::Nanoseconds => Unit::Count,
+        },
     }
 }

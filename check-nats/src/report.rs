@@ -1,20 +1,32 @@
 //! The result of a run: statements with a status each, metrics, and details.
 //!
 //! The modes fill it, [`super::output`] prints it. A metric that was not measured is
-//! unknown, so that every run has the same labels.
+//! unknown, so that every run has the same labels. All text in it is harmless, and bounded
+//! in length and number, whatever the broker sent.
 
 use super::{
     metric::{Planned, Threshold},
+    number::Number,
     status::{Failure, Status},
-    text::harmless,
+    text::{harmless, shortened},
 };
 
+/// Characters of a statement or of a line about it; what is longer is cut.
+const TEXT_CHARS_MAX: usize = 1000;
+
+/// Statements, lines of one statement, and details that are kept; more are counted.
+const ITEMS_MAX: usize = 1000;
+
 /// The findings of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     statements: Vec<Statement>,
+    /// How many statements were not kept, and the worst status among them.
+    left_out: usize,
+    left_out_status: Option<Status>,
     details: Vec<Detail>,
     metrics: Vec<Measured>,
+    brokers: Vec<(String, Report)>,
 }
 
 /// One thing found, in words.
@@ -22,8 +34,12 @@ pub struct Report {
 pub struct Statement {
     /// The status it gives the broker.
     pub status: Status,
-    /// Harmless text.
+    /// A sentence that names the culprit.
     pub text: String,
+    /// More about it, a line each: who, why, since when.
+    pub lines: Vec<String>,
+    /// What to do; empty if that is unknown, or nothing.
+    pub remedy: String,
 }
 
 /// A metric of the run with its value.
@@ -32,7 +48,7 @@ pub struct Measured {
     /// Label, unit and thresholds.
     pub planned: Planned,
     /// `None` when it could not be determined.
-    pub value: Option<f64>,
+    pub value: Option<Number>,
     /// What percent thresholds refer to, and the maximum of the graph.
     pub limit: Option<f64>,
     /// The broker does not report it: whatever is set is not taken.
@@ -48,28 +64,48 @@ struct Detail {
 impl Report {
     /// An empty report with these metrics.
     pub fn new(metrics: &[Planned]) -> Self {
-        let metrics = metrics
-            .iter()
-            .map(|planned| Measured {
-                planned: planned.clone(),
-                value: None,
-                limit: None,
-                missing: false,
-            })
-            .collect();
+        let metrics = metrics.iter().map(|planned| Measured {
+            planned: planned.clone(),
+            value: None,
+            limit: None,
+            missing: false,
+        });
         Self {
-            statements: Vec::new(),
-            details: Vec::new(),
-            metrics,
+            metrics: metrics.collect(),
+            ..Self::default()
         }
+    }
+
+    /// Adds the report of one of several brokers, by its name.
+    pub fn add_broker(&mut self, name: &str, report: Self) {
+        self.brokers.push((harmless(name), report));
+    }
+
+    /// The reports of several brokers with their names; none if only one is checked.
+    pub fn brokers(&self) -> &[(String, Self)] {
+        &self.brokers
     }
 
     /// Adds a statement.
     pub fn say(&mut self, status: Status, text: &str) {
-        self.statements.push(Statement {
-            status,
-            text: harmless(text),
-        });
+        self.add(status, text, "");
+    }
+
+    /// Adds a statement and what to do about it.
+    pub fn advise(&mut self, status: Status, text: &str, remedy: &str) {
+        self.add(status, text, remedy);
+    }
+
+    /// Adds a line about the last statement. It is shown if the statement alerts, or
+    /// with `-v`.
+    pub fn about(&mut self, line: &str) {
+        // After a statement that was not kept, there is nothing that it is about.
+        if self.left_out == 0
+            && let Some(last) = self.statements.last_mut()
+            && last.lines.len() < ITEMS_MAX
+        {
+            last.lines.push(clean(line));
+        }
     }
 
     /// Adds what ended a part of the check early.
@@ -79,37 +115,49 @@ impl Report {
 
     /// Adds a line that is shown with `-v` given `verbosity` times or more.
     pub fn detail(&mut self, verbosity: u8, text: &str) {
-        self.details.push(Detail {
-            verbosity,
-            text: harmless(text),
-        });
+        if self.details.len() < ITEMS_MAX {
+            let text = clean(text);
+            self.details.push(Detail { verbosity, text });
+        }
     }
 
     /// Sets a metric and states it as `phrase`, with the threshold if it alerts.
-    pub fn state(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+    pub fn state(
+        &mut self,
+        label: &str,
+        value: impl Into<Number>,
+        limit: Option<f64>,
+        phrase: &str,
+    ) {
         if self.is_missing(label) {
             return;
         }
-        let (status, text) = self.judge(label, value, limit, phrase);
-        self.say(status, &text);
+        let (status, text, remedy) = self.judge(label, value.into(), limit, phrase);
+        self.add(status, &text, remedy);
     }
 
     /// Sets a metric; `phrase` is stated only if the metric alerts.
-    pub fn watch(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+    pub fn watch(
+        &mut self,
+        label: &str,
+        value: impl Into<Number>,
+        limit: Option<f64>,
+        phrase: &str,
+    ) {
         if self.is_missing(label) {
             return;
         }
-        let (status, text) = self.judge(label, value, limit, phrase);
+        let (status, text, remedy) = self.judge(label, value.into(), limit, phrase);
         if status != Status::Ok {
-            self.say(status, &text);
+            self.add(status, &text, remedy);
         }
     }
 
     /// Sets a running total, which has no thresholds. `None` leaves it unknown:
     /// the broker does not report it.
-    pub fn total(&mut self, label: &str, value: Option<f64>) {
+    pub fn total(&mut self, label: &str, value: Option<impl Into<Number>>) {
         if !self.is_missing(label) {
-            self.measured(label).value = value.filter(|value| value.is_finite());
+            self.measured(label).value = value.and_then(|value| value.into().measured());
         }
     }
 
@@ -138,9 +186,9 @@ impl Report {
 
     /// The worst status. A report without statements is UNKNOWN: nothing was found out.
     pub fn status(&self) -> Status {
-        self.statements
-            .iter()
-            .map(|statement| statement.status)
+        let statements = self.statements.iter().map(|statement| statement.status);
+        statements
+            .chain(self.left_out_status)
             .max()
             .unwrap_or(Status::Unknown)
     }
@@ -150,6 +198,11 @@ impl Report {
         let mut statements: Vec<&Statement> = self.statements.iter().collect();
         statements.sort_by_key(|statement| std::cmp::Reverse(statement.status));
         statements
+    }
+
+    /// Statements that were too many to be kept.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// The details for exactly this verbosity.
@@ -165,35 +218,46 @@ impl Report {
         &self.metrics
     }
 
+    fn add(&mut self, status: Status, text: &str, remedy: &str) {
+        if self.statements.len() == ITEMS_MAX {
+            self.left_out += 1;
+            self.left_out_status = self.left_out_status.max(Some(status));
+            return;
+        }
+        self.statements.push(Statement {
+            status,
+            text: clean(text),
+            lines: Vec::new(),
+            remedy: clean(remedy),
+        });
+    }
+
+    /// The status of a value, the phrase with the threshold that it crosses, and what to do.
     fn judge(
         &mut self,
         label: &str,
-        value: f64,
+        value: Number,
         limit: Option<f64>,
         phrase: &str,
-    ) -> (Status, String) {
+    ) -> (Status, String, &'static str) {
         let metric = self.measured(label);
-        metric.value = Some(value).filter(|value| value.is_finite());
+        metric.value = value.measured();
         metric.limit = limit;
-        let thresholds = [
-            (Status::Critical, &metric.planned.critical),
-            (Status::Warning, &metric.planned.warning),
-        ];
-        let mut verdict = (Status::Ok, phrase.to_owned());
-        for (status, threshold) in thresholds {
+        let remedy = metric.planned.remedy;
+        let [warning, critical] = metric.planned.thresholds(limit);
+        let mut verdict = (Status::Ok, phrase.to_owned(), "");
+        for (status, threshold) in [(Status::Critical, critical), (Status::Warning, warning)] {
             let Some(Threshold { range, explicit }) = threshold else {
                 continue;
             };
             match range.limits(limit) {
-                Some(limits) if limits.alerts(value) => {
+                Some(limits) if limits.alerts(value.as_f64()) => {
                     let word = status.word().to_ascii_lowercase();
-                    return (status, format!("{phrase} ({word} {range})"));
+                    return (status, format!("{phrase} ({word} {range})"), remedy);
                 }
                 None if *explicit => {
-                    verdict = (
-                        Status::Unknown,
-                        format!("{phrase} (no limit is known for {range})"),
-                    );
+                    let text = format!("{phrase} (no limit is known for {range})");
+                    verdict = (Status::Unknown, text, "");
                 }
                 _ => (),
             }
@@ -210,24 +274,35 @@ impl Report {
     }
 }
 
+fn clean(text: &str) -> String {
+    harmless(&shortened(text, TEXT_CHARS_MAX, usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::range::{Range, Unit};
 
-    fn report(warning: &str, critical: &str, explicit: bool) -> Report {
-        let threshold = |text: &str| {
-            Some(Threshold {
-                range: Range::parse(text, Unit::Count).ok()?,
-                explicit,
-            })
-        };
+    fn threshold(text: &str, explicit: bool) -> Option<Threshold> {
+        Some(Threshold {
+            range: Range::parse(text, Unit::Count).ok()?,
+            explicit,
+        })
+    }
+
+    fn report_with(warning: Option<Threshold>, critical: Option<Threshold>) -> Report {
         Report::new(&[Planned {
             label: "x".into(),
             unit: Unit::Count,
-            warning: threshold(warning),
-            critical: threshold(critical),
+            help: "",
+            remedy: "look at it",
+            warning,
+            critical,
         }])
+    }
+
+    fn report(warning: &str, critical: &str, explicit: bool) -> Report {
+        report_with(threshold(warning, explicit), threshold(critical, explicit))
     }
 
     #[test]
@@ -246,6 +321,8 @@ mod tests {
                 "five"
             ]
         );
+        let remedies: Vec<&str> = found.statements().iter().map(|s| &*s.remedy).collect();
+        assert_eq!(remedies, ["look at it", "look at it", ""]);
     }
 
     /// A default in percent is passed over without a limit; one that the
@@ -263,11 +340,62 @@ mod tests {
         assert_eq!(found.status(), Status::Warning);
     }
 
+    /// The default of one threshold does not override the other one if the operator set it.
+    #[test]
+    fn a_default_beside_a_given_threshold() {
+        for (given, default, value, status) in [
+            ("2", "0.5", 0.7, Status::Ok),
+            ("2", "0.5", 2.1, Status::Warning),
+            ("0.1", "0.5", 0.7, Status::Critical),
+            ("0.5", "0.5", 0.7, Status::Warning),
+            // Too few, besides too many.
+            ("10:", "100", 5.0, Status::Warning),
+            ("10:", "100", 101.0, Status::Critical),
+            // Known only with the limit, which is 100.
+            ("95", "90%", 93.0, Status::Ok),
+            ("95", "90%", 96.0, Status::Warning),
+            ("80", "90%", 93.0, Status::Critical),
+        ] {
+            let mut found = report_with(threshold(given, true), threshold(default, false));
+            let limit = Some(100.0).filter(|_| default.contains('%'));
+            found.state("x", value, limit, "");
+            assert_eq!(found.status(), status, "{given} {value}");
+        }
+        let mut found = report_with(threshold("1", false), threshold("0.5", true));
+        found.state("x", 0.7, None, "");
+        assert_eq!(found.status(), Status::Critical);
+    }
+
     #[test]
     fn no_answer_is_unknown_and_untrusted_text_is_made_harmless() {
         let mut found = report("", "", true);
         assert_eq!(found.status(), Status::Unknown);
-        found.say(Status::Ok, "a|b");
-        assert_eq!(found.statements()[0].text, "a?b");
+        found.advise(Status::Ok, "a|b", "c|d");
+        found.about("e|f");
+        let statement = found.statements()[0];
+        assert_eq!(
+            (&*statement.text, &*statement.remedy, &*statement.lines[0]),
+            ("a?b", "c?d", "e?f")
+        );
+    }
+
+    #[test]
+    fn everything_is_bounded() {
+        let mut found = report("", "", true);
+        for _ in 0..ITEMS_MAX {
+            found.say(Status::Ok, &"x".repeat(5000));
+            found.about("x");
+            found.detail(1, "x");
+        }
+        found.say(Status::Critical, "one too many");
+        found.about("about that");
+        found.detail(1, "one too many");
+        assert_eq!((found.status(), found.left_out()), (Status::Critical, 1));
+        assert_eq!(found.statements().len(), ITEMS_MAX);
+        assert_eq!(found.details(1).count(), ITEMS_MAX);
+        for statement in found.statements() {
+            assert_eq!(statement.text.chars().count(), TEXT_CHARS_MAX + 1);
+            assert_eq!(statement.lines, ["x"]);
+        }
     }
 }

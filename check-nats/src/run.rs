@@ -1,92 +1,77 @@
-//! One run: what the modes work with, and the thread that watches the clock.
+//! The check of one broker: what the modes work with. [`supervise`](super::supervise) runs it on
+//! a thread of its own and watches the clock.
 
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
-    time::Duration,
-};
+use std::{cell::Cell, thread, time::Duration};
 
 use monitor_client::{Client, Field, Found, Healthz, Kind, Varz};
 use serde::de::DeserializeOwned;
 
 use super::{
-    client_port::{OpenError, Session},
+    brokers::Among,
+    client_port::{Login, OpenError, Session, certificate::Certificate},
     deadline::{Deadline, Step},
     modes::need::Need,
-    options::Options,
+    options::{Options, TIMEOUT_MAX},
     report::Report,
     status::Failure,
+    target::{ClientPort, OPTION_NAMES, Target},
 };
-
-/// Time that a run has after its own timeout to report it. After that the watching thread
-/// reports instead: a host look-up, for example, cannot be interrupted.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// A run in progress: what to do, what was found, how much time is left.
 pub struct Check<'a> {
     /// What to do.
     pub options: &'a Options,
+    /// The broker.
+    pub target: &'a Target,
+    /// Its place among several that are checked at the same time; `None` for the only one.
+    pub among: Option<Among>,
     /// The report.
     pub report: &'a mut Report,
     deadline: &'a Deadline,
+    /// Asks the monitoring port; `None` before the first request.
+    client: Option<Client>,
+    /// What `/varz` said last.
+    varz: Option<Varz>,
     /// Another part follows: a request may take half of the time left.
     hurried: bool,
+    /// Whether the broker has answered anything.
+    answered: Cell<bool>,
 }
 
-/// Runs the mode, in bounded time, and whatever it does.
-pub fn supervise(options: &Options) -> Report {
-    let deadline = Arc::new(Deadline::new(options.timeout, options.timeout_status));
-    let (sender, receiver) = mpsc::channel();
-    let worker = {
-        let (options, deadline) = (options.clone(), Arc::clone(&deadline));
-        thread::Builder::new().spawn(move || {
-            let report = run(&options, &deadline);
-            // Fails if the time is over and the receiver is gone.
-            let _ = sender.send(report);
-        })
-    };
-    let failure = match worker {
-        Err(error) => Failure::unknown(format!("no thread for the check: {error}")),
-        Ok(worker) => match receiver.recv_timeout(options.timeout + GRACE) {
-            Ok(report) => return report,
-            Err(RecvTimeoutError::Timeout) => deadline.late(),
-            Err(RecvTimeoutError::Disconnected) => match worker.join() {
-                Ok(()) => Failure::unknown("the check ended without a result"),
-                Err(panic) => internal_error(&*panic),
-            },
-        },
-    };
-    let mut report = Report::new(&options.metrics);
-    report.fail(&failure);
-    report
+/// The check of a broker, as it ended.
+pub struct Finished {
+    /// What was found.
+    pub report: Report,
+    /// Whether the broker answered anything at all.
+    pub answered: bool,
 }
 
-/// The report of a caught panic.
-pub fn internal_error(panic: &(dyn Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::unknown(format!("internal error, please report it: {message}"))
-}
-
-fn run(options: &Options, deadline: &Deadline) -> Report {
+/// Runs the mode for one broker, which has this place if it is one of several.
+pub fn run(
+    options: &Options,
+    target: &Target,
+    among: Option<Among>,
+    deadline: &Deadline,
+) -> Finished {
     let mut report = Report::new(&options.metrics);
     let mut check = Check {
         options,
+        target,
+        among,
         report: &mut report,
         deadline,
+        client: None,
+        varz: None,
         hurried: false,
+        answered: Cell::new(false),
     };
-    if let Err(failure) = (options.mode.run)(&mut check) {
+    let result = (options.mode.run)(&mut check);
+    check.note_warnings();
+    let answered = check.answered.get();
+    if let Err(failure) = result {
         report.fail(&failure);
     }
-    report
+    Finished { report, answered }
 }
 
 impl<'a> Check<'a> {
@@ -104,23 +89,79 @@ impl<'a> Check<'a> {
         result
     }
 
-    /// Connects to the client port and reads the INFO.
+    /// Connects to the client port, reads the INFO, and does TLS where it is wanted. The login
+    /// comes later, with [`Session::log_in`].
     ///
     /// # Errors
-    /// As [`Session::open`].
+    /// As [`Session::open`]; a file of the login cannot be used: unknown.
     pub fn open_session(&mut self) -> Result<Session<'a>, OpenError> {
-        let text = format!("nats://{}", self.options.client_port());
-        self.report.detail(2, &format!("asked {text}"));
-        let session = Session::open(self.options, self.deadline)?;
+        let port = self.client_port()?;
+        self.deadline.begin(Step::Files)?;
+        let login = Login::read(&self.target.login)?;
+        let session = Session::open(&self.target.tls, &port, login, self.deadline)?;
+        self.answered.set(true);
         let info = session.info();
-        self.report.detail(
-            2,
-            &format!(
-                "broker {} {}, id {}",
-                info.server_name, info.version, info.server_id
-            ),
+        let text = format!(
+            "broker {} {}, id {}",
+            info.server_name, info.version, info.server_id
         );
+        self.report.detail(2, &text);
+        for warning in session.warnings() {
+            self.report.detail(1, warning);
+        }
         Ok(session)
+    }
+
+    /// The certificate that the client port shows, and its port.
+    ///
+    /// # Errors
+    /// As [`Session::certificate`].
+    pub fn shown_certificate(&mut self) -> Result<Certificate, OpenError> {
+        let port = self.client_port()?;
+        Session::certificate(&self.target.tls, &port, self.deadline)
+    }
+
+    /// Where the client port is, asked of the broker if it was not given.
+    fn client_port(&mut self) -> Result<ClientPort, Failure> {
+        let port = self.target.client_port(|| match self.varz.take() {
+            Some(varz) => Ok(varz),
+            None => self.hurry(Self::announced),
+        })?;
+        let scheme = if port.tls { "tls" } else { "nats" };
+        self.report
+            .detail(2, &format!("asked {scheme}://{}", port.address));
+        Ok(port)
+    }
+
+    /// `/varz` for what it says of the client port, in modes that need no monitoring port as well.
+    fn announced(&mut self) -> Result<Varz, Failure> {
+        const FIELDS: [Field<'static>; 2] = [
+            Field {
+                name: "host",
+                kind: Kind::Text,
+            },
+            Field {
+                name: "port",
+                kind: Kind::Positive,
+            },
+        ];
+        let client = self.client(Step::Varz, "/varz")?;
+        client
+            .get_with("/varz", &FIELDS)
+            .and_then(|(varz, found)| {
+                client.require("/varz", &FIELDS, &found)?;
+                self.answered.set(true);
+                Ok(varz)
+            })
+            .map_err(|error| self.http_failure(&error))
+    }
+
+    /// A path of the monitoring port, as messages name it.
+    pub fn place(&self, path: &str) -> String {
+        match &self.client {
+            Some(client) => client.target(path),
+            None => format!("{}{path}", self.target.monitor_place()),
+        }
     }
 
     /// `/varz`, as a broker answers it.
@@ -128,7 +169,10 @@ impl<'a> Check<'a> {
     /// # Errors
     /// As [`Check::ask`].
     pub fn varz(&mut self) -> Result<Varz, Failure> {
-        self.ask("/varz")
+        let varz: Varz = self.ask("/varz")?;
+        // A broker that says nothing of its client port is asked for it when it is needed.
+        self.varz = Some(varz.clone()).filter(|varz| varz.port != 0);
+        Ok(varz)
     }
 
     /// Status code and answer of `/healthz`.
@@ -138,7 +182,11 @@ impl<'a> Check<'a> {
     pub fn healthz(&mut self) -> Result<(u16, Healthz), Failure> {
         let need = self.need("/healthz")?;
         let client = self.client(need.step, need.path)?;
-        client.healthz().map_err(|error| self.http_failure(&error))
+        let answer = client
+            .healthz()
+            .map_err(|error| self.http_failure(&error))?;
+        self.answered.set(true);
+        Ok(answer)
     }
 
     /// The answer at a path of the monitoring port, which may carry a query, with
@@ -167,7 +215,10 @@ impl<'a> Check<'a> {
                 self.accept(need, &client, &found)?;
                 Ok(Some(answer))
             }
-            Err(monitor_client::Error::Status { code: 404, .. }) => Ok(None),
+            Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
+                Ok(None)
+            }
             Err(error) => Err(self.http_failure(&error)),
         }
     }
@@ -186,6 +237,7 @@ impl<'a> Check<'a> {
         });
         let mut found = match client.inspect(path, &fields) {
             Err(monitor_client::Error::Status { code: 404, .. }) => {
+                self.answered.set(true);
                 return Err(self.not_there(path)?);
             }
             found => found.map_err(|error| self.http_failure(&error))?,
@@ -210,6 +262,7 @@ impl<'a> Check<'a> {
     /// Refuses an answer without the fields that the result needs; a metric that the broker
     /// does not provide is unknown.
     fn accept(&mut self, need: &Need, client: &Client, found: &[Found]) -> Result<(), Failure> {
+        self.answered.set(true);
         for (needed, found) in need.fields.iter().zip(found) {
             let missing = client
                 .require(need.path, &[needed.field], std::slice::from_ref(found))
@@ -229,7 +282,7 @@ impl<'a> Check<'a> {
     /// What it means that a path is not there.
     fn not_there(&self, path: &str) -> Result<Failure, Failure> {
         let need = self.need(path)?;
-        let place = format!("{}{}: HTTP status 404", self.options.monitor_url, need.path);
+        let place = format!("{}: HTTP status 404", self.place(need.path));
         Ok(Failure::unknown(match need.midge_only {
             "" => place,
             why => format!("{place}: not in the answer: {why}"),
@@ -246,6 +299,11 @@ impl<'a> Check<'a> {
         self.deadline.left().map(|_| ())
     }
 
+    /// The end of the run.
+    pub fn deadline(&self) -> &'a Deadline {
+        self.deadline
+    }
+
     /// Notes that the state file is used from here on.
     ///
     /// # Errors
@@ -254,12 +312,41 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::StateFile).map(|_| ())
     }
 
+    /// The client of the monitoring port, for a request within the time left.
     fn client(&mut self, step: Step, path: &str) -> Result<Client, Failure> {
-        let url = &self.options.monitor_url;
-        self.report.detail(2, &format!("asked {url}{path}"));
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => self.new_client()?,
+        };
+        self.report
+            .detail(2, &format!("asked {}", client.target(path)));
         let left = self.deadline.begin(step)?;
         let time = if self.hurried { left / 2 } else { left };
-        Client::new(url, time).map_err(|error| self.http_failure(&error))
+        Ok(client.within(time))
+    }
+
+    fn new_client(&mut self) -> Result<Client, Failure> {
+        self.deadline.begin(Step::Files)?;
+        let access = self.target.monitor.as_ref();
+        let mut access = access.map_err(Failure::unknown)?.clone();
+        if access
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https:"))
+        {
+            access.tls = self.target.tls.files()?.files;
+        }
+        let client = Client::with_access(access, &OPTION_NAMES, TIMEOUT_MAX)
+            .map_err(|error| Failure::unknown(error.to_string()))?;
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// Reports what is wrong with files that were used all the same.
+    fn note_warnings(&mut self) {
+        let warnings = self.client.as_ref().map(Client::warnings);
+        for warning in warnings.unwrap_or_default() {
+            self.report.detail(1, &warning);
+        }
     }
 
     fn http_failure(&self, error: &monitor_client::Error) -> Failure {
@@ -269,67 +356,12 @@ impl<'a> Check<'a> {
                 status: self.deadline.late().status,
                 text: error.to_string(),
             },
-            _ => Failure::unknown(error.to_string()),
+            monitor_client::Error::Connection { .. } => Failure::unknown(error.to_string()),
+            // An answer, but not one to be used.
+            _ => {
+                self.answered.set(true);
+                Failure::unknown(error.to_string())
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        args::{self, Asked},
-        modes::Mode,
-        status::Status,
-    };
-
-    fn options(mode: &'static Mode, arguments: &[&str]) -> Options {
-        let arguments = ["check_nats"].iter().chain(arguments);
-        let Asked::Check(matches) = args::read(arguments.map(Into::into), "") else {
-            panic!("the arguments of the test are wrong");
-        };
-        let mut options = Options::new(&matches).unwrap();
-        options.mode = mode;
-        options
-    }
-
-    #[test]
-    fn a_panic_is_unknown() {
-        static BROKEN: Mode = Mode {
-            name: "broken",
-            help: "",
-            metrics: &[],
-            needs: &[],
-            run: |_| panic!("boom"),
-        };
-        let report = supervise(&options(&BROKEN, &[]));
-        assert_eq!(report.status(), Status::Unknown);
-        assert!(report.statements()[0].text.ends_with("report it: boom"));
-    }
-
-    /// A step that hangs without looking at the clock is ended all the same.
-    #[test]
-    fn a_hanging_step_is_named() {
-        static HANGING: Mode = Mode {
-            name: "hanging",
-            help: "",
-            metrics: &[],
-            needs: &[],
-            run: |check| {
-                check.begin_state_file()?;
-                loop {
-                    thread::park();
-                }
-            },
-        };
-        let report = supervise(&options(&HANGING, &["-t", "50ms"]));
-        assert_eq!(report.status(), Status::Unknown);
-        assert!(
-            report.statements()[0]
-                .text
-                .ends_with("while using the state file")
-        );
-        let report = supervise(&options(&HANGING, &["-t", "50ms:warning"]));
-        assert_eq!(report.status(), Status::Warning);
     }
 }

@@ -1,7 +1,9 @@
-//! Text for the output: untrusted text made harmless, numbers made readable.
+//! Text for the output: untrusted text made harmless and short, numbers made readable.
 
 pub use monitor_client::text::bytes;
-use monitor_client::text::is_unsafe;
+use monitor_client::text::{cut, is_unsafe};
+
+use super::number::Number;
 
 /// Most characters shown of untrusted text.
 const QUOTE_CHARS_MAX: usize = 64;
@@ -15,29 +17,51 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// Untrusted text in double quotes, made harmless and shortened.
+/// Untrusted text in double quotes, made harmless and shortened. It has no quotes itself, so
+/// that its end can be seen.
 pub fn quoted(word: &str) -> String {
-    let mut chars = word.chars();
-    let mut shown: String = chars.by_ref().take(QUOTE_CHARS_MAX).collect();
-    if chars.next().is_some() {
-        shown.push('…');
+    let shown = shortened(word, QUOTE_CHARS_MAX, usize::MAX);
+    let safe = |c| if matches!(c, '"' | '\'') { '?' } else { c };
+    let shown: String = harmless(&shown).chars().map(safe).collect();
+    format!("\"{shown}\"")
+}
+
+/// A subject in double quotes. The wildcard `>` would look like an end of HTML or a
+/// redirection, so a similar character stands for it.
+pub fn quoted_subject(subject: &str) -> String {
+    quoted(&subject.replace('>', "›"))
+}
+
+/// The text in at most so many characters and bytes, and a mark if some were cut off: the mark
+/// has three bytes and is not counted.
+pub fn shortened(text: &str, chars_max: usize, bytes_max: usize) -> String {
+    let end = text.char_indices().nth(chars_max);
+    let end = end.map_or(text.len(), |(end, _)| end);
+    let shown = cut(&text[..end], bytes_max);
+    match shown.len() == text.len() {
+        true => text.to_owned(),
+        false => format!("{shown}…"),
     }
-    format!("\"{}\"", harmless(&shown).replace('"', "'"))
+}
+
+/// The first ones of a list, and how many more there are: `A, B and 5 more`.
+pub fn listed(names: &[String], shown: usize) -> String {
+    let (first, rest) = names.split_at(names.len().min(shown));
+    match rest.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// A number as plain decimals, at most six after the point.
-pub fn decimal(value: f64) -> String {
-    let text = format!("{value:.6}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    match text {
-        "-0" => "0".to_owned(),
-        text => text.to_owned(),
-    }
+pub fn decimal(value: impl Into<Number>) -> String {
+    value.into().to_string()
 }
 
 /// Seconds for people: `0.21 ms`, `1.5 s`, `61 s`, `2h 3m`, `4d 5h`.
 pub fn duration(seconds: f64) -> String {
     match seconds {
+        s if s <= -0.000_001 => format!("-{}", duration(-s)),
         s if s < 0.000_001 => "0 ms".to_owned(),
         s if s < 1.0 => format!("{} ms", significant(s * 1000.0)),
         s if s < 120.0 => format!("{} s", significant(s)),
@@ -56,9 +80,10 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// `3 clients`, `1 client`.
-pub fn plural(count: f64, noun: &str) -> String {
-    let ending = if count == 1.0 { "" } else { "s" };
-    format!("{} {noun}{ending}", decimal(count))
+pub fn plural(count: impl Into<Number>, noun: &str) -> String {
+    let count = count.into();
+    let ending = if count.as_f64() == 1.0 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 /// Two or three leading digits; whole numbers from 100 on.
@@ -91,7 +116,7 @@ mod tests {
             harmless("a|b<c>d`e\nf\u{202e}g\u{1b}[1m"),
             "a?b?c?d?e?f?g?[1m"
         );
-        assert_eq!(quoted("app \"7\""), "\"app '7'\"");
+        assert_eq!(quoted("app \"7'"), "\"app ?7?\"");
         assert_eq!(quoted(&"x".repeat(65)), format!("\"{}…\"", "x".repeat(64)));
     }
 
@@ -104,22 +129,28 @@ mod tests {
         assert_eq!(duration(93_784.0), "26h 3m");
         assert_eq!(duration(200_000.0), "2d 7h");
         assert_eq!(plural(1.0, "client"), "1 client");
-        assert_eq!(plural(0.0, "client"), "0 clients");
-        assert_eq!(decimal(100.0), "100");
-        assert_eq!(decimal(-0.0), "0");
-        assert_eq!(decimal(0.000_000_1), "0");
-        assert_eq!(decimal(1e15), "1000000000000000");
+        assert_eq!(plural(0_u64, "client"), "0 clients");
+        assert_eq!(plural(1_u64, "client"), "1 client");
+        assert_eq!(duration(-61.0), "-61 s");
+    }
+
+    #[test]
+    fn wildcards_stay_legible() {
+        assert_eq!(quoted_subject("news.>"), "\"news.›\"");
+    }
+
+    #[test]
+    fn lists_are_shortened() {
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+        assert_eq!(listed(&names, 3), "a, b, c");
+        assert_eq!(listed(&names, 2), "a, b and 1 more");
+        assert_eq!(listed(&[], 2), "");
+        assert_eq!(shortened("äöü", 2, 9), "äö…");
+        assert_eq!(shortened("äöü", 9, 3), "ä…");
+        assert_eq!(shortened("äöü", 3, 6), "äöü");
     }
 
     proptest! {
-        /// Whatever the number, it is written in the alphabet of perfdata.
-        #[test]
-        fn decimals_are_plain(value in -1e300_f64..1e300) {
-            let text = decimal(value);
-            prop_assert!(text.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '-'));
-            prop_assert!((text.parse::<f64>().unwrap() - value).abs() <= value.abs() * 1e-9 + 1e-6);
-        }
-
         #[test]
         fn harmless_text_holds_no_harm(text in any::<String>()) {
             let text = harmless(&text);

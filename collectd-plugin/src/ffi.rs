@@ -100,12 +100,12 @@ extern "C" fn init() -> c_int {
         }
         let mut status = 0;
         for instance in instances {
-            let name = instance.name.clone();
+            let label = instance.label();
             let registered = Poller::new(instance, &Collectd)
                 .map_err(|error| error.to_string())
                 .and_then(register_read);
             if let Err(reason) = registered {
-                Collectd.log(Level::Error, &format!("instance \"{name}\": {reason}"));
+                Collectd.log(Level::Error, &format!("{label}: {reason}"));
                 status = FAILED;
             }
         }
@@ -115,9 +115,12 @@ extern "C" fn init() -> c_int {
 
 /// Hands the poller to collectd, which frees it with [`free`], even if it refuses it.
 fn register_read(poller: Poller) -> Result<(), String> {
-    let name = c_string(&format!("nats/{}", poller.instance().name));
+    // collectd refuses a second one of a name: instances that write the same values.
+    let instance = poller.instance();
+    let host = instance.host.clone().unwrap_or_else(own_host);
+    let name = c_string(&format!("nats/{host}/{}", instance.name));
     // 0 means the interval of the plugin.
-    let interval = poller.instance().interval.map_or(0, cdtime);
+    let interval = instance.interval.map_or(0, cdtime);
     let data = c::user_data_t {
         data: Box::into_raw(Box::new(poller)).cast(),
         free_func: Some(free),
@@ -135,7 +138,10 @@ fn register_read(poller: Poller) -> Result<(), String> {
     };
     match status {
         0 => Ok(()),
-        code => Err(format!("collectd refused the read callback, code {code}")),
+        code => Err(format!(
+            "collectd refused to read it, code {code}: is there another instance of this name and \
+             host?"
+        )),
     }
 }
 

@@ -8,6 +8,7 @@
 //! collectd expects `nats.so` and refuses symbolic links, so install a copy: `install -m 644
 //! target/release/libnats.so /usr/lib/collectd/nats.so`.
 
+mod changes;
 mod config;
 mod daemon;
 mod ffi;
@@ -15,3 +16,4 @@ mod ffi;
 mod manual;
 mod metrics;
 mod poll;
+mod runs;

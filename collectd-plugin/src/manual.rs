@@ -21,6 +21,15 @@ LoadPlugin nats
 <Plugin nats>
   <Instance "broker">
     URL "http://127.0.0.1:8222"
+    #Socket "/run/midge/monitor.sock"
+    #TokenFile "/etc/collectd/nats.token"
+    #User "ops"
+    #PasswordFile "/etc/collectd/nats.password"
+    #Password "secret"
+    #CACert "/etc/ssl/broker-ca.pem"
+    #CertificateFile "/etc/ssl/collectd.pem"
+    #CertificateKey "/etc/ssl/collectd.key"
+    #VerifyPeer true
     #Timeout 2000
     #Interval 10
     #Host "broker.example.net"
@@ -38,8 +47,9 @@ of
 reads /varz and /healthz from the monitoring port of NATS brokers: midge, or nats-server if it was
 started with a monitoring port (http_port).
 Without a block, or with empty blocks, it polls one instance named
-.B local
-at http://127.0.0.1:8222. Several blocks add up.
+.BR local :
+through the socket /run/midge/monitor.sock if it can be opened, else at http://127.0.0.1:8222. Which
+of the two is looked up again after each failure. Several blocks add up.
 .PP
 When a broker is down, slow, or gives an invalid answer, the plugin dispatches bool-up as 0 and no
 other values, and keeps polling at the same interval. Each change of state and each restart of a
@@ -52,16 +62,32 @@ and not as a symbolic link: collectd refuses those.
 Each
 .B <Instance
 .IB name >
-block is one broker. Its name becomes the plugin instance of all values and must be unique.
+block is one broker. Its name becomes the plugin instance of all values. Two instances of one name
+must have different hosts (option
+.BR Host ).
 Keys may be in upper or lower case, numbers with or without quotes. Unknown keys are logged
 and ignored. With a bad value collectd does not start; the log says why.
 "#;
 
-const TAIL: &str = r#".SH LOG
+const TAIL: &str = r#".SH FILES OF SECRETS AND CERTIFICATES
+They are read at the first poll, again when one of them changes, and again after a poll that failed.
+So renewed certificates and tokens are used without a restart of collectd. A changed file that
+cannot be used is logged as a warning; the former content stays in force. Files must be regular ones;
+a secret is one line of at most 4 KiB. A secret or key that every user of the host can read is logged
+as a warning. Secrets are never logged.
+.SH LOG
 Lines begin with
 .BR "nats plugin:" .
 Down is logged as an error, trouble that /healthz reports as a warning, a recovery and a restart
-as a notice, the first success as information.
+as a notice, the first success as information. When a broker refuses a request, the line ends with
+the first line of its answer, which names the option to set.
+.PP
+Each state is logged when it begins. Causes that alternate, such as 502 and 504 of a proxy, are
+logged once. A broker that comes and goes is logged six times within ten minutes, and then again when it has
+been in one state for five. Brokers that answer in turn at one address are one line.
+.PP
+The plugin never lets collectd poll a broker less often after failures (it always reports success):
+a broker that comes back is seen within one interval.
 .SH FILES
 .TP
 .I /etc/collectd/collectd.conf.d/nats.conf

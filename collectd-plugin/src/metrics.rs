@@ -210,6 +210,8 @@ pub(crate) struct Report {
     pub(crate) version: String,
     /// Start of the broker, as it reported it.
     pub(crate) start: String,
+    /// Seconds since then by the broker's own clock, never negative.
+    pub(crate) uptime: Option<f64>,
     /// The values in the order of the table; those that the broker does not report are absent.
     pub(crate) readings: Vec<(&'static Metric, Vec<Value>)>,
     /// Keys of [`EXPECTED`] that this broker does not report.
@@ -232,7 +234,7 @@ pub(crate) fn fetch(client: &Client) -> Result<Report, Error> {
     let found = client.inspect(path, &fields)?;
     client.require(path, &NEEDED[..NEEDED_COUNT], &found)?;
     Report::new(&found).map_err(|detail| Error::Field {
-        url: format!("{}{path}", client.base_url()),
+        url: client.target(path),
         detail,
     })
 }
@@ -265,6 +267,7 @@ impl Report {
             found.map_or("", Found::text).to_owned()
         };
         let start = text("start");
+        let uptime = uptime(&start, &text("now"));
         let missing = keys()
             .zip(metrics)
             .filter(|((key, _), found)| **found == Found::Absent && EXPECTED.contains(key))
@@ -273,11 +276,12 @@ impl Report {
         missing.sort_unstable();
         missing.dedup();
         Ok(Self {
-            readings: readings(metrics, uptime(&start, &text("now")))?,
+            readings: readings(metrics, uptime)?,
             server_id: text("server_id"),
             server_name: text("server_name"),
             version: text("version"),
             start,
+            uptime,
             missing,
         })
     }

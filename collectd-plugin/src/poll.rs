@@ -12,9 +12,11 @@ use std::{
 use monitor_client::{Client, Error, Healthz};
 
 use crate::{
+    changes::Changes,
     config::Instance,
     daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
     metrics::{self, Group, METRICS, Metric, Report, Source},
+    runs::{Run, Runs},
 };
 
 const PLUGIN: &str = "nats";
@@ -27,12 +29,16 @@ const LEGACY_INSTANCE: &str = "gnatsd";
 pub(crate) struct Poller {
     instance: Instance,
     client: Client,
+    /// Time limit of a poll.
+    timeout: Duration,
     condition: Condition,
+    changes: Changes<Condition>,
     /// Severity of the last notification; initially `Okay`.
     notified: Severity,
-    /// Server id in the last poll, which identifies a run of the broker. The start time would not:
-    /// it changes when the clock is set.
-    run: Option<String>,
+    /// The runs of the broker.
+    runs: Runs,
+    /// Warnings about files that were logged last.
+    warnings: Vec<String>,
     /// Missing values that were logged last.
     missing: Vec<&'static str>,
 }
@@ -75,18 +81,21 @@ impl Poller {
         // Only happens if a global Interval follows the block in the file.
         if instance.timeout.is_some_and(|wanted| wanted > timeout) {
             let text = format!(
-                "instance \"{}\": Timeout is cut to {} ms, half the interval",
-                instance.name,
+                "{}: Timeout is cut to {} ms, half the interval",
+                instance.label(),
                 timeout.as_millis()
             );
             daemon.log(Level::Warning, &text);
         }
         Ok(Self {
-            client: Client::new(&instance.url, timeout)?,
+            client: instance.client(daemon)?,
+            timeout,
             instance,
             condition: Condition::Unpolled,
+            changes: Changes::new(),
             notified: Severity::Okay,
-            run: None,
+            runs: Runs::default(),
+            warnings: Vec::new(),
             missing: Vec::new(),
         })
     }
@@ -99,8 +108,19 @@ impl Poller {
     /// Polls once; `false` if collectd refused a value.
     pub(crate) fn poll(&mut self, daemon: &dyn Daemon) -> bool {
         let sample = self.fetch();
+        self.log_warnings(daemon);
         self.log_changes(&sample, daemon);
         self.dispatch(&sample, daemon)
+    }
+
+    /// Problems with files, in spite of which the broker was asked, are logged once.
+    fn log_warnings(&mut self, daemon: &dyn Daemon) {
+        let warnings = self.client.warnings();
+        for warning in warnings.iter().filter(|text| !self.warnings.contains(text)) {
+            let label = self.instance.label();
+            daemon.log(Level::Warning, &format!("{label}: {warning}"));
+        }
+        self.warnings = warnings;
     }
 
     fn fetch(&self) -> Sample {
@@ -108,7 +128,8 @@ impl Poller {
         let begun = Instant::now();
         let report = metrics::fetch(&self.client);
         let took = begun.elapsed();
-        let health = report.is_ok().then(|| self.client.healthz());
+        let left = self.timeout.saturating_sub(took);
+        let health = report.is_ok().then(|| self.client.within(left).healthz());
         Sample {
             time,
             took,
@@ -119,21 +140,21 @@ impl Poller {
 
     fn log_changes(&mut self, sample: &Sample, daemon: &dyn Daemon) {
         let (condition, text) = self.evaluate(sample);
-        if condition != self.condition {
-            let first = self.condition == Condition::Unpolled;
-            self.condition = condition;
-            let level = match condition.severity() {
+        let first = self.condition == Condition::Unpolled;
+        self.condition = condition;
+        let severity = condition.severity();
+        let remark = self.changes.note(severity, condition, Instant::now());
+        if let Some(remark) = remark {
+            let level = match severity {
                 Severity::Failure => Level::Error,
                 Severity::Warning => Level::Warning,
                 Severity::Okay if first => Level::Info,
                 Severity::Okay => Level::Notice,
             };
-            daemon.log(
-                level,
-                &format!("instance \"{}\": {text}", self.instance.name),
-            );
-            self.notify(sample, &text, daemon);
+            let label = self.instance.label();
+            daemon.log(level, &format!("{label}: {text}{remark}"));
         }
+        self.notify(sample, &text, daemon);
         if let Ok(report) = &sample.report {
             self.log_restart(report, daemon);
             self.log_missing(report, daemon);
@@ -145,25 +166,31 @@ impl Poller {
             Ok(report) => report,
             Err(error) => return (Condition::Down(cause(error)), format!("down: {error}")),
         };
-        let url = self.client.base_url();
         match &sample.health {
             Some(Ok((code, health))) if !is_healthy(*code, health) => {
                 let Healthz { status, error, .. } = health;
-                let text =
-                    format!("not healthy: {url}/healthz: HTTP status {code}, {status}: {error}");
+                let url = self.client.target("/healthz");
+                let text = format!("not healthy: {url}: HTTP status {code}, {status}: {error}");
                 (Condition::Unhealthy(*code), text)
             }
-            Some(Err(error)) => (
+            // Brokers before nats-server 2.0 have none.
+            Some(Err(error)) if !error.is_missing() => (
                 Condition::HealthUnknown(cause(error)),
                 format!("health not known: {error}"),
             ),
-            Some(Ok(_)) | None => {
+            health => {
                 let Report {
                     server_name,
                     version,
                     ..
                 } = report;
-                let text = format!("{url}: broker {server_name}, version {version}, serves");
+                let note = match health {
+                    Some(Err(_)) => "; it has no /healthz",
+                    _ => "",
+                };
+                let place = self.client.place();
+                let text =
+                    format!("{place}: broker {server_name}, version {version}, serves{note}");
                 (Condition::Serving, text)
             }
         }
@@ -200,19 +227,21 @@ impl Poller {
                 )
             }
         };
-        let (name, url) = (&self.instance.name, self.client.base_url());
-        daemon.log(level, &format!("instance \"{name}\": {url}/varz: {text}"));
+        let (label, url) = (self.instance.label(), self.client.target("/varz"));
+        daemon.log(level, &format!("{label}: {url}: {text}"));
     }
 
     fn log_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
-        let run = &report.server_id;
-        let before = self.run.replace(run.clone());
-        if let Some(before) = before.filter(|before| before != run) {
-            let text = format!(
-                "instance \"{}\": the broker was restarted at {}: server id {before} is now {run}",
-                self.instance.name, report.start
-            );
-            daemon.log(Level::Notice, &text);
+        let run = Run {
+            id: report.server_id.clone(),
+            name: report.server_name.clone(),
+            start: report.start.clone(),
+            uptime: report
+                .uptime
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        if let Some((level, text)) = self.runs.note(run, Instant::now()) {
+            daemon.log(level, &format!("{}: {text}", self.instance.label()));
         }
     }
 
@@ -278,6 +307,8 @@ fn is_healthy(code: u16, health: &Healthz) -> bool {
 
 fn cause(error: &Error) -> Cause {
     let code = match error {
+        // A proxy has no answer of the broker: it says the one or the other.
+        Error::Status { code: 504, .. } => Some(502),
         Error::Status { code, .. } => Some(*code),
         _ => None,
     };
@@ -360,6 +391,7 @@ mod tests {
         Error::Status {
             url: "http://x/varz".to_owned(),
             code,
+            detail: String::new(),
         }
     }
 
@@ -367,6 +399,7 @@ mod tests {
         Error::Timeout {
             url: "http://x/healthz".to_owned(),
             after: Duration::from_secs(2),
+            phase: monitor_client::Phase::Answer,
         }
     }
 

@@ -1,66 +1,485 @@
-//! How to reach a monitoring port: a Unix socket, a login, TLS. `midge top` fills it from its
-//! command line; a [`Client`](crate::Client) is created with it.
+//! How to reach a monitoring port: a URL or a Unix socket, a login, TLS. The collectd plugin,
+//! `check_nats` and `midge top` fill an [`Access`] from their options; [`Client`](crate::Client) is
+//! created with it.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use data_encoding::BASE64;
 
-/// Settings besides the URL. The default is plain HTTP without a login.
-#[derive(Clone, Debug, Default)]
+use crate::{
+    Error, Secret,
+    files::fault,
+    place::{Place, Target, TcpTarget},
+    secret,
+};
+
+/// The Unix socket that is used if an operator names neither a URL nor a socket, and it can be
+/// opened.
+pub const DEFAULT_SOCKET: &str = "/run/midge/monitor.sock";
+
+/// The URL that is used otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8222";
+
+/// What the operator wrote. The default is the broker on this host, without a login.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Access {
-    /// The socket to use instead of the URL's host and port.
-    pub unix_socket: Option<PathBuf>,
-    /// The value of the header `Authorization`.
-    pub login: Option<Login>,
-    /// TLS; without it an `https` URL is refused.
-    #[cfg(feature = "tls")]
-    pub tls: Option<Tls>,
+    /// `http://HOST:PORT`, `https://HOST:PORT`, both perhaps with a path prefix
+    /// (`http_base_path`), or `unix:PATH`.
+    pub url: Option<String>,
+    /// A Unix socket; of a URL given as well, only the path prefix is used.
+    pub socket: Option<PathBuf>,
+    /// The user of the login.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The token of the login.
+    pub token: Option<Secret>,
+    /// The file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// The files for https.
+    pub tls: Tls,
 }
 
-/// The value of a header `Authorization`. `Debug` does not show it.
-#[derive(Clone)]
-pub struct Login {
-    header: String,
-}
-
-impl Login {
-    /// A bearer token.
-    pub fn token(token: &str) -> Self {
-        let header = format!("Bearer {token}");
-        Self { header }
-    }
-
-    /// A user and a password.
-    pub fn password(user: &str, password: &str) -> Self {
-        let pair = BASE64.encode(format!("{user}:{password}").as_bytes());
-        let header = format!("Basic {pair}");
-        Self { header }
-    }
-
-    /// Whether it can be sent in a request: visible ASCII in one line.
-    pub fn is_sendable(&self) -> bool {
-        self.header.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-    }
-
-    pub(crate) fn header(&self) -> &str {
-        &self.header
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login(…)")
-    }
-}
-
-/// Files for TLS, in PEM. The default trusts the CAs of the system.
-#[cfg(feature = "tls")]
-#[derive(Clone, Debug, Default)]
+/// Files for TLS, in PEM. The default trusts the CAs of the system and shows no certificate.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tls {
     /// CAs to trust instead of the system's.
     pub ca: Option<PathBuf>,
-    /// The client's certificate with its chain, and its key.
-    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The certificate of this client, with its chain; needs the key.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// CRLs of the CAs.
+    pub crl: Option<PathBuf>,
     /// Whether any certificate of the broker is accepted.
     pub insecure: bool,
+}
+
+/// How a program calls the options, for error texts: `PasswordFile` or `--password-file`.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionNames {
+    /// [`Access::url`]
+    pub url: &'static str,
+    /// [`Access::socket`]
+    pub socket: &'static str,
+    /// [`Access::user`]
+    pub user: &'static str,
+    /// [`Access::password`]
+    pub password: &'static str,
+    /// [`Access::password_file`]
+    pub password_file: &'static str,
+    /// [`Access::token`]
+    pub token: &'static str,
+    /// [`Access::token_file`]
+    pub token_file: &'static str,
+    /// [`Tls::ca`]
+    pub ca: &'static str,
+    /// [`Tls::certificate`]
+    pub certificate: &'static str,
+    /// [`Tls::key`]
+    pub key: &'static str,
+    /// [`Tls::insecure`]
+    pub insecure: &'static str,
+}
+
+/// The URL of a port; an IPv6 address may be written with or without brackets.
+pub fn url_of(host: &str, port: u16, is_https: bool) -> String {
+    let scheme = if is_https { "https" } else { "http" };
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("{scheme}://[{host}]:{port}"),
+        false => format!("{scheme}://{host}:{port}"),
+    }
+}
+
+/// Names for programs without options of their own, such as tests.
+pub(crate) const PLAIN_NAMES: OptionNames = OptionNames {
+    url: "the URL",
+    socket: "the socket",
+    user: "the user",
+    password: "the password",
+    password_file: "the password's file",
+    token: "the token",
+    token_file: "the token's file",
+    ca: "the CA's file",
+    certificate: "the certificate's file",
+    key: "the key's file",
+    insecure: "accepting any certificate",
+};
+
+impl Access {
+    /// Completes the login from environment variables, which other users of the host cannot see:
+    /// `MONITOR_TOKEN`, or `MONITOR_USER` and `MONITOR_PASSWORD`. Options come first.
+    pub fn complete_login(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        let variable = |name| variable(name).filter(|text| !text.is_empty());
+        if self.user.is_none() && self.token.is_none() && self.token_file.is_none() {
+            self.token = variable("MONITOR_TOKEN").map(Secret::new);
+        }
+        if self.token.is_some() || self.token_file.is_some() {
+            return;
+        }
+        if self.user.is_none() {
+            self.user = variable("MONITOR_USER");
+        }
+        if self.user.is_some() && self.password_file.is_none() && self.password.is_none() {
+            self.password = variable("MONITOR_PASSWORD").map(Secret::new);
+        }
+    }
+
+    /// Where it leads, if its settings go together.
+    ///
+    ///  # Errors
+    ///
+    /// [`Error::InvalidUrl`], or [`Error::Option`] with what to change.
+    pub(crate) fn check(&self, names: &OptionNames) -> Result<Place, Error> {
+        let url = self.url.as_deref();
+        let place = match (url.and_then(|url| url.strip_prefix("unix:")), &self.socket) {
+            (Some(_), Some(_)) => Err(option(format!(
+                "{} unix:… and {} mean the same: give one of them",
+                names.url, names.socket
+            ))),
+            (Some(path), None) => Target::of_socket(path.into(), DEFAULT_URL).map(Place::Named),
+            (None, Some(path)) => {
+                let url = url.unwrap_or(DEFAULT_URL);
+                Target::of_socket(path.clone(), url).map(Place::Named)
+            }
+            (None, None) => url.map_or(Ok(Place::ThisHost), |url| {
+                TcpTarget::of_url(url).map(|target| Place::Named(Target::Tcp(target)))
+            }),
+        }?;
+        self.check_login(names)?;
+        self.check_tls(place.is_https(), names)?;
+        Ok(place)
+    }
+
+    fn check_login(&self, names: &OptionNames) -> Result<(), Error> {
+        let has_password = self.password.is_some() || self.password_file.is_some();
+        let has_token = self.token.is_some() || self.token_file.is_some();
+        let OptionNames {
+            user,
+            password,
+            password_file,
+            token,
+            token_file,
+            ..
+        } = names;
+        let complaint = match self {
+            Self {
+                password: Some(_),
+                password_file: Some(_),
+                ..
+            } => format!("{password} and {password_file} exclude each other"),
+            Self {
+                token: Some(_),
+                token_file: Some(_),
+                ..
+            } => format!("{token} and {token_file} exclude each other"),
+            Self { user: Some(_), .. } if has_token => {
+                format!("a token needs no {user}: give {user} with a password, or {token_file}")
+            }
+            Self { user: Some(_), .. } if !has_password => {
+                format!("{user} needs {password_file} or {password}")
+            }
+            Self { user: None, .. } if has_password => format!("a password needs {user}"),
+            Self {
+                user: Some(name), ..
+            } if name.contains(':') || name.contains(char::is_control) => {
+                format!("{user}: a colon or control character cannot be sent in a user name")
+            }
+            _ => return self.check_token(names),
+        };
+        Err(option(complaint))
+    }
+
+    fn check_token(&self, names: &OptionNames) -> Result<(), Error> {
+        match &self.token {
+            Some(token) if !is_sendable(token) => {
+                Err(option(format!("{}: {NOT_SENDABLE}", names.token)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An option without effect must not be accepted in silence.
+    fn check_tls(&self, is_https: bool, names: &OptionNames) -> Result<(), Error> {
+        let OptionNames {
+            url,
+            ca,
+            certificate,
+            key,
+            insecure,
+            ..
+        } = names;
+        let Tls {
+            ca: ca_file,
+            certificate: certificate_file,
+            key: key_file,
+            crl: _,
+            insecure: is_insecure,
+        } = &self.tls;
+        if certificate_file.is_some() != key_file.is_some() {
+            let text = format!("{certificate} and {key} belong together: give both or neither");
+            return Err(option(text));
+        }
+        let given = [
+            (ca_file.is_some(), ca),
+            (certificate_file.is_some(), certificate),
+            (*is_insecure, insecure),
+        ];
+        match given.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, name)) if !is_https => Err(option(format!(
+                "{name} has no effect here: {url} must begin with https://"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value of the header `Authorization`, from the files as they are now, and warnings.
+    ///
+    ///  # Errors
+    ///
+    /// [`Error::File`] for a file that cannot be used.
+    pub(crate) fn login(&self) -> Result<Login, Error> {
+        let mut warnings = Vec::new();
+        let mut read = |given: &Option<Secret>, file: &Option<PathBuf>| match (given, file) {
+            (Some(secret), _) => Ok(Some(secret.clone())),
+            (None, Some(path)) => {
+                let (secret, warning) = secret::read(path)?;
+                warnings.extend(warning);
+                Ok(Some(secret))
+            }
+            (None, None) => Ok(None),
+        };
+        let token = read(&self.token, &self.token_file)?;
+        let password = read(&self.password, &self.password_file)?;
+        if let (Some(token), Some(path)) = (&token, &self.token_file)
+            && !is_sendable(token)
+        {
+            return Err(fault(path, NOT_SENDABLE.to_owned()));
+        }
+        let header = match (token, &self.user, password) {
+            (Some(token), ..) => Some(format!("Bearer {}", token.text())),
+            (None, Some(user), Some(password)) => {
+                let pair = format!("{user}:{}", password.text());
+                Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
+            }
+            _ => None,
+        };
+        Ok(Login {
+            header: header.map(Secret::new),
+            warnings,
+        })
+    }
+
+    /// All files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let Tls {
+            ca,
+            certificate,
+            key,
+            crl,
+            insecure: _,
+        } = &self.tls;
+        let Self {
+            password_file,
+            token_file,
+            ..
+        } = self;
+        let files = [password_file, token_file, ca, certificate, key, crl];
+        files.into_iter().flatten()
+    }
+}
+
+/// What [`Access::login`] returns.
+pub(crate) struct Login {
+    /// The value of the header `Authorization`.
+    pub(crate) header: Option<Secret>,
+    /// Files that every user of the host can read.
+    pub(crate) warnings: Vec<String>,
+}
+
+const NOT_SENDABLE: &str = "only visible ASCII characters can be sent as a token";
+
+/// Whether a request can carry it.
+fn is_sendable(token: &Secret) -> bool {
+    token.text().bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn option(text: String) -> Error {
+    Error::Option { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: OptionNames = OptionNames {
+        url: "URL",
+        socket: "Socket",
+        user: "User",
+        password: "Password",
+        password_file: "PasswordFile",
+        token: "Token",
+        token_file: "TokenFile",
+        ca: "CACert",
+        certificate: "CertificateFile",
+        key: "CertificateKey",
+        insecure: "VerifyPeer",
+    };
+
+    fn refusal(access: Access) -> String {
+        match access.check(&NAMES) {
+            Err(error) => error.to_string(),
+            Ok(place) => panic!("{access:?} is accepted: {place:?}"),
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Access)) -> Access {
+        let mut access = Access::default();
+        change(&mut access);
+        access
+    }
+
+    #[test]
+    fn combinations_that_cannot_work_are_refused() {
+        let secret = || Some(Secret::new("hidden"));
+        let file = || Some(PathBuf::from("/f"));
+        let user = || Some("u".to_owned());
+        let https = || Some("https://h:1".to_owned());
+        for (access, reason) in [
+            (
+                with(|access| {
+                    access.url = Some("unix:/s".to_owned());
+                    access.socket = file();
+                }),
+                "URL unix:… and Socket mean the same",
+            ),
+            (
+                with(|access| access.user = user()),
+                "User needs PasswordFile or Password",
+            ),
+            (
+                with(|access| access.password = secret()),
+                "a password needs User",
+            ),
+            (
+                with(|access| access.password_file = file()),
+                "a password needs User",
+            ),
+            (
+                with(|access| {
+                    access.user = user();
+                    access.password = secret();
+                    access.password_file = file();
+                }),
+                "Password and PasswordFile exclude",
+            ),
+            (
+                with(|access| {
+                    access.token = secret();
+                    access.token_file = file();
+                }),
+                "Token and TokenFile exclude",
+            ),
+            (
+                with(|access| {
+                    access.user = user();
+                    access.token_file = file();
+                }),
+                "a token needs no User",
+            ),
+            (
+                with(|access| {
+                    access.user = Some("a:b".to_owned());
+                    access.password = secret();
+                }),
+                "User: a colon",
+            ),
+            (
+                with(|access| access.token = Some(Secret::new("hidden ü"))),
+                "Token: only visible ASCII",
+            ),
+            (
+                with(|access| access.tls.ca = file()),
+                "CACert has no effect here: URL must begin with https://",
+            ),
+            (
+                with(|access| {
+                    access.url = Some("http://h:1".to_owned());
+                    access.tls.insecure = true;
+                }),
+                "VerifyPeer has no effect here",
+            ),
+            (
+                with(|access| {
+                    access.url = https();
+                    access.tls.key = file();
+                }),
+                "CertificateFile and CertificateKey belong together",
+            ),
+            (
+                with(|access| {
+                    access.url = https();
+                    access.socket = file();
+                    access.tls.ca = file();
+                }),
+                "CACert has no effect here",
+            ),
+        ] {
+            let refusal = refusal(access);
+            assert!(refusal.contains(reason), "{refusal}: not {reason}");
+            assert!(!refusal.contains("hidden"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_sent_but_not_shown() {
+        let access = with(|access| {
+            access.user = Some("me".to_owned());
+            access.password = Some(Secret::new("hidden"));
+        });
+        access.check(&NAMES).expect("complete");
+        assert!(!format!("{access:?}").contains("hidden"), "{access:?}");
+        let login = access.login().expect("no files");
+        let header = login.header.expect("a login");
+        assert_eq!(header.text(), "Basic bWU6aGlkZGVu");
+        let access = with(|access| access.token = Some(Secret::new("hidden")));
+        access.check(&NAMES).expect("complete");
+        let header = access.login().expect("no files").header.expect("a login");
+        assert_eq!(header.text(), "Bearer hidden");
+        assert!(Access::default().login().expect("none").header.is_none());
+    }
+
+    #[test]
+    fn the_environment_completes_the_login() {
+        let all = |name: &str| Some(format!("<{name}>"));
+        let login = |mut access: Access, variable: &dyn Fn(&str) -> Option<String>| {
+            access.complete_login(variable);
+            (access.user, access.password, access.token)
+        };
+        let token = Some(Secret::new("<MONITOR_TOKEN>"));
+        let password = Some(Secret::new("<MONITOR_PASSWORD>"));
+        let user = Some("<MONITOR_USER>".to_owned());
+        assert_eq!(login(Access::default(), &all), (None, None, token));
+        let without_token = |name: &str| all(name).filter(|_| name != "MONITOR_TOKEN");
+        let found = login(Access::default(), &without_token);
+        assert_eq!(found, (user.clone(), password.clone(), None));
+        let given = with(|access| access.user = Some("me".to_owned()));
+        let found = login(given, &all);
+        assert_eq!(found, (Some("me".to_owned()), password, None));
+        let given = with(|access| access.token_file = Some("/f".into()));
+        assert_eq!(login(given, &all), (None, None, None));
+        assert_eq!(
+            login(Access::default(), &|_| Some(String::new())),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn addresses_in_urls_have_brackets() {
+        assert_eq!(url_of("broker", 1, false), "http://broker:1");
+        assert_eq!(url_of("::1", 8222, true), "https://[::1]:8222");
+        assert_eq!(url_of("[::1]", 8222, false), "http://[::1]:8222");
+    }
 }

@@ -4,18 +4,26 @@
 //! given address: no proxy from the environment, no redirects, no connections kept between
 //! requests, and every answer limited in time and size.
 
-use std::{error, fmt, io, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::de::DeserializeOwned;
 use ureq::{
-    Agent,
-    http::{StatusCode, Uri},
+    Body,
+    http::{Response, StatusCode, header},
 };
 
 use crate::{
-    Access, Bounds, Connz, Field, Found, Healthz, Kind, Login, Subsz, Varz,
+    Access, Bounds, Connz, Error, Field, Found, Healthz, Kind, OptionNames, Subsz, Varz,
+    access::PLAIN_NAMES,
+    error::Phase,
     inspect::{self, Mismatch},
-    unix::{NoLookup, UnixConnector},
+    open::{Opened, Opener},
+    text, tls,
+    transport::Late,
 };
 
 /// What an answer of `/healthz` must contain.
@@ -24,17 +32,24 @@ const HEALTHZ: &[Field<'_>] = &[Field {
     kind: Kind::Word(&["ok", "unavailable", "error"]),
 }];
 
-const USER_AGENT: &str = concat!("midge-monitor-client/", env!("CARGO_PKG_VERSION"));
+/// Statuses of `/healthz` whose body is an answer.
+const HEALTHZ_STATUSES: &[StatusCode] = &[
+    StatusCode::OK,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
 
-/// A client of one monitoring port.
+/// Bytes of an error's body that are looked at, and of its first line that are kept.
+const ERROR_BODY: u64 = 4096;
+const ERROR_LINE: usize = 400;
+
+/// The shortest wait; a request without any time left fails with it.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// A client of one monitoring port. Clones share the files and their state.
 #[derive(Clone, Debug)]
 pub struct Client {
-    agent: Agent,
-    /// Without a final slash, so that a path can be appended.
-    base_url: String,
-    login: Option<Login>,
-    /// The target in error messages: the base URL, or the socket.
-    target: String,
+    opener: Arc<Opener>,
     timeout: Duration,
 }
 
@@ -47,62 +62,57 @@ impl Client {
     ///
     /// [`Error::InvalidUrl`] if `base_url` cannot be used.
     pub fn new(base_url: &str, timeout: Duration) -> Result<Self, Error> {
-        Self::with_access(base_url, timeout, &Access::default())
+        let access = Access {
+            url: Some(base_url.to_owned()),
+            ..Access::default()
+        };
+        Self::with_access(access, &PLAIN_NAMES, timeout)
     }
 
-    /// The same, with a Unix socket, a login or TLS. With a socket only the URL's path matters:
-    /// `http://localhost`.
+    /// The same with all settings; `names` are those of the program's options. Opens no file and no
+    /// socket: that is done by the first request, again when a file has changed, and again after a
+    /// request that failed, so that renewed certificates and tokens are used.
     ///
     ///  # Errors
     ///
-    /// [`Error::InvalidUrl`] if `base_url` cannot be used, [`Error::File`] if a file for TLS cannot
-    /// be used.
-    pub fn with_access(base_url: &str, timeout: Duration, access: &Access) -> Result<Self, Error> {
-        #[cfg(feature = "tls")]
-        let tls = access.tls.as_ref().map(crate::tls::config).transpose()?;
-        #[cfg(feature = "tls")]
-        let https = tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let https = false;
-        check_url(base_url, https)?;
-        let config = Agent::config_builder()
-            .user_agent(USER_AGENT)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .max_idle_connections(0)
-            .timeout_global(Some(timeout));
-        #[cfg(feature = "tls")]
-        let config = match tls {
-            Some(tls) => config.tls_config(tls),
-            None => config,
-        };
-        let base_url = base_url.trim_end_matches('/').to_owned();
-        let (agent, target) = match &access.unix_socket {
-            Some(path) => {
-                // A blank keeps the socket's path and the request's apart.
-                let target = format!("unix:{} ", path.display());
-                let connector = UnixConnector { path: path.clone() };
-                (
-                    Agent::with_parts(config.build(), connector, NoLookup),
-                    target,
-                )
-            }
-            None => (config.build().into(), base_url.clone()),
-        };
+    /// [`Error::InvalidUrl`] or [`Error::Option`] if the settings cannot be used.
+    pub fn with_access(
+        access: Access,
+        names: &'static OptionNames,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            agent,
-            base_url,
-            login: access.login.clone(),
-            target,
+            opener: Arc::new(Opener::new(access, names)?),
             timeout,
         })
     }
 
-    /// The base URL, without a final slash.
-    pub fn base_url(&self) -> &str {
-        &self.base_url
+    /// The same client with another time limit, for one limit of several requests.
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self {
+            opener: Arc::clone(&self.opener),
+            timeout: timeout.max(TIMEOUT_MIN),
+        }
+    }
+
+    /// Reads the files now, for a program that refuses to start without them.
+    ///
+    ///  # Errors
+    ///
+    /// [`Error::File`] for a file that cannot be used.
+    pub fn read_files(&self) -> Result<(), Error> {
+        self.opener.open().map(|_| ())
+    }
+
+    /// What is asked, for texts: the URL as it was written, or `unix:PATH`.
+    pub fn place(&self) -> String {
+        self.opener.place()
+    }
+
+    /// Problems with files, in spite of which requests are made: secrets that every user of the host
+    /// can read, and a changed file that cannot be used, so that the former one stays in force.
+    pub fn warnings(&self) -> Vec<String> {
+        self.opener.warnings()
     }
 
     /// Settings, totals and resources of the broker.
@@ -143,17 +153,10 @@ impl Client {
     /// As for [`Client::varz`].
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
         let path = "/healthz";
-        let (status, body) = self.fetch(path)?;
-        match status {
-            StatusCode::OK
-            | StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::SERVICE_UNAVAILABLE => {
-                let (answer, found) = self.parse(path, &body, HEALTHZ)?;
-                self.require(path, HEALTHZ, &found)?;
-                Ok((status.as_u16(), answer))
-            }
-            other => Err(self.status(path, other)),
-        }
+        let (status, body) = self.fetch(path, HEALTHZ_STATUSES)?;
+        let (answer, found) = self.parse(path, &body, HEALTHZ)?;
+        self.require(path, HEALTHZ, &found)?;
+        Ok((status.as_u16(), answer))
     }
 
     /// The JSON object at `path`, which begins with a slash and may have a query.
@@ -243,199 +246,148 @@ impl Client {
         }
     }
 
-    fn status(&self, path: &str, status: StatusCode) -> Error {
-        Error::Status {
-            url: self.target(path),
-            code: status.as_u16(),
-        }
-    }
-
-    fn target(&self, path: &str) -> String {
-        format!("{}{path}", self.target)
+    /// The place with a path, for texts.
+    pub fn target(&self, path: &str) -> String {
+        target(&self.place(), path)
     }
 
     fn fetch_ok(&self, path: &str) -> Result<Vec<u8>, Error> {
-        match self.fetch(path)? {
-            (StatusCode::OK, body) => Ok(body),
-            (other, _) => Err(self.status(path, other)),
-        }
+        let (_, body) = self.fetch(path, &[StatusCode::OK])?;
+        Ok(body)
     }
 
-    fn fetch(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
-        let limit = Bounds::of(path).bytes;
-        let fail = |error| self.error(&self.target(path), error);
-        let mut request = self.agent.get(format!("{}{path}", self.base_url));
-        if let Some(login) = &self.login {
-            request = request.header("Authorization", login.header());
+    /// Status and body; a status that is not `accepted` is an error.
+    fn fetch(&self, path: &str, accepted: &[StatusCode]) -> Result<(StatusCode, Vec<u8>), Error> {
+        let opened = self.opener.open()?;
+        let answer = self.exchange(&opened, path, accepted);
+        if answer.as_ref().is_err_and(Error::concerns_access) {
+            self.opener.note_failure();
         }
+        answer
+    }
+
+    fn exchange(
+        &self,
+        opened: &Opened,
+        path: &str,
+        accepted: &[StatusCode],
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
+        let begun = Instant::now();
+        let limit = Bounds::of(path).bytes;
+        let url = target(&opened.place, path);
+        let fail = |error| self.error(url.clone(), error, begun);
+        let mut request = opened.agent.get(format!("{}{path}", opened.url));
+        if let Some(login) = &opened.login {
+            request = request.header(header::AUTHORIZATION, login.text());
+        }
+        let request = request.config().timeout_global(Some(self.timeout)).build();
         let mut response = request.call().map_err(fail)?;
+        let status = response.status();
+        if !accepted.contains(&status) {
+            return Err(Error::Status {
+                url,
+                code: status.as_u16(),
+                detail: error_detail(&mut response),
+            });
+        }
         // A body that announces too large a length is not read.
         if response.body().content_length() > Some(limit) {
             return Err(fail(ureq::Error::BodyExceedsLimit(limit)));
         }
-        let status = response.status();
         let body = response.body_mut().with_config().limit(limit);
         Ok((status, body.read_to_vec().map_err(fail)?))
     }
 
-    fn error(&self, url: &str, error: ureq::Error) -> Error {
-        let url = url.to_owned();
+    fn error(&self, url: String, error: ureq::Error, begun: Instant) -> Error {
         match error {
             ureq::Error::BodyExceedsLimit(limit) => Error::TooLarge { url, limit },
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Error::Refused { url }
-            }
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Error::Timeout {
-                url,
-                after: self.timeout,
-            },
-            ureq::Error::Io(error) => Error::Connection {
-                url,
-                detail: error.to_string(),
-            },
-            ureq::Error::Timeout(_) => Error::Timeout {
-                url,
-                after: self.timeout,
+            ureq::Error::Timeout(_) => self.late(url, Phase::Answer, begun),
+            ureq::Error::Io(error) => self.io_error(url, &error, begun),
+            ureq::Error::Other(cause) => match cause.downcast_ref() {
+                Some(Late(phase)) => self.late(url, *phase, begun),
+                None => Error::Connection {
+                    url,
+                    detail: cause.to_string(),
+                },
             },
             other => Error::Connection {
                 url,
                 detail: match other.to_string() {
                     text if text.contains("http parse fail") => format!(
-                        "{text}: this is not a monitoring port; the client port (4222) answers \
-                         like this"
+                        "{text}: this is not a monitoring port: the client port (4222) answers \
+                         like this, and a port that wants https"
                     ),
                     text => text,
                 },
             },
         }
     }
-}
 
-/// Why there is no usable answer. The text contains the URL.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Error {
-    /// The exchange failed: connection reset, host not found, not HTTP, and so on.
-    Connection {
-        /// The URL.
-        url: String,
-        /// The error of the system or of the HTTP parser.
-        detail: String,
-    },
-    /// A field is absent or has a wrong value.
-    Field {
-        /// The URL.
-        url: String,
-        /// The field, and what is wrong with it.
-        detail: String,
-    },
-    /// A file for TLS cannot be used.
-    File {
-        /// Its path.
-        path: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The URL given to [`Client::new`] cannot be used.
-    InvalidUrl {
-        /// The URL, without a password.
-        url: String,
-        /// What is wrong and what to write.
-        reason: &'static str,
-    },
-    /// The answer is not the JSON that was expected.
-    NotJson {
-        /// The URL.
-        url: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// No process listens there.
-    Refused {
-        /// The URL.
-        url: String,
-    },
-    /// The answer has an HTTP status other than 200.
-    Status {
-        /// The URL.
-        url: String,
-        /// HTTP status code.
-        code: u16,
-    },
-    /// No complete answer within the timeout.
-    Timeout {
-        /// The URL.
-        url: String,
-        /// The timeout.
-        after: Duration,
-    },
-    /// The body is larger than an answer of this path may be ([`Bounds`]).
-    TooLarge {
-        /// The URL.
-        url: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-}
+    fn io_error(&self, url: String, error: &io::Error, begun: Instant) -> Error {
+        let cause = error.get_ref();
+        if let Some(tls) = cause.and_then(|cause| cause.downcast_ref()) {
+            let detail = tls::explain(tls, self.opener.names());
+            return Error::Connection { url, detail };
+        }
+        // Errors of the transport that pass through TLS or the body's reader.
+        let late = cause
+            .and_then(|cause| cause.downcast_ref())
+            .and_then(|error| match error {
+                ureq::Error::Other(cause) => cause.downcast_ref(),
+                _ => None,
+            });
+        match (late, error.kind()) {
+            (Some(Late(phase)), _) => self.late(url, *phase, begun),
+            (None, io::ErrorKind::TimedOut) => self.late(url, Phase::Answer, begun),
+            (None, io::ErrorKind::ConnectionRefused) => Error::Refused { url },
+            (None, _) => Error::Connection {
+                url,
+                detail: error.to_string(),
+            },
+        }
+    }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connection { url, detail } => write!(f, "{url}: {detail}"),
-            Self::Field { url, detail } => {
-                write!(f, "{url}: not the answer of a NATS broker: {detail}")
-            }
-            Self::File { path, detail } => write!(f, "{path}: {detail}"),
-            Self::InvalidUrl { url, reason } => write!(f, "\"{url}\": {reason}"),
-            Self::NotJson { url, detail } => write!(f, "{url}: answer not understood: {detail}"),
-            Self::Refused { url } => write!(f, "{url}: connection refused"),
-            Self::Status { url, code } => write!(f, "{url}: HTTP status {code}"),
-            Self::Timeout { url, after } => {
-                write!(f, "{url}: no answer within {} ms", after.as_millis())
-            }
-            Self::TooLarge { url, limit } => {
-                write!(f, "{url}: answer larger than {} KiB", limit >> 10)
-            }
+    /// The request is over after `begun`: normally at the time limit, but with several addresses
+    /// perhaps earlier.
+    fn late(&self, url: String, phase: Phase, begun: Instant) -> Error {
+        let passed = begun.elapsed();
+        Error::Timeout {
+            url,
+            after: passed.min(self.timeout),
+            phase,
         }
     }
 }
 
-impl error::Error for Error {}
+fn target(place: &str, path: &str) -> String {
+    // A blank keeps a socket's path and the request's apart.
+    let gap = if place.starts_with("unix:") { " " } else { "" };
+    format!("{place}{gap}{path}")
+}
 
-fn check_url(url: &str, https: bool) -> Result<(), Error> {
-    // The part before an `@` may be a password and must not get into a log.
-    if let Some((_, host)) = url.split_once('@') {
-        return Err(Error::InvalidUrl {
-            url: format!("http://…@{host}"),
-            reason: "the URL must have no user and password: remove them",
-        });
+/// What an answer with another status says: the first line of its body, which is where a broker
+/// names the option to set, or where it redirects to.
+fn error_detail(response: &mut Response<Body>) -> String {
+    let location = response.headers().get(header::LOCATION);
+    if let Some(location) = location.filter(|_| response.status().is_redirection()) {
+        let location = String::from_utf8_lossy(location.as_bytes());
+        return one_line(&format!("leads to {location}, which is not followed"));
     }
-    let fail = |reason| {
-        Err(Error::InvalidUrl {
-            url: url.to_owned(),
-            reason,
-        })
-    };
-    let Ok(uri) = url.parse::<Uri>() else {
-        return fail("not a URL: write it like http://127.0.0.1:8222");
-    };
-    let Some(authority) = uri.authority() else {
-        return fail("no host: write it like http://127.0.0.1:8222");
-    };
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") if https => {}
-        Some("https") => return fail("https is not supported: use http on a loopback address"),
-        _ => return fail("must begin with http://"),
+    let mut start = Vec::new();
+    let mut body = response.body_mut().as_reader().take(ERROR_BODY);
+    // What has been read counts; the status is the error.
+    let _ = body.read_to_end(&mut start);
+    let start = String::from_utf8_lossy(&start);
+    let line = start.lines().map(str::trim).find(|line| !line.is_empty());
+    // The page of a proxy says no more than its status.
+    let line = line.filter(|line| !line.starts_with('<'));
+    one_line(line.unwrap_or_default())
+}
+
+fn one_line(line: &str) -> String {
+    let line = text::escaped(line);
+    match text::cut(&line, ERROR_LINE) {
+        whole if whole.len() == line.len() => line.into_owned(),
+        cut => format!("{cut}…"),
     }
-    if authority.host().is_empty() {
-        return fail("no host: write it like http://127.0.0.1:8222");
-    }
-    if authority.host() != authority.as_str() && authority.port_u16().is_none_or(|port| port == 0) {
-        return fail("the port must be a number from 1 to 65535");
-    }
-    if uri.query().is_some() || url.contains('#') {
-        return fail("must end with the host, the port or a path prefix");
-    }
-    Ok(())
 }

@@ -13,35 +13,39 @@ pub mod client;
 pub mod clusterz;
 pub mod connz;
 pub mod control;
+pub mod error;
 pub mod eventsz;
 pub mod explainz;
+pub mod files;
 pub mod gatewayz;
 pub mod healthz;
 pub mod inspect;
 pub mod jsz;
 pub mod latencyz;
 pub mod leafz;
+mod lookup;
 pub mod memz;
+mod open;
+mod place;
 pub mod routez;
+pub mod secret;
 pub mod slowz;
 pub mod subsz;
 pub mod text;
-#[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 pub mod topz;
-mod unix;
+mod transport;
 pub mod varz;
 
-#[cfg(feature = "tls")]
-pub use access::Tls;
-pub use access::{Access, Login};
+pub use access::{Access, DEFAULT_SOCKET, DEFAULT_URL, OptionNames, Tls, url_of};
 pub use accountz::{
     AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination, SublistStats,
 };
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
-pub use client::{Client, Error};
+pub use client::Client;
 pub use clusterz::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
+pub use error::{Error, Phase};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
 pub use gatewayz::Gatewayz;
@@ -52,7 +56,10 @@ pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowS
 pub use leafz::Leafz;
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
 pub use routez::{RouteInfo, Routez};
+pub use secret::Secret;
 pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
-pub use varz::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
+pub use varz::{
+    DiskIoWaitStats, Figure, FigureUnit, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz, figure,
+};

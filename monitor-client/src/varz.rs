@@ -1,7 +1,10 @@
 //! `/varz`: one broker's settings, totals and resources.
 
+mod figures;
+
 use std::collections::BTreeMap;
 
+pub use figures::{FIGURES, Figure, FigureUnit, figure};
 use serde::{Deserialize, Serialize};
 
 /// The answer of `/varz`. Totals run since the start of the broker.
@@ -160,6 +163,10 @@ pub struct Varz {
     /// Logins since the start; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginsVarz>,
+    /// Publishes and subscriptions of clients that were refused for lack of a permission; only in
+    /// midge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_violations: Option<u64>,
     /// Subscriptions of all accounts, plus the interest of the cluster's other brokers.
     pub subscriptions: u64,
     /// Requests served on the monitoring port, by path.

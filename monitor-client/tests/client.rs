@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_client::{Bounds, Client, Error};
+use monitor_client::{Bounds, Client, Error, Phase};
 use support::{NatsServer, closed_port, serve, serve_text, url};
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -140,14 +140,48 @@ fn reset_connection() {
 }
 
 #[test]
-fn other_statuses_are_errors() {
-    for (status, code) in [("500 No", 500), ("404 No", 404), ("204 Empty", 204)] {
-        let error = client(&serve_text(status, "")).varz().unwrap_err();
-        assert!(
-            matches!(error, Error::Status { code: got, .. } if got == code),
-            "{error:?}"
-        );
+fn other_statuses_are_errors_with_the_first_line_of_the_body() {
+    for (status, body, code, expected) in [
+        ("500 No", "", 500, ""),
+        ("404 No", "404 page not found\n", 404, "404 page not found"),
+        ("204 Empty", "", 204, ""),
+        ("421 No", "\r\n do this \nor that", 421, "do this"),
+        ("403 No", "\u{1b}[2J\u{202e}x", 403, "\\u{1b}[2J\\u{202e}x"),
+        ("502 Bad", "<html>\nbad gateway", 502, ""),
+    ] {
+        let error = client(&serve_text(status, body)).varz().unwrap_err();
+        let Error::Status {
+            code: got, detail, ..
+        } = &error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((*got, detail.as_str()), (code, expected));
+        assert_eq!(error.is_missing(), code == 404);
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
+    let long = "x".repeat(1 << 20);
+    let error = client(&serve_text("403 No", long.leak()))
+        .varz()
+        .unwrap_err();
+    assert!(error.to_string().len() < 500, "{error}");
+}
+
+/// Longer than the time that has passed would be a lie: with several addresses, one may fail
+/// before the time is over.
+#[test]
+fn a_timeout_tells_the_time_that_has_passed() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let client = client(&url(mute.local_addr().expect("bound")));
+    let error = client.within(BRIEF).varz().unwrap_err();
+    let Error::Timeout { after, phase, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((*after, *phase), (BRIEF, Phase::Answer));
+    assert!(
+        error.to_string().ends_with("no answer within 200 ms"),
+        "{error}"
+    );
 }
 
 /// A redirect could lead the request to another machine.
@@ -294,7 +328,6 @@ fn invalid_urls_are_rejected() {
         ("http://", "not a URL"),
         ("http://:8222", "no host"),
         ("ftp://127.0.0.1", "must begin with http://"),
-        ("https://127.0.0.1", "https is not supported"),
         ("http://127.0.0.1:99999", "1 to 65535"),
         ("http://127.0.0.1:0", "1 to 65535"),
         ("http://127.0.0.1:8222/?a=b", "must end with"),

@@ -285,8 +285,12 @@ impl Active {
             let text = format!("{} subscriptions removed: no longer permitted", all.len());
             warn!("{} - {text}", self.base.connection.log_prefix());
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
-            let events = &self.base.broker.telemetry.events;
-            events.record(EventKind::PermissionViolation, cid, &who, &text);
+            let telemetry = &self.base.broker.telemetry;
+            telemetry
+                .permission_violations
+                .fetch_add(all.len() as u64, Ordering::Relaxed);
+            let kind = EventKind::PermissionViolation;
+            telemetry.events.record(kind, cid, &who, &text);
         }
         Ok(())
     }

@@ -241,6 +241,10 @@ impl Active {
     /// Reports a violation to the event log: the first ones individually, later ones summed
     /// up at intervals.
     fn note_violation(&self, error: &ClientError) {
+        let telemetry = &self.base.broker.telemetry;
+        telemetry
+            .permission_violations
+            .fetch_add(1, Ordering::Relaxed);
         let now = MonotonicMillis::now();
         let count = self.violations.count.fetch_add(1, Ordering::Relaxed) + 1;
         let logged = MonotonicMillis(self.violations.logged.load(Ordering::Relaxed));
@@ -250,7 +254,7 @@ impl Active {
         self.violations.logged.store(now.0, Ordering::Relaxed);
         let text = format!("{error} ({count} violations of this connection so far)");
         error!("{} - {text}", self.base.connection.log_prefix());
-        self.base.broker.telemetry.events.record(
+        telemetry.events.record(
             EventKind::PermissionViolation,
             self.base.connection.cid,
             &self.base.connection.who(),

@@ -1,279 +1,37 @@
-//! Finds the certificate, key, CA and CRL of this host's Puppet agent, for `tls { puppet: true }`.
-//!
-//! Puppet itself is not run: its settings are read from the places that Puppet 5 to 8 use,
-//! including Debian's packages, and its files have a fixed layout below `ssldir`.
+//! Completes a `tls` block with the files of this host's Puppet agent, for `tls { puppet: true }`.
+//! The crate `puppet-files` knows where they are.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use puppet_files::PuppetFiles;
 
 use super::{
     files::TlsError,
     options::{CertificateFiles, TlsOptions},
 };
 
-/// Files with Puppet's settings, in the order they are tried.
-const SETTINGS: &[&str] = &[
-    "/etc/puppetlabs/puppet/puppet.conf",
-    "/etc/puppet/puppet.conf",
-];
-
-/// Defaults of `ssldir`: of Puppet's own packages, of Debian's, and of old ones.
-const SSL_DIRS: &[&str] = &[
-    "/etc/puppetlabs/puppet/ssl",
-    "/var/lib/puppet/ssl",
-    "/etc/puppet/ssl",
-];
-
-/// Defaults of `vardir`: of Puppet's own packages, of Debian's, and of old ones.
-const VAR_DIRS: &[&str] = &[
-    "/opt/puppetlabs/puppet/cache",
-    "/var/cache/puppet",
-    "/var/lib/puppet",
-];
-
-/// Sections of the settings that matter, by precedence: those that the agent uses, since the
-/// certificate is the agent's.
-const SECTIONS: &[&str] = &["agent", "main"];
-
-/// Completes a block with the files of this host's Puppet agent, and requires clients to have
-/// certificates of the same CA. What the block names itself stays.
+/// Completes a block, and requires clients to have certificates of the same CA. What the block
+/// names itself stays.
 ///
 ///  # Errors
 ///
 /// What was not found, and where it was searched.
 pub(super) fn complete(options: &mut TlsOptions) -> Result<(), TlsError> {
-    let settings = Settings::find();
-    let ssl_dir = ssl_dir(options, &settings)?;
-    let certname = certname(&settings, &ssl_dir)?;
-    let file = |setting: &str, folder: &str, name: &str| {
-        let named = settings.path(setting, &ssl_dir, &certname);
-        named.unwrap_or_else(|| ssl_dir.join(folder).join(name))
-    };
-    let pem = format!("{certname}.pem");
+    let found =
+        PuppetFiles::find(options.ssldir.as_deref()).map_err(|error| match &error.file {
+            Some(file) => TlsError::in_file(file, &*error.text),
+            None => TlsError::new(error.text),
+        })?;
     if options.certificates.is_empty() {
         options.certificates.push(CertificateFiles {
-            cert_file: file("hostcert", "certs", &pem),
-            key_file: file("hostprivkey", "private_keys", &pem),
+            cert_file: found.certificate,
+            key_file: found.key,
         });
     }
     if options.ca_file.is_none() {
-        options.ca_file = Some(file("localcacert", "certs", "ca.pem"));
+        options.ca_file = Some(found.ca);
     }
     if options.crl_files.is_empty() {
-        options.crl_files = vec![file("hostcrl", "", "crl.pem")];
+        options.crl_files = vec![found.crl];
     }
     options.verify = true;
     Ok(())
-}
-
-fn ssl_dir(options: &TlsOptions, settings: &Settings) -> Result<PathBuf, TlsError> {
-    let named = options.ssldir.clone().or_else(|| settings.ssl_dir());
-    if let Some(folder) = named {
-        return match folder.join("certs").is_dir() {
-            true => Ok(folder),
-            false => Err(TlsError::in_file(
-                &folder,
-                "is no ssldir of Puppet: it has no folder certs that this user may read; run \
-                 puppet agent -t once, or name another with ssldir",
-            )),
-        };
-    }
-    for folder in SSL_DIRS.iter().map(Path::new) {
-        match fs::metadata(folder.join("certs")) {
-            Ok(found) if found.is_dir() => return Ok(folder.into()),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(TlsError::in_file(
-                    folder,
-                    "this user may not read it: run midge as a member of the group that may \
-                     (puppet, with Debian's packages), or name another folder with ssldir",
-                ));
-            }
-            _ => {}
-        }
-    }
-    Err(TlsError::new(format!(
-        "puppet: no ssldir of Puppet found; looked at {}: install the agent and run it once, or \
-         name the folder with ssldir",
-        SSL_DIRS.join(", ")
-    )))
-}
-
-/// The name of this host's certificate: the configured one, otherwise the only one found, or the
-/// one with the host's own name if there are several.
-fn certname(settings: &Settings, ssl_dir: &Path) -> Result<String, TlsError> {
-    if let Some(name) = settings.get("certname") {
-        return Ok(name.to_lowercase());
-    }
-    let folder = ssl_dir.join("certs");
-    let entries = fs::read_dir(&folder)
-        .map_err(|error| TlsError::in_file(&folder, format!("cannot be read: {error}")))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".pem").map(ToOwned::to_owned))
-        .filter(|name| name != "ca")
-        .collect();
-    names.sort_unstable();
-    let host = host_name();
-    let own = |name: &&String| **name == host || name.starts_with(&format!("{host}."));
-    match (names.iter().find(own), names.as_slice()) {
-        (Some(name), _) => Ok(name.clone()),
-        (None, [only]) => Ok(only.clone()),
-        (None, []) => Err(TlsError::in_file(
-            &folder,
-            "holds no certificate of this host: run puppet agent -t and sign its request",
-        )),
-        (None, _) => Err(TlsError::in_file(
-            &folder,
-            format!(
-                "holds certificates of several hosts ({}) and none of {host}: choose one with \
-                 certname in puppet.conf, or name cert_file and key_file",
-                names.join(", ")
-            ),
-        )),
-    }
-}
-
-fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_lowercase()
-}
-
-/// Puppet's settings: section, name, value.
-#[derive(Default)]
-struct Settings {
-    /// The folder of the settings file.
-    confdir: PathBuf,
-    entries: Vec<(String, String, String)>,
-}
-
-impl Settings {
-    /// Reads the first file that exists.
-    fn find() -> Self {
-        let found = SETTINGS.iter().find_map(|file| {
-            let text = fs::read_to_string(file).ok()?;
-            Some((Path::new(file), text))
-        });
-        match found {
-            Some((file, text)) => Self::parse(file, &text),
-            None => Self::default(),
-        }
-    }
-
-    fn parse(file: &Path, text: &str) -> Self {
-        let mut section = "main".to_owned();
-        let mut entries = Vec::new();
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-                section = name.trim().to_lowercase();
-            } else if let Some((name, value)) = line.split_once('=') {
-                // Braces after a value set the owner of the file.
-                let value = value.split('{').next().unwrap_or_default().trim();
-                let value = value.trim_matches(['"', '\'']);
-                entries.push((section.clone(), name.trim().to_owned(), value.to_owned()));
-            }
-        }
-        Self {
-            confdir: file.parent().map(Into::into).unwrap_or_default(),
-            entries,
-        }
-    }
-
-    /// The value of a setting in the first section that has it.
-    fn get(&self, name: &str) -> Option<&str> {
-        SECTIONS.iter().find_map(|section| {
-            let mut found = self.entries.iter().rev();
-            let entry = found.find(|entry| entry.0 == *section && entry.1 == name)?;
-            Some(&*entry.2)
-        })
-    }
-
-    /// `ssldir`, which may refer to other settings. If several folders are possible, the one that
-    /// exists.
-    fn ssl_dir(&self) -> Option<PathBuf> {
-        let value = self.get("ssldir")?;
-        let confdir = self.confdir.display().to_string();
-        let value = value.replace("$confdir", self.get("confdir").unwrap_or(&confdir));
-        let var_dirs = match self.get("vardir") {
-            Some(vardir) => vec![vardir],
-            None => VAR_DIRS.to_vec(),
-        };
-        let mut candidates = var_dirs
-            .into_iter()
-            .map(|vardir| PathBuf::from(value.replace("$vardir", vardir)));
-        let exists = |place: &PathBuf| place.join("certs").is_dir();
-        candidates
-            .clone()
-            .find(exists)
-            .or_else(|| candidates.next())
-    }
-
-    /// A file that the settings name.
-    fn path(&self, name: &str, ssl_dir: &Path, certname: &str) -> Option<PathBuf> {
-        let folder = ssl_dir.display().to_string();
-        let value = self.get(name)?.replace("$certname", certname);
-        let value = value
-            .replace("$certdir", &format!("{folder}/certs"))
-            .replace("$privatekeydir", &format!("{folder}/private_keys"))
-            .replace("$ssldir", &folder);
-        // A value that refers to further settings is ignored; the standard layout is used instead.
-        (!value.contains('$')).then(|| value.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An `ssldir` with empty files of these names.
-    fn folder(certificates: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("certs")).unwrap();
-        for name in certificates {
-            fs::write(folder.path().join("certs").join(name), "").unwrap();
-        }
-        folder
-    }
-
-    #[test]
-    fn the_agent_section_overrides_main() {
-        let settings = Settings::parse(
-            Path::new("/etc/puppet/puppet.conf"),
-            "certname = a # why\n[main]\nssldir = $confdir/tls { owner = service }\n[agent]\n\
-             certname = Node.Example.Org\n[server]\ncertname = c\n",
-        );
-        assert_eq!(settings.get("certname"), Some("Node.Example.Org"));
-        assert_eq!(settings.ssl_dir(), Some("/etc/puppet/tls".into()));
-        let ssl_dir = folder(&[]);
-        let name = certname(&settings, ssl_dir.path()).unwrap();
-        assert_eq!(name, "node.example.org");
-    }
-
-    #[test]
-    fn files_named_in_the_settings_are_used() {
-        let settings = Settings::parse(
-            Path::new("puppet.conf"),
-            "vardir = /v\nssldir = $vardir/ssl\nhostcert = $certdir/x-$certname.pem\n\
-             hostcrl = $other/c",
-        );
-        assert_eq!(settings.ssl_dir(), Some("/v/ssl".into()));
-        let path = |name| settings.path(name, Path::new("/s"), "n");
-        assert_eq!(path("hostcert"), Some("/s/certs/x-n.pem".into()));
-        assert_eq!(path("hostcrl"), None);
-    }
-
-    #[test]
-    fn without_certname_the_only_certificate_is_used() {
-        let settings = Settings::default();
-        let one = folder(&["ca.pem", "strange-node.pem"]);
-        assert_eq!(certname(&settings, one.path()).unwrap(), "strange-node");
-        let many = folder(&["ca.pem", "strange-a.pem", "strange-b.pem"]);
-        let error = certname(&settings, many.path()).unwrap_err().to_string();
-        assert!(error.contains("strange-a, strange-b"), "{error}");
-        let none = folder(&["ca.pem"]);
-        assert!(certname(&settings, none.path()).is_err());
-    }
 }

@@ -27,7 +27,7 @@ pub mod slow;
 pub mod subjects;
 pub mod tally;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use calls::Calls;
 use churn::ConnectionChurn;
@@ -73,6 +73,8 @@ pub struct Telemetry {
     pub large: Tally,
     /// Connections closed because their certificate was revoked, by client or route.
     pub revoked: Tally,
+    /// Publishes and subscriptions of clients that were refused for lack of a permission.
+    pub permission_violations: AtomicU64,
     /// System calls in progress.
     pub calls: Calls,
 }
@@ -94,6 +96,7 @@ impl Telemetry {
             replies_full: Tally::default(),
             large: Tally::default(),
             revoked: Tally::default(),
+            permission_violations: AtomicU64::default(),
             calls: Calls::default(),
         }
     }

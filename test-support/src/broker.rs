@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -20,8 +20,10 @@ use crate::{HttpResponse, RawClient, http, tools, wait_for, wait_until};
 /// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
     program: PathBuf,
+    host: Ipv4Addr,
     port: u16,
     monitoring: bool,
+    monitoring_flag: bool,
     greets: bool,
     flags: Vec<String>,
     config: Option<String>,
@@ -63,8 +65,10 @@ impl Broker {
     pub fn program(program: impl Into<PathBuf>) -> BrokerBuilder {
         BrokerBuilder {
             program: program.into(),
+            host: Ipv4Addr::LOCALHOST,
             port: 0,
             monitoring: true,
+            monitoring_flag: true,
             greets: true,
             flags: Vec::new(),
             config: None,
@@ -241,6 +245,19 @@ impl BrokerBuilder {
         self
     }
 
+    /// Listens on another address of this machine, such as 127.0.0.2, so that several brokers
+    /// can have the same ports.
+    pub fn host(mut self, host: Ipv4Addr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Its configuration says where the monitoring port is.
+    pub fn without_monitoring_flag(mut self) -> Self {
+        self.monitoring_flag = false;
+        self
+    }
+
     /// Clients send first: the broker sends no INFO to a client that only connects.
     pub fn without_greeting(mut self) -> Self {
         self.greets = false;
@@ -285,8 +302,8 @@ impl BrokerBuilder {
             0 => "-1".to_owned(),
             port => port.to_string(),
         };
-        command.args(["-a", "127.0.0.1", "-p", &port]);
-        if self.monitoring {
+        command.args(["-a", &self.host.to_string(), "-p", &port]);
+        if self.monitoring && self.monitoring_flag {
             command.args(["-m", "-1"]);
         }
         command.arg("--ports_file_dir").arg(folder);

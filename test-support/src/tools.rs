@@ -139,6 +139,17 @@ pub fn promtool() -> PathBuf {
         })
 }
 
+/// A DNS server.
+pub fn dnsmasq() -> PathBuf {
+    [Some("/usr/sbin/dnsmasq".into()), on_path("dnsmasq")]
+        .into_iter()
+        .flatten()
+        .find(|dnsmasq| dnsmasq.is_file())
+        .unwrap_or_else(|| {
+            panic!("this test needs dnsmasq (`apt-get install dnsmasq-base`, or run tests/run)")
+        })
+}
+
 /// A Node.js for which [`node_modules`] contains the nats.js client.
 pub fn node_with_nats() -> PathBuf {
     let load = "require('@nats-io/transport-node')";

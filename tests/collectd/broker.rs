@@ -137,14 +137,32 @@ pub(crate) fn pretend(answer: impl Fn(&mut TcpStream) + Clone + Send + 'static) 
 
 /// Serves every path with the body for it.
 pub(crate) fn pretend_paths(body: fn(&str) -> &'static str) -> String {
+    pretend_answers(move |path| ("200 OK", body(path).to_owned()))
+}
+
+/// Serves every path with the status and body for it.
+pub(crate) fn pretend_answers(
+    answer: impl Fn(&str) -> (&'static str, String) + Clone + Send + 'static,
+) -> String {
     pretend_requests(move |request, stream| {
-        let body = body(request.split(' ').nth(1).unwrap_or_default());
+        let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
         let length = body.len();
+        // The client may disconnect early.
         let _ = write!(
             stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
         );
     })
+}
+
+/// An answer of `/varz` with what the plugin expects of every broker.
+pub(crate) fn varz(server_id: &str, start: &str) -> String {
+    format!(
+        "{{\"server_id\":\"{server_id}\",\"server_name\":\"name-{server_id}\",\
+         \"version\":\"2.15.1\",\"start\":\"{start}\",\"now\":\"2026-01-02T00:00:00Z\",\
+         \"connections\":3,\"total_connections\":1,\"in_msgs\":1,\"out_msgs\":2,\"in_bytes\":1,\
+         \"out_bytes\":1,\"slow_consumers\":0,\"subscriptions\":0,\"mem\":1,\"cpu\":0}}"
+    )
 }
 
 /// The same with the first line of the request.

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use tempfile::TempDir;
@@ -49,9 +49,12 @@ impl Setup {
 
 /// One `<Instance>` in its own block.
 pub(crate) fn instance(name: &str, url: &str, options: &str) -> String {
-    format!(
-        "<Plugin nats>\n<Instance \"{name}\">\nURL \"{url}\"\n{options}\n</Instance>\n</Plugin>\n"
-    )
+    block(name, &format!("URL \"{url}\"\n{options}"))
+}
+
+/// One `<Instance>` in its own block with these options alone.
+pub(crate) fn block(name: &str, options: &str) -> String {
+    format!("<Plugin nats>\n<Instance \"{name}\">\n{options}\n</Instance>\n</Plugin>\n")
 }
 
 /// A collectd in the foreground whose values and log lines are collected.
@@ -140,6 +143,30 @@ impl Collectd {
     /// Waits for `count` lines with `text`.
     pub(crate) fn wait_for_lines(&self, text: &str, count: usize) -> Lines {
         self.wait_for(text, |lines| lines.with(text).len() >= count)
+    }
+
+    /// Waits for `count` lines with `text` among very many lines, which [`Self::wait_for`] would copy
+    /// each time. `counted` has the number of lines looked at and found so far.
+    pub(crate) fn wait_for_many(&self, text: &str, count: usize, counted: &mut (usize, usize)) {
+        let end = Instant::now() + PATIENCE;
+        let mut lines = self.output.lines.lock().expect("no panic there");
+        loop {
+            let (looked_at, found) = counted;
+            let new = lines[*looked_at..].iter();
+            *found += new.filter(|line| line.contains(text)).count();
+            *looked_at = lines.len();
+            if *found >= count {
+                return;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{found} of {count} lines with {text}");
+            lines = self
+                .output
+                .grown
+                .wait_timeout(lines, left)
+                .expect("no panic there")
+                .0;
+        }
     }
 
     /// Process id.
@@ -301,20 +328,26 @@ pub(crate) fn plugin() -> PathBuf {
         );
     };
     for folder in ["collectd-plugin", "monitor-client"] {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(folder)
-            .join("src");
-        for source in fs::read_dir(&sources).expect("the sources").flatten() {
-            let changed = source.metadata().and_then(|source| source.modified());
-            assert!(
-                changed.expect("a time") <= built,
-                "{} is older than {}: run `cargo build -p collectd-plugin`",
-                library.display(),
-                source.path().display()
-            );
-        }
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        check_newer(&library, built, &sources.join("src"));
     }
     library
+}
+
+fn check_newer(library: &Path, built: SystemTime, folder: &Path) {
+    for source in fs::read_dir(folder).expect("the sources").flatten() {
+        let metadata = source.metadata().expect("a source");
+        if metadata.is_dir() {
+            check_newer(library, built, &source.path());
+            continue;
+        }
+        assert!(
+            metadata.modified().expect("a time") <= built,
+            "{} is older than {}: run `cargo build -p collectd-plugin`",
+            library.display(),
+            source.path().display()
+        );
+    }
 }
 
 /// Without stdbuf, values on standard output would be buffered in blocks for a pipe.

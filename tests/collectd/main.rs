@@ -1,7 +1,10 @@
 //! Tests of the plugin nats.so in a real collectd.
 
+mod access;
 mod broker;
 mod collectd;
+mod endurance;
+mod instances;
 mod outputs;
 
 use std::{
@@ -166,16 +169,19 @@ fn each_instance_has_its_own_broker_and_host() {
     assert_eq!(lines.values(two)[0], [2.0]);
 }
 
-/// The default port is polled, whether a broker listens on 8222 here or not.
+/// The default place is polled, whether a broker listens there or not.
 #[test]
-fn without_instances_the_usual_port_is_polled() {
+fn without_instances_the_usual_place_is_polled() {
     for blocks in ["", "<Plugin nats>\n</Plugin>\n"] {
         let up = "test/nats-local/bool-up";
         let (status, lines) = Collectd::run_for(&Setup::new(blocks), &[up]);
         assert!(status.success(), "{lines:#?}");
         let log = lines.log();
         assert!(
-            log[0].contains("instance \"local\"") && log[0].contains("http://127.0.0.1:8222"),
+            log[0].contains("instance \"local\"")
+                && ["http://127.0.0.1:8222", "unix:/run/midge/monitor.sock"]
+                    .iter()
+                    .any(|place| log[0].contains(place)),
             "{log:#?}"
         );
     }
@@ -191,8 +197,8 @@ fn a_bad_configuration_is_refused_with_the_reason() {
             "instance \"a\": there are two of this name",
         ),
         (
-            instance("a", "https://127.0.0.1:8222", ""),
-            "instance \"a\": URL: \"https://127.0.0.1:8222\": https is not supported",
+            instance("a", "ftp://127.0.0.1:8222", ""),
+            "instance \"a\": URL: \"ftp://127.0.0.1:8222\": must begin with http:// or https://",
         ),
         (
             instance("a", url, "Timeout 2000"),

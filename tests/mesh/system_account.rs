@@ -24,6 +24,7 @@ const DECLARED: &[(&str, &str)] = &[
     ("dropped_msgs", "midge counts loss"),
     ("logins", "midge counts logins"),
     ("no_interest_msgs", "midge counts what reached nobody"),
+    ("permission_violations", "midge counts violations"),
     ("written_bytes", "midge counts what it wrote"),
     ("written_msgs", "midge counts what it wrote"),
     ("feature_flags", "switches of JetStream"),

@@ -7,6 +7,7 @@ mod bounds;
 mod compatibility;
 mod endpoints;
 mod errors_and_traces;
+mod figures;
 mod many_connections;
 mod metrics;
 mod secrets;

@@ -232,10 +232,7 @@ impl App {
 /// The error with a hint.
 fn explain(error: &Error) -> String {
     let hint = match error {
-        Error::Status { code: 401, .. } => ": it needs a login: --token-file FILE, or --user NAME",
-        Error::Status {
-            code: 403 | 421, ..
-        } => ": the broker does not know this host name, see monitor { hosts }",
+        Error::Status { code: 401, .. } => " (--token-file FILE, or --user NAME)",
         _ => "",
     };
     // It may contain text from the peer.

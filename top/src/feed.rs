@@ -238,7 +238,7 @@ impl Feed {
             query => format!("{path}?{query}"),
         };
         match self.get(&target) {
-            Err(Error::Status { code: 404, .. }) => {
+            Err(error) if error.is_missing() => {
                 self.missing.insert(path);
                 Ok(None)
             }
@@ -258,7 +258,7 @@ impl Feed {
         let (value, found): (Value, _) = self.client.get_with(path, needed)?;
         self.client.require(path, needed, &found)?;
         serde_json::from_value(clean::answer(value)).map_err(|error| Error::NotJson {
-            url: format!("{}{path}", self.client.base_url()),
+            url: self.client.target(path),
             detail: error.to_string(),
         })
     }

@@ -42,8 +42,8 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let fullest = ceilings.iter().max_by(|a, b| used(a).total_cmp(&used(b)));
     let Some(fullest) = fullest else {
         return Err(Failure::unknown(format!(
-            "{}/memz reports no limits",
-            check.options.monitor_url
+            "{} reports no limits",
+            check.place("/memz")
         )));
     };
     let report = &mut check.report;

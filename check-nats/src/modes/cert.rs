@@ -14,7 +14,6 @@ use crate::{
     client_port::OpenError,
     deadline::Step,
     metric::{CA_DAYS, CERT_DAYS, CRL_DAYS, ROUTE_CA_DAYS, ROUTE_CERT_DAYS, ROUTE_CRL_DAYS},
-    served_certificate,
     text::quoted,
 };
 
@@ -141,12 +140,11 @@ impl End {
 
 /// The certificate that the client port shows.
 fn served(check: &mut Check) -> Result<End, Failure> {
-    let session = check.open_session().map_err(OpenError::into_failure)?;
-    let (name, at) = served_certificate::read(session, &check.options.host)?;
+    let shown = check.shown_certificate().map_err(OpenError::into_failure)?;
     let now: DateTime<Utc> = Utc::now();
     Ok(End {
-        name,
-        at: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        days: (at - now).as_seconds_f64() / 86_400.0,
+        name: shown.subject,
+        at: shown.end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        days: (shown.end - now).as_seconds_f64() / 86_400.0,
     })
 }

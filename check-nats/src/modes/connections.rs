@@ -25,19 +25,19 @@ pub(super) static NEEDS: &[Need] = &[of(
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
-    let count = varz.connections as f64;
+    let count = varz.connections;
     let max = limit(varz.max_connections);
     check
         .report
         .state(CONNECTIONS.label, count, max, &phrase(&varz));
-    let total = varz.total_connections as f64;
+    let total = varz.total_connections;
     check.report.total(TOTAL_CONNECTIONS.label, Some(total));
     Ok(())
 }
 
 /// `85 connections of 100`; the limit only when it is near.
 pub(super) fn phrase(varz: &Varz) -> String {
-    let count = plural(varz.connections as f64, "connection");
+    let count = plural(varz.connections, "connection");
     match limit(varz.max_connections) {
         Some(max) if varz.connections as f64 > max / 2.0 => format!("{count} of {max}"),
         _ => count,

@@ -12,9 +12,6 @@ use crate::{
     text::quoted,
 };
 
-/// Findings on the first line; `-v` has the rest.
-const SHOWN_MAX: usize = 3;
-
 pub(super) static NEEDS: &[Need] = &[of_midge(
     "/explainz",
     Step::Explainz,
@@ -50,30 +47,30 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     if bad.is_empty() {
         if !matches!(&*explained.status, "ok" | "info") {
             return Err(Failure::unknown(format!(
-                "{}/explainz has the status {}, but no finding that explains it",
-                check.options.monitor_url,
+                "{} has the status {}, but no finding that explains it",
+                check.place("/explainz"),
                 quoted(&explained.status)
             )));
         }
         check.report.say(Status::Ok, "nothing is wrong");
     }
-    for (number, finding) in bad.iter().enumerate() {
-        match number < SHOWN_MAX {
-            true => check.report.say(status(finding), &sentence(finding)),
-            false => check.report.detail(1, &sentence(finding)),
-        }
-        check.report.detail(1, &format!("why: {}", finding.cause));
-        check.report.detail(1, &format!("do: {}", finding.remedy));
-    }
-    if bad.len() > SHOWN_MAX {
-        let text = format!("{} more findings", bad.len() - SHOWN_MAX);
-        let worst = bad[SHOWN_MAX..].iter().map(|finding| status(finding)).max();
-        check.report.say(worst.unwrap_or(Status::Ok), &text);
+    for finding in bad {
+        say(check, finding);
     }
     for finding in worth_knowing {
         check.report.detail(1, &sentence(finding));
     }
     Ok(())
+}
+
+/// States a finding, with its likely cause and what to do; also a part of mode `config`.
+pub(super) fn say(check: &mut Check, finding: &Finding) {
+    let report = &mut check.report;
+    report.advise(status(finding), &sentence(finding), &finding.remedy);
+    if !finding.since.is_empty() {
+        report.about(&format!("since: {}", finding.since));
+    }
+    report.about(&format!("why: {}", finding.cause));
 }
 
 fn status(finding: &Finding) -> Status {

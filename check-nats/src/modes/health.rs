@@ -8,6 +8,7 @@ use monitor_client::{Kind, Varz};
 use super::{
     Check, Failure, Status, connect, connections, limit,
     need::{Need, may, must, of},
+    uptime_of,
 };
 use crate::{
     client_port::OpenError,
@@ -60,38 +61,38 @@ fn monitoring(check: &mut Check) -> Result<(), Failure> {
 fn metrics(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
     let report = &mut *check.report;
-    let count = varz.connections as f64;
+    let count = varz.connections;
     let max = limit(varz.max_connections);
     report.state(CONNECTIONS.label, count, max, &connections::phrase(&varz));
-    let slow = varz.slow_consumers as f64;
+    let slow = varz.slow_consumers;
     report.total(SLOW_CONSUMERS.label, Some(slow));
     if !report.is_missing(SLOW_CONSUMERS.label) {
         report.say(Status::Ok, &plural(slow, "slow consumer"));
     }
-    report.total(TOTAL_CONNECTIONS.label, Some(varz.total_connections as f64));
-    report.total(IN_MSGS.label, Some(varz.in_msgs as f64));
-    report.total(OUT_MSGS.label, Some(varz.out_msgs as f64));
-    report.total(IN_BYTES.label, Some(varz.in_bytes as f64));
-    report.total(OUT_BYTES.label, Some(varz.out_bytes as f64));
+    report.total(TOTAL_CONNECTIONS.label, Some(varz.total_connections));
+    report.total(IN_MSGS.label, Some(varz.in_msgs));
+    report.total(OUT_MSGS.label, Some(varz.out_msgs));
+    report.total(IN_BYTES.label, Some(varz.in_bytes));
+    report.total(OUT_BYTES.label, Some(varz.out_bytes));
     watch_resources(check, &varz);
     Ok(())
 }
 
 fn watch_resources(check: &mut Check, varz: &Varz) {
     let report = &mut *check.report;
-    let subscriptions = varz.subscriptions as f64;
+    let subscriptions = varz.subscriptions;
     let phrase = plural(subscriptions, "subscription");
     report.watch(SUBSCRIPTIONS.label, subscriptions, None, &phrase);
-    let mem = varz.mem as f64;
-    report.watch(MEM.label, mem, None, &format!("{} memory", bytes(mem)));
+    let phrase = format!("{} memory", bytes(varz.mem as f64));
+    report.watch(MEM.label, varz.mem, None, &phrase);
     let phrase = format!("{} % cpu", significant(varz.cpu));
     report.watch(CPU.label, varz.cpu, None, &phrase);
-    match super::seconds_between(&varz.start, &varz.now) {
-        Some(uptime) if uptime >= 0.0 => {
+    match uptime_of(varz) {
+        Ok(uptime) => {
             let phrase = format!("up {}", duration(uptime));
             report.watch(UPTIME.label, uptime, None, &phrase);
         }
-        _ => report.missing(UPTIME.label, "the broker does not report its start"),
+        Err(failure) => report.missing(UPTIME.label, &failure.text),
     }
 }
 

@@ -6,29 +6,40 @@ mod cert;
 mod cluster;
 mod config;
 mod connect;
+mod connection;
 mod connections;
+mod culprit;
 mod explain;
 mod health;
 mod lameduck;
 mod latency;
+mod logins;
+mod losses;
 pub mod need;
+mod no_interest;
 mod pending;
+mod recent_events;
 mod resources;
+mod restarts;
 mod roundtrip;
+mod since;
 mod slow;
 mod traffic;
 mod uptime;
 mod varz;
+mod violations;
 
-use monitor_client::Varz;
-use serde::Deserialize;
+use monitor_client::{Varz, text::go_uptime};
 
+pub use self::cluster::Member;
 use self::need::Need;
 use super::{
-    baseline::{Snapshot, StateFile},
+    brokers::Shared,
     metric::{self, Metric},
+    report::Report,
     run::Check,
     status::{Failure, Status},
+    text::quoted,
 };
 
 /// One way to check a broker.
@@ -43,8 +54,34 @@ pub struct Mode {
     /// What it needs of which answers of the monitoring port; nothing if it asks
     /// the client port alone.
     pub needs: &'static [Need],
-    /// Fills the report. What was found before a failure stays in it.
+    /// What it compares with the last run.
+    pub compares: Compares,
+    /// Fills the report about one broker. What was found before a failure stays in it.
     pub run: fn(&mut Check) -> Result<(), Failure>,
+    /// What is compared between several brokers.
+    pub joint: Option<Joint>,
+}
+
+/// The comparison of several brokers.
+#[derive(Debug)]
+pub struct Joint {
+    /// What it checks, in a sentence.
+    pub help: &'static str,
+    /// Its metrics, of all brokers together.
+    pub metrics: &'static [&'static Metric],
+    /// Adds to the report about all of them; called when each check has ended.
+    pub compare: fn(&Shared, &mut Report),
+}
+
+/// What a mode compares with the last run, or with a second sample.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Compares {
+    /// Counts of what happened: an alert can be held.
+    Events,
+    /// Nothing.
+    Nothing,
+    /// Amounts per second.
+    Rates,
 }
 
 /// All modes, the default first.
@@ -68,44 +105,58 @@ pub static MODES: &[Mode] = &[
             &metric::UPTIME,
         ],
         needs: health::NEEDS,
+        compares: Compares::Nothing,
         run: health::run,
+        joint: None,
     },
     Mode {
         name: "explain",
-        help: "the broker's own findings: what is wrong, who, since when; -v adds why and what to \
-               do",
+        help: "the broker's own findings: what is wrong, who, since when, why and what to do",
         metrics: &[
             &metric::FINDINGS_CRITICAL,
             &metric::FINDINGS_WARNING,
             &metric::FINDINGS_INFO,
         ],
         needs: explain::NEEDS,
+        compares: Compares::Nothing,
         run: explain::run,
+        joint: None,
     },
     Mode {
         name: "connect",
         help: "a client can connect, and how fast the broker answers; needs no monitoring port",
         metrics: &[&metric::RTT, &metric::CONNECT_TIME],
         needs: &[],
+        compares: Compares::Nothing,
         run: connect::run,
+        joint: None,
     },
     Mode {
         name: "roundtrip",
         help: "a message published to the check's own inbox comes back; needs no monitoring port",
         metrics: &[&metric::REQUEST_TIME, &metric::CONNECT_TIME],
         needs: &[],
+        compares: Compares::Nothing,
         run: roundtrip::run,
+        joint: Some(Joint {
+            help: "a message published at one arrives at each of the others, and a request to a \
+                   queue group there is answered",
+            metrics: &[&metric::MESH_TIME, &metric::MESH_LOST],
+            compare: roundtrip::compare,
+        }),
     },
     Mode {
         name: "connections",
         help: "client connections, also in percent of their limit",
         metrics: &[&metric::CONNECTIONS, &metric::TOTAL_CONNECTIONS],
         needs: connections::NEEDS,
+        compares: Compares::Nothing,
         run: connections::run,
+        joint: None,
     },
     Mode {
         name: "slow",
-        help: "slow consumers since the last run, and who they were",
+        help: "slow consumers since the last run, who they were and what waited for them",
         metrics: &[
             &metric::SLOW_NEW,
             &metric::SLOW_CONSUMERS,
@@ -115,14 +166,81 @@ pub static MODES: &[Mode] = &[
             &metric::SLOW_LEAFS,
         ],
         needs: slow::NEEDS,
+        compares: Compares::Events,
         run: slow::run,
+        joint: None,
+    },
+    Mode {
+        name: "losses",
+        help: "messages lost since the last run by reason, and the connections that lost them; \
+               midge only",
+        metrics: &[
+            &metric::LOST_NEW,
+            &metric::LOST_CLOSED_NEW,
+            &metric::LOST_BYTES_NEW,
+            &metric::LOST_SLOW_CONSUMER,
+            &metric::LOST_WRITE_ERROR,
+            &metric::LOST_TOO_LONG,
+            &metric::LOST_REPLIES_FULL,
+            &metric::LOST_CLOSED,
+        ],
+        needs: losses::NEEDS,
+        compares: Compares::Events,
+        run: losses::run,
+        joint: None,
+    },
+    Mode {
+        name: "no-interest",
+        help: "messages since the last run that no subscriber wanted, and their subjects; midge \
+               only",
+        metrics: &[&metric::NO_INTEREST_NEW, &metric::NO_INTEREST],
+        needs: no_interest::NEEDS,
+        compares: Compares::Events,
+        run: no_interest::run,
+        joint: None,
+    },
+    Mode {
+        name: "logins",
+        help: "logins refused and TLS handshakes failed since the last run, and from where",
+        metrics: &[
+            &metric::LOGINS_REFUSED_NEW,
+            &metric::TLS_FAILED_NEW,
+            &metric::LOGINS_REFUSED,
+            &metric::LOGINS_ACCEPTED,
+            &metric::TLS_FAILED,
+        ],
+        needs: logins::NEEDS,
+        compares: Compares::Events,
+        run: logins::run,
+        joint: None,
+    },
+    Mode {
+        name: "violations",
+        help: "publishes and subscriptions refused since the last run for lack of a permission, \
+               and whose; midge only",
+        metrics: &[&metric::VIOLATIONS_NEW, &metric::VIOLATIONS],
+        needs: violations::NEEDS,
+        compares: Compares::Events,
+        run: violations::run,
+        joint: None,
+    },
+    Mode {
+        name: "restarts",
+        help: "whether the broker was restarted since the last run",
+        metrics: &[&metric::RESTARTS_NEW, &metric::UPTIME],
+        needs: restarts::NEEDS,
+        compares: Compares::Events,
+        run: restarts::run,
+        joint: None,
     },
     Mode {
         name: "pending",
         help: "bytes that wait for slow clients, and which clients these are",
         metrics: &[&metric::PENDING_MAX, &metric::PENDING_TOTAL],
         needs: pending::NEEDS,
+        compares: Compares::Nothing,
         run: pending::run,
+        joint: None,
     },
     Mode {
         name: "traffic",
@@ -138,7 +256,9 @@ pub static MODES: &[Mode] = &[
             &metric::OUT_BYTES,
         ],
         needs: traffic::NEEDS,
+        compares: Compares::Rates,
         run: traffic::run,
+        joint: None,
     },
     Mode {
         name: "cluster",
@@ -149,7 +269,14 @@ pub static MODES: &[Mode] = &[
             &metric::MESH_PROBLEMS,
         ],
         needs: cluster::NEEDS,
+        compares: Compares::Nothing,
         run: cluster::run,
+        joint: Some(Joint {
+            help: "each has a route to each of the others, and all have the same version and the \
+                   same configuration",
+            metrics: &[&metric::ROUTES_MISSING, &metric::VERSIONS, &metric::CONFIGS],
+            compare: cluster::compare,
+        }),
     },
     Mode {
         name: "latency",
@@ -164,7 +291,9 @@ pub static MODES: &[Mode] = &[
             &metric::SCHED_MAX,
         ],
         needs: latency::NEEDS,
+        compares: Compares::Nothing,
         run: latency::run,
+        joint: None,
     },
     Mode {
         name: "ceilings",
@@ -172,28 +301,36 @@ pub static MODES: &[Mode] = &[
                limit at the present growth, and how close the nearest is; midge only",
         metrics: &[&metric::CEILING_TIME, &metric::CEILING_USED],
         needs: ceilings::NEEDS,
+        compares: Compares::Nothing,
         run: ceilings::run,
+        joint: None,
     },
     Mode {
         name: "resources",
         help: "memory, CPU and subscriptions",
         metrics: &[&metric::MEM, &metric::CPU, &metric::SUBSCRIPTIONS],
         needs: resources::NEEDS,
+        compares: Compares::Nothing,
         run: resources::run,
+        joint: None,
     },
     Mode {
         name: "uptime",
         help: "whether the broker was restarted recently",
         metrics: &[&metric::UPTIME_SHORT],
         needs: uptime::NEEDS,
+        compares: Compares::Nothing,
         run: uptime::run,
+        joint: None,
     },
     Mode {
         name: "lameduck",
         help: "whether the broker is in lame duck mode: it stops soon and accepts no new clients",
         metrics: &[&metric::LAME_DUCK],
         needs: lameduck::NEEDS,
+        compares: Compares::Nothing,
         run: lameduck::run,
+        joint: None,
     },
     Mode {
         name: "cert",
@@ -209,108 +346,42 @@ pub static MODES: &[Mode] = &[
             &metric::ROUTE_CRL_DAYS,
         ],
         needs: cert::NEEDS,
+        compares: Compares::Nothing,
         run: cert::run,
+        joint: None,
     },
     Mode {
         name: "config",
-        help: "whether the running configuration has the digest of --digest",
+        help: "whether a reload failed, and whether the file on disk is what runs (midge), or is \
+               newer (--file), or the digest is another one (--digest)",
         metrics: &[&metric::CONFIG_AGE],
         needs: config::NEEDS,
+        compares: Compares::Nothing,
         run: config::run,
+        joint: None,
     },
     Mode {
         name: "varz",
         help: "any number in /varz, named by --figure",
         metrics: &[&metric::VARZ_FIGURE],
         needs: varz::NEEDS,
+        compares: Compares::Nothing,
         run: varz::run,
+        joint: None,
     },
 ];
 
 impl Mode {
+    /// Its metrics, and those of several brokers together.
+    pub fn all_metrics(&self) -> impl Iterator<Item = &'static Metric> {
+        let joint = self.joint.iter().flat_map(|joint| joint.metrics);
+        self.metrics.iter().chain(joint).copied()
+    }
+
     /// What it needs of the answer at a path, which may carry a query.
     pub fn need(&self, path: &str) -> Option<&'static Need> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         self.needs.iter().find(|need| need.path == path)
-    }
-}
-
-/// Two samples of the same run of a broker.
-struct Compared {
-    then: Snapshot,
-    now: Snapshot,
-    /// Time between the samples by the broker's uptime; more than 0.
-    seconds: f64,
-}
-
-/// Reads `/varz` and compares it with the run before, or with a second sample after
-/// `--sample`. `None`: there is nothing to compare with, which has been reported.
-fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
-    let mut varz = check.varz()?;
-    let mut now = snapshot(&varz);
-    let then = match check.options.sample {
-        Some(time) => {
-            check.sleep(time)?;
-            let then = now;
-            varz = check.varz()?;
-            now = snapshot(&varz);
-            Some(then)
-        }
-        None => exchange(check, &now)?,
-    };
-    let Some(then) = then else {
-        return Ok((varz, None));
-    };
-    if !then.is_of_run_of(&now) {
-        let text = format!("no baseline yet (broker restarted, started {})", varz.start);
-        check.report.say(Status::Ok, &text);
-        return Ok((varz, None));
-    }
-    match then.seconds_until(&now) {
-        Some(seconds) if seconds > 0.0 => {
-            let compared = Compared { then, now, seconds };
-            Ok((varz, Some(compared)))
-        }
-        _ => {
-            let text = "no baseline (the broker's uptime has not changed)";
-            check.report.say(Status::Ok, text);
-            Ok((varz, None))
-        }
-    }
-}
-
-/// Leaves this run's snapshot for the next one and returns that of the run before.
-fn exchange(check: &mut Check, now: &Snapshot) -> Result<Option<Snapshot>, Failure> {
-    check.begin_state_file()?;
-    let file = StateFile::open(check.options).map_err(Failure::unknown)?;
-    let then = match file.read() {
-        Ok(Some(then)) => Some(then),
-        Ok(None) => {
-            check.report.say(Status::Ok, "no baseline yet (first run)");
-            None
-        }
-        Err(why) => {
-            check
-                .report
-                .say(Status::Ok, &format!("no baseline yet ({why})"));
-            None
-        }
-    };
-    // Without it no run would ever find anything out.
-    file.write(now).map_err(Failure::unknown)?;
-    Ok(then)
-}
-
-fn snapshot(varz: &Varz) -> Snapshot {
-    Snapshot {
-        server_id: varz.server_id.clone(),
-        start: varz.start.clone(),
-        now: varz.now.clone(),
-        slow_consumers: varz.slow_consumers as f64,
-        in_msgs: varz.in_msgs as f64,
-        out_msgs: varz.out_msgs as f64,
-        in_bytes: varz.in_bytes as f64,
-        out_bytes: varz.out_bytes as f64,
     }
 }
 
@@ -321,40 +392,26 @@ pub(super) fn seconds_between(from: &str, to: &str) -> Option<f64> {
     Some((to - from).as_seconds_f64())
 }
 
+/// Seconds since the broker's start, whatever happened to its wall clock since.
+pub(super) fn uptime_of(varz: &Varz) -> Result<f64, Failure> {
+    // The text comes from a clock that is never set, but has whole seconds only.
+    let told = go_uptime(&varz.uptime).map(|uptime| uptime.as_secs_f64());
+    let exact = seconds_between(&varz.start, &varz.now).filter(|seconds| *seconds >= 0.0);
+    match (told, exact) {
+        (Some(told), Some(exact)) if (told - exact).abs() < 2.0 => Ok(exact),
+        (Some(told), _) => Ok(told),
+        (None, Some(exact)) => Ok(exact),
+        (None, None) => Err(Failure::unknown(format!(
+            "the broker's times make no uptime: start {}, now {}",
+            quoted(&varz.start),
+            quoted(&varz.now)
+        ))),
+    }
+}
+
 /// A limit that percent thresholds can refer to; 0 and below are none.
 fn limit(value: i64) -> Option<f64> {
     (value > 0).then_some(value as f64)
-}
-
-/// A page of `/connz`, with what is read of it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    connections: Vec<Connection>,
-}
-
-/// A connection, with what is read of it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Connection {
-    cid: u64,
-    name: String,
-    ip: String,
-    pending_bytes: u64,
-    stop: Option<String>,
-    reason: String,
-}
-
-/// A connection as people know it: its name, else its number, and its address.
-fn who(connection: &Connection) -> String {
-    let name = match connection.name.as_str() {
-        "" => format!("cid {}", connection.cid),
-        name => super::text::quoted(name),
-    };
-    match connection.ip.as_str() {
-        "" => name,
-        ip => format!("{name} {ip}"),
-    }
 }
 
 #[cfg(test)]

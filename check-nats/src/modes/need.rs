@@ -17,6 +17,8 @@ pub struct Need {
     pub midge_only: &'static str,
     /// The fields that the mode reads.
     pub fields: &'static [Needed],
+    /// Whether it is asked after the verdict, and only for names: without it there are none.
+    pub is_for_names: bool,
 }
 
 /// One field of an answer.
@@ -30,11 +32,14 @@ pub struct Needed {
 
 /// A path that all brokers have.
 pub(super) const fn of(path: &'static str, step: Step, fields: &'static [Needed]) -> Need {
+    of_midge(path, step, "", fields)
+}
+
+/// A path that only names who is behind a verdict.
+pub(super) const fn for_names(path: &'static str, step: Step, fields: &'static [Needed]) -> Need {
     Need {
-        path,
-        step,
-        midge_only: "",
-        fields,
+        is_for_names: true,
+        ..of(path, step, fields)
     }
 }
 
@@ -50,6 +55,7 @@ pub(super) const fn of_midge(
         step,
         midge_only,
         fields,
+        is_for_names: false,
     }
 }
 

@@ -3,9 +3,10 @@
 use monitor_client::Kind;
 
 use super::{
-    Check, Failure, Page, limit,
+    Check, Failure,
+    connection::Page,
+    limit,
     need::{Need, must, of},
-    who,
 };
 use crate::{
     deadline::Step,
@@ -53,7 +54,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         let pending = bytes(connection.pending_bytes as f64);
         check
             .report
-            .detail(1, &format!("{}: {pending} pending", who(connection)));
+            .detail(1, &format!("{}: {pending} pending", connection.who()));
     }
     let biggest = waiting
         .iter()
@@ -62,7 +63,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         None => (0.0, "no bytes pending".to_owned()),
         Some(biggest) => {
             let max = biggest.pending_bytes as f64;
-            (max, format!("{} pending for {}", bytes(max), who(biggest)))
+            (max, format!("{} pending for {}", bytes(max), biggest.who()))
         }
     };
     check

@@ -26,11 +26,11 @@ pub(super) static NEEDS: &[Need] = &[of(
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
     let report = &mut *check.report;
-    let mem = varz.mem as f64;
-    report.state(MEM.label, mem, None, &format!("{} memory", bytes(mem)));
+    let phrase = format!("{} memory", bytes(varz.mem as f64));
+    report.state(MEM.label, varz.mem, None, &phrase);
     let phrase = format!("{} % cpu", significant(varz.cpu));
     report.state(CPU.label, varz.cpu, None, &phrase);
-    let subscriptions = varz.subscriptions as f64;
+    let subscriptions = varz.subscriptions;
     let phrase = plural(subscriptions, "subscription");
     report.state(SUBSCRIPTIONS.label, subscriptions, None, &phrase);
     Ok(())

@@ -1,24 +1,25 @@
 //! Mode `slow`: consumers that were cut off because they read too slowly.
 
-use monitor_client::{Kind, Varz};
+use monitor_client::{Incident, Kind, Slowz, Varz};
 
 use super::{
-    Check, Compared, Connection, Failure, Page, compare,
-    need::{Need, may, must, of},
-    seconds_between, who,
+    Check, Failure, Status,
+    connection::{CLOSED_NEED, CLOSED_WITH_SUBJECTS, Connection, closed_in, subjects},
+    culprit::{self, Culprit},
+    need::{Need, for_names, may, must, of},
+    since,
 };
 use crate::{
+    baseline::{Look, Span},
     deadline::Step,
     metric::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
-    status::Status,
-    text::{duration, plural},
+    text::{bytes, duration, plural, quoted_subject},
 };
 
-/// The latest closed connections that are looked through for names.
-const CLOSED: &str = "/connz?state=closed&sort=stop&limit=256";
+/// Incidents, which have the subjects that waited; midge keeps no more.
+const INCIDENTS: &str = "/slowz?limit=512";
 
-/// Names on the first line; `-v` has the rest.
-const NAMED_MAX: usize = 3;
+const TOTAL: &str = "slow_consumers";
 
 pub(super) static NEEDS: &[Need] = &[
     of(
@@ -35,91 +36,108 @@ pub(super) static NEEDS: &[Need] = &[
             may("slow_consumer_stats.leafs", Kind::Count, &SLOW_LEAFS),
         ],
     ),
-    // Only for the names of those that were cut off.
-    of(
-        "/connz",
-        Step::Connz,
+    for_names(
+        "/slowz",
+        Step::Slowz,
         &[
-            must("connections", Kind::List),
-            must("connections.*.cid", Kind::Count),
+            must("server_id", Kind::Text),
+            must("incidents", Kind::List),
+            must("incidents.*.state", Kind::Text),
         ],
     ),
+    CLOSED_NEED,
 ];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let (varz, compared) = compare(check)?;
-    set_totals(check, &varz);
-    let Some(compared) = compared else {
-        let total = plural(varz.slow_consumers as f64, "slow consumer");
+    since::run(check, sample, judge)
+}
+
+fn sample(check: &mut Check) -> Result<(Varz, Look), Failure> {
+    let varz = check.varz()?;
+    let look = Look::of(&varz, [(TOTAL, varz.slow_consumers.unsigned_abs())])?;
+    Ok((varz, look))
+}
+
+fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Failure> {
+    set_totals(check, varz);
+    let Some(span) = span else {
+        let total = plural(varz.slow_consumers, "slow consumer");
         check
             .report
             .say(Status::Ok, &format!("{total} since the start"));
         return Ok(());
     };
-    // A total that runs backwards is another server behind the same address.
-    let new = (compared.now.slow_consumers - compared.then.slow_consumers).max(0.0);
-    let mut phrase = format!(
-        "{} in {}",
-        plural(new, "new slow consumer"),
-        duration(compared.seconds)
-    );
-    if new > 0.0 {
-        phrase.push_str(&names(check, &compared));
-    }
-    check.report.state(SLOW_NEW.label, new, None, &phrase);
+    let new = span.new_of(TOTAL);
+    let what = format!("{} {span}", plural(new, "new slow consumer"));
+    culprit::state(check, &SLOW_NEW, new, &what, |check| cut_off(check, span));
     Ok(())
 }
 
 fn set_totals(check: &mut Check, varz: &Varz) {
-    let report = &mut *check.report;
-    report.total(SLOW_CONSUMERS.label, Some(varz.slow_consumers as f64));
+    let report = &mut check.report;
+    report.total(SLOW_CONSUMERS.label, Some(varz.slow_consumers));
     let kinds = varz.slow_consumer_stats;
-    report.total(SLOW_CLIENTS.label, kinds.map(|kinds| kinds.clients as f64));
-    report.total(SLOW_ROUTES.label, kinds.map(|kinds| kinds.routes as f64));
-    report.total(
-        SLOW_GATEWAYS.label,
-        kinds.map(|kinds| kinds.gateways as f64),
-    );
-    report.total(SLOW_LEAFS.label, kinds.map(|kinds| kinds.leafs as f64));
+    report.total(SLOW_CLIENTS.label, kinds.map(|kinds| kinds.clients));
+    report.total(SLOW_ROUTES.label, kinds.map(|kinds| kinds.routes));
+    report.total(SLOW_GATEWAYS.label, kinds.map(|kinds| kinds.gateways));
+    report.total(SLOW_LEAFS.label, kinds.map(|kinds| kinds.leafs));
 }
 
-/// The connections that were cut, as far as the broker still has their records: `: "app-7"
-/// 10.0.0.7`.
-fn names(check: &mut Check, compared: &Compared) -> String {
-    let closed = match check.ask::<Page>(CLOSED) {
-        Ok(page) => page.connections,
-        Err(failure) => {
-            check
-                .report
-                .detail(1, &format!("names unknown: {}", failure.text));
-            return String::new();
+/// Those that were cut off, as far as the broker still has their records.
+fn cut_off(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
+    if let Some(answer) = check.ask_if_there::<Slowz>(INCIDENTS)? {
+        let mut evicted = answer.incidents;
+        evicted.retain(|incident| incident.state == "evicted" && span.includes(&incident.end));
+        if !evicted.is_empty() {
+            return Ok(evicted.iter().map(of_incident).collect());
         }
-    };
-    let cut: Vec<&Connection> = closed
+    }
+    let closed = closed_in(check, CLOSED_WITH_SUBJECTS, span)?;
+    let cut = closed
         .iter()
-        .filter(|connection| was_cut(connection, &compared.then.now))
-        .collect();
-    if cut.is_empty() {
-        return String::new();
-    }
-    for connection in &cut {
-        check
-            .report
-            .detail(1, &format!("{}: {}", who(connection), connection.reason));
-    }
-    let named: Vec<String> = cut.iter().take(NAMED_MAX).map(|cut| who(cut)).collect();
-    let more = match cut.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!(": {}{more}", named.join(", "))
+        .filter(|connection| connection.reason.starts_with("Slow Consumer"));
+    Ok(cut.map(of_connection).collect())
 }
 
-fn was_cut(connection: &Connection, since: &str) -> bool {
-    let after = connection
-        .stop
-        .as_deref()
-        .and_then(|stop| seconds_between(since, stop))
-        .is_some_and(|seconds| seconds >= 0.0);
-    after && connection.reason.starts_with("Slow Consumer")
+fn of_incident(incident: &Incident) -> Culprit {
+    let name = [&incident.name, &incident.certificate, &incident.user]
+        .into_iter()
+        .find(|name| !name.is_empty());
+    let who = Connection {
+        cid: incident.cid,
+        name: name.cloned().unwrap_or_default(),
+        ip: incident.address.clone(),
+        ..Connection::default()
+    }
+    .who();
+    let waiting = incident.subjects.iter().map(|share| &*share.subject);
+    let line = format!(
+        "{who}: {} behind, {} lost ({}) with {}; {}",
+        duration(incident.duration),
+        plural(incident.lost_msgs, "message"),
+        bytes(incident.lost_bytes as f64),
+        subjects(waiting),
+        incident.evidence
+    );
+    let name = match incident.subjects.first() {
+        Some(most) => format!("{who} with {}", quoted_subject(&most.subject)),
+        None => who,
+    };
+    Culprit { name, line }
+}
+
+fn of_connection(connection: &Connection) -> Culprit {
+    let subscribed = subjects(connection.subscriptions_list.iter().map(String::as_str));
+    let line = match &*subscribed {
+        "" => format!("{}: {}", connection.who(), connection.reason),
+        subjects => format!(
+            "{}: {}, subscribed to {subjects}",
+            connection.who(),
+            connection.reason
+        ),
+    };
+    Culprit {
+        name: connection.who(),
+        line,
+    }
 }

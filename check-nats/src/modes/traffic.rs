@@ -1,19 +1,20 @@
 //! Mode `traffic`: messages and bytes per second, too many or too few.
 
-use monitor_client::Kind;
+use monitor_client::{Kind, Varz};
 
 use super::{
-    Check, Failure, compare,
+    Check, Failure, Status,
     need::{Need, must, of},
+    since,
 };
-use crate::status::Status;
 use crate::{
+    baseline::{Look, Span},
     deadline::Step,
     metric::{
         IN_BYTES, IN_BYTES_RATE, IN_MSGS, IN_MSGS_RATE, OUT_BYTES, OUT_BYTES_RATE, OUT_MSGS,
         OUT_MSGS_RATE,
     },
-    text::{bytes, duration, significant},
+    text::{bytes, significant},
 };
 
 pub(super) static NEEDS: &[Need] = &[of(
@@ -31,29 +32,53 @@ pub(super) static NEEDS: &[Need] = &[of(
 )];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let (varz, compared) = compare(check)?;
-    let report = &mut *check.report;
-    report.total(IN_MSGS.label, Some(varz.in_msgs as f64));
-    report.total(OUT_MSGS.label, Some(varz.out_msgs as f64));
-    report.total(IN_BYTES.label, Some(varz.in_bytes as f64));
-    report.total(OUT_BYTES.label, Some(varz.out_bytes as f64));
-    let Some(compared) = compared else {
-        return Ok(());
-    };
-    let (then, now) = (&compared.then, &compared.now);
-    let rate = |then: f64, now: f64| (now - then).max(0.0) / compared.seconds;
-    let msgs = |rate: f64, way: &str| format!("{} msgs/s {way}", significant(rate));
-    let size = |rate: f64, way: &str| format!("{}/s {way}", bytes(rate));
+    since::run(check, sample, judge)
+}
 
-    let value = rate(then.in_msgs, now.in_msgs);
-    report.state(IN_MSGS_RATE.label, value, None, &msgs(value, "in"));
-    let value = rate(then.out_msgs, now.out_msgs);
-    report.state(OUT_MSGS_RATE.label, value, None, &msgs(value, "out"));
-    let value = rate(then.in_bytes, now.in_bytes);
-    report.state(IN_BYTES_RATE.label, value, None, &size(value, "in"));
-    let value = rate(then.out_bytes, now.out_bytes);
-    report.state(OUT_BYTES_RATE.label, value, None, &size(value, "out"));
-    let text = format!("over {}", duration(compared.seconds));
-    report.say(Status::Ok, &text);
+fn sample(check: &mut Check) -> Result<(Varz, Look), Failure> {
+    let varz = check.varz()?;
+    let totals = totals(&varz).map(|(label, total)| (label, total.unsigned_abs()));
+    let look = Look::of(&varz, totals)?;
+    Ok((varz, look))
+}
+
+/// The totals by the labels of their metrics.
+fn totals(varz: &Varz) -> [(&'static str, i64); 4] {
+    [
+        (IN_MSGS.label, varz.in_msgs),
+        (OUT_MSGS.label, varz.out_msgs),
+        (IN_BYTES.label, varz.in_bytes),
+        (OUT_BYTES.label, varz.out_bytes),
+    ]
+}
+
+fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Failure> {
+    let report = &mut check.report;
+    for (label, total) in totals(varz) {
+        report.total(label, Some(total));
+    }
+    let Some(span) = span else { return Ok(()) };
+    if span.seconds <= 0.0 {
+        let text = "no rate: the broker's uptime has not changed";
+        report.say(Status::Ok, text);
+        return Ok(());
+    }
+    for (total, rate, way) in [
+        (&IN_MSGS, &IN_MSGS_RATE, "in"),
+        (&OUT_MSGS, &OUT_MSGS_RATE, "out"),
+    ] {
+        let value = span.new_of(total.label) as f64 / span.seconds;
+        let phrase = format!("{} msgs/s {way}", significant(value));
+        report.state(rate.label, value, None, &phrase);
+    }
+    for (total, rate, way) in [
+        (&IN_BYTES, &IN_BYTES_RATE, "in"),
+        (&OUT_BYTES, &OUT_BYTES_RATE, "out"),
+    ] {
+        let value = span.new_of(total.label) as f64 / span.seconds;
+        let phrase = format!("{}/s {way}", bytes(value));
+        report.state(rate.label, value, None, &phrase);
+    }
+    report.say(Status::Ok, &format!("all {span}"));
     Ok(())
 }

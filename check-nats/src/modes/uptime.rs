@@ -5,13 +5,9 @@ use monitor_client::Kind;
 use super::{
     Check, Failure,
     need::{Need, must, of},
-    seconds_between,
+    uptime_of,
 };
-use crate::{
-    deadline::Step,
-    metric::UPTIME_SHORT,
-    text::{duration, quoted},
-};
+use crate::{deadline::Step, metric::UPTIME_SHORT, text::duration};
 
 pub(super) static NEEDS: &[Need] = &[of(
     "/varz",
@@ -25,14 +21,7 @@ pub(super) static NEEDS: &[Need] = &[of(
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
-    let uptime = seconds_between(&varz.start, &varz.now).filter(|uptime| *uptime >= 0.0);
-    let Some(uptime) = uptime else {
-        return Err(Failure::unknown(format!(
-            "the broker's times make no uptime: start {}, now {}",
-            quoted(&varz.start),
-            quoted(&varz.now)
-        )));
-    };
+    let uptime = uptime_of(&varz)?;
     let phrase = format!(
         "up {} since {}",
         duration(uptime),

@@ -8,22 +8,27 @@ use super::{
 };
 use crate::{
     deadline::Step,
+    number::Number,
     range::Unit,
-    text::{bytes, decimal, quoted},
+    text::{bytes, quoted},
 };
 
 pub(super) static NEEDS: &[Need] = &[of("/varz", Step::Varz, &[must("server_id", Kind::Text)])];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let path = check.options.metric.clone().unwrap_or_default();
-    let value = match check.inspect("/varz", &path)? {
+    let value: Number = match check.inspect("/varz", &path)? {
+        Found::Count(number) => number.into(),
+        Found::Negative(number) => number.into(),
+        Found::Number(number) => number.into(),
         Found::Absent => {
             let text = format!("/varz has no value {}", quoted(&path));
             return Err(Failure::unknown(text));
         }
-        found => found.number().ok_or_else(|| {
-            Failure::unknown(format!("{} of /varz is not a number", quoted(&path)))
-        })?,
+        _ => {
+            let text = format!("{} of /varz is not a number", quoted(&path));
+            return Err(Failure::unknown(text));
+        }
     };
     let Some((label, unit)) = check
         .options
@@ -34,8 +39,8 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         return Err(Failure::unknown("mode varz has no value"));
     };
     let shown = match unit {
-        Unit::Bytes => bytes(value),
-        _ => decimal(value),
+        Unit::Bytes => bytes(value.as_f64()),
+        _ => value.to_string(),
     };
     check
         .report

@@ -1,6 +1,6 @@
 //! `/varz`: settings, totals and resources of the broker.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::Utc;
 use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
@@ -67,6 +67,8 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         delayed: logins.delayed,
         held: logins.held,
     });
+    let violations = &server.broker.telemetry.permission_violations;
+    varz.permission_violations = Some(violations.load(Ordering::Relaxed));
     if let Some(tls) = server.cluster.as_ref().and_then(|it| it.tls()) {
         let revoked = totals.of[Kind::Router].troubles.revoked;
         let (end, block) = tls_block(&tls, revoked);

@@ -29,7 +29,12 @@ use std::{
 
 use hyper::{HeaderMap, StatusCode, Uri, Version, header};
 
+use monitor_client::text::{cut, quoted};
+
 use crate::monitor::endpoints::refusal::Refusal;
+
+/// Bytes of a refused host that the answer repeats: what to do must not move out of sight.
+const HOST_SHOWN: usize = 80;
 
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
 const RESOLVER_FILE: &str = "/etc/resolv.conf";
@@ -123,10 +128,11 @@ impl HostRule {
         Err(Refusal {
             status: StatusCode::MISDIRECTED_REQUEST,
             message: format!(
-                "The request is for the host {text:?}, which is not this machine. The monitoring \
-                 port answers requests for localhost, for the address they arrive at, for the \
-                 names in the option \"hosts\" of the block \"monitor\" and, when it is open to \
-                 the network, for the machine's own name. Use http://{}/ instead.",
+                "The host {} is not this machine: list it in the option \"hosts\" of the block \
+                 \"monitor\", or use http://{}/ instead. The monitoring port answers requests for \
+                 localhost, for the address they arrive at, for listed names and, when it is open \
+                 to the network, for the machine's own name.",
+                quoted(cut(&text, HOST_SHOWN).as_bytes()),
                 SocketAddr::new(local.ip().to_canonical(), local.port()),
             ),
         })

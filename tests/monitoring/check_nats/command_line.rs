@@ -31,8 +31,22 @@ fn usage_errors_give_unknown() {
         (&["-t", "-1"], "-1"),
         (&["-t", "10:maybe"], "maybe"),
         (&["-t", "999999999999999999999"], "--timeout"),
-        (&["-u", "https://127.0.0.1"], "https is not supported"),
         (&["-u", "ftp://127.0.0.1"], "http://"),
+        (&["-H", "a:1", "-p", "2"], "contradicts"),
+        (&["-H", "fe80::1%"], "--hostname"),
+        (&["-H", "http://a:8222"], "with -u"),
+        (&["--cert", "/x"], "--key"),
+        (&["--ssldir", "/x"], "--puppet"),
+        (&["--user", "a"], "--password-file"),
+        (&["--token-file", "/x", "--creds", "/x"], "only one of"),
+        (&["--password", "canary"], "give --password-file FILE"),
+        (&["--nkey=canary"], "give --nkey-file FILE"),
+        (
+            &["--monitor-token", "canary"],
+            "give --monitor-token-file FILE",
+        ),
+        (&["-H", "nats://a:canary@b"], "leave them out"),
+        (&["-u", "http://a:canary@b"], "remove them"),
         (&["--mode", "varz"], "--figure"),
         (&["--figure", "mem"], "--figure"),
         (&["--mode", "varz", "--figure", "a=b"], "--figure"),
@@ -42,10 +56,30 @@ fn usage_errors_give_unknown() {
             "does not apply to mode slow",
         ),
         (&["-w", "1", "--rtt-warning", "1"], "give only one of them"),
+        (&["-w", "2s", "-c", "1s"], "were the two swapped?"),
+        (
+            &["--mode", "health", "--hold", "1m"],
+            "--hold has no effect",
+        ),
+        (
+            &["--mode", "traffic", "--hold", "1m"],
+            "--hold has no effect",
+        ),
+        (
+            &["--mode", "health", "--sample", "1s"],
+            "--sample has no effect",
+        ),
+        (
+            &["--mode", "slow", "--state", "../x"],
+            "--state: a name has",
+        ),
+        (&["--file", "/etc/hosts"], "--file belongs to --mode config"),
+        (&["--completions", "csh"], "csh"),
     ];
     for (arguments, words) in mistakes {
         let result = judge(arguments);
         result.expect(3, words);
+        assert!(!result.output.contains("canary"), "{result:?}");
         let lines: Vec<&str> = result.output.lines().collect();
         assert!(lines.len() <= 23, "{result:?}");
         assert!(

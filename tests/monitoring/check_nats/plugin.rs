@@ -5,6 +5,7 @@ use std::{
     io::Read,
     net::SocketAddr,
     process::{Command, Stdio},
+    thread,
 };
 
 use test_support::{Broker, BrokerBuilder, wait_for};
@@ -45,6 +46,16 @@ impl PluginOutput {
             .collect()
     }
 
+    /// Asserts that one of the lines has these words.
+    #[track_caller]
+    pub(crate) fn tell(&self, words: &str) -> &Self {
+        assert!(
+            self.output.contains(words),
+            "{words:?} is missing: {self:?}"
+        );
+        self
+    }
+
     /// Asserts exit code and first line.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, words: &str) -> &Self {
@@ -82,7 +93,12 @@ pub(crate) fn check_ports(
 
 /// Runs the plugin for a check and parses its output.
 pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
-    let (code, output) = run(arguments);
+    judge_with(&[], arguments)
+}
+
+/// The same with more variables in the environment.
+pub(crate) fn judge_with(environment: &[(&str, &str)], arguments: &[&str]) -> PluginOutput {
+    let (code, output) = run_with(environment, arguments);
     let first = output.lines().next().unwrap_or_default();
     let (line, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
     let result = PluginOutput {
@@ -95,14 +111,25 @@ pub(crate) fn judge(arguments: &[&str]) -> PluginOutput {
     assert!(line.starts_with(&format!("NATS {word}: ")), "{result:?}");
     assert!(!line.contains(['|', '<', '>', '`']), "{result:?}");
     assert!(!line.chars().any(char::is_control), "{result:?}");
+    // What the transports of schedulers take: NRPE 2 the first line, NRPE 3 all without -v,
+    // and Nagios all of it.
+    let is_verbose = arguments.iter().any(|argument| argument.starts_with("-v"));
+    let bytes_max = if is_verbose { 8192 } else { 4096 };
+    assert!(line.chars().count() <= 240, "{result:?}");
+    assert!(first.len() < 1024 && output.len() < bytes_max, "{result:?}");
     result
 }
 
 /// Runs the plugin; returns exit code and standard output. A run that prints to standard
 /// error, has an invalid exit code, or does not end fails the test.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
+    run_with(&[], arguments)
+}
+
+fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
     let mut child = Command::new(test_support::tools::check_nats())
         .args(arguments)
+        .envs(environment.iter().copied())
         // A configured proxy must not be used between the check and the broker.
         .env("http_proxy", "http://127.0.0.1:1")
         .env("ALL_PROXY", "http://127.0.0.1:1")
@@ -111,18 +138,28 @@ pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("start check_nats");
+    // Read while it runs: a pipe holds less than the longest output.
+    let output = read(child.stdout.take());
+    let errors = read(child.stderr.take());
     let status = wait_for("check_nats ends", || {
         child.try_wait().expect("wait for check_nats")
     });
-    let (mut output, mut errors) = (String::new(), String::new());
-    let mut stdout = child.stdout.take().expect("a piped output");
-    let mut stderr = child.stderr.take().expect("a piped output");
-    stdout.read_to_string(&mut output).expect("UTF-8");
-    stderr.read_to_string(&mut errors).expect("UTF-8");
+    let output = output.join().expect("UTF-8");
+    let errors = errors.join().expect("UTF-8");
     let code = status.code().expect("an exit code");
     assert!((0..=3).contains(&code), "{status}: {output}");
     assert_eq!(errors, "", "nothing belongs on standard error: {output}");
     (code, output)
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    let mut pipe = pipe.expect("a pipe");
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("UTF-8");
+        text
+    })
 }
 
 /// Parses perfdata by its grammar; panics on a violation.

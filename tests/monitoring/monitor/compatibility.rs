@@ -13,6 +13,11 @@ use test_support::{Broker, wait_until};
 const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
     ("/varz", "midge", "midge's own version"),
     ("/varz", "logins", "nats-server counts no logins"),
+    (
+        "/varz",
+        "permission_violations",
+        "nats-server counts no violations",
+    ),
     ("/varz", "written_msgs", "nats-server tells no loss"),
     ("/varz", "written_bytes", "nats-server tells no loss"),
     ("/varz", "dropped_msgs", "nats-server tells no loss"),
@@ -468,6 +473,10 @@ const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     ("dropped_bytes", "nats-server tells no loss"),
     ("feature_flags", "switches of JetStream"),
     ("logins", "nats-server does not count logins"),
+    (
+        "permission_violations",
+        "nats-server does not count violations",
+    ),
 ];
 
 /// Members of a cluster are shown with the same fields.

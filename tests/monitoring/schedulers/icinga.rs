@@ -133,7 +133,7 @@ fn icinga_follows_a_broker() {
     let verified = icinga.command().arg("-C").output().expect("run icinga2");
     let text = String::from_utf8_lossy(&verified.stdout);
     assert!(verified.status.success(), "{text}");
-    assert!(text.contains("Instantiated 4 Services"), "{text}");
+    assert!(text.contains("Instantiated 5 Services"), "{text}");
     assert!(!text.contains("warning/"), "{text}");
 
     let mut broker = place.start();

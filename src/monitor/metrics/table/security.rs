@@ -34,6 +34,12 @@ pub(super) const METRICS: &[Metric] = &[
          before.",
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.held)),
     ),
+    counter(
+        "midge_permission_violations",
+        "",
+        "Publishes and subscriptions of clients that were refused for lack of a permission.",
+        |now, to| to.add(now.varz.permission_violations.unwrap_or(0)),
+    ),
     gauge(
         "midge_before_login_connections",
         "",

@@ -1,6 +1,12 @@
-//! Mode `cluster`: whether all members of the mesh are there, and agree.
+//! Mode `cluster`: whether all members of the mesh are there, and agree; of several brokers
+//! also whether they are one cluster ([`agreement`]).
+
+mod agreement;
 
 use monitor_client::{Clusterz, Kind, Routez};
+
+pub use self::agreement::Member;
+pub(super) use self::agreement::compare;
 
 use super::{
     Check, Failure, Status,
@@ -42,12 +48,37 @@ pub(super) static NEEDS: &[Need] = &[
             must("routes.*.remote_id", Kind::Text),
         ],
     ),
+    // For the comparison with other brokers.
+    of(
+        "/varz",
+        Step::Varz,
+        &[must("server_id", Kind::Text), must("version", Kind::Text)],
+    ),
 ];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let Some(mesh): Option<Clusterz> = check.ask_if_there("/clusterz")? else {
-        return by_routes(check);
-    };
+    let mesh: Option<Clusterz> = check.ask_if_there("/clusterz")?;
+    let of_midge = mesh.is_some();
+    if let Some(mesh) = mesh {
+        by_members(check, mesh);
+    }
+    if of_midge && check.among.is_none() {
+        return Ok(());
+    }
+    let routez: Routez = check.ask("/routez")?;
+    if !of_midge {
+        by_routes(check, &routez);
+    }
+    if let Some(among) = check.among.clone() {
+        let member = Member::new(check.varz()?, routez);
+        among
+            .shared
+            .with_members(|members| members[among.number] = Some(member));
+    }
+    Ok(())
+}
+
+fn by_members(check: &mut Check, mesh: Clusterz) {
     let expected = check.options.expect.unwrap_or(mesh.expected);
     let missing: Vec<_> = mesh
         .members
@@ -84,12 +115,10 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
             false => check.report.say(status, &text),
         }
     }
-    Ok(())
 }
 
 /// A nats-server has no `/clusterz`: it reports only its own routes.
-fn by_routes(check: &mut Check) -> Result<(), Failure> {
-    let routez: Routez = check.ask("/routez")?;
+fn by_routes(check: &mut Check, routez: &Routez) {
     let mut ids: Vec<&str> = routez
         .routes
         .iter()
@@ -104,7 +133,6 @@ fn by_routes(check: &mut Check) -> Result<(), Failure> {
         "the broker has no /clusterz: only its own routes were counted",
     );
     members(check, present, expected);
-    Ok(())
 }
 
 /// Judges the number of members that are there.

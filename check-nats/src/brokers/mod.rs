@@ -1,0 +1,145 @@
+//! Several brokers in one call: which ones, how each is checked beside the others, and one report
+//! about all of them.
+//!
+//! [`supervise`](crate::supervise) checks each broker on a thread of its own, as if it were the
+//! only one. What a mode compares between them is collected in [`Shared`] meanwhile, and
+//! judged when all have ended ([`merge`]), so one that hangs delays no other. `output` draws
+//! the result.
+
+mod exchange;
+mod merged;
+pub mod names;
+pub mod parallel;
+mod srv;
+pub mod words;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::ArgMatches;
+
+pub use self::{
+    exchange::{Arrivals, Exchange, Slowest},
+    merged::merge,
+    srv::Srv,
+};
+use crate::{modes::Member, target::Target};
+
+/// Most brokers of one call: each has a thread and a few connections.
+pub const BROKERS_MAX: usize = 64;
+
+/// The brokers of a run.
+#[derive(Clone, Debug)]
+pub enum Brokers {
+    /// One, in the form of output that names no broker.
+    One(Box<Target>),
+    /// Those of several `-H` or `-u`.
+    Several(Vec<Target>),
+    /// Those that a DNS SRV record lists.
+    Srv {
+        /// The record.
+        srv: Srv,
+        /// How each of them is reached, but for host and port.
+        access: Box<Target>,
+    },
+}
+
+impl Brokers {
+    /// The brokers that the command line names: each `-H` is one, or each `-u` without `-H`, or
+    /// those of `--srv`; the same one twice counts once.
+    ///
+    /// # Errors
+    /// A sentence that names the option and what to write.
+    pub fn new(matches: &ArgMatches) -> Result<Self, String> {
+        let all = |name: &str| -> Vec<&String> {
+            matches
+                .get_many(name)
+                .map_or_else(Vec::new, Iterator::collect)
+        };
+        let (hosts, urls) = (all("hostname"), all("url"));
+        let nameserver = matches.get_one::<String>("nameserver").map(String::as_str);
+        if let Some(name) = matches.get_one::<String>("srv") {
+            if !hosts.is_empty() || !urls.is_empty() || matches.contains_id("socket") {
+                return Err("--srv names the brokers: leave out -H, -u and --socket".into());
+            }
+            return Ok(Self::Srv {
+                srv: Srv::new(name, nameserver)?,
+                access: Box::new(Target::new(matches, None, None)?),
+            });
+        }
+        if nameserver.is_some() {
+            return Err("--nameserver belongs to --srv".into());
+        }
+        if hosts.len() > 1 && (!urls.is_empty() || matches.contains_id("socket")) {
+            return Err(
+                "-u and --socket are the monitoring port of one broker: with several -H \
+                        give -m"
+                    .into(),
+            );
+        }
+        let url = urls.last().map(|url| url.as_str());
+        let mut targets: Vec<Target> = Vec::new();
+        let mut add = |host: Option<&str>, url: Option<&str>| {
+            let target = Target::new(matches, host, url)?;
+            if targets.iter().all(|known| known.name() != target.name()) {
+                targets.push(target);
+            }
+            Ok::<(), String>(())
+        };
+        match hosts.is_empty() && urls.len() > 1 {
+            true => urls.iter().try_for_each(|url| add(None, Some(url)))?,
+            false if hosts.is_empty() => add(None, url)?,
+            false => hosts.iter().try_for_each(|host| add(Some(host), url))?,
+        }
+        match targets.len() {
+            1 => Ok(Self::One(Box::new(targets.remove(0)))),
+            count if count > BROKERS_MAX => Err(format!(
+                "{count} brokers: at most {BROKERS_MAX} in one call"
+            )),
+            _ => Ok(Self::Several(targets)),
+        }
+    }
+
+    /// Whether there may be more than one.
+    pub fn are_several(&self) -> bool {
+        !matches!(self, Self::One(_))
+    }
+}
+
+/// What the checks of the brokers share while they run.
+pub struct Shared {
+    names: Vec<String>,
+    members: Mutex<Vec<Option<Member>>>,
+    /// Messages between them, in mode `roundtrip`.
+    pub exchange: Exchange,
+}
+
+/// The place of one check among those of several brokers.
+#[derive(Clone)]
+pub struct Among {
+    /// Its number in [`Shared::names`].
+    pub number: usize,
+    /// What all share.
+    pub shared: Arc<Shared>,
+}
+
+impl Shared {
+    /// For the brokers of these names.
+    pub fn new(names: Vec<String>) -> Self {
+        Self {
+            members: Mutex::new(names.iter().map(|_| None).collect()),
+            exchange: Exchange::new(names.len()),
+            names,
+        }
+    }
+
+    /// The names of the brokers.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The brokers as they describe themselves, in mode `cluster`; `None` for one that has
+    /// not answered.
+    pub fn with_members<T>(&self, look: impl FnOnce(&mut Vec<Option<Member>>) -> T) -> T {
+        look(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

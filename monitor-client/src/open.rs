@@ -1,0 +1,227 @@
+//! What a client needs for its requests, made from the operator's settings and files: made at the
+//! first request, again when a file changes, and again after a request that failed.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ureq::Agent;
+
+use crate::{
+    Access, Error, OptionNames, Secret,
+    access::{DEFAULT_SOCKET, DEFAULT_URL},
+    files::Stamp,
+    lookup::Lookup,
+    place::{Place, Target, TcpTarget},
+    tls,
+    transport::{NoLookup, PlaceConnector, TlsSide, connect_unix},
+};
+
+const USER_AGENT: &str = concat!("midge-monitor-client/", env!("CARGO_PKG_VERSION"));
+
+/// How long a socket may take to accept a connection when it is looked for. One that takes longer
+/// is there.
+const SOCKET_LIMIT: Duration = Duration::from_millis(100);
+
+/// Settings and files of a client.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    access: Access,
+    names: &'static OptionNames,
+    place: Place,
+    /// Outlives what is opened again, so that a lookup that hangs is not started twice.
+    lookup: Arc<Lookup>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    opened: Option<Arc<Opened>>,
+    /// Whether the last request failed.
+    has_failed: bool,
+    /// Why changed files cannot be used.
+    refused: Option<Error>,
+}
+
+/// What requests need.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) agent: Agent,
+    /// The URL before the path.
+    pub(crate) url: String,
+    /// The same for texts.
+    pub(crate) place: String,
+    /// The value of the header `Authorization`.
+    pub(crate) login: Option<Secret>,
+    warnings: Vec<String>,
+    stamps: Vec<(PathBuf, Stamp)>,
+}
+
+impl Opener {
+    /// Checks the settings.
+    ///
+    ///  # Errors
+    ///
+    /// [`Error::InvalidUrl`] or [`Error::Option`]
+    pub(crate) fn new(access: Access, names: &'static OptionNames) -> Result<Self, Error> {
+        Ok(Self {
+            place: access.check(names)?,
+            access,
+            names,
+            lookup: Arc::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// The program's names of the options.
+    pub(crate) fn names(&self) -> &'static OptionNames {
+        self.names
+    }
+
+    /// What requests need, up to date.
+    ///
+    ///  # Errors
+    ///
+    /// [`Error::File`]: a file cannot be used, and none could before.
+    pub(crate) fn open(&self) -> Result<Arc<Opened>, Error> {
+        let mut state = self.lock();
+        if let Some(opened) = state.opened.clone()
+            && !state.has_failed
+            && opened.is_current()
+        {
+            return Ok(opened);
+        }
+        state.has_failed = false;
+        match (self.make(), &state.opened) {
+            (Ok(opened), _) => {
+                let opened = Arc::new(opened);
+                state.opened = Some(Arc::clone(&opened));
+                state.refused = None;
+                Ok(opened)
+            }
+            (Err(error), None) => Err(error),
+            // A file that is being replaced must not interrupt anything.
+            (Err(error), Some(former)) => {
+                let former = Arc::clone(former);
+                state.refused = Some(error);
+                Ok(former)
+            }
+        }
+    }
+
+    /// Makes the next request open everything again.
+    pub(crate) fn note_failure(&self) {
+        self.lock().has_failed = true;
+    }
+
+    /// Where requests go, for texts.
+    pub(crate) fn place(&self) -> String {
+        let state = self.lock();
+        let opened = state.opened.as_ref();
+        opened.map_or_else(|| self.place.shown(), |opened| opened.place.clone())
+    }
+
+    /// Problems with files in spite of which requests are made.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let state = self.lock();
+        let refused = state.refused.as_ref();
+        let refused = refused.map(|error| format!("{error}; the former content stays in force"));
+        let opened = state.opened.iter();
+        opened
+            .flat_map(|opened| opened.warnings.iter().cloned())
+            .chain(refused)
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make(&self) -> Result<Opened, Error> {
+        // Before the files are read: a change meanwhile is noticed by the next request.
+        let stamps = self.access.files();
+        let stamps = stamps.map(|path| (path.clone(), Stamp::of(path))).collect();
+        let login = self.access.login()?;
+        let mut warnings = login.warnings;
+        let target = match &self.place {
+            Place::ThisHost => this_host(&mut warnings)?,
+            Place::Named(target) => target.clone(),
+        };
+        let place = target.shown();
+        let (connector, url) = self.connector(target, &mut warnings)?;
+        let config = Agent::config_builder()
+            .user_agent(USER_AGENT)
+            .proxy(None)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .build();
+        Ok(Opened {
+            agent: Agent::with_parts(config, connector, NoLookup),
+            url,
+            place,
+            login: login.header,
+            warnings,
+            stamps,
+        })
+    }
+
+    /// What connects, and the URL before the path.
+    fn connector(
+        &self,
+        target: Target,
+        warnings: &mut Vec<String>,
+    ) -> Result<(PlaceConnector, String), Error> {
+        let target = match target {
+            Target::Unix { socket, url } => return Ok((PlaceConnector::Unix(socket), url)),
+            Target::Tcp(target) => target,
+        };
+        let mut tls = None;
+        if let Some(name) = target.tls_name {
+            let settings = tls::client_config(&self.access.tls)?;
+            warnings.extend(settings.warning);
+            tls = Some(TlsSide {
+                config: Arc::new(settings.config),
+                name,
+            });
+        }
+        let connector = PlaceConnector::Tcp {
+            host: target.host,
+            port: target.port,
+            lookup: Arc::clone(&self.lookup),
+            tls,
+        };
+        Ok((connector, target.url))
+    }
+}
+
+impl Opened {
+    /// Whether the files have not changed.
+    fn is_current(&self) -> bool {
+        let mut stamps = self.stamps.iter();
+        stamps.all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+}
+
+/// The broker on this host: its socket, unless that is not there or this user is kept out of it.
+fn this_host(warnings: &mut Vec<String>) -> Result<Target, Error> {
+    let end = Instant::now() + SOCKET_LIMIT;
+    match connect_unix(Path::new(DEFAULT_SOCKET), end) {
+        // An error that is not of the system says that it was late.
+        Ok(_) | Err(ureq::Error::Other(_)) => Target::of_socket(DEFAULT_SOCKET.into(), DEFAULT_URL),
+        Err(error) => {
+            if is_denied(&error) {
+                warnings.push(format!("unix:{DEFAULT_SOCKET} is not used: {error}"));
+            }
+            TcpTarget::of_url(DEFAULT_URL).map(Target::Tcp)
+        }
+    }
+}
+
+fn is_denied(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}

@@ -1,0 +1,236 @@
+//! Ten thousand reads of a real collectd, most of them failures: memory, threads and open files do
+//! not grow. The memory is printed as a curve (`--nocapture`).
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpStream,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use test_support::pki::Pki;
+
+use crate::{
+    broker::{Broker, pretend, pretend_answers, pretend_text, stay_mute, varz},
+    collectd::{Collectd, Setup, block, instance},
+};
+
+/// Reads of the whole run, and between two samples of the memory.
+const READS: usize = 10_000;
+const STEP: usize = 500;
+
+/// Of the samples, those before this one are the time in which buffers reach their size.
+const WARM_UP: usize = 8;
+
+/// KiB by which the memory may grow in the rest: the allocator keeps parts of different sizes. A
+/// loss of 512 bytes with each read would be 3000 KiB.
+const GROWTH_MAX: u64 = 1500;
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    memory_kib: u64,
+    threads: usize,
+    files: usize,
+}
+
+impl Held {
+    fn of(pid: u32) -> Self {
+        let process = Path::new("/proc").join(pid.to_string());
+        let status = fs::read_to_string(process.join("status")).expect("a live process");
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.and_then(|number| number.parse().ok()).expect(name)
+        };
+        Self {
+            memory_kib: number("VmRSS:"),
+            threads: number("Threads:") as usize,
+            files: fs::read_dir(process.join("fd")).expect("its files").count(),
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_reads_with_failures_leave_nothing_behind() {
+    let broker = Broker::start();
+    let pki = Pki::new(&["broker"]);
+    let foreign = Pki::new(&[]);
+    let tls = test_support::Broker::midge()
+        .without_monitoring()
+        .config(format!(
+            "https: \"127.0.0.1:{}\"\ntls {{ cert_file: {:?}, key_file: {:?} }}\n",
+            test_support::free_port(),
+            pki.text("broker.pem"),
+            pki.text("broker.key")
+        ))
+        .start();
+    let https = https_url(&tls);
+    let folder = TempDir::new().expect("a folder");
+    let token = folder.path().join("token");
+    fs::write(&token, "one").expect("written");
+
+    let timeout = "Timeout 30";
+    let mut blocks = instance("well", &broker.url(), "")
+        + &instance("https", &https, &format!("CACert {:?}", pki.text("ca.pem")))
+        + &instance(
+            "foreign",
+            &https,
+            &format!("CACert {:?}", foreign.text("ca.pem")),
+        )
+        + &instance("token", &broker.url(), &format!("TokenFile {token:?}"))
+        + &block("socket", "Socket \"/no/such.sock\"")
+        + &block(
+            "nofile",
+            "URL \"http://127.0.0.1:1\"\nTokenFile \"/no/such\"",
+        )
+        + &instance("name", "http://no-such-name.invalid:1", timeout)
+        + &instance("flapping", &flapping(), "");
+    for (name, url) in [
+        ("refused", "http://127.0.0.1:1".to_owned()),
+        ("mute", pretend(stay_mute)),
+        ("half", pretend(half)),
+        ("reset", pretend(|_| {})),
+        ("drip", pretend(drip)),
+        ("large", pretend(large)),
+        ("deep", pretend_text("200 OK", "[".repeat(100_000).leak())),
+        ("page", pretend_text("503 No", "<html>".repeat(1000).leak())),
+        ("said", pretend_text("403 No", "x".repeat(100_000).leak())),
+        ("hollow", pretend_text("200 OK", "{}")),
+    ] {
+        blocks += &instance(name, &url, timeout);
+    }
+    // Ten polls a second each; enough threads, so that those that wait hold up nobody.
+    blocks += "ReadThreads 20\nWriteThreads 2\n";
+    let mut setup = Setup::new(&blocks);
+    setup.interval = 0.1;
+    let collectd = Collectd::start(&setup);
+
+    let replacing = Replacing::start(token);
+    let (mut curve, mut counted) = (Vec::new(), (0, 0));
+    for reads in (STEP..=READS).step_by(STEP) {
+        collectd.wait_for_many("/bool-up ", reads, &mut counted);
+        curve.push(Held::of(collectd.pid()));
+    }
+    drop(replacing);
+    let (status, lines) = collectd.stop();
+    for (held, reads) in curve.iter().zip((STEP..).step_by(STEP)) {
+        println!("{reads:6} reads: {held:?}");
+    }
+    assert!(status.success());
+    // It did work in between, and did not read less often after failures.
+    assert!(
+        lines
+            .values("test/nats-well/bool-up")
+            .iter()
+            .all(|up| *up == [1.0])
+    );
+    assert!(lines.values("test/nats-https/bool-up").contains(&vec![1.0]));
+    assert!(lines.with("suspend").is_empty());
+    assert!(lines.with("internal error").is_empty());
+
+    let (warm, rest) = (curve[WARM_UP], &curve[WARM_UP..]);
+    let most = |of: fn(&Held) -> u64| rest.iter().map(of).max().unwrap_or_default();
+    let memory = most(|held| held.memory_kib);
+    assert!(memory <= warm.memory_kib + GROWTH_MAX, "{curve:#?}");
+    // Requests under way and a lookup have some of both.
+    assert!(most(|held| held.threads as u64) <= 20 + 10, "{curve:#?}");
+    assert!(most(|held| held.files as u64) <= 20 * 2 + 30, "{curve:#?}");
+}
+
+/// The address in the log of a broker whose monitoring port speaks https.
+fn https_url(broker: &test_support::Broker) -> String {
+    test_support::wait_for("the log names the monitoring port", || {
+        let log = broker.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("Starting https monitor on"))?;
+        let port: u16 = line.rsplit(':').next()?.trim().parse().ok()?;
+        Some(format!("https://localhost:{port}"))
+    })
+}
+
+/// Answers, fails, and answers as another broker.
+fn flapping() -> String {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    pretend_answers(
+        move |path| match (path, count.fetch_add(1, Ordering::Relaxed) % 3) {
+            ("/varz", 0) => ("200 OK", varz("N1", "2026-01-01T00:00:00Z")),
+            ("/varz", 1) => ("200 OK", varz("N2", "yesterday")),
+            ("/varz", _) => ("500 No", "no\n".to_owned()),
+            _ => (
+                "200 OK",
+                "{\"status\":\"unavailable\",\"error\":\"why\"}".to_owned(),
+            ),
+        },
+    )
+}
+
+/// Announces more than it sends.
+fn half(stream: &mut TcpStream) {
+    // The client may disconnect early.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{{\"server_id\":"
+    );
+}
+
+/// Sends a byte from time to time.
+fn drip(stream: &mut TcpStream) {
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    while stream.write_all(b" ").is_ok() {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends more than is accepted.
+fn large(stream: &mut TcpStream) {
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    let chunk = vec![b' '; 64 << 10];
+    while stream.write_all(&chunk).is_ok() {}
+}
+
+/// Replaces a file again and again until dropped.
+struct Replacing {
+    ended: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Replacing {
+    fn start(file: std::path::PathBuf) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            let new = file.with_extension("new");
+            // A usable content, and one that is refused.
+            for text in ["two", "", "three", "a\nb"].iter().cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                fs::write(&new, text).expect("written");
+                fs::rename(&new, &file).expect("replaced");
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self {
+            ended,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Replacing {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("no panic there");
+        }
+    }
+}

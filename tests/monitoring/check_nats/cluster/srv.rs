@@ -1,0 +1,175 @@
+//! Brokers that a DNS SRV record lists; the records are those of a real DNS server.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream, UdpSocket},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+use test_support::{free_address, mesh::Kind, tools, wait_until};
+
+use super::{
+    super::plugin::{PluginOutput, judge},
+    Cluster, line_of,
+};
+
+const NAME: &str = "_nats-server._tcp.example.net";
+
+/// dnsmasq, with records of its own alone.
+struct Dns {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Dns {
+    /// Answers with these hosts and ports for [`NAME`].
+    fn start(hosts: &[(&str, u16)]) -> Self {
+        let address = free_address();
+        let folder = tempfile::tempdir().expect("a folder");
+        let records: Vec<String> = hosts
+            .iter()
+            .map(|(host, port)| format!("srv-host={NAME},{host},{port}\n"))
+            .collect();
+        let config = format!(
+            "port={}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\n\
+             pid-file=\nuser=\nlocal=/example.net/\n{}",
+            address.port(),
+            records.concat()
+        );
+        let file = folder.path().join("dnsmasq.conf");
+        fs::write(&file, config).expect("write the configuration");
+        let child = Command::new(tools::dnsmasq())
+            .arg("--keep-in-foreground")
+            .arg(format!("--conf-file={}", file.display()))
+            .arg(format!(
+                "--log-facility={}",
+                folder.path().join("log").display()
+            ))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("start dnsmasq");
+        wait_until("the DNS server listens", || {
+            TcpStream::connect(address).is_ok()
+        });
+        Self {
+            child,
+            address,
+            folder,
+        }
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        // Failures do not matter here: it has ended, or ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log"));
+            eprintln!("--- log of the DNS server ---\n{}", log.unwrap_or_default());
+        }
+    }
+}
+
+fn look_up(nameserver: SocketAddr, arguments: &[&str]) -> PluginOutput {
+    let nameserver = nameserver.to_string();
+    judge(&[&["--srv", NAME, "--nameserver", &nameserver], arguments].concat())
+}
+
+/// All hosts of the record are checked, each at its own port; the order is that of the names.
+#[test]
+fn the_hosts_of_the_record_are_checked() {
+    let mut cluster = Cluster::start(&[Kind::Nats, Kind::Midge]);
+    let port = cluster.brokers[0].client_addr().port();
+    let monitor = cluster.brokers[0].monitor_addr().port().to_string();
+    let dns = Dns::start(&[("127.0.0.2", port), ("127.0.0.1", port)]);
+    let result = look_up(dns.address, &["-m", &monitor]);
+    result.expect(0, "2 of 2 brokers OK");
+    let labels: Vec<String> = result.labels().iter().map(|l| (*l).to_owned()).collect();
+    assert_eq!(labels[1], "127.0.0.1::rtt");
+    assert!(
+        line_of(&result, "127.0.0.2").contains(" OK: "),
+        "{result:?}"
+    );
+    let result = look_up(dns.address, &["-m", &monitor, "--mode", "roundtrip"]);
+    result.expect(0, "messages arrive between 2 brokers");
+    cluster.brokers[0].kill();
+    let result = look_up(dns.address, &["-m", &monitor]);
+    result.expect(2, "1 of 2 brokers answered; 127.0.0.1: ");
+    assert_eq!(result.labels(), labels);
+}
+
+/// One host in a record is one broker of perhaps more tomorrow: its labels have its name.
+#[test]
+fn a_record_with_one_host_is_a_list() {
+    let cluster = Cluster::start(&[Kind::Nats]);
+    let dns = Dns::start(&[("127.0.0.1", cluster.brokers[0].client_addr().port())]);
+    let result = look_up(dns.address, &["--mode", "connect"]);
+    result.expect(0, "1 of 1 brokers OK");
+    assert_eq!(result.labels()[1], "127.0.0.1::rtt");
+}
+
+/// Too many for one packet: they come over TCP; too many for one call: some are left out,
+/// which is not OK.
+#[test]
+fn a_long_record_is_read_to_its_end_and_bounded() {
+    let hosts: Vec<String> = (1..=80).map(|n| format!("127.1.0.{n}")).collect();
+    let port = free_address().port();
+    let hosts: Vec<(&str, u16)> = hosts.iter().map(|host| (host.as_str(), port)).collect();
+    let dns = Dns::start(&hosts);
+    let result = look_up(dns.address, &["--mode", "connect"]);
+    result.expect(2, "0 of 64 brokers answered");
+    assert!(
+        result.output.contains("lists 80: 64 brokers are checked"),
+        "{result:?}"
+    );
+    assert_eq!(result.value("brokers_answering"), "0");
+}
+
+#[test]
+fn a_record_that_is_not_there_is_named() {
+    let dns = Dns::start(&[]);
+    let result = look_up(dns.address, &[]);
+    result.expect(
+        3,
+        &format!("SRV record \"{NAME}\" at name server {}: ", dns.address),
+    );
+    result.expect(3, "there is none");
+    assert_eq!(result.labels(), ["brokers_answering"]);
+    assert_eq!(result.value("brokers_answering"), "U");
+    // The root says that there is no such service.
+    let dns = Dns::start(&[(".", 0)]);
+    look_up(dns.address, &[]).expect(3, "the record names no host");
+}
+
+/// A name server that is silent, or that says something else, takes half of the time.
+#[test]
+fn a_name_server_that_does_not_answer_is_named() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("its address");
+    let result = look_up(address, &["-t", "2"]);
+    result.expect(
+        3,
+        &format!("at name server {address}: no answer within 1000 ms"),
+    );
+    let lying = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = lying.local_addr().expect("its address");
+    let answers = std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        while let Ok((length, peer)) = lying.recv_from(&mut buffer) {
+            if length == 1 {
+                return;
+            }
+            for nonsense in [&b"x"[..], &[0xff; 600], &buffer[..length]] {
+                let _ = lying.send_to(nonsense, peer);
+            }
+        }
+    });
+    look_up(address, &["-t", "2"]).expect(3, &format!("at name server {address}: "));
+    let end = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    end.send_to(b"x", address).expect("end the thread");
+    answers.join().expect("the thread ends");
+    look_up(free_address(), &["-t", "2"]).expect(3, "SRV record ");
+}
