@@ -88,6 +88,18 @@ pub fn test_tools() -> PathBuf {
         .map_or_else(|| project().join("target/test-tools"), PathBuf::from)
 }
 
+/// A file of a Debian package, by its path without the first slash: as `tests/run` unpacked
+/// it, or installed.
+pub fn debian_file(path: &str, package: &str) -> PathBuf {
+    [test_tools().join("debian"), PathBuf::from("/")]
+        .iter()
+        .map(|root| root.join(path))
+        .find(|file| file.exists())
+        .unwrap_or_else(|| {
+            panic!("this test needs /{path} (`apt-get install {package}`, or run tests/run)")
+        })
+}
+
 /// A Python with the nats.py client: that of `target/test-tools`, or the one on `PATH`.
 pub fn python_with_nats() -> PathBuf {
     let venv = test_tools().join("venv/bin/python");

@@ -25,6 +25,10 @@ pub(crate) struct Setup {
     pub(crate) blocks: String,
     /// Whether rates are written instead of totals.
     pub(crate) rates: bool,
+    /// Further plugins with their blocks.
+    pub(crate) outputs: String,
+    /// Whether it loads the plugin.
+    pub(crate) polls: bool,
     /// Additional environment variables.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
@@ -36,6 +40,8 @@ impl Setup {
             interval: 1.0,
             blocks: blocks.to_owned(),
             rates: false,
+            outputs: String::new(),
+            polls: true,
             environment: Vec::new(),
         }
     }
@@ -219,10 +225,15 @@ impl Daemon {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// The folder of the csv files of this host.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data/test")
+    }
+
     /// Waits until values of this identifier have been written.
     pub(crate) fn wait_for_value(&self, identifier: &str) {
         let (plugin, name) = identifier.split_once('/').expect("two parts");
-        let folder = self.dir.path().join("data/test").join(plugin);
+        let folder = self.data().join(plugin);
         wait_until(identifier, || {
             let files = fs::read_dir(&folder).into_iter().flatten().flatten();
             let mut names = files.filter_map(|file| file.file_name().into_string().ok());
@@ -363,8 +374,14 @@ fn write_config(dir: &Path, setup: &Setup, data: &str, log: &str) -> PathBuf {
         interval,
         blocks,
         rates,
+        outputs,
+        polls,
         ..
     } = setup;
+    let load = match polls {
+        true => format!("PluginDir {}\nLoadPlugin nats\n{blocks}", quoted(&plugins)),
+        false => String::new(),
+    };
     let dir_text = quoted(dir);
     let config = format!(
         "BaseDir {dir_text}\nPIDFile {}\nHostname \"test\"\nFQDNLookup false\n\
@@ -372,9 +389,8 @@ fn write_config(dir: &Path, setup: &Setup, data: &str, log: &str) -> PathBuf {
          LoadPlugin logfile\n<Plugin logfile>\nLogLevel info\nFile {log}\n\
          PrintSeverity true\n</Plugin>\n\
          LoadPlugin csv\n<Plugin csv>\nDataDir {data}\nStoreRates {rates}\n</Plugin>\n\
-         PluginDir {}\nLoadPlugin nats\n{blocks}",
+         {outputs}{load}",
         quoted(&dir.join("collectd.pid")),
-        quoted(&plugins),
     );
     let path = dir.join("collectd.conf");
     fs::write(&path, config).expect("the configuration written");

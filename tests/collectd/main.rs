@@ -9,6 +9,7 @@ mod instances;
 mod notifications;
 mod thresholds;
 mod values;
+mod outputs;
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! All ways to observe a broker: port 8222 with its page and its events, findings, the
-//! flight recorder, `check_nats` and `midge top`.
+//! flight recorder, `check_nats` and what schedules it, and `midge top`.
 
 mod check_nats;
 mod dashboard;
@@ -7,4 +7,5 @@ mod events;
 mod findings;
 mod flight_recorder;
 mod monitor;
+mod schedulers;
 mod top;

@@ -1,12 +1,8 @@
-//! Arguments, help, the manual page and the shipped Nagios commands.
+//! Arguments, help and the manual page.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
-use check_nats::{
-    args::{self, Asked},
-    modes::MODES,
-    options::Options,
-};
+use check_nats::modes::MODES;
 
 use super::plugin::{judge, run};
 use test_support::{generated, tools::on_path};
@@ -156,45 +152,6 @@ fn the_manual_page_is_valid_roff() {
         checked.status.success() && complaints.is_empty(),
         "{complaints}"
     );
-}
-
-/// The plugin accepts each shipped command, every macro is in single quotes, and all
-/// modes are covered.
-#[test]
-fn the_nagios_commands_are_valid() {
-    let text = fs::read_to_string(conf("nagios/nats.cfg")).expect("read the commands");
-    let lines = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("command_line"));
-    let mut modes = BTreeSet::new();
-    for line in lines {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words[0], "/usr/lib/nagios/plugins/check_nats");
-        let mode = words.windows(2).find(|pair| pair[0] == "--mode");
-        modes.insert(mode.map_or("health", |pair| pair[1]));
-        let arguments: Vec<String> = words.iter().map(|word| with_macros(word)).collect();
-        match args::read(arguments.into_iter().map(Into::into), "") {
-            Asked::Check(matches) => assert!(Options::new(&matches).is_ok(), "{line}"),
-            _ => panic!("the plugin does not take {line}"),
-        }
-    }
-    assert_eq!(modes, MODES.iter().map(|mode| mode.name).collect());
-}
-
-/// The argument as the plugin gets it: macros replaced, quotes removed.
-fn with_macros(word: &str) -> String {
-    let Some(name) = word
-        .strip_prefix("'$")
-        .and_then(|rest| rest.strip_suffix("$'"))
-    else {
-        assert!(!word.contains('$'), "a macro without single quotes: {word}");
-        return word.to_owned();
-    };
-    match name {
-        "HOSTADDRESS" => "127.0.0.1".to_owned(),
-        "ARG1" | "ARG2" | "ARG3" => "1".to_owned(),
-        other => panic!("unknown macro {other}"),
-    }
 }
 
 fn conf(file: &str) -> std::path::PathBuf {
