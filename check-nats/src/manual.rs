@@ -201,7 +201,8 @@ The labels of performance data begin with the name of the broker, as in
 n1::connections: the first part of its host name, or more if that is not enough to
 keep the brokers apart. The labels do not change when a broker does not answer; its
 values are then U. Values of all brokers together come first: brokers_answering in each
-mode, and those of the modes cluster and roundtrip.
+mode, and those of the modes cluster and roundtrip. All together they may be longer than
+NRPE takes (1024 or 4096 bytes): run the check on the monitoring host.
 .P
 Differences that are intended are no problem with another threshold:
 \\-\\-configs\\-warning 3 for three files that differ, \\-\\-versions\\-warning 2 during an

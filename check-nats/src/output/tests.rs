@@ -169,6 +169,43 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Several brokers, whatever they are called and say.
+    #[test]
+    fn each_format_reads_several_brokers(
+        whole in report(),
+        brokers in prop::collection::vec((hostile(), report()), 1..4),
+        verbosity in 0..4_u8,
+    ) {
+        let mut whole = whole;
+        let count = brokers.len();
+        for (name, broker) in brokers {
+            whole.add_broker(&name, broker);
+        }
+        let output = draw(&whole, &options(Format::Nagios, verbosity));
+        let first = output.lines().next().unwrap();
+        let (text, perfdata) = first.split_once(" | ").unwrap();
+        prop_assert!(text.chars().count() <= LINE_CHARS_MAX, "{}", text);
+        assert_perfdata(perfdata);
+        prop_assert_eq!(perfdata.split(' ').count(), 2 * (count + 1));
+        prop_assert_eq!(perfdata.matches("::the_second=").count(), count);
+        prop_assert_eq!(output.matches('|').count(), 1);
+        prop_assert!(!output.contains(['<', '>', '`', '\r', '\u{1b}']), "{}", output);
+        let json = draw(&whole, &options(Format::Json, verbosity));
+        let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(answer["brokers"].as_array().unwrap().len(), count);
+        let metrics = draw(&whole, &options(Format::OpenMetrics, verbosity));
+        prop_assert!(metrics.ends_with("\n# EOF\n"));
+        for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+            prop_assert!(line.starts_with("nats_server_check_"), "{}", line);
+        }
+        let text = draw(&whole, &options(Format::Text, verbosity));
+        prop_assert!(text.lines().count() > count);
+    }
+}
+
 /// All modes' performance data leave room for the text, with the largest values.
 #[test]
 fn the_first_line_of_each_mode_fits_into_the_smallest_transport() {

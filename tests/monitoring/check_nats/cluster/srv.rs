@@ -172,10 +172,7 @@ fn a_name_server_that_does_not_answer_is_named() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("its address");
     let result = look_up(address, &["-t", "2"]);
-    result.expect(
-        3,
-        &format!("at name server {address}: no answer within "),
-    );
+    result.expect(3, &format!("at name server {address}: no answer within "));
     let lying = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let address = lying.local_addr().expect("its address");
     let answers = std::thread::spawn(move || {
