@@ -29,6 +29,7 @@ pub struct BrokerBuilder {
     config: Option<String>,
     environment: Vec<(String, String)>,
     stderr: Option<Stdio>,
+    on_start: Option<fn(&Broker)>,
 }
 
 /// A running broker.
@@ -74,6 +75,7 @@ impl Broker {
             config: None,
             environment: Vec::new(),
             stderr: None,
+            on_start: None,
         }
     }
 
@@ -244,6 +246,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Calls this with the broker as soon as it accepts clients.
+    pub fn on_start(mut self, call: fn(&Broker)) -> Self {
+        self.on_start = Some(call);
+        self
+    }
+
     /// Listens on this client port instead of a free one, for restarts.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -296,6 +304,9 @@ impl BrokerBuilder {
         match self.greets {
             true => drop(RawClient::connect(broker.client_addr())),
             false => drop(TcpStream::connect(broker.client_addr()).expect("connect")),
+        }
+        if let Some(call) = self.on_start {
+            call(&broker);
         }
         broker
     }

@@ -1,11 +1,13 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
 //! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
-//! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), free [`ports`], and the paths of the
-//! programs that the tests start and drive ([`tools`]).
+//! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), a real
+//! [`collectd`] with the plugin, free [`ports`], and the paths of the programs that the
+//! tests start and drive ([`tools`]).
 //!
 //! Every wait has a timeout, and a timeout fails the test.
 
 pub mod broker;
+pub mod collectd;
 pub mod endpoints;
 pub mod generated;
 pub mod held_threads;

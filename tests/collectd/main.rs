@@ -3,13 +3,12 @@
 mod access;
 mod broker;
 mod chain;
-mod collectd;
 mod endurance;
 mod instances;
 mod notifications;
+mod outputs;
 mod thresholds;
 mod values;
-mod outputs;
 
 use std::{
     fs,
@@ -22,9 +21,9 @@ use std::{
 };
 
 use broker::{Broker, Ports, pretend, pretend_paths, pretend_text, stay_mute};
-use collectd::{Collectd, Daemon, Lines, Setup, instance, plugin};
 use serde_json::Value;
 use test_support::PATIENCE;
+use test_support::collectd::{self, Collectd, Daemon, Lines, Setup, instance, plugin};
 
 /// Identifiers below the host and the keys of /varz their values must equal.
 const FIGURES: &[(&str, &[&str])] = &[

@@ -1,10 +1,12 @@
 //! Findings: the tests cause each rule's condition for real, and check that the finding
-//! appears at `/explainz`, clears, and does not appear in the wrong cases.
+//! appears at `/explainz`, in collectd and in `check_nats`, clears, and does not appear in
+//! the wrong cases.
 
 mod broker;
 mod causes;
 mod ceilings;
 mod certificates;
+mod channels;
 mod clients;
 mod proofs;
 mod readers;
@@ -23,7 +25,9 @@ fn quick(more: &str) -> BrokerBuilder {
 
 /// The same with options outside the block.
 fn quick_with(more: &str, options: &str) -> BrokerBuilder {
-    Broker::midge().config(format!("{}{options}\n", thresholds(more)))
+    Broker::midge()
+        .config(format!("{}{options}\n", thresholds(more)))
+        .on_start(channels::attach)
 }
 
 /// The block of thresholds that a test reaches within a second.
@@ -44,16 +48,18 @@ fn findings(broker: &Broker, code: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Waits for a finding.
+/// Waits until a finding is shown by all channels.
 fn appears(broker: &Broker, code: &str) -> Value {
     appears_while(broker, code, || {})
 }
 
-/// Repeats an action until there is a finding.
+/// Repeats an action until a finding is shown by all channels.
 fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value {
+    let mut channels = channels::Seen::of(broker, code);
     wait_for(&format!("{code} appears"), || {
         cause();
-        findings(broker, code).into_iter().next()
+        let finding = findings(broker, code).into_iter().next()?;
+        channels.all_show(&finding).then_some(finding)
     })
 }
 
@@ -62,6 +68,7 @@ fn clears(broker: &Broker, code: &str) {
     wait_until(&format!("{code} clears"), || {
         findings(broker, code).is_empty()
     });
+    channels::note_cleared(broker, code);
 }
 
 /// Waits for enough samples for any finding to appear, and checks that none with this

@@ -1,6 +1,6 @@
 //! Arguments, help and the manual page.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use check_nats::modes::MODES;
 

@@ -12,30 +12,31 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{PATIENCE, wait_until};
+
+use crate::{PATIENCE, wait_until};
 
 /// Where Debian installs collectd; other systems have it on the path.
 const INSTALLED: &str = "/usr/sbin/collectd";
 
 /// The settings of a collectd run.
-pub(crate) struct Setup {
+pub struct Setup {
     /// Seconds between polls.
-    pub(crate) interval: f64,
+    pub interval: f64,
     /// `<Plugin nats>` blocks; may be empty.
-    pub(crate) blocks: String,
+    pub blocks: String,
     /// Whether rates are written instead of totals.
-    pub(crate) rates: bool,
+    pub rates: bool,
     /// Further plugins with their blocks.
-    pub(crate) outputs: String,
+    pub outputs: String,
     /// Whether it loads the plugin.
-    pub(crate) polls: bool,
+    pub polls: bool,
     /// Additional environment variables.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Setup {
     /// Polls once a second, so that a poll may take half a second: also on a busy machine.
-    pub(crate) fn new(blocks: &str) -> Self {
+    pub fn new(blocks: &str) -> Self {
         Self {
             interval: 1.0,
             blocks: blocks.to_owned(),
@@ -48,18 +49,18 @@ impl Setup {
 }
 
 /// One `<Instance>` in its own block.
-pub(crate) fn instance(name: &str, url: &str, options: &str) -> String {
+pub fn instance(name: &str, url: &str, options: &str) -> String {
     block(name, &format!("URL \"{url}\"\n{options}"))
 }
 
 /// One `<Instance>` in its own block with these options alone.
-pub(crate) fn block(name: &str, options: &str) -> String {
+pub fn block(name: &str, options: &str) -> String {
     format!("<Plugin nats>\n<Instance \"{name}\">\n{options}\n</Instance>\n</Plugin>\n")
 }
 
 /// A collectd in the foreground whose values and log lines are collected.
 /// Killed when dropped.
-pub(crate) struct Collectd {
+pub struct Collectd {
     child: Child,
     output: Arc<Output>,
     readers: Vec<thread::JoinHandle<()>>,
@@ -74,12 +75,12 @@ struct Output {
 
 impl Collectd {
     /// Runs until [`Self::stop`].
-    pub(crate) fn start(setup: &Setup) -> Self {
+    pub fn start(setup: &Setup) -> Self {
         Self::spawn(setup, "-f")
     }
 
     /// Runs until values of all these identifiers were written.
-    pub(crate) fn run_for(setup: &Setup, identifiers: &[&str]) -> (ExitStatus, Lines) {
+    pub fn run_for(setup: &Setup, identifiers: &[&str]) -> (ExitStatus, Lines) {
         let collectd = Self::start(setup);
         let there = |lines: &Lines| {
             let mut missing = identifiers.iter().filter(|id| lines.values(id).is_empty());
@@ -91,7 +92,7 @@ impl Collectd {
 
     /// Reads the configuration and polls once. Only for log tests: collectd discards what
     /// its write threads have not processed by then.
-    pub(crate) fn test_configuration(setup: &Setup) -> (ExitStatus, Lines) {
+    pub fn test_configuration(setup: &Setup) -> (ExitStatus, Lines) {
         Self::spawn(setup, "-T").finish()
     }
 
@@ -120,8 +121,13 @@ impl Collectd {
         }
     }
 
+    /// The lines so far.
+    pub fn lines(&self) -> Lines {
+        Lines(self.output.lines.lock().expect("no panic there").clone())
+    }
+
     /// Waits until `ready` is true for the lines so far.
-    pub(crate) fn wait_for(&self, what: &str, ready: impl Fn(&Lines) -> bool) -> Lines {
+    pub fn wait_for(&self, what: &str, ready: impl Fn(&Lines) -> bool) -> Lines {
         let end = Instant::now() + PATIENCE;
         let mut lines = self.output.lines.lock().expect("no panic there");
         loop {
@@ -141,13 +147,13 @@ impl Collectd {
     }
 
     /// Waits for `count` lines with `text`.
-    pub(crate) fn wait_for_lines(&self, text: &str, count: usize) -> Lines {
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> Lines {
         self.wait_for(text, |lines| lines.with(text).len() >= count)
     }
 
     /// Waits for `count` lines with `text` among very many lines, which [`Self::wait_for`] would copy
     /// each time. `counted` has the number of lines looked at and found so far.
-    pub(crate) fn wait_for_many(&self, text: &str, count: usize, counted: &mut (usize, usize)) {
+    pub fn wait_for_many(&self, text: &str, count: usize, counted: &mut (usize, usize)) {
         let end = Instant::now() + PATIENCE;
         let mut lines = self.output.lines.lock().expect("no panic there");
         loop {
@@ -170,12 +176,12 @@ impl Collectd {
     }
 
     /// Process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Stops it and returns the exit status and all lines.
-    pub(crate) fn stop(self) -> (ExitStatus, Lines) {
+    pub fn stop(self) -> (ExitStatus, Lines) {
         terminate(self.pid());
         self.finish()
     }
@@ -199,13 +205,13 @@ impl Drop for Collectd {
 }
 
 /// A collectd in the background. Killed when dropped.
-pub(crate) struct Daemon {
+pub struct Daemon {
     dir: TempDir,
 }
 
 impl Daemon {
     /// Starts it and waits until the first process has exited.
-    pub(crate) fn start(setup: &Setup) -> Self {
+    pub fn start(setup: &Setup) -> Self {
         let dir = temporary_folder();
         let data = dir.path().join("data");
         let log = dir.path().join("log");
@@ -221,17 +227,17 @@ impl Daemon {
     }
 
     /// Everything logged so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// The folder of the csv files of this host.
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("data/test")
     }
 
     /// Waits until values of this identifier have been written.
-    pub(crate) fn wait_for_value(&self, identifier: &str) {
+    pub fn wait_for_value(&self, identifier: &str) {
         let (plugin, name) = identifier.split_once('/').expect("two parts");
         let folder = self.data().join(plugin);
         wait_until(identifier, || {
@@ -242,7 +248,7 @@ impl Daemon {
     }
 
     /// Stops it and returns its log.
-    pub(crate) fn stop(self) -> String {
+    pub fn stop(self) -> String {
         let pid = self.pid().expect("a PID file");
         terminate(pid);
         // collectd removes the file as its last step.
@@ -266,27 +272,27 @@ impl Drop for Daemon {
 
 /// Lines of values and of the log, in order of arrival.
 #[derive(Debug)]
-pub(crate) struct Lines(Vec<String>);
+pub struct Lines(Vec<String>);
 
 impl Lines {
     /// The lines that contain `text`.
-    pub(crate) fn with(&self, text: &str) -> Vec<&str> {
+    pub fn with(&self, text: &str) -> Vec<&str> {
         let lines = self.0.iter().map(String::as_str);
         lines.filter(|line| line.contains(text)).collect()
     }
 
     /// The log lines of the plugin.
-    pub(crate) fn log(&self) -> Vec<&str> {
+    pub fn log(&self) -> Vec<&str> {
         self.with("nats plugin: ")
     }
 
     /// Every value written, in order.
-    pub(crate) fn puts(&self) -> Vec<Put> {
+    pub fn puts(&self) -> Vec<Put> {
         self.0.iter().filter_map(|line| Put::parse(line)).collect()
     }
 
     /// The values written under one identifier such as `test/nats-a/bool-up`.
-    pub(crate) fn values(&self, identifier: &str) -> Vec<Vec<f64>> {
+    pub fn values(&self, identifier: &str) -> Vec<Vec<f64>> {
         let puts = self.puts().into_iter();
         let wanted = puts.filter(|put| put.identifier == identifier);
         wanted.map(|put| put.values).collect()
@@ -295,10 +301,13 @@ impl Lines {
 
 /// One line of collectd's csv plugin: `PUTVAL identifier interval=s time:value:…`.
 #[derive(Debug)]
-pub(crate) struct Put {
-    pub(crate) identifier: String,
-    pub(crate) time: String,
-    pub(crate) values: Vec<f64>,
+pub struct Put {
+    /// Such as `test/nats-a/bool-up`.
+    pub identifier: String,
+    /// Seconds since 1970.
+    pub time: String,
+    /// One per data source of the type.
+    pub values: Vec<f64>,
 }
 
 impl Put {
@@ -316,7 +325,7 @@ impl Put {
 }
 
 /// The plugin as built by cargo, in the directory of this test's profile.
-pub(crate) fn plugin() -> PathBuf {
+pub fn plugin() -> PathBuf {
     let test = env::current_exe().expect("this test has a path");
     let profile = test.ancestors().nth(2).expect("target/<profile>/deps/test");
     let library = profile.join("libnats.so");
@@ -331,10 +340,11 @@ pub(crate) fn plugin() -> PathBuf {
     let list = library.with_extension("d");
     let list = fs::read_to_string(&list).unwrap_or_else(|error| panic!("{list:?}: {error}"));
     let (_, sources) = list.split_once(": ").expect("a list of sources");
-    let project = env!("CARGO_MANIFEST_DIR");
+    let project = concat!(env!("CARGO_MANIFEST_DIR"), "/../");
+    let project = fs::canonicalize(project).expect("the project's folder");
     for source in sources
         .split_whitespace()
-        .filter(|source| source.starts_with(project))
+        .filter(|source| Path::new(source).starts_with(&project))
     {
         let changed = fs::metadata(source).and_then(|source| source.modified());
         assert!(
