@@ -68,12 +68,6 @@ impl Metric {
     };
 }
 
-/// Of all brokers together, in each mode.
-pub(super) static BROKERS_ANSWERING: Metric = Metric {
-    label: "brokers_answering",
-    help: "brokers that answered; the limit is the number of brokers asked",
-    ..Metric::PLAIN
-};
 impl Planned {
     /// The warning and the critical threshold that apply if the metric has this limit. A
     /// default does not apply beside a threshold of the operator if it took all effect from
@@ -94,6 +88,12 @@ impl Planned {
     }
 }
 
+/// Of all brokers together, in each mode.
+pub(super) static BROKERS_ANSWERING: Metric = Metric {
+    label: "brokers_answering",
+    help: "brokers that answered; the limit is the number of brokers asked",
+    ..Metric::PLAIN
+};
 pub(super) static CA_DAYS: Metric = Metric {
     label: "ca_days",
     help: "days until the CA of the clients' certificates expires; midge only",

@@ -173,7 +173,8 @@ pub struct Varz {
     pub http_req_stats: BTreeMap<String, u64>,
     /// Time the configuration took effect, RFC 3339.
     pub config_load_time: String,
-    /// `sha256:…` of the configuration file; empty without one.
+    /// `sha256:…` of the values in the configuration file, whatever its comments and spelling;
+    /// empty without one.
     pub config_digest: String,
     /// Name of the system account.
     #[serde(skip_serializing_if = "String::is_empty")]

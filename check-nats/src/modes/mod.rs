@@ -443,6 +443,13 @@ mod tests {
                     assert!(default.is_empty() || Range::parse(default, metric.unit).is_ok());
                     assert!(default.is_empty() || metric.option.is_some());
                 }
+                // A warning that is always critical too is none.
+                let limits = |range| Range::parse(range, metric.unit).ok()?.limits(Some(100.0));
+                if let (Some(mild), Some(severe)) =
+                    (limits(metric.warning), limits(metric.critical))
+                {
+                    assert!(!mild.alerts_only_with(severe), "{}", metric.label);
+                }
             }
         }
     }
