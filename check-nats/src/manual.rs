@@ -208,7 +208,7 @@ Differences that are intended are no problem with another threshold:
 \\-\\-configs\\-warning 3 for three files that differ, \\-\\-versions\\-warning 2 during an
 upgrade.
 .P
-The DNS is not protected against forgery: whoever answers for the record gets the login
+The DNS is not protected against forgery: a host that answers for the record gets the login
 of the check. Give \\-\\-tls or \\-\\-puppet with it.
 .SH CHECKS OF EVENTS
 The modes slow, losses, no\\-interest, logins, violations and restarts report what

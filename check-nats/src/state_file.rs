@@ -105,7 +105,7 @@ impl StateFile {
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&path)
             .map_err(|error| fail(error.to_string()))?;
-        // Whoever else could make the file could also keep it locked.
+        // Another user who could make the file could also keep it locked.
         check_own(&file).map_err(fail)?;
         // SAFETY: flock gets an open descriptor and touches no memory.
         match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {

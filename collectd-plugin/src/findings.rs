@@ -124,7 +124,7 @@ struct Event {
 }
 
 impl Tracker {
-    /// What is to be told about the findings of a poll. `uptime` is that of the broker.
+    /// What is to be reported about the findings of a poll. `uptime` is that of the broker.
     pub(crate) fn update(
         &mut self,
         findings: &[(Level, Finding)],
@@ -159,7 +159,7 @@ impl Tracker {
             self.known.insert(key.clone(), known);
         }
         let known = self.known.get_mut(key)?;
-        let before = known.level.told();
+        let before = known.level.reported();
         known.finding = finding.clone();
         let change = match (known.level.see(Some(level), now)?, before) {
             (Change::Worse { often: true }, _) => "flapping",
@@ -177,8 +177,8 @@ impl Tracker {
     }
 
     fn count(&self, level: Level) -> usize {
-        let told = self.known.values().map(|known| known.level.told());
-        told.filter(|told| *told == Some(level)).count()
+        let reported = self.known.values().map(|known| known.level.reported());
+        reported.filter(|reported| *reported == Some(level)).count()
     }
 
     fn messages(&mut self, mut events: Vec<Event>, is_settled: bool) -> Vec<Message> {
@@ -198,16 +198,16 @@ impl Tracker {
                 more => messages.push(Message::more(level, severity, more)),
             }
             let is_told = messages.last().is_some_and(|last| last.level == level);
-            let told = match level {
+            let reported = match level {
                 Level::Info => continue,
                 Level::Warning => &mut self.warned,
                 Level::Critical => &mut self.failed,
             };
             if is_told {
-                *told = Some(count > 0);
-            } else if count == 0 && *told != Some(false) && is_settled {
+                *reported = Some(count > 0);
+            } else if count == 0 && *reported != Some(false) && is_settled {
                 // The first look, or the last one eased or got worse.
-                *told = Some(false);
+                *reported = Some(false);
                 messages.push(Message::nothing(level));
             }
         }
@@ -218,7 +218,7 @@ impl Tracker {
 impl Known {
     /// It is not among the findings of a poll.
     fn clear(&mut self, now: Instant) -> Option<Event> {
-        let before = self.level.told()?;
+        let before = self.level.reported()?;
         self.level.see(None, now)?;
         Some(Event {
             level: before,

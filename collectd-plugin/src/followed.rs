@@ -1,10 +1,10 @@
 //! Follows something that is better or worse from poll to poll, and says which of its changes are to
-//! be told. What gets worse is told at once, and so is what gets better; but what gets worse again and
-//! again is only told to be better once that has lasted.
+//! be reported. What gets worse is reported at once, and so is what gets better; but what gets worse again and
+//! again is only reported to be better once that has lasted.
 
 use std::time::{Duration, Instant};
 
-/// How long something that comes and goes must be better before that is told.
+/// How long something that comes and goes must be better before that is reported.
 const QUIET: Duration = Duration::from_secs(300);
 
 /// It comes and goes if it got worse this often within twice [`QUIET`].
@@ -14,8 +14,8 @@ const OFTEN: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Followed<L> {
     best: L,
-    told: L,
-    /// Since when it is better than told.
+    reported: L,
+    /// Since when it is better than reported.
     better_since: Option<Instant>,
     /// The last times that it got worse, the oldest first.
     rises: [Option<Instant>; OFTEN],
@@ -23,10 +23,10 @@ pub(crate) struct Followed<L> {
     is_held: bool,
 }
 
-/// A change that is to be told.
+/// A change that is to be reported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Change {
-    /// It got worse; `often` if it comes and goes, which is told once.
+    /// It got worse; `often` if it comes and goes, which is reported once.
     Worse { often: bool },
     /// It got better.
     Better,
@@ -37,33 +37,33 @@ impl<L: Copy + Ord> Followed<L> {
     pub(crate) fn new(best: L) -> Self {
         Self {
             best,
-            told: best,
+            reported: best,
             better_since: None,
             rises: [None; OFTEN],
             is_held: false,
         }
     }
 
-    /// The level that was told last.
-    pub(crate) fn told(&self) -> L {
-        self.told
+    /// The level that was reported last.
+    pub(crate) fn reported(&self) -> L {
+        self.reported
     }
 
-    /// The level of a poll at `now`. Returns what is to be told.
+    /// The level of a poll at `now`. Returns what is to be reported.
     pub(crate) fn see(&mut self, level: L, now: Instant) -> Option<Change> {
-        if level >= self.told {
+        if level >= self.reported {
             self.better_since = None;
         }
-        if level > self.told {
-            self.told = level;
+        if level > self.reported {
+            self.reported = level;
             return Some(Change::Worse {
                 often: self.rise(now),
             });
         }
-        if level < self.told {
+        if level < self.reported {
             let since = *self.better_since.get_or_insert(now);
             if !self.is_held || now.duration_since(since) >= QUIET {
-                self.told = level;
+                self.reported = level;
                 self.better_since = None;
                 self.is_held = false;
                 return Some(Change::Better);
@@ -75,7 +75,7 @@ impl<L: Copy + Ord> Followed<L> {
     /// Whether its past still matters.
     pub(crate) fn is_remembered(&self, now: Instant) -> bool {
         let last = self.rises[OFTEN - 1];
-        self.told != self.best || last.is_some_and(|last| now.duration_since(last) < 2 * QUIET)
+        self.reported != self.best || last.is_some_and(|last| now.duration_since(last) < 2 * QUIET)
     }
 
     /// Whether it comes and goes from now on.
@@ -96,8 +96,8 @@ mod tests {
 
     const POLL: Duration = Duration::from_secs(10);
 
-    /// What is told of these levels, one for each poll, with the numbers of the polls.
-    fn told(levels: impl IntoIterator<Item = u8>) -> Vec<(usize, Change)> {
+    /// What is reported of these levels, one for each poll, with the numbers of the polls.
+    fn reported(levels: impl IntoIterator<Item = u8>) -> Vec<(usize, Change)> {
         let begin = Instant::now();
         let mut followed = Followed::new(0);
         let polls = levels.into_iter().enumerate();
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn each_change_is_told_at_once() {
-        let changes = told([0, 1, 1, 2, 2, 1, 0, 0]);
+        let changes = reported([0, 1, 1, 2, 2, 1, 0, 0]);
         let expected = [
             (1, WORSE),
             (3, WORSE),
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_comes_and_goes_is_told_a_few_times_and_its_end_when_it_lasts() {
         let flaps = (0..200).map(|poll| poll % 2);
-        let changes = told(flaps.chain([0; 60]));
+        let changes = reported(flaps.chain([0; 60]));
         let often = Change::Worse { often: true };
         let expected = [
             (1, WORSE),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn what_comes_seldom_is_told_each_time() {
         let seldom = (0..400).map(|poll| u8::from(poll % 40 == 1));
-        assert_eq!(told(seldom).len(), 20);
+        assert_eq!(reported(seldom).len(), 20);
     }
 
     #[test]

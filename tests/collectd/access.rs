@@ -383,10 +383,10 @@ fn a_broker_without_healthz_serves() {
         log[0].contains("[info]") && log[0].contains("it has no /healthz"),
         "{log:#?}"
     );
-    // The first poll is told whatever it shows.
-    let told = lines.with("severity = ");
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("severity = OKAY"), "{told:#?}");
+    // The first poll is reported whatever it shows.
+    let notified = lines.with("severity = ");
+    assert_eq!(notified.len(), 1, "{notified:#?}");
+    assert!(notified[0].contains("severity = OKAY"), "{notified:#?}");
 }
 
 /// Replaces a file as tools that renew certificates do.

@@ -235,7 +235,7 @@ fn a_missing_member_is_notified_by_its_name() {
 }
 
 /// An alarm must not outlive its sender: what cleared while collectd was stopped is OKAY after its
-/// start, and what is still there is told again.
+/// start, and what is still there is reported again.
 #[test]
 fn a_restarted_collectd_tells_the_state() {
     let broker = Broker::midge()
@@ -330,7 +330,7 @@ fn a_restarted_broker_repeats_nothing() {
     assert!(collectd.stop().0.success());
 }
 
-/// A client that is slow again and again is told a few times, not each time.
+/// A client that is slow again and again is reported a few times, not each time.
 #[test]
 fn a_flapping_finding_is_not_sent_every_time() {
     let broker = Broker::midge()
@@ -356,8 +356,10 @@ fn a_flapping_finding_is_not_sent_every_time() {
     }
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
-    let told = lines.with("Notification: ");
-    let told = told.iter().filter(|line| line.contains("config-differs"));
-    assert_eq!(told.count(), 5, "{lines:#?}");
+    let notified = lines.with("Notification: ");
+    let notified = notified
+        .iter()
+        .filter(|line| line.contains("config-differs"));
+    assert_eq!(notified.count(), 5, "{lines:#?}");
     assert_eq!(lines.with("comes and goes").len(), 1, "{lines:#?}");
 }

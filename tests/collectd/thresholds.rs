@@ -13,7 +13,7 @@ const THRESHOLDS: &str = "PluginDir \"/usr/lib/collectd\"\nLoadPlugin threshold\
     </Plugin>\n</Plugin>\n";
 
 /// What threshold sent about a value: its notifications have the plugin's own form.
-fn told<'a>(lines: &'a Lines, name: &str) -> Vec<&'a str> {
+fn notified<'a>(lines: &'a Lines, name: &str) -> Vec<&'a str> {
     let (kind, type_instance) = name.split_once('-').expect("two parts");
     let about = format!("type = {kind}, type_instance = {type_instance}, message = ");
     lines.with(&about)
@@ -26,7 +26,7 @@ fn a_broker_that_dies_is_a_failure_and_its_values_are_missing() {
     let setup = Setup::new(&(instance("a", &ports.url(), "") + THRESHOLDS));
     let collectd = Collectd::start(&setup);
     let last = |lines: &Lines, name: &str, part: &str| {
-        told(lines, name)
+        notified(lines, name)
             .last()
             .is_some_and(|line| line.contains(part))
     };
@@ -48,7 +48,7 @@ fn a_broker_that_dies_is_a_failure_and_its_values_are_missing() {
     assert!(status.success(), "{lines:#?}");
     assert!(lines.with("nan").is_empty(), "{:#?}", lines.with("nan"));
     // One alarm and two times well, not one with each poll.
-    assert_eq!(told(&lines, "bool-healthy").len(), 3, "{lines:#?}");
+    assert_eq!(notified(&lines, "bool-healthy").len(), 3, "{lines:#?}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_broker_that_was_never_there_is_a_failure() {
     collectd.wait_for_lines("PUTVAL test/nats-a/bool-healthy", 4);
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
-    let healthy = told(&lines, "bool-healthy");
+    let healthy = notified(&lines, "bool-healthy");
     assert_eq!(healthy.len(), 1, "{lines:#?}");
     assert!(healthy[0].contains("severity = FAILURE"), "{healthy:?}");
     assert!(lines.with("nan").is_empty(), "{:#?}", lines.with("nan"));

@@ -239,7 +239,7 @@ impl State {
         }
     }
 
-    /// Whether this broker has to publish again, and whom it has to ask again.
+    /// Whether this broker has to publish again, and which it has to ask again.
     fn missing_of(&self, own: usize) -> (bool, Vec<usize>) {
         let others = || self.joined().filter(|to| *to != own);
         let publishes = others().any(|to| self.published[own][to].is_none());

@@ -14,7 +14,7 @@ pub(super) struct Culprit {
     pub(super) line: String,
 }
 
-/// Judges a number of events and states it as `what` with those who are behind it, whom
+/// Judges a number of events and states it as `what` with those who are behind it, which
 /// `find` looks up if there are events at all.
 pub(super) fn state(
     check: &mut Check,

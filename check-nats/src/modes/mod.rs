@@ -395,11 +395,11 @@ pub(super) fn seconds_between(from: &str, to: &str) -> Option<f64> {
 /// Seconds since the broker's start, whatever happened to its wall clock since.
 pub(super) fn uptime_of(varz: &Varz) -> Result<f64, Failure> {
     // The text comes from a clock that is never set, but has whole seconds only.
-    let told = go_uptime(&varz.uptime).map(|uptime| uptime.as_secs_f64());
+    let reported = go_uptime(&varz.uptime).map(|uptime| uptime.as_secs_f64());
     let exact = seconds_between(&varz.start, &varz.now).filter(|seconds| *seconds >= 0.0);
-    match (told, exact) {
-        (Some(told), Some(exact)) if (told - exact).abs() < 2.0 => Ok(exact),
-        (Some(told), _) => Ok(told),
+    match (reported, exact) {
+        (Some(reported), Some(exact)) if (reported - exact).abs() < 2.0 => Ok(exact),
+        (Some(reported), _) => Ok(reported),
         (None, Some(exact)) => Ok(exact),
         (None, None) => Err(Failure::unknown(format!(
             "the broker's times make no uptime: start {}, now {}",

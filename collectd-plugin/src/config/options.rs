@@ -81,7 +81,7 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "Password",
         argument: "Password",
         default: "none",
-        doc: "Password of that user. Whoever can read the configuration of collectd knows it: \
+        doc: "Password of that user. Everybody who can read the configuration of collectd knows it: \
               PasswordFile is better.",
         set: |instance, value| {
             instance.access.password = Some(Secret::new(value.quoted()?));
@@ -143,7 +143,7 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "VerifyPeer",
         argument: "true|false",
         default: "true",
-        doc: "With false, any certificate of the broker is accepted, for any host name: whoever \
+        doc: "With false, any certificate of the broker is accepted, for any host name: everybody who \
               can answer in its place learns the login.",
         set: |instance, value| {
             instance.access.tls.insecure = !value.boolean()?;

@@ -177,7 +177,7 @@ fn the_way_to_the_broker_is_read() {
     }
 }
 
-/// Whoever reads a log must not learn it.
+/// A reader of the log must not learn it.
 #[test]
 fn a_secret_is_not_in_an_error() {
     for value in [Scalar::Number(4711.0), text("")] {

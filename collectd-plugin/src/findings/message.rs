@@ -50,7 +50,7 @@ impl Message {
         }
     }
 
-    /// More findings changed than are told one by one.
+    /// More findings changed than are reported one by one.
     pub(super) fn more(level: Level, severity: Severity, count: usize) -> Self {
         Self {
             level,

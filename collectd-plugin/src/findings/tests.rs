@@ -210,7 +210,7 @@ fn many_at_once_are_counted() {
         last.text.starts_with("40 more warning findings"),
         "{last:?}"
     );
-    // The worst are told one by one.
+    // The worst are reported one by one.
     let mut more = many.clone();
     more.extend((0..30).map(|number| finding("slow-consumer", "warning", &format!("n{number}"))));
     more.push(finding("worker-stall", "critical", ""));

@@ -79,7 +79,7 @@ The plugin is nats, the plugin instance the name of the instance. Types are thos
 What a broker does not report is not dispatched, and no value is ever "not a number": where a value
 may be absent, the option Interesting of
 .BR collectd\-threshold (5)
-says whether that is to be told.
+says whether that is to be reported.
 .PP
 Names of members, accounts and the like are part of the type instance. A blank, a slash and other
 characters that collectd cannot keep become underscores; such a name, and one that is too long, ends

@@ -19,7 +19,7 @@ use super::{
 };
 use test_support::{free_address, wait_until};
 
-/// A broker that has cut off as many slow consumers as it is told.
+/// A broker that has cut off as many slow consumers as the test says.
 struct Counting {
     slow: Arc<AtomicU64>,
     client: SocketAddr,

@@ -42,8 +42,8 @@ fn a_clock_behind_the_start_makes_no_negative_age() {
     result.expect(0, "no digest");
     assert_eq!(result.value("config_age"), "U");
     // What a broker says of its uptime comes from a clock that is never set.
-    let told = format!(r#"{times},"uptime":"1d2h""#);
-    let result = broker_with(&told, &["--mode", "uptime"]);
+    let uptime = format!(r#"{times},"uptime":"1d2h""#);
+    let result = broker_with(&uptime, &["--mode", "uptime"]);
     result.expect(0, "up 26h 0m");
     assert_eq!(result.value("uptime"), "93600s");
 }

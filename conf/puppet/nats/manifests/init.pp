@@ -38,7 +38,7 @@
 # @param monitor_port
 #   Port for monitoring, by HTTP.
 # @param announce_cluster
-#   Whether clients are told about the other members.
+#   Whether clients learn the addresses of the other members.
 # @param max_payload_size
 #   Bytes that a message may have; the broker's default if not set.
 # @param max_pending_size

@@ -10,7 +10,7 @@ describe 'nats' do
 
     it { is_expected.to compile.with_all_deps }
 
-    it 'is told by puppet/collectd, after the plugin is there' do
+    it 'is loaded by puppet/collectd, after the plugin is there' do
       is_expected.to contain_file('/usr/lib/collectd/nats.so')
         .with_source('puppet:///modules/nats/nats.so')
         .that_comes_before('Collectd::Plugin[nats]')
@@ -55,7 +55,7 @@ describe 'nats' do
 
       it { is_expected.to compile.with_all_deps }
 
-      it 'is told by a file of its own, after the plugin is there' do
+      it 'is loaded by a file of its own, after the plugin is there' do
         is_expected.not_to contain_class('collectd')
         is_expected.to contain_file('/etc/collectd/collectd.conf.d/nats.conf')
           .with_content(/^LoadPlugin nats\n<Plugin nats>\n/)
