@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use super::{appears, clears, quick, quick_with, stays_silent, text};
+use super::{appears, channels, clears, quick, quick_with, stays_silent, text, thresholds};
 use test_support::{Broker, HeldThreads, http, pki::Pki, wait_for, wait_until};
 
 /// A newly started broker has no problem.
@@ -223,15 +223,18 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
 pub fn a_missing_default_monitoring_port_is_reported() {
     // If this fails, another process has the port, which has the same effect.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
-    let broker = quick_with("", "monitor { unix: m.sock }")
+    let broker = Broker::midge()
+        .config(format!("{}monitor {{ unix: m.sock }}\n", thresholds("")))
         .without_monitoring()
         .start();
     let socket = broker.folder().join("m.sock");
+    channels::attach_at(&broker, format!("unix:{}", socket.display()));
+    let mut channels = channels::Seen::of(&broker, "no-monitoring");
     let finding = wait_for("no-monitoring appears", || {
         let explained = http::request_unix(&socket, "GET", "/explainz").json();
         let all = explained["findings"].as_array().expect("findings");
-        let found = all.iter().find(|it| it["code"] == "no-monitoring");
-        found.cloned()
+        let found = all.iter().find(|it| it["code"] == "no-monitoring")?;
+        channels.all_show(found).then(|| found.clone())
     });
     assert!(text(&finding).contains("127.0.0.1:8222"), "{finding}");
     drop(taken);

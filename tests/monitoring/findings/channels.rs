@@ -24,33 +24,45 @@ use test_support::{
 };
 
 thread_local! {
-    /// The collectd of each broker of the running test, by the broker's process.
-    static ATTACHED: RefCell<HashMap<u32, Collectd>> = RefCell::default();
+    /// How each broker of the running test is watched, by the broker's process.
+    static ATTACHED: RefCell<HashMap<u32, Watch>> = RefCell::default();
+}
+
+/// The channels beside port 8222.
+struct Watch {
+    collectd: Collectd,
+    /// The URL that they ask.
+    url: String,
 }
 
 /// Starts a collectd that polls the broker, unless there is one.
 pub fn attach(broker: &Broker) {
-    ATTACHED.with_borrow_mut(|attached| {
-        attached.entry(broker.pid()).or_insert_with(|| {
-            let mut setup = Setup::new(&instance("a", &broker.monitor_url(), ""));
-            setup.interval = 0.5;
-            Collectd::start(&setup)
-        });
-    });
+    if !ATTACHED.with_borrow(|attached| attached.contains_key(&broker.pid())) {
+        attach_at(broker, broker.monitor_url());
+    }
+}
+
+/// The same for a broker that is asked at this URL.
+pub fn attach_at(broker: &Broker, url: String) {
+    let mut setup = Setup::new(&instance("a", &url, ""));
+    setup.interval = 0.5;
+    let collectd = Collectd::start(&setup);
+    ATTACHED.with_borrow_mut(|attached| attached.insert(broker.pid(), Watch { collectd, url }));
 }
 
 /// Lines that collectd has logged about the broker.
 fn collectd_says(broker: &Broker, text: &str) -> Option<String> {
     ATTACHED.with_borrow(|attached| {
-        let lines = attached[&broker.pid()].lines();
+        let lines = attached[&broker.pid()].collectd.lines();
         lines.with(text).last().map(|line| (*line).to_owned())
     })
 }
 
 /// What `check_nats` says of the findings.
 fn check_says(broker: &Broker) -> String {
+    let url = ATTACHED.with_borrow(|attached| attached[&broker.pid()].url.clone());
     let output = Command::new(tools::check_nats())
-        .args(["--url", &broker.monitor_url(), "--mode", "explain", "-v"])
+        .args(["--url", &url, "--mode", "explain", "-v"])
         .output()
         .expect("check_nats starts");
     String::from_utf8_lossy(&output.stdout).into_owned()
