@@ -1,5 +1,5 @@
 //! The metrics: one [`table`] that maps figures of the broker to identifiers of collectd, where the
-//! figures are ([`source`]), and how they are read ([`read`]).
+//! figures are ([`source`]), and how they are read ([`mod@read`]).
 
 mod broker;
 mod names;
