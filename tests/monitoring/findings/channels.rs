@@ -146,9 +146,11 @@ fn beginning(subject: &str) -> &str {
     &subject[..end.min(40)]
 }
 
-/// Port 8222 does not show a finding any more: notes when the others follow.
+/// Port 8222 does not show a finding any more: notes when the others follow, if that is to be
+/// written.
 pub fn note_cleared(broker: &Broker, code: &str) {
-    if env::var_os("MIDGE_CHANNELS").is_none() {
+    let is_attached = ATTACHED.with_borrow(|attached| attached.contains_key(&broker.pid()));
+    if env::var_os("MIDGE_CHANNELS").is_none() || !is_attached {
         return;
     }
     let begun = Instant::now();
