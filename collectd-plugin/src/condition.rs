@@ -8,7 +8,11 @@ use std::{
 
 use monitor_client::{Error, Healthz};
 
-use crate::{daemon::Severity, findings::Level, requests::Sample};
+use crate::{
+    daemon::Severity,
+    findings::{Findings, Level},
+    requests::Sample,
+};
 
 /// The condition of a broker, as far as changes are logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,19 +75,28 @@ pub(crate) fn text(sample: &Sample, place: &str) -> String {
     )
 }
 
-/// Whether the broker is up and well, by `/healthz` and its findings; `None` if it says nothing about
-/// that.
+/// Whether the broker is up and well, by `/healthz` and its findings; `None` if that is not known: it
+/// has no `/healthz`, or its findings could not be read and nothing else is wrong.
 pub(crate) fn is_healthy(sample: &Sample) -> Option<bool> {
     if sample.broker.is_err() {
         return Some(false);
     }
-    let is_critical = |(level, _): &(Level, _)| *level == Level::Critical;
-    let findings = sample.findings.iter().flatten();
-    let has_critical = findings.into_iter().any(is_critical);
-    match &sample.health {
-        Some(Ok((code, health))) => Some(is_well(*code, health) && !has_critical),
-        Some(Err(error)) if error.is_missing() => has_critical.then_some(false),
+    let says_well = match &sample.health {
+        Some(Ok((code, health))) => Some(is_well(*code, health)),
+        Some(Err(error)) if error.is_missing() => None,
         Some(Err(_)) | None => Some(false),
+    };
+    let has_critical = match &sample.findings {
+        Findings::Known(findings) => {
+            Some(findings.iter().any(|(level, _)| *level == Level::Critical))
+        }
+        Findings::Absent => Some(false),
+        Findings::Unknown => None,
+    };
+    match (says_well, has_critical) {
+        (Some(false), _) | (_, Some(true)) => Some(false),
+        (Some(true), Some(false)) => Some(true),
+        (None, _) | (_, None) => None,
     }
 }
 

@@ -287,7 +287,11 @@ unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
     Ok(Item {
         // SAFETY: a key is null or a C string of the tree.
         key: unsafe { read_text(item.key) }?,
-        values: values.iter().map(read_scalar).collect::<Result<_, _>>()?,
+        values: values
+            .iter()
+            // SAFETY: part of the same tree.
+            .map(|value| unsafe { read_scalar(value) })
+            .collect::<Result<_, _>>()?,
         children: children
             .iter()
             // SAFETY: part of the same tree.
@@ -296,8 +300,12 @@ unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
     })
 }
 
-fn read_scalar(value: &c::oconfig_value_t) -> Result<Scalar, String> {
-    // SAFETY: the type tells which member of the union was written.
+/// # Safety
+///
+/// The type of `value` is that of the member of its union that was written; a string is null or a
+/// C string.
+unsafe fn read_scalar(value: &c::oconfig_value_t) -> Result<Scalar, String> {
+    // SAFETY: as promised by the caller.
     unsafe {
         match value.type_ as u32 {
             c::OCONFIG_TYPE_NUMBER => Ok(Scalar::Number(value.value.number)),

@@ -82,14 +82,36 @@ impl Level {
     }
 }
 
-/// The findings of an answer of `/explainz`; those of unknown severities are left out.
-pub(crate) fn of_answer(explainz: &Json) -> Vec<(Level, Finding)> {
-    let all = explainz["findings"].as_array().into_iter().flatten();
-    all.filter_map(|finding| {
+/// What is known of the findings of a broker.
+#[derive(Debug)]
+pub(crate) enum Findings {
+    /// The broker has no `/explainz`.
+    Absent,
+    /// `/explainz` was not read.
+    Unknown,
+    /// All of them.
+    Known(Vec<(Level, Finding)>),
+}
+
+impl Findings {
+    /// All of them, if they are known.
+    pub(crate) fn known(&self) -> Option<&[(Level, Finding)]> {
+        match self {
+            Self::Known(findings) => Some(findings),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
+/// The findings of an answer of `/explainz`; those of unknown severities are left out. `None` if
+/// there is no list of findings in it.
+pub(crate) fn of_answer(explainz: &Json) -> Option<Vec<(Level, Finding)>> {
+    let all = explainz["findings"].as_array()?.iter();
+    let known = all.filter_map(|finding| {
         let finding: Finding = serde_json::from_value(finding.clone()).ok()?;
         Some((Level::named(&finding.severity)?, finding))
-    })
-    .collect()
+    });
+    Some(known.collect())
 }
 
 /// Code and subject. The connection is not part of it: a client that reconnects is the same client.

@@ -24,7 +24,7 @@ use crate::{
     metrics::{
         self, Broker, Endpoint, Group, METRICS, NAMES_MAX, Names, Own, Reading, Readings, Source,
     },
-    requests::{Requests, Sample},
+    requests::{Outcome, Requests, Sample},
     runs::{Run, Runs},
 };
 
@@ -174,7 +174,7 @@ impl Poller {
     }
 
     fn notify_findings(&mut self, sample: &Sample, daemon: &dyn Daemon) {
-        let (Ok(broker), Some(findings)) = (&sample.broker, &sample.findings) else {
+        let (Ok(broker), Some(findings)) = (&sample.broker, sample.findings.known()) else {
             return;
         };
         if !self.instance.reports(Group::Findings) {
@@ -221,11 +221,17 @@ impl Poller {
     fn log_endpoints(&mut self, sample: &Sample, daemon: &dyn Daemon) {
         for (endpoint, outcome) in &sample.outcomes {
             let path = endpoint.path();
-            let trouble = outcome.as_ref().err().map(|error| {
-                let text = format!("no values of {path}: {error}");
-                (Some(condition::cause(error)), text)
-            });
-            let well = format!("{path} is read again");
+            let (trouble, well) = match outcome {
+                Outcome::Read => (None, format!("{path} is read again")),
+                Outcome::Absent => (
+                    None,
+                    format!("the broker has no {path}: it is not asked for until it restarts"),
+                ),
+                Outcome::Failed(error) => {
+                    let text = format!("no values of {path}: {error}");
+                    (Some((Some(condition::cause(error)), text)), String::new())
+                }
+            };
             self.log_trouble(Some(*endpoint), trouble, &well, sample, daemon);
         }
         let late: Vec<_> = sample.late.iter().map(|endpoint| endpoint.path()).collect();
@@ -328,7 +334,7 @@ impl Poller {
         {
             let number = match &metric.source {
                 Source::Own(own) => own_value(*own, sample),
-                Source::Findings(severities) => sample.findings.as_ref().map(|findings| {
+                Source::Findings(severities) => sample.findings.known().map(|findings| {
                     let levels = findings.iter().map(|(level, _)| level.name());
                     levels.filter(|level| severities.contains(level)).count() as f64
                 }),

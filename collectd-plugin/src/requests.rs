@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use monitor_client::{Client, Error, Finding, Healthz};
+use monitor_client::{Client, Error, Healthz};
 use serde_json::Value as Json;
 
 use crate::{
-    findings::{self, Level},
+    findings::{self, Findings},
     metrics::{self, Answers, Broker, Endpoint, Metric},
 };
 
@@ -43,13 +43,23 @@ pub(crate) struct Sample {
     pub(crate) broker: Result<Broker, Error>,
     /// `None` if it was not requested, because the broker is down.
     pub(crate) health: Option<Result<(u16, Healthz), Error>>,
-    /// The findings, if they are known.
-    pub(crate) findings: Option<Vec<(Level, Finding)>>,
+    pub(crate) findings: Findings,
     pub(crate) answers: Answers,
-    /// The other endpoints that answered, and those that did so badly.
-    pub(crate) outcomes: Vec<(Endpoint, Result<(), Error>)>,
+    /// The other endpoints that answered, or could not be asked.
+    pub(crate) outcomes: Vec<(Endpoint, Outcome)>,
     /// Those that did not answer within the time limit of the poll.
     pub(crate) late: Vec<Endpoint>,
+}
+
+/// What became of the request of an endpoint.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Its answer was read.
+    Read,
+    /// The broker does not have it.
+    Absent,
+    /// There is no answer, or none that can be used.
+    Failed(Error),
 }
 
 impl Requests {
@@ -104,7 +114,7 @@ impl Requests {
                 .map_err(Error::clone)
                 .and_then(|varz| self.broker(varz)),
             health: None,
-            findings: None,
+            findings: Findings::Unknown,
             answers: Answers::new(),
             outcomes: Vec::new(),
             late: Vec::new(),
@@ -128,30 +138,55 @@ impl Requests {
             .filter(|endpoint| *endpoint != Endpoint::Varz && !self.absent.contains(endpoint))
             .filter(|endpoint| is_member || !endpoint.is_about_cluster())
             .collect();
+        if self.absent.contains(&Endpoint::Explainz) {
+            sample.findings = Findings::Absent;
+        }
         for endpoint in due {
             if left(end).is_zero() {
                 sample.late.push(endpoint);
                 continue;
             }
-            let outcome = match self.get(endpoint, end) {
-                Ok(answer) => {
-                    if endpoint == Endpoint::Explainz {
-                        sample.findings = Some(findings::of_answer(&answer));
-                    }
-                    sample.answers.insert(endpoint, answer);
-                    Ok(())
-                }
-                Err(error) if error.is_missing() => {
-                    self.absent.insert(endpoint);
-                    Ok(())
-                }
+            let answer = match self.get(endpoint, end) {
                 Err(Error::Timeout { .. }) => {
                     sample.late.push(endpoint);
                     continue;
                 }
-                Err(error) => Err(error),
+                answer => answer,
             };
+            let outcome = self.take(endpoint, answer, sample);
             sample.outcomes.push((endpoint, outcome));
+        }
+    }
+
+    fn take(
+        &mut self,
+        endpoint: Endpoint,
+        answer: Result<Json, Error>,
+        sample: &mut Sample,
+    ) -> Outcome {
+        let is_findings = endpoint == Endpoint::Explainz;
+        match answer {
+            Ok(answer) => {
+                if is_findings {
+                    let Some(findings) = findings::of_answer(&answer) else {
+                        return Outcome::Failed(Error::Field {
+                            url: self.client.target(endpoint.path()),
+                            detail: "findings: no list".to_owned(),
+                        });
+                    };
+                    sample.findings = Findings::Known(findings);
+                }
+                sample.answers.insert(endpoint, answer);
+                Outcome::Read
+            }
+            Err(error) if error.is_missing() => {
+                self.absent.insert(endpoint);
+                if is_findings {
+                    sample.findings = Findings::Absent;
+                }
+                Outcome::Absent
+            }
+            Err(error) => Outcome::Failed(error),
         }
     }
 

@@ -430,6 +430,33 @@ fn only_what_enabled_values_need_is_asked() {
     assert_eq!(asked, ["/explainz", "/healthz", "/varz"]);
 }
 
+/// A broker whose findings cannot be read is not shown as healthy; one that has none is judged by
+/// /healthz.
+#[test]
+fn healthy_is_sent_only_if_the_findings_are_known() {
+    for (explainz, body, is_sent) in [
+        ("500 Internal Server Error", "", false),
+        ("200 OK", "{\"age\":1}", false),
+        ("200 OK", "{\"age\":1,\"findings\":[]}", true),
+        ("404 Not Found", "", true),
+    ] {
+        let url = pretend_answers(move |path| match path {
+            "/varz" => ("200 OK", varz("N", "2026-01-01T00:00:00Z")),
+            "/healthz" => ("200 OK", "{\"status\":\"ok\"}".to_owned()),
+            path if path.starts_with("/explainz") => (explainz, body.to_owned()),
+            _ => ("404 Not Found", String::new()),
+        });
+        let collectd = Collectd::start(&Setup::new(&instance("a", &url, "")));
+        collectd.wait_for_lines("PUTVAL test/nats-a/bool-up", 3);
+        let (status, lines) = collectd.stop();
+        assert!(status.success(), "{lines:#?}");
+        let sent = names(&lines).iter().any(|name| name == "bool-healthy");
+        assert_eq!(sent, is_sent, "{explainz} {body}: {lines:#?}");
+        let logged = lines.with("no values of /explainz: ").len();
+        assert_eq!(logged, usize::from(!is_sent), "{lines:#?}");
+    }
+}
+
 /// Names come from other hosts: whatever they are, there are few of them, and collectd can keep them.
 #[test]
 fn names_are_legal_and_bounded_in_number() {

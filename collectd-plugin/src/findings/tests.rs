@@ -281,8 +281,16 @@ fn findings_are_taken_from_the_answer() {
         {"code": 7, "severity": "info"},
         "no object",
     ]});
-    let found = of_answer(&answer);
+    let found = of_answer(&answer).expect("a list");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].0, found[0].1.cid), (Level::Critical, 3));
-    assert_eq!(of_answer(&serde_json::json!({})).len(), 0);
+    let none = of_answer(&serde_json::json!({"findings": []}));
+    assert!(none.is_some_and(|none| none.is_empty()));
+    for other in [
+        serde_json::json!({}),
+        serde_json::json!({"findings": 3}),
+        serde_json::json!([]),
+    ] {
+        assert!(of_answer(&other).is_none(), "{other}");
+    }
 }

@@ -181,7 +181,7 @@ const fn each(
 #[rustfmt::skip]
 pub(crate) const METRICS: &[Metric] = &[
     own(Own::Up, "bool", "up", "1 when the broker answered, 0 when it did not; always dispatched"),
-    own(Own::Healthy, "bool", "healthy", "1 when the broker answers, /healthz says ok and no finding is critical; 0 otherwise, also when it is down; absent from brokers without /healthz"),
+    own(Own::Healthy, "bool", "healthy", "1 when the broker answers, /healthz says ok and no finding is critical; 0 otherwise, also when it is down; absent while the findings cannot be read and nothing else is wrong, and from brokers without /healthz"),
     own(Own::ResponseTime, "response_time", "varz", "seconds until the whole answer of /varz was read"),
     own(Own::PollTime, "duration", "poll", "seconds that all requests of the poll took; always dispatched"),
     own(Own::Uptime, "uptime", "", "seconds since the broker started"),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     daemon::{Value, fake::Fake},
-    findings,
+    findings::{self, Findings},
     metrics::Answers,
 };
 
@@ -36,7 +36,7 @@ fn up(server_id: &str) -> Sample {
         took: Duration::from_millis(300),
         broker: Ok(Broker::read(&varz).expect("a broker")),
         health: Some(Ok((200, health("ok", "")))),
-        findings: None,
+        findings: Findings::Absent,
         answers: Answers::from([(Endpoint::Varz, varz)]),
         outcomes: Vec::new(),
         late: Vec::new(),
@@ -64,7 +64,7 @@ fn with_findings(severities: &[&str]) -> Sample {
         list.map(|(number, severity)| json!({"code": number.to_string(), "severity": severity}));
     let answer = json!({"findings": list.collect::<Vec<_>>()});
     let mut sample = up("N1");
-    sample.findings = Some(findings::of_answer(&answer));
+    sample.findings = Findings::Known(findings::of_answer(&answer).expect("a list"));
     sample.answers.insert(Endpoint::Explainz, answer);
     sample
 }
@@ -246,6 +246,22 @@ fn a_broker_with_critical_findings_is_not_healthy() {
     assert_eq!(sent(&daemon), [state(Severity::Okay)]);
 }
 
+/// Findings that could not be read may be critical, or none.
+#[test]
+fn without_its_findings_a_broker_is_not_known_to_be_healthy() {
+    let is = |number: f64| Some(vec![Value::Gauge(number)]);
+    let mute = |sample| Sample {
+        findings: Findings::Unknown,
+        ..sample
+    };
+    assert_eq!(healthy(mute(up("N1"))), None);
+    // What is known to be wrong is.
+    assert_eq!(healthy(mute(unhealthy(503, "stopping"))), is(0.0));
+    assert_eq!(healthy(mute(down(refused()))), is(0.0));
+    // A nats-server has no findings: /healthz says all.
+    assert_eq!(healthy(up("N1")), is(1.0));
+}
+
 #[test]
 fn findings_are_counted_by_severity_and_notified() {
     let severities = ["critical", "warning", "warning", "info"];
@@ -296,14 +312,28 @@ fn an_endpoint_that_cannot_be_read_is_logged_once() {
         ..up("N1")
     };
     let mut poller = poller(Instance::new("a"));
-    let samples = [memz(Ok(())), memz(Err(refused())), memz(Err(refused()))];
+    let failed = || memz(Outcome::Failed(refused()));
+    let samples = [memz(Outcome::Read), failed(), failed()];
     let daemon = process(&mut poller, samples);
     assert_eq!(levels(&daemon), [Level::Info, Level::Warning]);
     assert!(daemon.lines.borrow()[1].1.contains("no values of /memz: "));
-    let daemon = process(&mut poller, [memz(Ok(())), memz(Ok(()))]);
-    let lines = daemon.lines.borrow();
-    assert!(lines[0].1.ends_with("/memz is read again"), "{lines:?}");
-    assert_eq!(lines.len(), 1, "{lines:?}");
+    for (outcome, text) in [
+        (Outcome::Read, "/memz is read again"),
+        (
+            Outcome::Absent,
+            "the broker has no /memz: it is not asked for until it restarts",
+        ),
+    ] {
+        process(&mut poller, [failed()]);
+        let daemon = process(&mut poller, [memz(outcome), memz(Outcome::Read)]);
+        let lines = daemon.lines.borrow();
+        assert!(lines[0].1.ends_with(text), "{lines:?}");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+    // One that was never there is no trouble.
+    let samples = [memz(Outcome::Absent), up("N1")];
+    let daemon = process(&mut self::poller(Instance::new("a")), samples);
+    assert_eq!(levels(&daemon), [Level::Info]);
 }
 
 #[test]

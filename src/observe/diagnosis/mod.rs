@@ -35,7 +35,7 @@ use history::History;
 pub use memory::{Cause, Memory, MemoryHolder};
 use rules::{DIAGNOSIS_HANGS, Evidence, RULES};
 use starts::Starts;
-use tracker::{Change, FindingTracker};
+use tracker::{Change, ChangeKind, FindingTracker};
 pub use tracker::{Finding, Severity};
 
 /// Work that waits for so long is not done at all: the broker is not live.
@@ -207,11 +207,26 @@ fn announce(server: &Server, change: &Change) {
         "" => String::new(),
         subject => format!(" {subject:?}"),
     };
-    let sentence = match change.appeared {
-        true => format!("{} {code}{who}: {text}", severity.name()),
-        false => format!("cleared {code}{who}; it was: {text}"),
+    let now = severity.name();
+    let (is_worse, sentence) = match change.kind {
+        ChangeKind::Appeared => (true, format!("{now} {code}{who}: {text}")),
+        ChangeKind::Worsened { before } => {
+            let from = before.name();
+            (
+                true,
+                format!("worsened from {from} to {now} {code}{who}: {text}"),
+            )
+        }
+        ChangeKind::Eased { before } => {
+            let from = before.name();
+            (
+                false,
+                format!("eased from {from} to {now} {code}{who}: {text}"),
+            )
+        }
+        ChangeKind::Cleared => (false, format!("cleared {code}{who}; it was: {text}")),
     };
-    match change.appeared && *severity > Severity::Info {
+    match is_worse && *severity > Severity::Info {
         true => warn!("Finding: {sentence}"),
         false => info!("Finding: {sentence}"),
     }

@@ -1,7 +1,11 @@
 //! Tracking findings: when a symptom becomes a finding and when a finding is over. The only
 //! place with hysteresis: short fluctuations neither appear nor flicker.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use hashbrown::HashSet;
 use monitor_client::text::escaped;
@@ -87,10 +91,23 @@ impl Finding {
     }
 }
 
-/// A finding that appeared or cleared.
+/// A change of a finding, and the finding after it.
 pub(super) struct Change {
     pub(super) finding: Finding,
-    pub(super) appeared: bool,
+    pub(super) kind: ChangeKind,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ChangeKind {
+    /// It is new.
+    Appeared,
+    /// It is worse than it was reported before.
+    Worsened { before: Severity },
+    /// It has been less severe for a while.
+    Eased { before: Severity },
+    /// It is over.
+    Cleared,
 }
 
 /// All findings, those that are still too young included.
@@ -103,7 +120,41 @@ type Key = (&'static str, u64, String);
 struct Entry {
     finding: Finding,
     last_seen: MonotonicMillis,
-    shown: bool,
+    /// As it is shown; `None` while it is too young.
+    reported: Option<Reported>,
+}
+
+/// The severity that the last change was reported with.
+#[derive(Clone, Copy)]
+struct Reported {
+    severity: Severity,
+    /// When it was at least as bad.
+    last_seen: MonotonicMillis,
+}
+
+impl Reported {
+    /// Takes the severity at `now`. What gets worse is reported at once, what gets better only after
+    /// `patience`: a value around a threshold is not reported with every sample.
+    fn see(
+        &mut self,
+        now: MonotonicMillis,
+        severity: Severity,
+        patience: Duration,
+    ) -> Option<ChangeKind> {
+        let before = self.severity;
+        if severity < before && self.last_seen.until(now) < patience {
+            return None;
+        }
+        *self = Self {
+            severity,
+            last_seen: now,
+        };
+        match severity.cmp(&before) {
+            Ordering::Greater => Some(ChangeKind::Worsened { before }),
+            Ordering::Less => Some(ChangeKind::Eased { before }),
+            Ordering::Equal => None,
+        }
+    }
 }
 
 /// How long a symptom must last to appear, and be gone to clear.
@@ -111,7 +162,8 @@ struct Entry {
 pub(super) struct Hysteresis {
     pub(super) appear: Duration,
     pub(super) clear: Duration,
-    /// How long it must be gone to be over, though it may be shown for longer.
+    /// How long it must be gone to be over, though it may be shown for longer, and how long it must
+    /// be less severe to have eased.
     pub(super) ongoing: Duration,
 }
 
@@ -121,7 +173,7 @@ pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 impl FindingTracker {
     /// Adds the symptoms that a rule found at `now`. The worst comes first; of several
     /// symptoms of one subject the worse one is reported, or, of equal ones, the first.
-    /// Returns what appeared and what cleared.
+    /// Returns what changed.
     pub(super) fn update(
         &mut self,
         now: MonotonicMillis,
@@ -154,11 +206,12 @@ impl FindingTracker {
             }
             let gone_for = entry.last_seen.until(now);
             entry.finding.ongoing = gone_for < hysteresis.ongoing;
-            let keep = entry.shown && gone_for < hysteresis.clear;
-            if !keep && entry.shown {
+            let is_shown = entry.reported.is_some();
+            let keep = is_shown && gone_for < hysteresis.clear;
+            if !keep && is_shown {
                 changes.push(Change {
                     finding: entry.finding.clone(),
-                    appeared: false,
+                    kind: ChangeKind::Cleared,
                 });
             }
             keep
@@ -175,8 +228,18 @@ impl FindingTracker {
     ) -> Option<Change> {
         let key = (rule.code, symptom.cid, symptom.subject.clone());
         let since = self.0.get(&key).map_or(now, |entry| entry.finding.since);
-        let was_shown = self.0.get(&key).is_some_and(|entry| entry.shown);
-        let shown = was_shown || since.until(now) >= hysteresis.appear;
+        let mut reported = self.0.get(&key).and_then(|entry| entry.reported);
+        let kind = match &mut reported {
+            Some(reported) => reported.see(now, symptom.severity, hysteresis.ongoing),
+            None if since.until(now) >= hysteresis.appear => {
+                reported = Some(Reported {
+                    severity: symptom.severity,
+                    last_seen: now,
+                });
+                Some(ChangeKind::Appeared)
+            }
+            None => None,
+        };
         let finding = Finding {
             code: rule.code,
             severity: symptom.severity,
@@ -192,16 +255,16 @@ impl FindingTracker {
             },
             remedy: rule.remedy,
         };
-        let change = (shown && !was_shown).then(|| Change {
+        let change = kind.map(|kind| Change {
             finding: finding.clone(),
-            appeared: true,
+            kind,
         });
         self.0.insert(
             key,
             Entry {
                 finding,
                 last_seen: now,
-                shown,
+                reported,
             },
         );
         change
@@ -209,7 +272,7 @@ impl FindingTracker {
 
     /// The findings, the worst first, then the oldest.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let shown = self.0.values().filter(|entry| entry.shown);
+        let shown = self.0.values().filter(|entry| entry.reported.is_some());
         let mut findings: Vec<Finding> = shown.map(|entry| entry.finding.clone()).collect();
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)));
         findings
@@ -267,6 +330,62 @@ mod tests {
             tracker.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
             assert!(tracker.findings().is_empty());
         }
+    }
+
+    /// The changes of a finding that has these severities, one each second.
+    fn changes(severities: impl IntoIterator<Item = Option<Severity>>) -> Vec<(u64, ChangeKind)> {
+        let mut tracker = FindingTracker::default();
+        let mut seen = Vec::new();
+        for (second, severity) in (0..).zip(severities) {
+            let symptoms = severity.map(|severity| Symptom {
+                severity,
+                ..symptom("a")
+            });
+            let now = MonotonicMillis(second * 1000);
+            let changes = tracker.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
+            for change in changes {
+                if change.kind != ChangeKind::Cleared {
+                    assert_eq!(Some(change.finding.severity), severity);
+                }
+                seen.push((second, change.kind));
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn what_gets_worse_is_reported_at_once_and_what_eases_after_a_while() {
+        use Severity::{Critical, Info, Warning};
+        let course = [(6, Warning), (5, Critical), (20, Warning), (2, Critical)];
+        let course = course.into_iter().chain([(11, Info), (1, Warning)]);
+        let course = course.flat_map(|(times, severity)| [Some(severity)].repeat(times));
+        let expected = [
+            (3, ChangeKind::Appeared),
+            (6, ChangeKind::Worsened { before: Warning }),
+            (20, ChangeKind::Eased { before: Critical }),
+            (31, ChangeKind::Worsened { before: Warning }),
+            (42, ChangeKind::Eased { before: Critical }),
+            (44, ChangeKind::Worsened { before: Info }),
+            (54, ChangeKind::Cleared),
+        ];
+        assert_eq!(changes(course.chain([None; 20])), expected);
+    }
+
+    /// A value around the threshold of a severity.
+    #[test]
+    fn a_severity_that_comes_and_goes_is_reported_once() {
+        let course = (0..100).map(|second| match second % 4 {
+            0 => Some(Severity::Critical),
+            1 | 2 => Some(Severity::Warning),
+            _ => None,
+        });
+        let course = [Some(Severity::Warning); 5].into_iter().chain(course);
+        let before = Severity::Warning;
+        let expected = [
+            (3, ChangeKind::Appeared),
+            (5, ChangeKind::Worsened { before }),
+        ];
+        assert_eq!(changes(course), expected);
     }
 
     /// Whatever the order in which a rule sees them.

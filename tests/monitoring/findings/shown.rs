@@ -70,13 +70,16 @@ fn a_finding_appears_in_every_output() {
         "{events:?}"
     );
     assert!(
-        events[1].starts_with("cleared ceiling-connections"),
+        events[1].starts_with("worsened from warning to critical ceiling-connections"),
         "{events:?}"
     );
-    assert_eq!(events.len(), 2, "{events:?}");
     assert!(
-        broker
-            .log()
-            .contains("Finding: warning ceiling-connections")
+        events[2].starts_with("cleared ceiling-connections"),
+        "{events:?}"
     );
+    assert_eq!(events.len(), 3, "{events:?}");
+    for event in events {
+        let line = format!("Finding: {event}");
+        assert!(broker.log().contains(&line), "{line}: {}", broker.log());
+    }
 }

@@ -44,6 +44,11 @@ A symptom that lasts for `appear_after` becomes a finding. The finding clears on
 been gone for `clear_after`. Incidents without a duration, such as a refused login, count for the
 time `incident_window`. All thresholds are in the block `diagnosis` of the configuration.
 
+The log and the events have a line when a finding appears (`warning CODE …`), gets worse
+(`worsened from warning to critical CODE …`), eases (`eased from critical to warning CODE …`) and
+clears (`cleared CODE …`). That it eased is written once it has been less severe for `clear_after`;
+/explainz shows the new severity at once.
+
 ## When a reader is slow
 
 A reader is a client, or another broker of the cluster. One that takes messages more slowly than they
