@@ -94,11 +94,13 @@ pub(crate) enum Findings {
 }
 
 impl Findings {
-    /// All of them, if they are known.
+    /// All of them, if they are known. A broker without `/explainz` reports none: what another one
+    /// at its place reported is over.
     pub(crate) fn known(&self) -> Option<&[(Level, Finding)]> {
         match self {
             Self::Known(findings) => Some(findings),
-            Self::Absent | Self::Unknown => None,
+            Self::Absent => Some(&[]),
+            Self::Unknown => None,
         }
     }
 }
@@ -172,7 +174,7 @@ impl Tracker {
     fn see(&mut self, key: &Key, level: Level, finding: &Finding, now: Instant) -> Option<Event> {
         if !self.known.contains_key(key) {
             if self.known.len() >= KNOWN_MAX {
-                return None;
+                self.forget_milder(level)?;
             }
             let known = Known {
                 level: Followed::new(None),
@@ -196,6 +198,17 @@ impl Tracker {
             before,
             finding: finding.clone(),
         })
+    }
+
+    /// Forgets one that is over, or else one that is milder than `level`. `None` if there is none.
+    fn forget_milder(&mut self, level: Level) -> Option<Known> {
+        let severity = |known: &Known| known.level.reported();
+        let (key, _) = self
+            .known
+            .iter()
+            .filter(|(_, known)| severity(known) < Some(level))
+            .min_by_key(|(_, known)| severity(known))?;
+        self.known.remove(&key.clone())
     }
 
     fn count(&self, level: Level) -> usize {

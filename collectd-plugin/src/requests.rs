@@ -26,8 +26,9 @@ pub(crate) struct Requests {
     wanted: BTreeMap<Endpoint, BTreeSet<String>>,
     /// Connections that are asked for.
     connections: usize,
-    /// Id of the run that answered last, and the paths that it does not have.
+    /// Id of the run that answered last, the paths that it has, and those that it does not.
     run: String,
+    present: BTreeSet<Endpoint>,
     absent: BTreeSet<Endpoint>,
 }
 
@@ -84,6 +85,7 @@ impl Requests {
             wanted,
             connections,
             run: String::new(),
+            present: BTreeSet::new(),
             absent: BTreeSet::new(),
         }
     }
@@ -177,9 +179,11 @@ impl Requests {
                     sample.findings = Findings::Known(findings);
                 }
                 sample.answers.insert(endpoint, answer);
+                self.present.insert(endpoint);
                 Outcome::Read
             }
-            Err(error) if error.is_missing() => {
+            // What it had before is not gone: a proxy in front of it says so for a moment.
+            Err(error) if error.is_missing() && !self.present.contains(&endpoint) => {
                 self.absent.insert(endpoint);
                 if is_findings {
                     sample.findings = Findings::Absent;
@@ -208,6 +212,7 @@ impl Requests {
     fn note_run(&mut self, id: &str) {
         if self.run != id {
             id.clone_into(&mut self.run);
+            self.present.clear();
             self.absent.clear();
         }
     }

@@ -124,6 +124,16 @@ struct Entry {
     reported: Option<Reported>,
 }
 
+impl Entry {
+    /// That it is not shown any more, if it was.
+    fn cleared(&self) -> Option<Change> {
+        self.reported.map(|_| Change {
+            finding: self.finding.clone(),
+            kind: ChangeKind::Cleared,
+        })
+    }
+}
+
 /// The severity that the last change was reported with.
 #[derive(Clone, Copy)]
 struct Reported {
@@ -193,10 +203,14 @@ impl FindingTracker {
         let mut count = self.0.keys().filter(|key| key.0 == rule.code).count();
         for symptom in symptoms.into_iter().take(FINDINGS_PER_RULE_MAX) {
             if !known(self, &symptom) {
-                if count >= FINDINGS_PER_RULE_MAX {
-                    continue;
+                if count < FINDINGS_PER_RULE_MAX {
+                    count += 1;
+                } else {
+                    let Some(milder) = self.remove_milder(rule.code, symptom.severity) else {
+                        continue;
+                    };
+                    changes.extend(milder.cleared());
                 }
-                count += 1;
             }
             changes.extend(self.see(now, rule, hysteresis, symptom));
         }
@@ -208,15 +222,23 @@ impl FindingTracker {
             entry.finding.ongoing = gone_for < hysteresis.ongoing;
             let is_shown = entry.reported.is_some();
             let keep = is_shown && gone_for < hysteresis.clear;
-            if !keep && is_shown {
-                changes.push(Change {
-                    finding: entry.finding.clone(),
-                    kind: ChangeKind::Cleared,
-                });
+            if !keep {
+                changes.extend(entry.cleared());
             }
             keep
         });
         changes
+    }
+
+    /// Removes the mildest finding of a rule that is milder than `severity`: a worse one is never
+    /// hidden by many that are not as bad.
+    fn remove_milder(&mut self, code: &str, severity: Severity) -> Option<Entry> {
+        let milder = self
+            .0
+            .iter()
+            .filter(|(key, entry)| key.0 == code && entry.finding.severity < severity);
+        let (key, _) = milder.min_by_key(|(_, entry)| entry.finding.severity)?;
+        self.0.remove(&key.clone())
     }
 
     fn see(
@@ -417,6 +439,31 @@ mod tests {
             assert_eq!((worst.severity, &*worst.subject), (Severity::Critical, "a"));
             let expected = if turn == 2 { "later" } else { "bad" };
             assert_eq!(worst.text, expected, "{turn}");
+        }
+    }
+
+    /// Many milder findings do not hide one that is worse.
+    #[test]
+    fn a_worse_finding_takes_the_place_of_a_milder_one() {
+        let mut tracker = FindingTracker::default();
+        let mut symptoms: Vec<Symptom> = (0..FINDINGS_PER_RULE_MAX)
+            .map(|n| symptom(&n.to_string()))
+            .collect();
+        let hysteresis = Hysteresis {
+            appear: Duration::ZERO,
+            ..PATIENCE
+        };
+        tracker.update(MonotonicMillis(0), &RULES[0], hysteresis, symptoms.clone());
+        symptoms.push(Symptom {
+            severity: Severity::Critical,
+            ..symptom("victim")
+        });
+        for second in 1..4 {
+            let now = MonotonicMillis(second * 1000);
+            tracker.update(now, &RULES[0], hysteresis, symptoms.clone());
+            let findings = tracker.findings();
+            assert_eq!(findings[0].subject, "victim");
+            assert_eq!(findings.len(), FINDINGS_PER_RULE_MAX);
         }
     }
 
