@@ -2,8 +2,13 @@
 //! small file.
 
 use std::{
-    env, fs, io,
+    env,
+    fmt::Display,
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    str,
     sync::Arc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,8 +22,8 @@ use crate::{config::Diagnosis, telemetry::calls::Calls};
 /// Starts remembered.
 const STARTS_MAX: usize = 32;
 
-/// Bytes of the file that are read; more was not written by us.
-const FILE_LEN_MAX: usize = 4096;
+/// Bytes of the file; more was not written by us.
+const FILE_LEN_MAX: u64 = 4096;
 
 /// The variable in which systemd names the folder of a service's state, or
 /// several with colons between them.
@@ -59,15 +64,46 @@ impl Starts {
 
 /// Adds this start to those in the file.
 fn read_and_add(file: &Path) -> Vec<u64> {
-    let before = fs::read(file).map_or_else(|_| Vec::new(), |bytes| parse(&bytes));
+    let unnoticed =
+        |why| warn!("Could not record this start: {why}; a restart loop will go unnoticed");
+    let before = match read(file) {
+        Ok(before) => before,
+        Err(why) => {
+            unnoticed(why);
+            return vec![now()];
+        }
+    };
     let starts = add(before, now());
-    if let Err(error) = write(file, &starts) {
-        warn!(
-            "Could not record this start in {}: {error}; a restart loop will go unnoticed",
-            file.display()
-        );
+    if let Err(why) = write(file, &starts) {
+        unnoticed(why);
     }
     starts
+}
+
+/// The starts in a file; none if it does not exist.
+///
+/// # Errors
+/// A sentence naming the file: it cannot be read, or it is another one than ours.
+fn read(path: &Path) -> Result<Vec<u64>, String> {
+    let fail = |why: &dyn Display| format!("{}: {why}", path.display());
+    let opened = OpenOptions::new()
+        .read(true)
+        // Opening a pipe waits for a writer.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(|error| fail(&error))?,
+    };
+    if !file.metadata().map_err(|error| fail(&error))?.is_file() {
+        return Err(fail(&"not a regular file; starts_file must name one"));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| fail(&error))?;
+    parse(&bytes).ok_or_else(|| {
+        fail(&"not a list of starts, so it is left as it is; remove it, or let starts_file name another")
+    })
 }
 
 fn file(thresholds: &Diagnosis) -> Option<PathBuf> {
@@ -79,9 +115,13 @@ fn file(thresholds: &Diagnosis) -> Option<PathBuf> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Vec<u64> {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(FILE_LEN_MAX)]);
-    text.lines().filter_map(|line| line.parse().ok()).collect()
+/// The starts in a file of ours: a number in each line. `None` for anything else.
+fn parse(bytes: &[u8]) -> Option<Vec<u64>> {
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return None;
+    }
+    let text = str::from_utf8(bytes).ok()?;
+    text.lines().map(|line| line.parse().ok()).collect()
 }
 
 /// Adds a start. Later ones come from a clock that was wrong.
@@ -94,11 +134,16 @@ fn add(mut starts: Vec<u64>, now: u64) -> Vec<u64> {
 }
 
 /// Replaces the file in one step.
-fn write(file: &Path, starts: &[u64]) -> io::Result<()> {
+///
+/// # Errors
+/// A sentence naming the file that cannot be written.
+fn write(file: &Path, starts: &[u64]) -> Result<(), String> {
     let lines: Vec<String> = starts.iter().map(|start| format!("{start}\n")).collect();
     let new = file.with_extension("new");
-    fs::write(&new, lines.concat())?;
-    fs::rename(new, file)
+    // One of ours may be left from a run that was killed; another one is not overwritten.
+    read(&new)?;
+    fs::write(&new, lines.concat()).map_err(|error| format!("{}: {error}", new.display()))?;
+    fs::rename(new, file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn now() -> u64 {
@@ -130,19 +175,59 @@ mod tests {
     }
 
     #[test]
-    fn starts_are_remembered_and_nonsense_is_passed_over() {
+    fn starts_are_remembered() {
         let folder = tempfile::TempDir::new().unwrap();
         let thresholds = Diagnosis {
             starts_file: Some(folder.path().join("starts")),
             ..Diagnosis::default()
         };
         let file = thresholds.starts_file.clone().unwrap();
-        fs::write(&file, format!("5\nnonsense\n{}\n", u64::MAX)).unwrap();
+        fs::write(&file, format!("5\n{}\n", u64::MAX)).unwrap();
         for number in 1..=STARTS_MAX as u64 + 3 {
             let within = noted(&thresholds).within(Duration::from_secs(600));
             assert_eq!(within, number.min(STARTS_MAX as u64));
         }
-        assert!(parse(&fs::read(&file).unwrap()).len() <= STARTS_MAX);
+        assert!(read(&file).unwrap().len() <= STARTS_MAX);
+    }
+
+    /// A wrong path in the configuration must not cost a file.
+    #[test]
+    fn a_file_of_something_else_is_left_as_it_is() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let thresholds = Diagnosis {
+            starts_file: Some(folder.path().join("starts")),
+            ..Diagnosis::default()
+        };
+        let file = thresholds.starts_file.clone().unwrap();
+        let of_ours = format!("{}\n", now());
+        let long = of_ours.repeat(1000);
+        for text in ["5\nport: 4222\n", "5\n\n6\n", "\u{fe}", &long] {
+            for name in [&file, &file.with_extension("new")] {
+                fs::write(&file, &of_ours).unwrap();
+                fs::write(name, text).unwrap();
+                let before = fs::read(&file).unwrap();
+                noted(&thresholds);
+                assert_eq!(fs::read(name).unwrap(), text.as_bytes());
+                assert_eq!(fs::read(&file).unwrap(), before);
+                fs::remove_file(name).unwrap();
+            }
+        }
+        let folder = read(folder.path());
+        assert!(folder.is_err_and(|why| why.contains("not a regular file")));
+    }
+
+    /// What a run that was killed left does not stop the next one.
+    #[test]
+    fn an_unfinished_file_of_ours_is_replaced() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("starts");
+        let new = file.with_extension("new");
+        for unfinished in ["", "17000", "1700000000\n17"] {
+            fs::write(&new, unfinished).unwrap();
+            read_and_add(&file);
+            assert!(!new.exists());
+        }
+        assert_eq!(read(&file).unwrap().len(), 3);
     }
 
     #[test]
