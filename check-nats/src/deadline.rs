@@ -50,7 +50,6 @@ pub enum Step {
     Sample,
     /// Looking up the SRV record.
     Srv,
-    /// Reading or writing the state file.
     /// Asking for `/slowz`.
     Slowz,
     /// Reading or writing the state file, or waiting until no other run uses it.

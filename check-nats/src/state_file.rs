@@ -21,6 +21,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use monitor_client::files::open_regular;
+
 pub use options::StateOptions;
 
 use super::baseline::State;
@@ -123,13 +125,8 @@ impl StateFile {
     /// A sentence naming the file when there is one that cannot be used.
     pub fn read(&self) -> Result<Option<State>, String> {
         let fail = |why: String| format!("state file {} not used: {why}", self.path.display());
-        let file = match OpenOptions::new()
-            .read(true)
-            // Non-blocking, so that a pipe put in its place cannot hold the run.
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&self.path)
-        {
-            Ok(file) => file,
+        let file = match open_regular(&self.path, libc::O_NOFOLLOW) {
+            Ok((file, _)) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(fail("it is a symbolic link".into()));
@@ -230,11 +227,11 @@ fn read_own(file: File) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Refuses what is no plain file of this user.
+/// Refuses what is no regular file of this user.
 fn check_own(file: &File) -> Result<(), String> {
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("it is not a plain file".into());
+        return Err("not a regular file".into());
     }
     match metadata.uid() == own_uid() {
         true => Ok(()),

@@ -56,7 +56,7 @@ pub struct Client {
 impl Client {
     /// A client for `base_url` such as `http://127.0.0.1:8222`, including a path prefix
     /// (`http_base_path`). `timeout` limits a whole request, from name resolution to the last byte
-    /// of the body. Does not send anything yet.
+    /// of the body; reading the files of the settings is not limited. Does not send anything yet.
     ///
     ///  # Errors
     ///

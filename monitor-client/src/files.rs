@@ -3,9 +3,9 @@
 //! again. [`crate::Client`] calls this, and `check_nats` for the files of the client port.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -29,13 +29,8 @@ pub struct Content {
 /// [`Error::File`]: it does not exist, is no regular file, may not be read by this user, or is
 /// larger.
 pub fn read(path: &Path, limit: u64) -> Result<Content, Error> {
-    let metadata = fs::metadata(path).map_err(|error| fault(path, unreadable(&error, None)))?;
-    // Opening a pipe would wait for its other end.
-    if !metadata.is_file() {
-        return Err(fault(path, "not a regular file".to_owned()));
-    }
-    let explain = |error: io::Error| fault(path, unreadable(&error, Some(&metadata)));
-    let file = File::open(path).map_err(explain)?;
+    let explain = |error: io::Error| fault(path, unreadable(&error, path));
+    let (file, metadata) = open_regular(path, 0).map_err(explain)?;
     let mut bytes = Vec::new();
     file.take(limit + 1)
         .read_to_end(&mut bytes)
@@ -47,6 +42,28 @@ pub fn read(path: &Path, limit: u64) -> Result<Content, Error> {
         bytes,
         is_public: metadata.mode() & OTHERS_READ != 0,
     })
+}
+
+/// Opens a file for reading if it is a regular one. It never waits, whatever is put in its place:
+/// a pipe is opened without its other end, and what was opened is looked at, not the path.
+/// `flags` are further ones of open(2), such as `O_NOFOLLOW`.
+///
+///  # Errors
+///
+/// Those of open(2), and one of the kind `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags | libc::O_NONBLOCK)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )),
+    }
 }
 
 /// The warning for a secret that every user of the host can read.
@@ -66,10 +83,10 @@ pub(crate) fn fault(path: &Path, detail: String) -> Error {
 }
 
 /// Why a file cannot be read; a missing permission with the users concerned.
-fn unreadable(error: &io::Error, metadata: Option<&Metadata>) -> String {
-    match (error.kind(), metadata) {
+fn unreadable(error: &io::Error, path: &Path) -> String {
+    match (error.kind(), fs::metadata(path)) {
         (io::ErrorKind::NotFound, _) => "there is no such file".to_owned(),
-        (io::ErrorKind::PermissionDenied, Some(metadata)) => format!(
+        (io::ErrorKind::PermissionDenied, Ok(metadata)) => format!(
             "this program runs as {} and may not read it: it belongs to user {} and group {} and \
              has the mode {:04o}",
             own_user(),
@@ -77,7 +94,7 @@ fn unreadable(error: &io::Error, metadata: Option<&Metadata>) -> String {
             metadata.gid(),
             metadata.mode() & 0o7777
         ),
-        (io::ErrorKind::PermissionDenied, None) => format!(
+        (io::ErrorKind::PermissionDenied, Err(_)) => format!(
             "this program runs as {} and may not enter one of its folders",
             own_user()
         ),
@@ -135,6 +152,21 @@ mod tests {
         assert!(refusal(folder.path(), 9).ends_with(": not a regular file"));
         assert!(refusal(Path::new("/dev/zero"), 9).ends_with(": not a regular file"));
         assert!(refusal(&folder.path().join("none"), 9).ends_with("there is no such file"));
+    }
+
+    /// Nothing writes to the pipe: a call that opened it as a plain file would never return.
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo of coreutils").success());
+        let error = open_regular(&path, 0).expect_err("a pipe");
+        assert_eq!(error.to_string(), "not a regular file");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/hostname", &link).expect("a link");
+        let error = open_regular(&link, libc::O_NOFOLLOW).expect_err("a link");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
     }
 
     #[test]

@@ -56,21 +56,24 @@ impl Lookup {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![(address, port).into()]);
         }
-        self.wait(end, || start(&self.0, host.to_owned(), port))
+        let before = self.join(|| start(&self.0, host.to_owned(), port))?;
+        self.result(before, end)
     }
 
-    /// Waits for a lookup; `start` begins one if none is running.
-    fn wait(
-        &self,
-        end: Instant,
-        start: impl FnOnce() -> io::Result<()>,
-    ) -> Result<Vec<SocketAddr>, LookupError> {
+    /// Takes part in the lookup that is running; `start` begins one if none is. Returns how many
+    /// had ended before it, for [`Lookup::result`].
+    fn join(&self, start: impl FnOnce() -> io::Result<()>) -> Result<u64, LookupError> {
         let mut state = lock(&self.0);
-        let before = state.ended;
         if !state.is_running {
             start().map_err(|error| LookupError::Failed(format!("no thread: {error}")))?;
             state.is_running = true;
         }
+        Ok(state.ended)
+    }
+
+    /// Waits until more lookups have ended than `before`.
+    fn result(&self, before: u64, end: Instant) -> Result<Vec<SocketAddr>, LookupError> {
+        let mut state = lock(&self.0);
         while state.ended == before {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -142,23 +145,20 @@ mod tests {
         let lookup = Lookup::default();
         let mut started = 0;
         for _ in 0..3 {
-            let late = lookup.wait(Instant::now(), || {
+            let joined = lookup.join(|| {
                 started += 1;
                 Ok(())
             });
+            let late = lookup.result(joined.expect("joined"), Instant::now());
             assert!(matches!(late, Err(LookupError::Late)), "{late:?}");
         }
         assert_eq!(started, 1);
+        let before = lookup.join(|| unreachable!("one is running"));
+        let before = before.expect("joined");
         let shared = Arc::clone(&lookup.0);
-        let waiter = thread::spawn(move || {
-            let lookup = Lookup(shared);
-            lookup.wait(Instant::now() + PATIENT, || unreachable!("one is running"))
-        });
+        // It may begin to wait before the lookup ends, or after that.
+        let waiter = thread::spawn(move || Lookup(shared).result(before, Instant::now() + PATIENT));
         let address: SocketAddr = "192.0.2.1:1".parse().expect("an address");
-        // The waiter may not wait yet; then it must start no other lookup, which it would after
-        // this one.
-        while Arc::strong_count(&lookup.0) < 2 {}
-        thread::sleep(Duration::from_millis(50));
         finish(&lookup.0, Ok(vec![address]));
         assert_eq!(waiter.join().expect("no panic").expect("found"), [address]);
     }

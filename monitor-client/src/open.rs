@@ -2,7 +2,7 @@
 //! first request, again when a file changes, and again after a request that failed.
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -87,21 +87,37 @@ impl Opener {
         self.names
     }
 
-    /// What requests need, up to date.
+    /// What requests need, up to date. The lock is not held while files are read, so that texts
+    /// about the client do not wait for a disk; two requests may both open everything.
     ///
     ///  # Errors
     ///
     /// [`Error::File`]: a file cannot be used, and none could before.
     pub(crate) fn open(&self) -> Result<Arc<Opened>, Error> {
-        let mut state = self.lock();
-        if let Some(opened) = state.opened.clone()
-            && !state.has_failed
+        self.open_with(|| self.make())
+    }
+
+    fn open_with(
+        &self,
+        make: impl FnOnce() -> Result<Opened, Error>,
+    ) -> Result<Arc<Opened>, Error> {
+        let (former, has_failed) = {
+            let mut state = self.lock();
+            let has_failed = mem::take(&mut state.has_failed);
+            (state.opened.clone(), has_failed)
+        };
+        if let Some(opened) = former
+            && !has_failed
             && opened.is_current()
         {
+            // It may be of another request, which has read the files before they were correct.
+            self.lock().refused = None;
             return Ok(opened);
         }
-        state.has_failed = false;
-        match (self.make(), &state.opened) {
+        let made = make();
+        let mut state = self.lock();
+        // What another request has made meanwhile of older files is seen to be old by the next one.
+        match (made, &state.opened) {
             (Ok(opened), _) => {
                 let opened = Arc::new(opened);
                 state.opened = Some(Arc::clone(&opened));
@@ -233,4 +249,33 @@ fn this_host(warnings: &mut Vec<String>) -> Result<Target, Error> {
 
 fn is_denied(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::PLAIN_NAMES;
+
+    /// Texts about a client are to be had while its files are read, however long that takes.
+    #[test]
+    fn the_lock_is_free_while_files_are_read() {
+        let access = Access {
+            url: Some("http://127.0.0.1:8222".to_owned()),
+            ..Access::default()
+        };
+        let client = Opener::new(access, &PLAIN_NAMES).expect("good settings");
+        let is_free = || client.state.try_lock().is_ok();
+        for _ in 0..2 {
+            let opened = client.open_with(|| {
+                assert!(is_free());
+                client.make()
+            });
+            opened.expect("no files to be read");
+            client.note_failure();
+        }
+        // Made again after a failure only.
+        client.open().expect("opened");
+        let opened = client.open_with(|| panic!("nothing has changed"));
+        assert_eq!(opened.expect("open").place, client.place());
+    }
 }

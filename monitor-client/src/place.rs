@@ -8,6 +8,7 @@ use ureq::http::Uri;
 use crate::{
     Error,
     access::{DEFAULT_SOCKET, DEFAULT_URL},
+    text::without_login,
 };
 
 /// Where requests go, as the operator wrote it.
@@ -49,6 +50,8 @@ pub(crate) struct TcpTarget {
 }
 
 const EXAMPLE: &str = "not a URL: write it like http://127.0.0.1:8222";
+const HAS_LOGIN: &str =
+    "the URL must have no user and password: remove them, there are options for a login";
 const NO_HOST: &str = "no host: write it like http://127.0.0.1:8222";
 
 impl Place {
@@ -73,17 +76,14 @@ impl TcpTarget {
     ///
     /// [`Error::InvalidUrl`]
     pub(crate) fn of_url(text: &str) -> Result<Self, Error> {
-        // The part before an `@` may be a password and must not get into a log.
-        if let Some((_, host)) = text.split_once('@') {
-            return Err(Error::InvalidUrl {
-                url: format!("http://…@{host}"),
-                reason: "the URL must have no user and password: remove them, there are options for a login",
-            });
-        }
+        // A password must not get into a log.
         let fail = |reason| Error::InvalidUrl {
-            url: text.to_owned(),
+            url: without_login(text),
             reason,
         };
+        if text.contains('@') {
+            return Err(fail(HAS_LOGIN));
+        }
         let (url, zone) = split_zone(text);
         let uri: Uri = url.parse().map_err(|_| fail(EXAMPLE))?;
         let authority = uri.authority().ok_or_else(|| fail(NO_HOST))?;

@@ -60,7 +60,7 @@ pub fn is_unsafe(character: char) -> bool {
     next > 0 && character <= UNSAFE[next - 1].1
 }
 
-/// The text with every such character but the tab written as an escape, as
+/// The text with every unsafe character but the tab written as an escape, as
 /// `\n` or `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let is_escaped = |character: char| character != '\t' && is_unsafe(character);
@@ -77,8 +77,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character affects the display instead of showing itself: control characters, direction
-/// marks, line and paragraph separators, characters without a width and other invisible ones.
+/// The text in double quotes as Go's `%q` writes it: unsafe characters, and bytes that are not UTF-8,
+/// as escapes.
 pub fn quoted(text: &[u8]) -> String {
     let mut quoted = String::from('"');
     for chunk in text.utf8_chunks() {
@@ -130,6 +130,39 @@ pub fn cut(text: &str, length: usize) -> &str {
     &text[..end]
 }
 
+/// The part of a URL or an address that an error may show. What stands before the last `@` is a
+/// login, and is left out; so is what stands in the place of a port and is no number, because it
+/// may be a password to which the host is missing.
+pub fn without_login(address: &str) -> String {
+    let (scheme, rest) = match address.find("://") {
+        Some(end) if !address[..end].contains([':', '@']) => address.split_at(end + "://".len()),
+        _ => ("", address),
+    };
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((_, rest)) => ("…@", rest),
+        None => ("", rest),
+    };
+    // The colons of an IPv6 address in brackets divide no port.
+    let brackets = match rest.starts_with('[') {
+        true => rest.find(']').unwrap_or_default(),
+        false => 0,
+    };
+    let shown = match rest[brackets..].find(':') {
+        Some(colon) if !is_port(&rest[brackets + colon + 1..]) => {
+            format!("{}:…", &rest[..brackets + colon])
+        }
+        _ => rest.to_owned(),
+    };
+    format!("{scheme}{login}{shown}")
+}
+
+/// Whether it is nothing, or a number that a path may follow.
+fn is_port(text: &str) -> bool {
+    let port = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (text.is_empty() || !port.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +198,43 @@ mod tests {
         assert_eq!(cut("aüb", 2), "a");
         assert_eq!(cut("aüb", 3), "aü");
         assert_eq!(cut("aüb", 9), "aüb");
+    }
+
+    #[test]
+    fn no_part_of_a_login_is_shown() {
+        for (given, shown) in [
+            ("http://u:pa@ssword@host:8222", "http://…@host:8222"),
+            ("u:pa@ss:word@[::1]:1", "…@[::1]:1"),
+            ("nats://u:pa/s@word@host", "nats://…@host"),
+            ("http://user:password", "http://user:…"),
+            ("http://user:pass/word", "http://user:…"),
+            ("[::1]:password", "[::1]:…"),
+            ("[user:password", "[user:…"),
+            ("user:password://", "user:…"),
+            ("http://host:8222/a", "http://host:8222/a"),
+            ("http://[fe80::a]/a", "http://[fe80::a]/a"),
+            ("http://host", "http://host"),
+            (":4222", ":4222"),
+            ("", ""),
+        ] {
+            assert_eq!(without_login(given), shown, "{given}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the password is, with a host or without one.
+        #[test]
+        fn passwords_are_not_shown(
+            at in "[@:/?#\\[\\]%]{0,3}", odd in "[:/?#\\[\\]%]{0,3}", host in "host(:[0-9]{1,4})?(/a)?",
+        ) {
+            for url in [
+                format!("http://user:{at}geheim{at}@{host}"),
+                format!("http://user:{odd}geheim"),
+            ] {
+                let shown = without_login(&url);
+                proptest::prop_assert!(!shown.contains("geheim"), "{}: {}", url, shown);
+            }
+        }
     }
 
     #[test]

@@ -340,8 +340,16 @@ fn invalid_urls_are_rejected() {
         let error = Client::new(url, BRIEF).unwrap_err().to_string();
         assert!(error.contains(reason), "{url}: {error}");
     }
-    let error = Client::new("http://me:hidden@127.0.0.1:8222", BRIEF).unwrap_err();
-    assert!(!error.to_string().contains("hidden"), "{error}");
+    for url in [
+        "http://me:hidden@127.0.0.1:8222",
+        "http://me:a@hidden@127.0.0.1:8222",
+        "http://me:hidden",
+        "me:hidden",
+        "ftp://me:hidden",
+    ] {
+        let error = Client::new(url, BRIEF).unwrap_err();
+        assert!(!error.to_string().contains("hidden"), "{error}");
+    }
     for url in [
         "http://127.0.0.1",
         "http://[::1]:8222",

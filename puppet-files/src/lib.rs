@@ -7,7 +7,7 @@
 
 use std::{
     env, error, fmt, fs,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -56,7 +56,7 @@ pub struct PuppetFiles {
     pub crl: PathBuf,
 }
 
-/// What was not found, where it was searched, and what to do.
+/// Why the files are not known, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The file or folder; `None` if the error does not concern a single one.
@@ -70,9 +70,10 @@ impl PuppetFiles {
     ///
     ///  # Errors
     ///
-    /// What was not found, and where it was searched.
+    /// What was not found, and where it was searched; or Puppet's settings or the folder of the
+    /// certificates cannot be read, so that another host's might be taken.
     pub fn find(ssl_dir: Option<&Path>) -> Result<Self, Error> {
-        let settings = Settings::find();
+        let settings = Settings::find()?;
         let ssl_dir = find_ssl_dir(ssl_dir, &settings)?;
         let certname = certname(&settings, &ssl_dir)?;
         let file = |setting: &str, folder: &str, name: &str| {
@@ -175,8 +176,11 @@ fn certname(settings: &Settings, ssl_dir: &Path) -> Result<String, Error> {
     let folder = ssl_dir.join("certs");
     let entries = fs::read_dir(&folder)
         .map_err(|error| Error::in_file(&folder, format!("cannot be read: {error}")))?;
+    let entries: io::Result<Vec<_>> = entries.collect();
     let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .map_err(|error| Error::in_file(&folder, format!("cannot be read: {error}")))?
+        .into_iter()
+        .filter_map(|entry| entry.file_name().into_string().ok())
         .filter_map(|name| name.strip_suffix(".pem").map(ToOwned::to_owned))
         .filter(|name| name != "ca")
         .collect();
@@ -215,15 +219,22 @@ struct Settings {
 }
 
 impl Settings {
-    /// Reads the first file that exists.
-    fn find() -> Self {
-        let of_home = home_dir().map(|home| home.join("puppet.conf"));
-        let mut files = SETTINGS.iter().map(PathBuf::from).chain(of_home);
-        let found = files.find_map(|file| Some((read_settings(&file)?, file)));
-        match found {
-            Some((text, file)) => Self::parse(&file, &text),
-            None => Self::default(),
+    /// Those of this host.
+    fn find() -> Result<Self, Error> {
+        // A home that this user may not enter is of another user, so its agent is too.
+        let home = home_dir().filter(|home| home.is_dir());
+        let of_home = home.map(|home| home.join("puppet.conf"));
+        Self::first_of(SETTINGS.iter().map(PathBuf::from).chain(of_home))
+    }
+
+    /// Reads the first file that exists; without one there are no settings.
+    fn first_of(files: impl Iterator<Item = PathBuf>) -> Result<Self, Error> {
+        for file in files {
+            if let Some(text) = read_settings(&file)? {
+                return Ok(Self::parse(&file, &text));
+            }
         }
+        Ok(Self::default())
     }
 
     fn parse(file: &Path, text: &str) -> Self {
@@ -288,14 +299,30 @@ impl Settings {
     }
 }
 
-fn read_settings(file: &Path) -> Option<String> {
-    let mut text = String::new();
-    let settings = fs::File::open(file).ok()?;
+/// The text of a settings file; `None` if there is none. Bytes that are not UTF-8 are in comments,
+/// or in values that are of no concern here.
+fn read_settings(file: &Path) -> Result<Option<String>, Error> {
+    let fail = |why: String| {
+        let text = format!(
+            "{why}: correct it, or name certificate, key and CA themselves in place of Puppet's"
+        );
+        Error::in_file(file, text)
+    };
+    let unreadable = |error: io::Error| fail(format!("cannot be read by this user: {error}"));
+    let settings = match fs::File::open(file) {
+        Ok(settings) => settings,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut bytes = Vec::new();
     settings
-        .take(SETTINGS_LEN_MAX)
-        .read_to_string(&mut text)
-        .ok()?;
-    Some(text)
+        .take(SETTINGS_LEN_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    match bytes.len() as u64 <= SETTINGS_LEN_MAX {
+        true => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        false => Err(fail(format!("larger than {SETTINGS_LEN_MAX} bytes"))),
+    }
 }
 
 #[cfg(test)]
@@ -345,6 +372,27 @@ mod tests {
         let path = |name| settings.path(name, Path::new("/s"), "n");
         assert_eq!(path("hostcert"), Some("/s/certs/x-n.pem".into()));
         assert_eq!(path("hostcrl"), None);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::write(place("latin1"), b"[main]\n# f\xfcr alle\ncertname = n\n").unwrap();
+        fs::write(place("good"), "certname = other").unwrap();
+        fs::write(place("large"), vec![b'\n'; 1 + (1 << 20)]).unwrap();
+        fs::create_dir(place("folder")).unwrap();
+        let first_of = |names: &[&str]| Settings::first_of(names.iter().map(|name| place(name)));
+        let found = first_of(&["none", "latin1", "good"]).unwrap();
+        assert_eq!(found.get("certname"), Some("n"));
+        assert_eq!(first_of(&["none"]).unwrap().get("certname"), None);
+        for (name, why) in [("folder", "cannot be read"), ("large", "larger than")] {
+            let Err(error) = first_of(&[name, "good"]) else {
+                panic!("{name} was passed over");
+            };
+            assert_eq!(error.file, Some(place(name)));
+            assert!(error.text.starts_with(why), "{error}");
+        }
     }
 
     #[test]

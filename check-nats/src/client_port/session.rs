@@ -1,5 +1,8 @@
 //! One session with a broker, from the TCP connection to the last message.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io::{self, ErrorKind, Read, Write},
     time::{Duration, Instant},
@@ -8,7 +11,7 @@ use std::{
 use super::{
     Info, Login, OpenError,
     certificate::Certificate,
-    socket::{Socket, resolve},
+    socket::{Socket, is_timeout, resolve},
     tls::{self, Tls, WANTS_CERTIFICATE},
 };
 use crate::{
@@ -81,7 +84,8 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// The broker offers no TLS, or what it shows is no certificate: unknown. It ends the
-    /// handshake before it has shown one: critical.
+    /// handshake before it has shown one: critical. It keeps the check waiting:
+    /// [`Deadline::late`].
     pub fn certificate(
         options: &ClientTls,
         port: &ClientPort,
@@ -96,7 +100,7 @@ impl<'a> Session<'a> {
             }
         }
         deadline.begin(Step::Handshake)?;
-        Ok(tls::shown(session.stream.into_socket(), port)?)
+        Ok(tls::shown(session.stream.into_socket(), port, deadline)?)
     }
 
     /// The broker's INFO.
@@ -435,10 +439,6 @@ impl Write for Stream<'_> {
             Self::Tls(tls) => tls.flush(),
         }
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::TimedOut
 }
 
 fn io_failure(

@@ -104,6 +104,11 @@ fn timed_out(error: io::Error) -> io::Error {
     }
 }
 
+/// Whether an error of a [`Socket`] is the end of the time.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::TimedOut
+}
+
 /// Looks up the host. The system's resolver has no timeout: the thread that watches the run ends a
 /// wait that is too long.
 pub(super) fn resolve(port: &Address, deadline: &Deadline) -> Result<Vec<SocketAddr>, Failure> {

@@ -16,9 +16,10 @@ use rustls::{
 
 use super::{
     certificate::{Certificate, Seen},
-    socket::Socket,
+    socket::{Socket, is_timeout},
 };
 use crate::{
+    deadline::Deadline,
     status::{Failure, Status},
     target::{ClientPort, ClientTls},
     text::{harmless, quoted},
@@ -232,8 +233,13 @@ pub(super) const WANTS_CERTIFICATE: &str =
 /// check ends the handshake after it has shown its own, which is all that is wanted here.
 ///
 /// # Errors
-/// The port shows no certificate: critical; it shows something else: unknown.
-pub(super) fn shown(mut socket: Socket<'_>, port: &ClientPort) -> Result<Certificate, Failure> {
+/// The port shows no certificate: critical; it shows something else: unknown; it has not shown one
+/// when the time is over: [`Deadline::late`].
+pub(super) fn shown(
+    mut socket: Socket<'_>,
+    port: &ClientPort,
+    deadline: &Deadline,
+) -> Result<Certificate, Failure> {
     let peer = &port.address;
     let unknown = |error: &dyn std::fmt::Display| {
         Failure::unknown(format!("client port {peer}: TLS: {error}"))
@@ -251,13 +257,14 @@ pub(super) fn shown(mut socket: Socket<'_>, port: &ClientPort) -> Result<Certifi
     let result = tls.complete_io(&mut socket);
     match seen.certificate() {
         Some(certificate) => certificate.map_err(|why| unknown(&why)),
-        None => {
-            let why = result
-                .err()
-                .map_or_else(String::new, |error| error.to_string());
-            let text = format!("client port {peer} shows no certificate: {why}");
-            Err(Failure::critical(text))
-        }
+        None => Err(match result {
+            Err(error) if is_timeout(&error) => deadline.late(),
+            Err(error) => {
+                let why = harmless(&error.to_string());
+                Failure::critical(format!("client port {peer} shows no certificate: {why}"))
+            }
+            Ok(_) => Failure::critical(format!("client port {peer} shows no certificate")),
+        }),
     }
 }
 

@@ -90,7 +90,7 @@ fn a_symlink_is_not_followed() {
 fn what_is_no_file_is_reported() {
     let (_folder, file) = state_file();
     fs::create_dir(&file.path).unwrap();
-    assert!(file.read().unwrap_err().contains("not a plain file"));
+    assert!(file.read().unwrap_err().contains("not a regular file"));
     assert!(write(&file).unwrap_err().contains("not written"));
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use monitor_client::text::without_login;
+
 use crate::text::quoted;
 
 /// Longest host name in bytes, as in the DNS.
@@ -91,13 +93,13 @@ impl Written {
             "http" | "https" | "unix" => {
                 return Err(format!(
                     "{}: this is a monitoring port: give it with -u",
-                    quoted(text)
+                    quoted(&without_login(text))
                 ));
             }
             _ => {
                 return Err(format!(
                     "{}: only nats:// and tls:// are a client port",
-                    quoted(text)
+                    quoted(&without_login(text))
                 ));
             }
         };
@@ -128,21 +130,23 @@ fn split(text: &str) -> Result<(String, Option<u16>), String> {
         }
         return match (rest, rest.strip_prefix(':')) {
             ("", _) => Ok((host.to_owned(), None)),
-            (_, Some(port)) => Ok((host.to_owned(), Some(parse_port(port)?))),
+            (_, Some(port)) => Ok((host.to_owned(), Some(parse_port(port, text)?))),
             _ => Err(format!("{}: write it as [ADDRESS]:PORT", quoted(text))),
         };
     }
     match (text.matches(':').count(), text.split_once(':')) {
-        (1, Some((host, port))) => Ok((host.to_owned(), Some(parse_port(port)?))),
+        (1, Some((host, port))) => Ok((host.to_owned(), Some(parse_port(port, text)?))),
         _ => Ok((text.to_owned(), None)),
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(|| format!("{}: the port is a number from 1 to 65535", quoted(text)))
+/// The port of an address; what is no port may be a password, and is not quoted.
+fn parse_port(port: &str, address: &str) -> Result<u16, String> {
+    let port = port.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| {
+        let shown = quoted(&without_login(address));
+        format!("{shown}: the port is a number from 1 to 65535")
+    })
 }
 
 fn check_host(host: &str) -> Result<(), String> {
@@ -238,8 +242,19 @@ mod tests {
             let why = Written::parse(text).expect_err(text);
             assert!(why.contains(words), "{text}: {why}");
         }
-        let why = Written::parse("nats://me:geheim@broker:4222").expect_err("a password");
-        assert!(why.contains("--password-file") && !why.contains("geheim"));
+        for text in ["nats://me:geheim@broker:4222", "me:a@geheim@broker"] {
+            let why = Written::parse(text).expect_err("a password");
+            assert!(why.contains("--password-file") && !why.contains("geheim"));
+        }
+        for text in [
+            "me:geheim",
+            "nats://me:geheim",
+            "http://me:geheim",
+            "x://me:geheim",
+        ] {
+            let why = Written::parse(text).expect_err("a password without a host");
+            assert!(!why.contains("geheim"), "{why}");
+        }
     }
 
     proptest! {

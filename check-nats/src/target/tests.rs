@@ -71,8 +71,9 @@ fn a_zone_is_for_the_client_port_alone() {
 fn mistakes_are_named() {
     for (arguments, words) in [
         (&["-H", "b:1", "-p", "2"][..], "contradicts"),
-        (&["-H", "b:x"], "--hostname \"x\""),
+        (&["-H", "b:x"], "--hostname \"b:…\""),
         (&["-u", "http://me:geheim@b:1"], "remove them"),
+        (&["-u", "http://me:a@geheim@b:1"], "\"http://…@b:1\""),
         (&["-H", "nats://me:geheim@b"], "--password-file"),
         (&["--password", "geheim"], "--password-file FILE"),
         (&["--token=geheim"], "$CHECK_NATS_TOKEN"),

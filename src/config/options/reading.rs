@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use monitor_client::text::without_login;
+
 use super::{
     duration::parse_duration,
     problems::{Problems, wrong_type},
@@ -209,7 +211,7 @@ pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
 
 /// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
 pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
-    let shown = harmless(text);
+    let shown = without_login(text);
     let wrong = || format!("{shown:?} is not HOST:PORT; an IPv6 address needs brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -218,19 +220,6 @@ pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     }
     let number: i64 = port.parse().map_err(|_| wrong())?;
     Ok((bare.unwrap_or(host).into(), port_in_range(number)?))
-}
-
-/// The part of a wrong address that may be shown: no login before an `@`, and nothing that
-/// is no number where a port should be, because it may be a password to which
-/// the host is missing.
-pub(super) fn harmless(address: &str) -> String {
-    let address = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
-    match address.rsplit_once(':') {
-        Some((host, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("{host}:…")
-        }
-        _ => address.to_owned(),
-    }
 }
 
 /// The known name that is most like this one, if one is near.

@@ -9,7 +9,8 @@ mod routes;
 
 use std::{sync::Arc, time::Duration};
 
-use super::reading::harmless;
+use monitor_client::text::without_login;
+
 use crate::security::{
     options::TlsOptions,
     permissions::{Permissions, Rules, TemplateValues},
@@ -89,7 +90,7 @@ impl QueuePolicy {
             "local" => Ok(Self::Local),
             _ => Err(format!(
                 "\"queue_policy\" must be \"weighted\" or \"local\", not {:?}",
-                harmless(text)
+                without_login(text)
             )),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use monitor_client::text::without_login;
+
 use super::keys::listen_port;
 use crate::{
     config::options::{
         Options,
-        reading::{harmless, parse_address, port_in_range},
+        reading::{parse_address, port_in_range},
     },
     security::secret::Secret,
 };
@@ -48,7 +50,7 @@ impl RouteUrl {
             None => ("", rest),
         };
         let address = address.trim_end_matches('/');
-        let shown = harmless(address);
+        let shown = without_login(address);
         let (host, port) = parse_address(address).map_err(|_| {
             format!("{shown:?} is not HOST:PORT: write routes as nats-route://host:port")
         })?;

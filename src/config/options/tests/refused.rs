@@ -250,6 +250,10 @@ fn what_a_cluster_cannot_be() {
             "3:2: \"a:…\" is not HOST:PORT",
         ),
         (
+            "cluster {\n  routes: [\n \"nats-route://a:b@c@host\" ] }",
+            "3:2: \"host\" is not HOST:PORT",
+        ),
+        (
             "cluster {\n  routes: [a:1] }",
             "2:3: the cluster needs a port",
         ),
