@@ -8,6 +8,10 @@
 mod function;
 pub mod transform;
 
+/// Tokens of the longest subject that a client or another broker may subscribe to, whatever the
+/// options allow: what fits the default control line.
+pub const TOKENS_MAX: usize = 2048;
+
 /// The tokens of a subject, empty ones included.
 pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')

@@ -18,7 +18,7 @@ use crate::{
         loss::Lost,
         pool::shorten,
         producers::Producers,
-        slow::{Incident, Publisher, Reader, State, find_cause},
+        slow::{Incident, Publisher, Reader, State, Untracked, find_cause},
     },
 };
 
@@ -49,21 +49,7 @@ pub fn inspect(
     }
     match telemetry.slow.ongoing(connection.cid) {
         Some(incident) => follow(telemetry, registry, connection, &backlog, incident, now),
-        None if backlog.is_incident(now) => {
-            let incident = begin(connection, &backlog, now);
-            let incident = filled_in(telemetry, registry, connection, &backlog, incident, now);
-            let text = format!(
-                "fell behind: {} of at most {} bytes waiting, most of {}; {}",
-                incident.pending,
-                incident.limit,
-                incident.top_subject().unwrap_or("no subject"),
-                incident.evidence
-            );
-            let who = incident.reader.who.clone();
-            if telemetry.slow.begin(incident) {
-                record(telemetry, connection.cid, &who, &text);
-            }
-        }
+        None if backlog.is_incident(now) => begin(telemetry, registry, connection, &backlog, now),
         None => {}
     }
 }
@@ -89,7 +75,10 @@ pub fn conclude(
     if ongoing.is_none() && !reason.is_slow_consumer() {
         return None;
     }
-    let mut incident = ongoing.unwrap_or_else(|| begin(connection, &backlog, now));
+    let mut incident = ongoing.unwrap_or_else(|| Incident {
+        id: counted(connection, &backlog).unwrap_or_default(),
+        ..new(connection, &backlog, now)
+    });
     let dropped = connection.outbound().traffic().loss.dropped();
     incident.lost = Lost {
         msgs: dropped.msgs,
@@ -123,12 +112,54 @@ pub fn conclude(
     Some(incident)
 }
 
-fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> Incident {
+/// Counts an incident, and tracks it if there is room. One for which there was none is counted
+/// once, and tracked as soon as there is.
+fn begin(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    backlog: &Backlog,
+    now: MonotonicMillis,
+) {
+    let slow = &telemetry.slow;
+    let id = counted(connection, backlog).unwrap_or_else(|| slow.count());
+    if !slow.has_room() {
+        let behind_at = now;
+        *connection.untracked_incident.lock() = Some(Untracked { id, behind_at });
+        return;
+    }
+    *connection.untracked_incident.lock() = None;
+    connection.outbound().keep_producers(true);
+    let incident = Incident {
+        id,
+        ..new(connection, backlog, now)
+    };
+    let incident = filled_in(telemetry, registry, connection, backlog, incident, now);
+    let text = format!(
+        "fell behind: {} of at most {} bytes waiting, most of {}; {}",
+        incident.pending,
+        incident.limit,
+        incident.top_subject().unwrap_or("no subject"),
+        incident.evidence
+    );
+    record(telemetry, connection.cid, &incident.reader.who, &text);
+    slow.track(incident);
+}
+
+/// The number of the incident that the reader already has without being tracked: it has not
+/// caught up since it was last seen to be behind.
+fn counted(connection: &Connection, backlog: &Backlog) -> Option<u64> {
+    let untracked = (*connection.untracked_incident.lock())?;
+    let since = backlog.behind_since?;
+    (untracked.behind_at.until(since) < RECOVERED_AFTER).then_some(untracked.id)
+}
+
+/// An incident that is not counted.
+fn new(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> Incident {
     let start = backlog.behind_since.unwrap_or(now);
     let mut incident = Incident::begin(reader(connection), start, backlog.max_pending);
     incident.written_before = connection.outbound().traffic().written_bytes;
     incident.record(start, 0, 0);
-    connection.outbound().keep_producers(true);
     incident
 }
 
@@ -273,3 +304,6 @@ impl Connection {
         incident
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,18 +85,17 @@ impl PasswordQueue {
         }))
     }
 
-    /// Waits for the turn of a login from `source`. `None` never happens: turns
-    /// are never refused.
-    pub(crate) async fn turn(&self, source: IpAddr) -> Option<Turn> {
+    /// Waits for the turn of a login from `source`. Turns are never refused.
+    pub(crate) async fn turn(&self, source: IpAddr) -> Turn {
         self.wait(source, false).await
     }
 
     /// The same where members of the cluster come from: as if one had logged in lately.
-    pub(crate) async fn turn_of_member(&self, source: IpAddr) -> Option<Turn> {
+    pub(crate) async fn turn_of_member(&self, source: IpAddr) -> Turn {
         self.wait(source, true).await
     }
 
-    async fn wait(&self, source: IpAddr, is_member: bool) -> Option<Turn> {
+    async fn wait(&self, source: IpAddr, is_member: bool) -> Turn {
         let (turn, taken) = oneshot::channel();
         self.0.state.lock().waiting.push(Waiting {
             source: network(source),
@@ -105,7 +104,8 @@ impl PasswordQueue {
             turn,
         });
         give(&self.0);
-        taken.await.ok()
+        // Its place in the queue is removed only for its turn, or when this future is gone.
+        taken.await.expect("a login that waits has its turn")
     }
 
     /// How long the queue is now.
@@ -308,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn a_source_has_one_turn_at_a_time_and_a_closed_login_has_none() {
         let queue = PasswordQueue::new(2, Arc::default());
-        let first = queue.turn(ip(1)).await.expect("a turn");
+        let first = queue.turn(ip(1)).await;
         let mut second = std::pin::pin!(queue.turn(ip(1)));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(second.as_mut().poll(&mut context).is_pending());
@@ -318,7 +318,7 @@ mod tests {
             assert_eq!(queue.state().waiting, 2);
         }
         assert_eq!(queue.state().waiting, 1);
-        let other = queue.turn(ip(2)).await.expect("another source");
+        let other = queue.turn(ip(2)).await;
         drop(first);
         assert!(second.as_mut().poll(&mut context).is_ready());
         drop(other);

@@ -223,9 +223,9 @@ impl Active {
         *self.base.connection.guard.lock() = guard;
     }
 
-    /// Ends the subscriptions that are no longer permitted, and notifies the client.
+    /// Ends the subscriptions that the new settings do not allow, and notifies the client.
     fn keep_subscriptions(&self, buffers: &mut ThreadBuffers) -> Result<(), End> {
-        let mut all: Vec<Arc<Subscription>> = {
+        let all: Vec<Arc<Subscription>> = {
             let subscriptions = self.base.connection.subscriptions.lock();
             subscriptions.iter().cloned().collect()
         };
@@ -239,59 +239,78 @@ impl Active {
             let detail = format!("{} subscriptions, after a reload", all.len());
             return Err(End::with_error(reason, error).with(detail));
         }
-        all.retain(|subscription| {
-            let (subject, queue) = (subscription.subject(), subscription.queue());
-            let judged = self
-                .permission_cache
-                .as_ref()
-                .map_or(Ok(false), |permission_cache| {
-                    permission_cache.judges(subject, queue)
-                });
-            let is_long = has_too_many_tokens(subject, self.base.limits.max_sub_tokens);
-            match judged {
-                Ok(judged) if !is_long => {
-                    subscription.set_judged(judged);
-                    false
-                }
-                _ => true,
-            }
-        });
+        let mut removed: Vec<(Arc<Subscription>, ClientError)> = all
+            .into_iter()
+            .filter_map(|subscription| {
+                let error = self.judge_subscription(&subscription).err()?;
+                Some((subscription, error))
+            })
+            .collect();
         // In the order in which they were made, if the client counts its sids upwards.
-        all.sort_by(|one, other| {
+        removed.sort_by(|(one, _), (other, _)| {
             let key = |it: &Arc<Subscription>| (it.sid().len(), it.sid().to_vec());
             key(one).cmp(&key(other))
         });
+        let (removed, errors): (Vec<_>, Vec<_>) = removed.into_iter().unzip();
         let mut table = self.base.connection.subscriptions.lock();
-        for subscription in &all {
+        for subscription in &removed {
             table.remove(subscription);
         }
         drop(table);
-        self.account.unsubscribe(buffers, &all);
-        for (index, subscription) in all.iter().enumerate() {
-            let error = ClientError::SubscriptionRemoved {
-                subject: quoted(subscription.subject()),
-                queue: subscription.queue().map(quoted),
-                sid: quoted(subscription.sid()),
-            };
-            self.base.connection.send(buffers, &error_line(&error));
-            if index < REMOVED_LOGGED {
-                warn!(
-                    "{} - {error}, after a reload",
-                    self.base.connection.log_prefix()
-                );
-            }
+        self.account.unsubscribe(buffers, &removed);
+        for error in &errors {
+            self.base.connection.send(buffers, &error_line(error));
         }
-        if !all.is_empty() {
-            let text = format!("{} subscriptions removed: no longer permitted", all.len());
-            warn!("{} - {text}", self.base.connection.log_prefix());
+        self.report_removed(&errors);
+        Ok(())
+    }
+
+    /// Whether a subscription may stay under the new settings.
+    ///
+    /// # Errors
+    ///
+    /// Why not, in the order in which a new subscription is checked.
+    fn judge_subscription(&self, subscription: &Subscription) -> Result<(), ClientError> {
+        let (subject, queue) = (subscription.subject(), subscription.queue());
+        let cache = self.permission_cache.as_ref();
+        let judged = cache
+            .map_or(Ok(false), |cache| cache.judges(subject, queue))
+            .map_err(|_| ClientError::SubscriptionRemoved {
+                subject: quoted(subject),
+                queue: queue.map(quoted),
+                sid: quoted(subscription.sid()),
+            })?;
+        if has_too_many_tokens(subject, self.base.limits.max_sub_tokens) {
+            let subject = quoted(subject);
+            return Err(ClientError::TooManyTokens { subject });
+        }
+        subscription.set_judged(judged);
+        Ok(())
+    }
+
+    /// Logs the subscriptions that were removed; those without a permission are counted as
+    /// violations.
+    fn report_removed(&self, errors: &[ClientError]) {
+        let prefix = self.base.connection.log_prefix();
+        for error in errors.iter().take(REMOVED_LOGGED) {
+            warn!("{prefix} - {error}, after a reload");
+        }
+        let is_violation = |error: &&ClientError| error.is_permission_violation();
+        let denied = errors.iter().filter(is_violation).count();
+        let too_long = errors.len() - denied;
+        if too_long > 0 {
+            warn!("{prefix} - {too_long} subscriptions removed: more tokens than max_sub_tokens");
+        }
+        if denied > 0 {
+            let text = format!("{denied} subscriptions removed: no longer permitted");
+            warn!("{prefix} - {text}");
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
             let telemetry = &self.base.broker.telemetry;
             telemetry
                 .permission_violations
-                .fetch_add(all.len() as u64, Ordering::Relaxed);
+                .fetch_add(denied as u64, Ordering::Relaxed);
             let kind = EventKind::PermissionViolation;
             telemetry.events.record(kind, cid, &who, &text);
         }
-        Ok(())
     }
 }

@@ -244,9 +244,6 @@ pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Deci
         turn = base.listener.passwords.turn(source) => turn,
         () = session.connection().changed() => return Decision::Anew,
     };
-    let Some(turn) = turn else {
-        return Decision::Aborted;
-    };
     let logins = &base.broker.telemetry.logins;
     // Checked when its turn starts: earlier logins may have failed meanwhile.
     if logins.standing(source, MonotonicMillis::now()) == Standing::Failing
@@ -254,12 +251,12 @@ pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Deci
     {
         return Decision::TooLate;
     }
-    let batch = tokio::task::spawn_blocking(move || {
+    let check = tokio::task::spawn_blocking(move || {
         let outcome = check.run();
         drop(turn);
         outcome
     });
-    batch.await.map_or(Decision::Aborted, Decision::Made)
+    check.await.map_or(Decision::Aborted, Decision::Made)
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the

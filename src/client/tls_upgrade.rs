@@ -8,11 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::greeting::Greeting;
 use crate::{
     broker::turned_away,
-    connection::{
-        Connection,
-        buffers::with_buffers,
-        tls_listener::{Secured, TlsListener},
-    },
+    connection::{buffers::with_buffers, tls_listener::TlsListener},
     peer::certificates::close_if_untrusted,
     security::{failure::Failure, options::HandshakeFirst},
 };
@@ -60,7 +56,7 @@ async fn introduce_and_secure(
     let connection = &greeting.connection;
     match tls.accept(stream).await {
         Ok(secured) => {
-            secure(connection, secured, is_first);
+            secured.adopt(connection, is_first);
             // The certificate files may have been replaced since the handshake checked this
             // connection; from here on, a reload of them checks it.
             close_if_untrusted(&greeting.broker, tls, connection);
@@ -79,16 +75,6 @@ fn introduce(greeting: &Greeting) -> Box<str> {
         buffers.flush_touched();
         nonce
     })
-}
-
-fn secure(connection: &Connection, secured: Secured, is_first: bool) {
-    let mut tls = secured.tls;
-    tls.is_first = is_first;
-    connection.set_tls(Arc::new(tls));
-    if let Some(certificate) = secured.certificate {
-        // Set once: a connection has one handshake.
-        let _ = connection.certificate.set(Box::new(certificate));
-    }
 }
 
 fn give_up(greeting: &Greeting, tls: &TlsListener, failure: &Failure) {

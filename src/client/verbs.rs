@@ -23,13 +23,9 @@ use crate::{
         json_fault,
         parse::Op,
     },
-    subject,
+    subject::{self, TOKENS_MAX},
     telemetry::{MonotonicMillis, event::EventKind},
 };
-
-/// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
-/// what fits the default control line.
-const SUB_TOKENS_MAX: usize = 2048;
 
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
@@ -37,7 +33,7 @@ const RESERVED_QUEUE: &[u8] = b"_sys_";
 /// Violations of one connection that are reported individually.
 const VIOLATIONS_REPORTED: u64 = 10;
 
-/// The pause between two tellings afterwards.
+/// Least time between two reports afterwards.
 const VIOLATION_PAUSE: Duration = Duration::from_secs(10);
 
 impl Active {
@@ -266,8 +262,8 @@ impl Active {
 /// Whether a subject is longer than `max_sub_tokens` allows; 0 sets no limit.
 pub(super) fn has_too_many_tokens(subject: &[u8], max_sub_tokens: usize) -> bool {
     let max = match max_sub_tokens {
-        0 => SUB_TOKENS_MAX,
-        max => max.min(SUB_TOKENS_MAX),
+        0 => TOKENS_MAX,
+        max => max.min(TOKENS_MAX),
     };
     subject::tokens(subject).count() > max
 }

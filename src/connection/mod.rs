@@ -55,7 +55,10 @@ pub use crate::telemetry::Kind;
 use crate::{
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
-    telemetry::{Counter, MonotonicMicros, MonotonicMillis, Traffic, load::Name, loss::LossReason},
+    telemetry::{
+        Counter, MonotonicMicros, MonotonicMillis, Traffic, load::Name, loss::LossReason,
+        slow::Untracked,
+    },
 };
 use budget::Budget;
 use buffers::with_buffers;
@@ -126,6 +129,9 @@ pub struct Connection {
     /// receive everything.
     pub guard: Mutex<Option<Arc<DeliveryFilter>>>,
     outbound: Outbound,
+    /// The incident of its reader while there is no room to track it; see
+    /// `broker::incident`.
+    pub untracked_incident: Mutex<Option<Untracked>>,
     /// Number of the series that its metrics belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
@@ -175,6 +181,7 @@ impl Connection {
             subscriptions: Mutex::default(),
             guard: Mutex::default(),
             outbound: Outbound::new(kind, stream, max_pending, budget),
+            untracked_incident: Mutex::default(),
             series: AtomicU32::new(0),
             moved: Moved::default(),
             settings: AtomicU64::new(0),

@@ -100,6 +100,19 @@ pub struct Secured {
     pub certificate: Option<PeerCertificate>,
 }
 
+impl Secured {
+    /// Makes it the transport of its connection. `is_first`: the handshake preceded INFO.
+    pub fn adopt(self, connection: &Connection, is_first: bool) {
+        let mut tls = self.tls;
+        tls.is_first = is_first;
+        connection.set_tls(Arc::new(tls));
+        if let Some(certificate) = self.certificate {
+            // Set once: a connection has one handshake.
+            let _ = connection.certificate.set(Box::new(certificate));
+        }
+    }
+}
+
 impl TlsListener {
     /// TLS for one listener.
     pub fn new(store: TlsStore, handshakers: Arc<Handshakers>) -> Self {

@@ -82,6 +82,7 @@ impl ClientError {
             Self::PublishViolation { .. }
                 | Self::ReplyViolation { .. }
                 | Self::SubscriptionViolation { .. }
+                | Self::SubscriptionRemoved { .. }
         )
     }
 }

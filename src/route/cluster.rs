@@ -301,13 +301,13 @@ impl Cluster {
             ));
         }
         match self.membership.forget(which) {
-            incomplete_interest if incomplete_interest.is_empty() => Err(format!(
+            forgotten if forgotten.is_empty() => Err(format!(
                 "no missing member is called {which}; see /clusterz"
             )),
-            incomplete_interest => {
+            forgotten => {
                 let ids = members.iter().map(|member| &member.id);
                 ids.for_each(|id| self.forget_counts(id));
-                Ok(incomplete_interest)
+                Ok(forgotten)
             }
         }
     }

@@ -503,9 +503,9 @@ mod tests {
                 at: MonotonicMillis(number as u64),
                 identity: identity(&name, &name),
             };
-            let incomplete_interest = connection_counts.add_lost(&name, lost);
+            let dropped = connection_counts.add_lost(&name, lost);
             let oldest = (number == LOST_MAX).then(|| "m0".to_owned());
-            assert_eq!(incomplete_interest, oldest);
+            assert_eq!(dropped, oldest);
         }
     }
 

@@ -296,16 +296,16 @@ impl Membership {
     /// Removes members without a route by name, id or address, if the configuration does not name
     /// them. Returns their names.
     pub(super) fn forget(&self, which: &str) -> Vec<String> {
-        let mut incomplete_interest = Vec::new();
+        let mut forgotten = Vec::new();
         self.0.lock().members.retain(|id, member| {
             let is_selected = [id, &member.name, &member.address].map(|it| it == which);
             let is_removed = !member.connected && is_selected.contains(&true);
             if is_removed {
-                incomplete_interest.push(member.name.clone());
+                forgotten.push(member.name.clone());
             }
             !is_removed
         });
-        incomplete_interest
+        forgotten
     }
 
     /// Records that a member was asked for its view.

@@ -32,7 +32,7 @@ use crate::{
         json_fault,
         route::{INTRODUCTION_MAX, RouteInfo, RouteOp},
     },
-    subject,
+    subject::{self, TOKENS_MAX},
     telemetry::{MonotonicMillis, log_throttle::LogThrottle, slow::Incident},
 };
 
@@ -41,9 +41,6 @@ const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// Part of the error that a nats-server sends when a line is too long for it.
 const LINE_TOO_LONG: &[u8] = b"maximum control line";
-
-/// Tokens of a remote subject, as with clients.
-const SUBJECT_TOKENS_MAX: usize = 2048;
 
 /// Bytes of the longest account name in a peer's interest.
 const ACCOUNT_NAME_MAX: usize = 4096;
@@ -314,7 +311,7 @@ impl Session {
             );
             return self.warn(text);
         }
-        if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
+        if !subject::is_valid(subject) || subject::tokens(subject).count() > TOKENS_MAX {
             self.warn(format!("Invalid remote subject {}", quoted(subject)));
             self.connection()
                 .send(buffers, &error_line("Invalid Subscription"));

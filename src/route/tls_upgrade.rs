@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cluster::Cluster;
 use crate::{
     broker::turned_away,
-    connection::{Connection, tls_listener::Secured},
+    connection::Connection,
     security::failure::{Cause, Failure},
 };
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ impl Cluster {
         };
         match tls.accept(stream).await {
             Ok(secured) => {
-                secure(connection, secured);
+                secured.adopt(connection, true);
                 true
             }
             Err(failure) => {
@@ -56,18 +56,8 @@ impl Cluster {
         host: &str,
     ) -> Result<(), Failure> {
         if let Some(tls) = self.tls() {
-            secure(connection, tls.connect(stream, host).await?);
+            tls.connect(stream, host).await?.adopt(connection, true);
         }
         Ok(())
-    }
-}
-
-fn secure(connection: &Connection, secured: Secured) {
-    let mut tls = secured.tls;
-    tls.is_first = true;
-    connection.set_tls(Arc::new(tls));
-    if let Some(certificate) = secured.certificate {
-        // It can only be set once: a connection has one TLS handshake.
-        let _ = connection.certificate.set(Box::new(certificate));
     }
 }

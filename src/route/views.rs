@@ -2,7 +2,7 @@
 //! system account, which midge and every version of nats-server answer. A nats-server is also asked
 //! once for its `/varz`, which contains its limit of control lines.
 //!
-//! The diagnosis sends the requests ([`Cluster::request_views`]); the answers are picked from a
+//! `server::housekeeping` has them sent ([`Cluster::request_views`]); the answers are picked from a
 //! route's messages ([`Cluster::handle_view`]) and recorded in the [`super::membership`].
 
 use std::sync::{Arc, atomic::Ordering};
@@ -148,8 +148,8 @@ impl Cluster {
         if route.line_max_known.swap(true, Ordering::Relaxed) {
             return;
         }
-        let record_view = of_clients.saturating_mul(ROUTE_LINE_FACTOR);
-        let bytes = self.failing.learn_line_max(&route.remote_id, record_view);
+        let of_routes = of_clients.saturating_mul(ROUTE_LINE_FACTOR);
+        let bytes = self.failing.learn_line_max(&route.remote_id, of_routes);
         let connection = &route.connection;
         let is_more = bytes > connection.line_max();
         connection.set_line_max(bytes);
@@ -249,12 +249,8 @@ mod tests {
     fn of_a_long_answer_the_first_routes_are_taken() {
         let read = |routes: &str| {
             let text = format!("{{\"data\":{{\"server_id\":\"A\",\"routes\":{routes}}}}}");
-            let record_view: Answer = serde_json::from_str(&text).expect("JSON");
-            record_view
-                .data
-                .expect("data")
-                .routes
-                .map(|routes| routes.len())
+            let answer: Answer = serde_json::from_str(&text).expect("JSON");
+            answer.data.expect("data").routes.map(|routes| routes.len())
         };
         assert_eq!(read("7"), None);
         assert_eq!(read("null"), None);

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 pub use self::{
     cause::{Cause, SocketStats, find_cause},
-    incident::{Incident, Point, Publisher, Reader, State, SubjectShare},
+    incident::{Incident, Point, Publisher, Reader, State, SubjectShare, Untracked},
 };
 
 /// Limit of incidents kept after their end, and of incidents that are tracked at a time.
@@ -43,17 +43,31 @@ pub struct Counts {
     pub ended: Vec<((State, Cause), u64)>,
 }
 
+impl Inner {
+    fn count(&mut self) -> u64 {
+        self.total += 1;
+        self.total
+    }
+}
+
 impl SlowLog {
-    /// Begins an incident. Returns whether it is tracked: not if too many are.
-    pub fn begin(&self, mut incident: Incident) -> bool {
+    /// Counts a new incident, and returns its number.
+    pub fn count(&self) -> u64 {
+        self.0.lock().count()
+    }
+
+    /// Whether another incident can be tracked.
+    pub fn has_room(&self) -> bool {
+        self.0.lock().ongoing.len() < INCIDENTS_MAX
+    }
+
+    /// Tracks an incident that is counted, if there is room for it.
+    pub fn track(&self, mut incident: Incident) {
         let inner = &mut *self.0.lock();
-        inner.total += 1;
-        incident.id = inner.total;
-        let is_tracked = inner.ongoing.len() < INCIDENTS_MAX;
-        if is_tracked {
+        if inner.ongoing.len() < INCIDENTS_MAX {
+            incident.is_tracked = true;
             inner.ongoing.push(incident);
         }
-        is_tracked
     }
 
     /// The ongoing incident of a connection, if there is one.
@@ -78,19 +92,16 @@ impl SlowLog {
         }
     }
 
-    /// Ends an incident, whether it was tracked or not. Returns it with its number; `None` if it
-    /// had ended before.
+    /// Ends an incident, whether it was tracked or not; one without a number is counted. Returns
+    /// it with its number; `None` if it had ended before.
     pub fn end(&self, mut incident: Incident) -> Option<Arc<Incident>> {
         let inner = &mut *self.0.lock();
-        if incident.id == 0 {
-            inner.total += 1;
-            incident.id = inner.total;
-        } else {
-            let found = inner
-                .ongoing
-                .iter()
-                .position(|known| known.id == incident.id)?;
+        if incident.is_tracked {
+            let mut ongoing = inner.ongoing.iter();
+            let found = ongoing.position(|known| known.id == incident.id)?;
             inner.ongoing.swap_remove(found);
+        } else if incident.id == 0 {
+            incident.id = inner.count();
         }
         let outcome = (incident.state, incident.cause);
         *inner.outcomes.entry(outcome).or_default() += 1;

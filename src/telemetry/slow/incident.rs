@@ -94,11 +94,22 @@ pub struct Publisher {
     pub stalled: Duration,
 }
 
+/// An incident that is counted, but not tracked because too many are.
+#[derive(Clone, Copy, Debug)]
+pub struct Untracked {
+    /// Its number.
+    pub id: u64,
+    /// When the consumer was last seen to be behind.
+    pub behind_at: MonotonicMillis,
+}
+
 /// One incident of one consumer.
 #[derive(Clone, Debug)]
 pub struct Incident {
-    /// Number, counted from 1.
+    /// Number, counted from 1; 0: not counted so far.
     pub id: u64,
+    /// Whether it is one of the ongoing ones that the log has.
+    pub is_tracked: bool,
     /// The slow consumer.
     pub reader: Reader,
     /// Its state.
@@ -140,6 +151,7 @@ impl Incident {
     pub fn begin(reader: Reader, start: MonotonicMillis, limit: usize) -> Self {
         Self {
             id: 0,
+            is_tracked: false,
             reader,
             state: State::Ongoing,
             start,

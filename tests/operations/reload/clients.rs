@@ -48,6 +48,34 @@ fn users(permissions: &str) -> String {
     )
 }
 
+/// Subscriptions that a lower `max_sub_tokens` ends are no permission violations; the text is the
+/// one that a new subscription gets.
+#[test]
+fn a_reload_that_lowers_max_sub_tokens_counts_no_violation() {
+    let permissions = "subscribe: [bar, \"w.>\"]";
+    let config =
+        |max: u8, permissions: &str| format!("max_sub_tokens: {max}\n{}", users(permissions));
+    let broker = Broker::midge().config(config(4, permissions)).start();
+    let violations = || broker.get_json("/varz")["permission_violations"].clone();
+    let mut client = login(&broker, "u", "p");
+    client.send("SUB w.a.b 1\r\nSUB w.a 2\r\nSUB bar 3\r\n");
+    assert!(client.sync().is_empty());
+    reload(&broker, &config(2, permissions), DONE);
+    assert_eq!(
+        lines(&client.sync()),
+        ["-ERR 'Permissions Violation for Subscription to \"w.a.b\", too many tokens'"]
+    );
+    assert_eq!(violations(), 0);
+    assert!(!broker.log().contains("no longer permitted"));
+    // One that is also forbidden is a violation.
+    reload(&broker, &config(1, "subscribe: bar"), DONE);
+    assert_eq!(
+        lines(&client.sync()),
+        ["-ERR 'Permissions Violation for Subscription to \"w.a\" (sid \"2\")'"]
+    );
+    assert_eq!(violations(), 1);
+}
+
 /// Narrower permissions remove the subscriptions that are now forbidden, and no others.
 #[test]
 fn a_reload_removes_only_forbidden_subscriptions() {

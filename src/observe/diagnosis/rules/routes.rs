@@ -324,12 +324,12 @@ fn differ(evidence: &Evidence) -> Vec<Symptom> {
 
 fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
     let own = evidence.server.broker.limits.current().max_payload as u64;
-    let export_subject = u64::try_from(member.max_payload).unwrap_or(0);
-    (export_subject != own && export_subject > 0).then(|| {
+    let max_payload = u64::try_from(member.max_payload).unwrap_or(0);
+    (max_payload != own && max_payload > 0).then(|| {
         format!(
             "its max_payload is {}, here it is {}: one broker may accept a message that is too \
              large for clients of the other",
-            bytes(export_subject),
+            bytes(max_payload),
             bytes(own)
         )
     })
