@@ -17,9 +17,12 @@ fn main() {
              package collectd-dev"
         ));
     }
-    // bindgen panics if it finds no libclang.
+    // bindgen panics if it finds no libclang, and has said so then.
     let bindings = panic::catch_unwind(generate).unwrap_or_else(|_| {
-        fail("libclang is missing: install the Debian packages libclang1-14 and libclang-common-14-dev, or libclang-dev")
+        fail(
+            "bindgen failed: if it found no libclang, install the Debian packages libclang1-14 and \
+             libclang-common-14-dev, or libclang-dev",
+        )
     });
     let bindings = bindings.unwrap_or_else(|error| {
         fail(&format!(

@@ -169,7 +169,7 @@ impl Opener {
         let login = self.access.login()?;
         let mut warnings = login.warnings;
         let target = match &self.place {
-            Place::ThisHost => this_host(&mut warnings)?,
+            Place::ThisHost => this_host(Path::new(DEFAULT_SOCKET), DEFAULT_URL, &mut warnings)?,
             Place::Named(target) => target.clone(),
         };
         let place = target.shown();
@@ -233,22 +233,44 @@ impl Opened {
 }
 
 /// The broker on this host: its socket, unless that is not there or this user is kept out of it.
-fn this_host(warnings: &mut Vec<String>) -> Result<Target, Error> {
-    let end = Instant::now() + SOCKET_LIMIT;
-    match connect_unix(Path::new(DEFAULT_SOCKET), end) {
+fn this_host(socket: &Path, url: &str, warnings: &mut Vec<String>) -> Result<Target, Error> {
+    match connect_unix(socket, Instant::now() + SOCKET_LIMIT) {
         // An error that is not of the system says that it was late.
-        Ok(_) | Err(ureq::Error::Other(_)) => Target::of_socket(DEFAULT_SOCKET.into(), DEFAULT_URL),
+        Ok(_) | Err(ureq::Error::Other(_)) => Target::of_socket(socket.into(), url),
         Err(error) => {
-            if is_denied(&error) {
-                warnings.push(format!("unix:{DEFAULT_SOCKET} is not used: {error}"));
+            if let ureq::Error::Io(error) = error
+                && error.kind() == io::ErrorKind::PermissionDenied
+            {
+                warnings.push(format!("unix:{} is not used: {error}", socket.display()));
             }
-            TcpTarget::of_url(DEFAULT_URL).map(Target::Tcp)
+            TcpTarget::of_url(url).map(Target::Tcp)
         }
     }
 }
 
-fn is_denied(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A socket file alone, left behind by a broker that was killed, does not count.
+    #[test]
+    fn the_socket_of_this_host_is_used_if_somebody_listens() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let mut warnings = Vec::new();
+        let mut shown = || {
+            let target = this_host(&path, "http://127.0.0.1:8222", &mut warnings);
+            target.expect("a good URL").shown()
+        };
+        assert_eq!(shown(), "http://127.0.0.1:8222");
+        let listener = UnixListener::bind(&path).expect("bound");
+        assert_eq!(shown(), format!("unix:{}", path.display()));
+        drop(listener);
+        assert_eq!(shown(), "http://127.0.0.1:8222");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
 }
 
 #[cfg(test)]

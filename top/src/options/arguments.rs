@@ -32,7 +32,7 @@ fn target_args() -> Vec<Arg> {
     vec![
         Arg::new("url")
             .value_name("URL")
-            .help("Monitoring port: http://HOST:PORT, https://HOST:PORT or unix:PATH"),
+            .help("Monitoring port: http://HOST:PORT, https://HOST:PORT or unix:PATH; without any target, the socket /run/midge/monitor.sock if it can be opened, else port 8222 of this host"),
         value("server", "HOST")
             .short('s')
             .default_value("127.0.0.1")
