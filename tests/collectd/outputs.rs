@@ -383,10 +383,13 @@ fn rrdtool_files_and_graphs() {
         .filter_map(|rest| rest.split('"').next())
         .collect();
     for wanted in [
+        "findings.png",
         "messages.png",
         "bytes.png",
-        "clients.png",
         "slow.png",
+        "lost.png",
+        "clients.png",
+        "ceilings.png",
         "memory.png",
     ] {
         assert!(names.contains(&wanted), "{wanted}: {names:?}");

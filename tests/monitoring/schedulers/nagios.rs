@@ -129,13 +129,20 @@ impl Nagios {
         }
     }
 
-    /// Waits for a line of the log with all of these words.
-    fn wait_for_line(&self, words: &[&str]) {
-        wait_until(&format!("line of the log with {words:?}"), || {
-            let log = self.read("nagios.log");
-            log.lines()
-                .any(|line| words.iter().all(|word| line.contains(word)))
-        });
+    /// Waits until the log shows that somebody was told at the first result of a service of
+    /// each of these hosts, though the next one is OK again.
+    fn wait_for_notifications(&self, hosts: &[&str], name: &str, words: &str) {
+        for host in hosts {
+            let alert = format!("SERVICE ALERT: {host};{name};WARNING;HARD;1;");
+            let notification = format!("SERVICE NOTIFICATION: nagiosadmin;{host};{name};WARNING;");
+            for beginning in [alert, notification] {
+                wait_until(&format!("{beginning}…{words}"), || {
+                    let log = self.read("nagios.log");
+                    log.lines()
+                        .any(|line| line.contains(&beginning) && line.contains(words))
+                });
+            }
+        }
     }
 
     fn read(&self, name: &str) -> String {
@@ -218,14 +225,8 @@ fn nagios_follows_a_broker() {
         "slow_new=0;",
     );
 
-    // Nagios notifies at the first look, though the next one says OK.
     place.cause_slow_consumer();
-    for host in both {
-        for line in ["SERVICE ALERT", "SERVICE NOTIFICATION: nagiosadmin"] {
-            let service = format!("{host};NATS slow consumers;WARNING;");
-            nagios.wait_for_line(&[line, &service, STUCK]);
-        }
-    }
+    nagios.wait_for_notifications(both, "NATS slow consumers", STUCK);
     nagios.wait_for(both, "NATS findings", "1", STUCK, "findings_warning=1");
     nagios.wait_for(
         both,
@@ -251,5 +252,6 @@ fn nagios_follows_a_broker() {
         "NATS OK: 0 connections",
         "slow_consumers=0c",
     );
+    nagios.wait_for_notifications(both, "NATS restarts", "restarted");
     daemon.stop();
 }

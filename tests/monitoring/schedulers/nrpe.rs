@@ -59,7 +59,13 @@ impl Nrpe {
 
     /// Exit code and output of a check of this command.
     fn check(&self, command: &str) -> (i32, String) {
+        self.check_with(&[], command)
+    }
+
+    /// The same with options of check_nrpe.
+    fn check_with(&self, options: &[&str], command: &str) -> (i32, String) {
         let output = Command::new(check_nrpe())
+            .args(options)
             .args(["-H", "127.0.0.1", "-p", &self.port().to_string()])
             .args(["-c", command])
             .output()
@@ -107,6 +113,14 @@ fn nrpe_runs_the_shipped_commands() {
     assert_eq!(code, 1, "{text}");
     assert!(
         text.contains(STUCK) && text.contains(" | slow_new=1;"),
+        "{text}"
+    );
+    // The packets of NRPE 2 have room for 1023 bytes.
+    let (code, text) = nrpe.check_with(&["-2"], "check_nats_explain");
+    assert_eq!(code, 1, "{text}");
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.contains(STUCK) && first.contains(" | findings_critical=0"),
         "{text}"
     );
 }
