@@ -253,6 +253,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::access::PLAIN_NAMES;
 
     /// A socket file alone, left behind by a broker that was killed, does not count.
     #[test]
@@ -271,12 +272,6 @@ mod tests {
         assert_eq!(shown(), "http://127.0.0.1:8222");
         assert!(warnings.is_empty(), "{warnings:?}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::access::PLAIN_NAMES;
 
     /// Texts about a client are to be had while its files are read, however long that takes.
     #[test]
