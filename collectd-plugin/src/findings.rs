@@ -94,13 +94,11 @@ pub(crate) enum Findings {
 }
 
 impl Findings {
-    /// All of them, if they are known. A broker without `/explainz` reports none: what another one
-    /// at its place reported is over.
+    /// All of them, if they are known.
     pub(crate) fn known(&self) -> Option<&[(Level, Finding)]> {
         match self {
             Self::Known(findings) => Some(findings),
-            Self::Absent => Some(&[]),
-            Self::Unknown => None,
+            Self::Absent | Self::Unknown => None,
         }
     }
 }
@@ -148,6 +146,15 @@ struct Event {
 }
 
 impl Tracker {
+    /// What is to be reported because the broker has no findings to show: those of another one that
+    /// was at its place are over.
+    pub(crate) fn without(&mut self, now: Instant) -> Vec<Message> {
+        match self.has_looked {
+            true => self.update(&[], now, None),
+            false => Vec::new(),
+        }
+    }
+
     /// What is to be reported about the findings of a poll. `uptime` is that of the broker.
     pub(crate) fn update(
         &mut self,

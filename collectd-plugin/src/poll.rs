@@ -19,7 +19,7 @@ use crate::{
     condition::{self, Cause, Condition},
     config::Instance,
     daemon::{Daemon, Level, Notification, Severity, ValueList},
-    findings::Tracker,
+    findings::{Findings, Tracker},
     followed::{Change, Followed},
     metrics::{
         self, Broker, Endpoint, Group, METRICS, NAMES_MAX, Names, Own, Reading, Readings, Source,
@@ -174,13 +174,18 @@ impl Poller {
     }
 
     fn notify_findings(&mut self, sample: &Sample, daemon: &dyn Daemon) {
-        let (Ok(broker), Some(findings)) = (&sample.broker, sample.findings.known()) else {
+        let Ok(broker) = &sample.broker else {
             return;
         };
         if !self.instance.reports(Group::Findings) {
             return;
         }
-        for message in self.findings.update(findings, sample.at, broker.uptime) {
+        let messages = match &sample.findings {
+            Findings::Known(findings) => self.findings.update(findings, sample.at, broker.uptime),
+            Findings::Absent => self.findings.without(sample.at),
+            Findings::Unknown => Vec::new(),
+        };
+        for message in messages {
             let identifier = ("gauge", message.type_instance());
             let (severity, text) = (message.severity, &message.text);
             self.notify(

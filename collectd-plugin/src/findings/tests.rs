@@ -218,6 +218,39 @@ fn many_at_once_are_counted() {
     assert!(critical.contains(&one(Failure, CRITICAL, "appeared")));
 }
 
+/// However many warnings are remembered, a critical finding is reported.
+#[test]
+fn many_warnings_do_not_hide_a_critical_finding() {
+    let mut polls = Polls::begun();
+    let mut all: Vec<_> = (0..KNOWN_MAX)
+        .map(|number| finding("slow-consumer", "warning", &number.to_string()))
+        .collect();
+    polls.see(&all);
+    all.push(finding("slow-consumer", "critical", "victim"));
+    assert!(
+        polls
+            .see(&all)
+            .contains(&one(Failure, CRITICAL, "appeared"))
+    );
+    all.pop();
+    assert!(polls.see(&all).contains(&one(Okay, CRITICAL, "cleared")));
+}
+
+/// What a midge reported is over when a broker without findings is at its place.
+#[test]
+fn a_broker_without_findings_has_none() {
+    let mut polls = Polls::new();
+    assert!(polls.tracker.without(polls.now).is_empty());
+    polls.see(&[finding("slow-consumer", "critical", "app")]);
+    let messages = polls.tracker.without(polls.now);
+    assert!(
+        messages
+            .iter()
+            .map(sent)
+            .any(|sent| sent == one(Okay, CRITICAL, "cleared"))
+    );
+}
+
 /// A lying broker cannot make it grow.
 #[test]
 fn what_is_known_is_bounded() {
