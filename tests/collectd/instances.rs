@@ -59,7 +59,8 @@ fn states_that_alternate_are_logged_once() {
         let count = Arc::new(AtomicUsize::new(0));
         pretend_answers(move |path| match path {
             "/varz" => answers[count.fetch_add(1, Ordering::Relaxed) % 2].clone(),
-            _ => ("200 OK", "{\"status\":\"ok\"}".to_owned()),
+            "/healthz" => ("200 OK", "{\"status\":\"ok\"}".to_owned()),
+            _ => ("404 Not Found", String::new()),
         })
     };
     let gateways = in_turn([
