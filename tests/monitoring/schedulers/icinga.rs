@@ -44,7 +44,16 @@ object Host "broker" {
   vars.nats_port = $PORT
   vars.nats_monitor_port = $MONITOR
   vars.nats_timeout = 2
-  vars.nats_state_dir = "$FOLDER/state"
+}
+object Host "monitor" {
+  check_command = "dummy"
+  address = "127.0.0.1"
+}
+object Service "NATS fleet" {
+  import "nats-service"
+  host_name = "monitor"
+  vars.nats_srv = "_nats-server._tcp.example.net"
+  vars.nats_nameserver = "127.0.0.1:1"
 }
 "#;
 
@@ -135,7 +144,7 @@ fn icinga_follows_a_broker() {
     let verified = icinga.command().arg("-C").output().expect("run icinga2");
     let text = String::from_utf8_lossy(&verified.stdout);
     assert!(verified.status.success(), "{text}");
-    assert!(text.contains("Instantiated 5 Services"), "{text}");
+    assert!(text.contains("Instantiated 6 Services"), "{text}");
     assert!(!text.contains("warning/"), "{text}");
 
     let mut broker = place.start();
@@ -144,6 +153,14 @@ fn icinga_follows_a_broker() {
     icinga.wait_for(0, "NATS findings", "OK", "NATS OK: ", "findings_warning=0");
     icinga.wait_for(0, "NATS traffic", "OK", "0 msgs/s in", "in_msgs_rate=0");
     icinga.wait_for(0, "NATS slow consumers", "OK", "0 new slow", "slow_new=0");
+    // Nobody answers there, but the check was made with the name and without an address.
+    icinga.wait_for(
+        0,
+        "NATS fleet",
+        "UNKNOWN",
+        "_nats-server._tcp.example.net",
+        "",
+    );
 
     let seen = icinga.results().len();
     place.cause_slow_consumer();
@@ -170,6 +187,7 @@ fn icinga_follows_a_broker() {
         "NATS OK: 0 connections",
         "slow_consumers=0c",
     );
+    assert!(icinga.folder.path().join("lib/check_nats").is_dir());
     icinga.wait_for(seen, "NATS restarts", hard, "restarted", "restarts_new=1");
     daemon.stop();
 }
