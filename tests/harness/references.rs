@@ -223,7 +223,9 @@ fn modules_that_are_named_exist() {
     let mut missing = Vec::new();
     for (file, text) in &texts {
         let is_code = file.ends_with(".rs");
-        if !is_code && !file.ends_with(".md") {
+        // Puppet's classes are not Rust's modules.
+        let is_text = file.ends_with(".md") && !file.starts_with("conf/puppet/");
+        if !is_code && !is_text {
             continue;
         }
         for (index, line) in text.lines().enumerate() {

@@ -27,6 +27,8 @@ pub fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
 fn lines(frames: &[Frame]) -> Vec<String> {
     let text = |frame: &Frame| String::from_utf8_lossy(&frame.line).into_owned();
     let mut lines: Vec<String> = frames.iter().map(text).collect();
+    // The broker measures the round trip when it likes.
+    lines.retain(|line| line != "PING");
     lines.sort();
     lines
 }

@@ -17,7 +17,7 @@ fn mistakes_are_named() {
             &["-H", "a", "-H", "b", "--socket", "/x"],
             "with several -H give -m",
         ),
-        (&["-H", "a", "-H", "b:x"], "--hostname \"x\""),
+        (&["-H", "a", "-H", "b:x"], "\"b:…\": the port is a number"),
         (
             &["-H", "a", "--srv", "_nats._tcp.b"],
             "--srv names the brokers",
