@@ -152,7 +152,8 @@ can be checked in one call, see SEVERAL BROKERS.
 .P
 The client port is where \\-H and \\-p say. Without both, the broker's /varz says
 where it is and whether it has TLS; without \\-u, \\-m and \\-\\-socket as well, and
-without an answer, it is 127.0.0.1:4222.
+without an answer, it is 127.0.0.1:4222. To a host that only /varz names, neither the
+one that was asked nor this one, a login is sent with TLS only.
 .P
 TLS begins where the broker requires it, and its certificate must have the name of
 the host and a CA of the system or of \\-\\-cacert. With \\-\\-tls, \\-\\-puppet or

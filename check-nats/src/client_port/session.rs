@@ -42,6 +42,8 @@ pub struct Session<'a> {
     info: Info,
     tls: Option<Tls>,
     login: Login,
+    /// [`ClientPort::is_asked`].
+    is_asked: bool,
 }
 
 enum Stream<'a> {
@@ -118,7 +120,8 @@ impl<'a> Session<'a> {
     /// the TCP connection was begun.
     ///
     /// # Errors
-    /// The broker wants a login that was not given, or refuses the one that was: unknown.
+    /// The broker wants a login that was not given, or refuses the one that was, or it would go in
+    /// clear text to a host that only `/varz` names: unknown.
     /// It refuses or drops the connection: critical.
     pub fn log_in(&mut self) -> Result<Duration, Failure> {
         // Without a certificate either, the broker would only count one more refused login.
@@ -127,6 +130,14 @@ impl<'a> Session<'a> {
                 "client port {} requires a login: {}",
                 self.port,
                 self.login.remedy()
+            )));
+        }
+        if self.tls.is_none() && !self.is_asked && !self.login.is_none() {
+            return Err(Failure::unknown(format!(
+                "/varz says that the client port is {}, which is another host than the one that \
+                 was asked: the login is not sent there without TLS: give that address with -H if \
+                 it is right, or --tls",
+                self.port
             )));
         }
         self.deadline.begin(Step::Login)?;
@@ -196,6 +207,7 @@ impl<'a> Session<'a> {
             info: Info::default(),
             tls: None,
             login: Login::none(),
+            is_asked: port.is_asked,
         })
     }
 

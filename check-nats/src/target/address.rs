@@ -1,6 +1,9 @@
 //! A host and a port, in the forms that people write after `-H`.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, UdpSocket},
+};
 
 use monitor_client::text::without_login;
 
@@ -41,10 +44,16 @@ impl Address {
         self.ip().is_some()
     }
 
-    /// Whether it is this host's own.
+    /// Whether only this host has it.
     pub fn is_loopback(&self) -> bool {
         let name = self.host.eq_ignore_ascii_case("localhost");
         name || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it is an address of this host: the system lets a socket have it.
+    pub fn is_of_this_host(&self) -> bool {
+        let is_own = |ip| UdpSocket::bind((ip, 0)).is_ok();
+        self.is_loopback() || self.ip().is_some_and(is_own)
     }
 
     /// Whether it stands for all addresses of a host, as `0.0.0.0` does.

@@ -76,6 +76,9 @@ pub struct ClientPort {
     pub name_is_certain: bool,
     /// Whether the broker runs on this host.
     pub is_local: bool,
+    /// Whether the host is the one that was asked for, or this one. A password goes nowhere else
+    /// without TLS: `/varz` could name any host.
+    pub is_asked: bool,
 }
 
 impl Target {
@@ -208,11 +211,16 @@ impl Target {
                 self.monitor_place()
             ))),
             Ok(_) => {
+                let is_asked = match asked.as_ref().filter(|_| is_elsewhere) {
+                    Some(asked) => asked.host == address.host,
+                    None => address.is_of_this_host(),
+                };
                 let name = asked.filter(|_| is_elsewhere).map(|asked| asked.host);
                 let port = self.port_at(address, name);
                 Ok(ClientPort {
                     tls: port.tls || varz.tls_required,
                     is_local: !is_elsewhere,
+                    is_asked,
                     ..port
                 })
             }
@@ -237,6 +245,7 @@ impl Target {
             name_is_certain: is_given || !(named.is_ip() || named.is_loopback()),
             name: named.host,
             is_local: address.is_loopback(),
+            is_asked: true,
             address,
         }
     }

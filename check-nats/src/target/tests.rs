@@ -92,6 +92,30 @@ fn mistakes_are_named() {
     }
 }
 
+/// A host that only `/varz` names gets no login in clear text; one that was asked for does.
+#[test]
+fn another_host_that_varz_names_is_not_the_one_asked() {
+    for (arguments, host, is_asked) in [
+        (&["-u", "http://127.0.0.1:8222"][..], "198.51.100.2", false),
+        (&["-u", "unix:/m"], "198.51.100.2", false),
+        (&["-u", "unix:/m"], "b.example.net", false),
+        (&["-u", "http://127.0.0.1:8222"], "0.0.0.0", true),
+        (&["-u", "http://127.0.0.1:8222"], "127.0.0.2", true),
+        (&["-u", "http://198.51.100.1:8222"], "198.51.100.2", false),
+        (&["-u", "http://198.51.100.1:8222"], "198.51.100.1", true),
+        (&["-u", "http://198.51.100.1:8222"], "0.0.0.0", true),
+        (
+            &["-u", "http://198.51.100.1:8222", "-H", "198.51.100.2"],
+            "",
+            true,
+        ),
+    ] {
+        let target = target(arguments).unwrap();
+        let port = target.client_port(|| Ok(varz(host, 1, false))).unwrap();
+        assert_eq!(port.is_asked, is_asked, "{arguments:?} {host}");
+    }
+}
+
 #[test]
 fn the_broker_says_where_its_client_port_is() {
     for (url, host, address, name, is_local) in [

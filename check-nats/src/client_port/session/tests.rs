@@ -22,6 +22,7 @@ fn a_certificate_that_is_not_shown_in_time_is_late() {
         name: host,
         name_is_certain: false,
         is_local: true,
+        is_asked: true,
     };
     let options = ClientTls {
         first: true,
