@@ -33,7 +33,7 @@ fn quick_with(more: &str, options: &str) -> BrokerBuilder {
 /// The block of thresholds that a test reaches within a second.
 fn thresholds(more: &str) -> String {
     format!(
-        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n incident_window: 2s\n \
+        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n incident_window: 4s\n \
          growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n"
     )
 }
