@@ -113,9 +113,9 @@ fn own_user() -> String {
 
 /// What changes when a file is written or replaced; `None` while it cannot be seen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Stamp(Option<[i64; 6]>);
+pub(crate) struct FileVersion(Option<[i64; 6]>);
 
-impl Stamp {
+impl FileVersion {
     /// The present one.
     pub(crate) fn of(path: &Path) -> Self {
         Self(fs::metadata(path).ok().map(|metadata| {
@@ -181,17 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_changes_with_the_file() {
+    fn a_version_changes_with_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        let none = Stamp::of(&path);
+        let none = FileVersion::of(&path);
         fs::write(&path, "one").expect("written");
-        let first = Stamp::of(&path);
+        let first = FileVersion::of(&path);
         assert_ne!(first, none);
-        assert_eq!(first, Stamp::of(&path));
+        assert_eq!(first, FileVersion::of(&path));
         let other = folder.path().join("other");
         fs::write(&other, "two").expect("written");
         fs::rename(&other, &path).expect("replaced");
-        assert_ne!(first, Stamp::of(&path));
+        assert_ne!(first, FileVersion::of(&path));
     }
 }

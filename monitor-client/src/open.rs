@@ -13,7 +13,7 @@ use ureq::Agent;
 use crate::{
     Access, Error, OptionNames, Secret,
     access::{DEFAULT_SOCKET, DEFAULT_URL},
-    files::Stamp,
+    files::FileVersion,
     lookup::Lookup,
     place::{Place, Target, TcpTarget},
     tls,
@@ -63,7 +63,7 @@ pub(crate) struct Opened {
     /// The value of the header `Authorization`.
     pub(crate) login: Option<Secret>,
     warnings: Vec<String>,
-    stamps: Vec<(PathBuf, Stamp)>,
+    versions: Vec<(PathBuf, FileVersion)>,
 }
 
 impl Opener {
@@ -164,8 +164,10 @@ impl Opener {
 
     fn make(&self) -> Result<Opened, Error> {
         // Before the files are read: a change meanwhile is noticed by the next request.
-        let stamps = self.access.files();
-        let stamps = stamps.map(|path| (path.clone(), Stamp::of(path))).collect();
+        let versions = self.access.files();
+        let versions = versions
+            .map(|path| (path.clone(), FileVersion::of(path)))
+            .collect();
         let login = self.access.login()?;
         let mut warnings = login.warnings;
         let target = match &self.place {
@@ -191,7 +193,7 @@ impl Opener {
             place,
             login: login.header,
             warnings,
-            stamps,
+            versions,
         })
     }
 
@@ -227,8 +229,8 @@ impl Opener {
 impl Opened {
     /// Whether the files have not changed.
     fn is_current(&self) -> bool {
-        let mut stamps = self.stamps.iter();
-        stamps.all(|(path, stamp)| Stamp::of(path) == *stamp)
+        let mut versions = self.versions.iter();
+        versions.all(|(path, version)| FileVersion::of(path) == *version)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 const FULL: u64 = INCIDENTS_MAX as u64;
 
 /// A log that is full of other incidents, and a reader that is behind.
-struct Crowd {
+struct Scene {
     telemetry: Telemetry,
     registry: Registry,
     others: Vec<u64>,
@@ -23,7 +23,7 @@ struct Crowd {
     _runtime: tokio::runtime::Runtime,
 }
 
-impl Crowd {
+impl Scene {
     fn new() -> Self {
         let runtime = runtime();
         let budget = Arc::new(Budget::new(usize::MAX));
@@ -74,49 +74,49 @@ impl Crowd {
 
 #[test]
 fn a_reader_without_room_is_counted_once_and_tracked_when_there_is_room() {
-    let crowd = Crowd::new();
-    crowd.ticks();
-    assert_eq!(crowd.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
-    assert!(!crowd.reader.outbound().producers().watched);
-    let slow = &crowd.telemetry.slow;
-    let other = slow.ongoing(crowd.others[0]).expect("it is tracked");
+    let scene = Scene::new();
+    scene.ticks();
+    assert_eq!(scene.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
+    assert!(!scene.reader.outbound().producers().watched);
+    let slow = &scene.telemetry.slow;
+    let other = slow.ongoing(scene.others[0]).expect("it is tracked");
     assert!(slow.end(other).is_some());
-    crowd.ticks();
-    assert_eq!(crowd.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
-    assert!(crowd.reader.outbound().producers().watched);
+    scene.ticks();
+    assert_eq!(scene.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
+    assert!(scene.reader.outbound().producers().watched);
     assert_eq!(slow.ongoing(1).expect("it is tracked").id, FULL + 1);
-    assert_eq!(crowd.end().expect("an incident").id, FULL + 1);
-    assert_eq!(crowd.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX - 1));
+    assert_eq!(scene.end().expect("an incident").id, FULL + 1);
+    assert_eq!(scene.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX - 1));
 }
 
 #[test]
 fn the_end_of_a_reader_without_room_is_not_counted_again() {
-    let crowd = Crowd::new();
-    crowd.ticks();
-    let incident = crowd.end().expect("an incident");
+    let scene = Scene::new();
+    scene.ticks();
+    let incident = scene.end().expect("an incident");
     assert_eq!((incident.id, incident.state), (FULL + 1, State::Evicted));
-    assert_eq!(crowd.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
+    assert_eq!(scene.total_and_ongoing(), (FULL + 1, INCIDENTS_MAX));
 }
 
 /// A reader that caught up meanwhile has a new incident.
 #[test]
 fn a_reader_without_room_that_falls_behind_again_is_counted_again() {
-    let crowd = Crowd::new();
-    crowd.ticks();
+    let scene = Scene::new();
+    scene.ticks();
     let seen = Untracked {
         id: FULL + 1,
         behind_at: MonotonicMillis(0),
     };
-    *crowd.reader.untracked_incident.lock() = Some(seen);
-    let backlog = crowd.reader.outbound().backlog();
+    *scene.reader.untracked_incident.lock() = Some(seen);
+    let backlog = scene.reader.outbound().backlog();
     let again = Backlog {
         behind_since: Some(MonotonicMillis(1001)),
         ..backlog
     };
-    assert_eq!(counted(&crowd.reader, &again), None);
+    assert_eq!(counted(&scene.reader, &again), None);
     let still = Backlog {
         behind_since: Some(MonotonicMillis(999)),
         ..backlog
     };
-    assert_eq!(counted(&crowd.reader, &still), Some(FULL + 1));
+    assert_eq!(counted(&scene.reader, &still), Some(FULL + 1));
 }

@@ -104,7 +104,7 @@ function showFacts(list, facts) {
 function incidentLists(one) {
   const lists = [
     ["In its queue, by subject", one.subjects.map((entry) => [entry.subject, `${bytes(entry.bytes)}, ${short(entry.msgs)} messages`])],
-    ["Fed by", one.publishers.map((entry) => [entry.name || `cid ${entry.cid}`, bytes(entry.bytes)])],
+    ["Published by", one.publishers.map((entry) => [entry.name || `cid ${entry.cid}`, bytes(entry.bytes)])],
     ["Publishers it held up", one.stalled.map((entry) => [entry.name || `cid ${entry.cid}`, `${duration(entry.seconds)} in ${short(entry.count)} pauses`])],
   ];
   return lists.filter(([, entries]) => entries.length).map(([title, entries]) =>
