@@ -2,18 +2,20 @@
 //! the process continues.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use crate::Broker;
+use crate::{Broker, wait_until};
 
 /// Threads of a broker that are stopped until this is dropped, by the thread that stopped
 /// them.
 pub struct HeldThreads(Vec<i32>);
 
 impl HeldThreads {
-    /// Stops the threads with this name.
+    /// Stops the threads with this name, each once it waits for work.
     pub fn hold(broker: &Broker, name: &str) -> Self {
         let mut held = Self(Vec::new());
         let tasks = format!("/proc/{}/task", broker.pid());
@@ -21,12 +23,8 @@ impl HeldThreads {
             let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             if comm.trim_end() == name {
                 let id = task.file_name().to_string_lossy().parse().expect("an id");
-                trace(libc::PTRACE_SEIZE, id);
+                stop_while_idle(id, &task.path().join("syscall"));
                 held.0.push(id);
-                trace(libc::PTRACE_INTERRUPT, id);
-                // SAFETY: a null pointer for the state is permitted.
-                let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
-                assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
             }
         }
         assert!(!held.0.is_empty(), "the broker has no thread {name:?}");
@@ -63,6 +61,39 @@ impl Drop for HeldThreads {
         }
     }
 }
+
+/// Stops a thread that waits for work. One that is stopped at work may hold a lock, such as
+/// the allocator's, without which the other threads cannot continue.
+fn stop_while_idle(id: i32, syscall: &Path) {
+    wait_until("a thread waits for work", || {
+        trace(libc::PTRACE_SEIZE, id);
+        trace(libc::PTRACE_INTERRUPT, id);
+        // SAFETY: a null pointer for the state is permitted.
+        let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
+        assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
+        let call = fs::read_to_string(syscall).expect("a stopped thread's system call");
+        let number = call.split(' ').next().and_then(|word| word.parse().ok());
+        let idle = number.is_some_and(|number| IDLE.contains(&number));
+        if !idle {
+            trace(libc::PTRACE_DETACH, id);
+        }
+        idle
+    });
+}
+
+/// The system calls in which a thread waits for work or for a time.
+const IDLE: [libc::c_long; 5] = [
+    libc::SYS_futex,
+    libc::SYS_epoll_pwait,
+    EPOLL_WAIT,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_restart_syscall,
+];
+
+#[cfg(target_arch = "x86_64")]
+const EPOLL_WAIT: libc::c_long = libc::SYS_epoll_wait;
+#[cfg(not(target_arch = "x86_64"))]
+const EPOLL_WAIT: libc::c_long = libc::SYS_epoll_pwait;
 
 /// A ptrace request for one thread of a child.
 fn trace(request: libc::c_uint, thread: i32) {
