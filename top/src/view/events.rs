@@ -43,7 +43,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     } else {
         String::new()
     };
-    let heading = Line::styled(format!("{}{filter}{place}", plural(shown, "event")), app.theme.strong());
+    let heading = Line::styled(
+        format!("{}{filter}{place}", plural(shown, "event")),
+        app.theme.strong(),
+    );
     let entries: Vec<_> = app.history.events.iter().filter(matches).collect();
     let end = shown - back;
     let lines = entries[end.saturating_sub(height)..end]
