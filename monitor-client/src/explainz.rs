@@ -11,7 +11,6 @@ pub struct Explainz {
     /// Time of this answer, RFC 3339.
     pub now: String,
     /// Time of the sample that the findings are based on, RFC 3339.
-    #[serde(rename = "looked")]
     pub sampled: String,
     /// Seconds since then.
     pub age: f64,

@@ -29,10 +29,10 @@ struct Memory {
 impl Memory {
     /// From a sample that started after this call.
     fn of(broker: &Broker) -> Self {
-        let looked = || broker.get_json("/explainz")["looked"].clone();
+        let sampled = || broker.get_json("/explainz")["sampled"].clone();
         for _ in 0..2 {
-            let before = looked();
-            wait_until("the broker takes a sample", || looked() != before);
+            let before = sampled();
+            wait_until("the broker takes a sample", || sampled() != before);
         }
         let memz = broker.get_json("/memz");
         let causes = memz["causes"].as_array().expect("causes").iter();

@@ -50,7 +50,7 @@ fn setting_the_clock_changes_no_age_and_misdates_no_event() {
         let explained = broker.get_json("/explainz");
         let age = Duration::from_secs_f64(explained["age"].as_f64().expect("an age"));
         assert!(
-            age < test_support::PATIENCE && is_now(&explained["looked"]),
+            age < test_support::PATIENCE && is_now(&explained["sampled"]),
             "{explained}"
         );
     }

@@ -18,7 +18,7 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
     "only midge reports findings",
     &[
         must("server_id", Kind::Text),
-        must("looked", Kind::Text),
+        must("sampled", Kind::Text),
         must("status", Kind::Word(&["ok", "info", "warning", "critical"])),
         must("findings", Kind::List),
         must("findings.*.code", Kind::Text),

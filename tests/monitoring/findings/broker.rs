@@ -16,7 +16,7 @@ fn a_fresh_broker_has_no_findings() {
         .start();
     wait_until("it has taken a sample", || {
         let explained = broker.get_json("/explainz");
-        explained["looked"].as_str() > explained["now"].as_str().map(|_| "")
+        explained["sampled"].as_str() > explained["now"].as_str().map(|_| "")
             && broker.get_json("/memz")["ceilings"]
                 .as_array()
                 .is_some_and(|c| !c.is_empty())

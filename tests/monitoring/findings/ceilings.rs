@@ -182,9 +182,9 @@ pub fn queue_memory_near_its_limit_is_reported_by_cause() {
     wait_until("the queues are nearly full", || {
         publisher.send(&message);
         publisher.sync();
-        let looked = broker.get_json("/explainz")["looked"].clone();
+        let sampled = broker.get_json("/explainz")["sampled"].clone();
         wait_until("the broker takes a sample", || {
-            broker.get_json("/explainz")["looked"] != looked
+            broker.get_json("/explainz")["sampled"] != sampled
         });
         used() > 6_800_000.0
     });

@@ -125,7 +125,7 @@ fn silent_while(scene: &Scene, code: &str, severity: &str, mut work: impl FnMut(
     wait_until("the broker takes samples", || {
         work();
         assert!(!is_found(scene, code, severity), "{code} appears too early");
-        let sampled = scene.member.broker.get_json("/explainz")["looked"].clone();
+        let sampled = scene.member.broker.get_json("/explainz")["sampled"].clone();
         samples += usize::from(sampled != last);
         last = sampled;
         samples > SAMPLES
