@@ -339,6 +339,10 @@ fn logins_are_read() {
     let read = read.authorization.users;
     assert_eq!((&*read[0].name, &*read[0].account), ("a", "$G"));
     assert_eq!(read[1].connection_types, [ConnectionType::Standard]);
+    let network = |text| Network::parse(text).expect("a network");
+    let read = users("{ user: a, allowed_sources: [\"::1\", \"10.0.0.0/8\"] }");
+    let read = read.authorization.users;
+    assert_eq!(read[0].sources, [network("::1"), network("10.0.0.0/8")]);
     assert!(warnings("authorization { users: [] }")[0].contains("clients need no login"));
     assert!(warnings("authorization { timeout: 1m, token: t }")[0].contains("is high"));
 }
