@@ -30,7 +30,8 @@ pub fn note(telemetry: &Telemetry, kind: EventKind, cid: u64, source: IpAddr, te
 }
 
 /// Reports a failed handshake, unless it was a probe or there are many of them, and closes
-/// the connection. `prefix` names it in the log, `what` says which handshakes these are.
+/// the connection. `prefix` names it in the log, `what` says which handshakes these are. A node
+/// that was revoked tries for ever: it has a line an hour, and a finding.
 pub fn close_after_handshake(
     telemetry: &Telemetry,
     connection: &Connection,
@@ -43,8 +44,17 @@ pub fn close_after_handshake(
         connection.close(CloseReason::ClientClosed);
         return;
     }
-    let text = match failure.cause {
-        Cause::Timeout => failure.text.clone(),
+    let text = match (failure.cause, &failure.revoked) {
+        (Cause::Timeout, _) => failure.text.clone(),
+        (_, Some(whose)) => {
+            let cid = connection.cid;
+            telemetry.refused_as_revoked.count(whose.as_bytes(), 0, cid);
+            if !telemetry.revoked_lines.admit(MonotonicMillis::now(), whose) {
+                connection.close(CloseReason::TlsHandshakeFailure);
+                return;
+            }
+            format!("{what} error: {failure} (its next attempts are not logged for an hour)")
+        }
         _ => format!("{what} error: {failure}"),
     };
     if let Some(text) = tls.throttled(text) {

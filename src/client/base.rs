@@ -45,6 +45,7 @@ impl Base {
         self.listener.authentication.read().identify(&LoginAttempt {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
+            source: self.connection.peer.ip(),
             certificate: self.connection.certificate.get().map(|known| &**known),
             nonce: &self.nonce,
             proved,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     security::{
         certificate::{Fingerprint, PeerCertificate},
-        failure::{Cause, Failure},
+        failure::{Cause, Failure, revoked_name},
         store::TlsStore,
     },
     telemetry::{MonotonicMillis, histogram::Distribution, log_throttle::LogThrottle},
@@ -85,10 +85,7 @@ pub struct Untrusted {
 impl Untrusted {
     /// Label under which revoked certificates are counted: `who`, or that and the CA.
     pub fn counted_as(&self, who: String) -> String {
-        match &self.revoked_authority {
-            None => who,
-            Some(ca) => format!("{who} (the CA {ca} is revoked)"),
-        }
+        revoked_name(who, self.revoked_authority.as_deref())
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::nkey::UserKey;
+use super::{choria_token::is_choria_token, nkey::UserKey};
 
 /// The fields of CONNECT that midge uses or shows; others are ignored. Keys match in any case, as
 /// in Go's JSON decoder.
@@ -54,6 +54,8 @@ pub struct Credentials {
     pub signature: String,
     /// Whether there was a JWT. It is not evaluated.
     pub has_jwt: bool,
+    /// Whether that was a token of Choria.
+    pub jwt_is_chorias: bool,
 }
 
 impl Credentials {
@@ -67,6 +69,11 @@ impl Credentials {
             Self { token, .. } if !token.is_empty() => "[REDACTED]",
             _ => "",
         }
+    }
+
+    /// Whether a token of Choria was shown.
+    pub fn has_choria_token(&self) -> bool {
+        self.jwt_is_chorias || is_choria_token(&self.token)
     }
 
     /// Whether there is neither user, password nor token.
@@ -157,6 +164,7 @@ impl<'de> Visitor<'de> for Overlay<'_> {
                 "jwt" => {
                     if let Some(jwt) = map.next_value::<Option<String>>()? {
                         options.credentials.has_jwt = !jwt.is_empty();
+                        options.credentials.jwt_is_chorias = is_choria_token(&jwt);
                     }
                 }
                 // These are not used, but their types are checked.

@@ -9,6 +9,7 @@
 use serde_json::error::Category;
 
 pub mod before_login;
+pub mod choria_token;
 pub mod connect;
 pub mod encode;
 pub mod error;

@@ -100,6 +100,8 @@ pub struct Failure {
     pub cause: Cause,
     /// Why, for the log.
     pub text: String,
+    /// The subject of the revoked certificate, or that and the CA, if that is why.
+    pub revoked: Option<String>,
 }
 
 impl Failure {
@@ -108,6 +110,7 @@ impl Failure {
         Self {
             cause,
             text: text.into(),
+            revoked: None,
         }
     }
 
@@ -120,9 +123,17 @@ impl Failure {
         };
         let subject = refused.subject;
         match (cause, refused.revoked_authority) {
-            (Cause::Revoked, Some(ca)) => {
-                let text = format!("the CA of the peer's certificate is revoked, {ca}: {subject}");
-                Self::new(cause, text)
+            (Cause::Revoked, authority) => {
+                let text = match &authority {
+                    Some(ca) => {
+                        format!("the CA of the peer's certificate is revoked, {ca}: {subject}")
+                    }
+                    None => format!("{text}: {subject}"),
+                };
+                Self {
+                    revoked: Some(revoked_name(subject, authority.as_deref())),
+                    ..Self::new(cause, text)
+                }
             }
             (Cause::NoCrl | Cause::UnknownIssuer, _) => {
                 let text = format!("{text}: {subject}, signed by {}", refused.issuer);
@@ -130,6 +141,15 @@ impl Failure {
             }
             _ => Self::new(cause, format!("{text}: {subject}")),
         }
+    }
+}
+
+/// The name under which a revoked certificate is counted: whose it is, or that and the CA that
+/// is revoked.
+pub fn revoked_name(who: String, authority: Option<&str>) -> String {
+    match authority {
+        None => who,
+        Some(ca) => format!("{who} (the CA {ca} is revoked)"),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod responses;
 pub mod revocation;
 pub mod secret;
+pub mod sources;
 pub mod store;
 pub mod suites;
 mod tickets;

@@ -6,8 +6,12 @@ use std::fmt;
 /// Why a login was refused. The texts are for the operator: the peer sees none of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
+    /// The client showed a token of Choria, which midge does not check.
+    ChoriaToken,
     /// The user's `allowed_connection_types` do not include this way to connect.
     ConnectionType,
+    /// The user's `allowed_sources` do not include the client's address.
+    Source,
     /// The client asked for an account; only the configuration assigns accounts.
     ForeignAccount,
     /// The client sent no certificate, and users are identified by theirs.
@@ -44,6 +48,7 @@ impl Refusal {
     /// The name in counters.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ChoriaToken => "choria_token",
             Self::ConnectionType => "connection_type",
             Self::ForeignAccount => "foreign_account",
             Self::Jwt => "jwt",
@@ -52,6 +57,7 @@ impl Refusal {
             Self::NoCredentials => "no_credentials",
             Self::NoSignature => "no_signature",
             Self::NotLoggedIn => "not_logged_in",
+            Self::Source => "source",
             Self::Timeout => "timeout",
             Self::UnknownAccount => "unknown_account",
             Self::UnknownKey => "unknown_nkey",
@@ -72,12 +78,20 @@ impl fmt::Display for Refusal {
             Self::UnmappedCertificate(subject) => {
                 return write!(f, "the certificate names no user: {subject:?}");
             }
+            Self::ChoriaToken => {
+                "it shows a token of Choria, which midge does not check: let it connect with a \
+                 certificate instead (plugin.security.provider = puppet), or as a user with a \
+                 password; see docs/from-choria-broker.md"
+            }
             Self::UnknownKey => "unknown nkey",
             Self::NoSignature => "no signature of the nonce",
             Self::WrongSignature => "wrong signature",
             Self::ConnectionType => {
                 "the user may not use this kind of connection: it is not in its \
                  allowed_connection_types"
+            }
+            Self::Source => {
+                "the user may not log in from this address: it is not in its allowed_sources"
             }
             Self::ForeignAccount => "the client asked for an account",
             Self::Jwt => {

@@ -1,6 +1,6 @@
 //! Users as configured.
 
-use super::{permissions::Rules, secret::Secret};
+use super::{permissions::Rules, secret::Secret, sources::Network};
 use crate::protocol::nkey::UserKey;
 
 /// The account of users that are in no other one.
@@ -52,6 +52,8 @@ pub struct User {
     pub account: String,
     /// How the user may connect; empty for any way.
     pub connection_types: Vec<ConnectionType>,
+    /// Where from; empty for anywhere.
+    pub sources: Vec<Network>,
     /// What the user may do; `None` permits everything.
     pub permissions: Option<Rules>,
 }

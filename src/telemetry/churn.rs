@@ -31,6 +31,9 @@ const STORM_QUIET: Duration = Duration::from_secs(2);
 /// A storm that lasts is reported at this interval.
 const STORM_LEN_MAX: Duration = Duration::from_secs(60);
 
+/// Of clients that come back, at least so many stay for each one that leaves.
+const RETURN_RATIO: u64 = 4;
+
 /// Who disconnects after reading INFO.
 const PROBE_DESCRIPTION: &str = "a probe, or a client that cannot read INFO";
 
@@ -65,6 +68,8 @@ pub struct Storm {
     pub connected: u64,
     /// Clients that disconnected.
     pub closed: u64,
+    /// Whether it continues one that was reported for its length.
+    continues: bool,
     /// Changes by source address.
     sources: HashMap<IpAddr, u64>,
 }
@@ -177,7 +182,11 @@ impl State {
             return self.storm.take();
         }
         if storm.start.until(now) >= STORM_LEN_MAX {
-            return self.storm.replace(Storm::begin(now));
+            let rest = Storm {
+                continues: true,
+                ..Storm::begin(now)
+            };
+            return self.storm.replace(rest);
         }
         None
     }
@@ -208,6 +217,7 @@ impl Storm {
             last_busy: now,
             connected: 0,
             closed: 0,
+            continues: false,
             sources: HashMap::new(),
         }
     }
@@ -222,6 +232,12 @@ impl Storm {
         } else if self.sources.len() < SOURCES_MAX {
             self.sources.insert(source, 1);
         }
+    }
+
+    /// Whether it is clients that come back, as after a start: most of them stay, and it is over
+    /// soon.
+    pub fn is_return(&self) -> bool {
+        !self.continues && self.closed.saturating_mul(RETURN_RATIO) <= self.connected
     }
 
     /// The address with the most changes; empty if there are none.
@@ -290,6 +306,29 @@ mod tests {
             churn.tick(&events, MonotonicMillis(second * 1000));
         }
         assert_eq!(events.last_id(), 2);
+    }
+
+    #[test]
+    fn clients_that_come_back_and_stay_are_a_return_for_a_minute() {
+        let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
+        let changes = |change, times: u64, second: u64| {
+            for _ in 0..times {
+                churn.count(change, SOURCE, MonotonicMillis(second * 1000));
+            }
+            churn.tick(&events, MonotonicMillis(second * 1000));
+            churn.storm().expect("a storm").is_return()
+        };
+        assert!(changes(Change::Connected, 200, 0));
+        // Some fail once more.
+        assert!(changes(Change::Closed, 40, 1));
+        assert!(!changes(Change::Closed, 20, 2));
+        assert!(changes(Change::Connected, 200, 3));
+        for second in 4..60 {
+            assert!(changes(Change::Connected, 20, second));
+        }
+        for second in 60..70 {
+            assert!(!changes(Change::Connected, 20, second), "{second}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Limits log lines per second, so that unauthenticated peers cannot flood the log.
+//! Limits log lines, so that peers cannot flood the log: per second whoever they are about, and
+//! per hour those about one name.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::MonotonicMillis;
+use super::{MonotonicMillis, pool::shorten};
 
 /// Lines in one [`PERIOD`].
 const LINES_MAX: u32 = 10;
@@ -66,9 +67,54 @@ impl LogThrottle {
     }
 }
 
+/// Names whose last line is remembered; of further ones each has its line.
+const NAMES_MAX: usize = 1024;
+
+/// Time between two lines about one name.
+const NAME_PERIOD: Duration = Duration::from_secs(3600);
+
+/// Decides which lines are written about peers that try again for ever.
+#[derive(Default)]
+pub struct LogOncePerName(Mutex<HashMap<Box<str>, MonotonicMillis>>);
+
+impl LogOncePerName {
+    /// Whether to write a line about this name now.
+    pub fn admit(&self, now: MonotonicMillis, name: &str) -> bool {
+        let name = &*shorten(name);
+        let mut lines = self.0.lock();
+        let is_recent = |at: &MonotonicMillis| at.until(now) < NAME_PERIOD;
+        if lines.get(name).is_some_and(is_recent) {
+            return false;
+        }
+        if lines.len() >= NAMES_MAX {
+            lines.retain(|_, at| is_recent(at));
+        }
+        if lines.len() < NAMES_MAX {
+            lines.insert(name.into(), now);
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_one_line_an_hour_and_names_are_limited() {
+        let lines = LogOncePerName::default();
+        let admit = |minute: u64, name: &str| lines.admit(MonotonicMillis(minute * 60_000), name);
+        assert!(admit(0, "a") && admit(0, "b"));
+        assert!((0..60).all(|minute| !admit(minute, "a")));
+        assert!(admit(60, "a") && !admit(61, "a"));
+        for name in 0..2 * NAMES_MAX {
+            assert!(admit(61, &name.to_string()));
+        }
+        assert_eq!(lines.0.lock().len(), NAMES_MAX);
+        assert!(!admit(62, "1") && admit(62, &(2 * NAMES_MAX - 1).to_string()));
+        assert!(admit(121, "new"));
+        assert_eq!(lines.0.lock().len(), 1);
+    }
 
     #[test]
     fn lines_beyond_the_limit_are_suppressed_and_counted() {

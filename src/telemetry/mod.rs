@@ -37,7 +37,7 @@ use event::EventLog;
 pub use kind::{ByKind, Kind};
 use latency::Latency;
 use load::Loads;
-use log_throttle::LogThrottle;
+use log_throttle::{LogOncePerName, LogThrottle};
 use logins::Logins;
 pub use message_totals::MessageTotals;
 use slow::SlowLog;
@@ -73,6 +73,10 @@ pub struct Telemetry {
     pub large: Tally,
     /// Connections closed because their certificate was revoked, by client or route.
     pub revoked: Tally,
+    /// Handshakes refused because the certificate is revoked, by its subject.
+    pub refused_as_revoked: Tally,
+    /// Which of them are logged.
+    pub revoked_lines: LogOncePerName,
     /// Publishes and subscriptions of clients that were refused for lack of a permission.
     pub permission_violations: AtomicU64,
     /// System calls in progress.
@@ -96,6 +100,8 @@ impl Telemetry {
             replies_full: Tally::default(),
             large: Tally::default(),
             revoked: Tally::default(),
+            refused_as_revoked: Tally::default(),
+            revoked_lines: LogOncePerName::default(),
             permission_violations: AtomicU64::default(),
             calls: Calls::default(),
         }

@@ -9,4 +9,5 @@ mod nkeys;
 mod operator_mode;
 mod permissions_model;
 mod protocol_differential;
+mod sources;
 mod tls;

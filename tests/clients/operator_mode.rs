@@ -297,3 +297,35 @@ asyncio.run(main())
     let log = broker.log();
     assert!(!log.contains(JWT) && !log.contains(SEED), "{log}");
 }
+
+/// A client that shows a token of Choria: the log does not speak of files that it does not have.
+#[test]
+fn a_token_of_choria_is_called_one() {
+    let part = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+    let claims = part(r#"{"purpose":"choria_server","public_key":"00ff"}"#);
+    let token = format!("{}.{claims}.c2lnbmVk", part(r#"{"alg":"EdDSA"}"#));
+    for (config, fields) in [
+        (
+            "authorization { users: [ { user: a, password: b } ] }, no_auth_user: a",
+            format!("\"auth_token\":{token:?}"),
+        ),
+        (
+            "authorization { token: s3cret }",
+            format!("\"auth_token\":{token:?}"),
+        ),
+        (
+            "authorization { user: a, password: b }",
+            format!("\"jwt\":{token:?},\"sig\":\"c2ln\""),
+        ),
+    ] {
+        let broker = Broker::midge().config(config).start();
+        let mut client = broker.connect();
+        client.send(format!("CONNECT {{{fields}}}\r\n"));
+        client.read_to_end();
+        wait_until("it is logged and counted", || {
+            broker.log().contains("it shows a token of Choria")
+                && broker.get_json("/varz")["logins"]["refused"]["choria_token"] == 1
+        });
+        assert!(!broker.log().contains(&claims), "{}", broker.log());
+    }
+}

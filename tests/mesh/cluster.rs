@@ -15,6 +15,7 @@ mod hostile_peers;
 mod legacy;
 mod names;
 mod queues;
+mod replacement;
 mod route_port;
 mod scripted_clients;
 mod services;

@@ -2,7 +2,7 @@
 //! `puppet apply` sets up.
 
 mod fleet;
-mod host;
+pub(crate) mod host;
 mod module;
 
 use std::{
@@ -21,7 +21,7 @@ fn module() -> PathBuf {
 }
 
 /// Runs a program to its end. Returns its exit code and everything it wrote.
-fn run(command: &mut Command) -> (Option<i32>, String) {
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String) {
     let program = Path::new(command.get_program()).display().to_string();
     let output = command.env("LC_ALL", "C.UTF-8").output();
     let output = output.unwrap_or_else(|error| {

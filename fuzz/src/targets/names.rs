@@ -66,6 +66,7 @@ fn identify(certificate: &PeerCertificate, users: &BTreeSet<&str>) -> Option<Str
         proof: Proof::Password(Default::default()),
         account: GLOBAL_ACCOUNT.to_owned(),
         connection_types: Vec::new(),
+        sources: Vec::new(),
         permissions: None,
     };
     let authentication = Authentication::new(&Authorization {
@@ -77,6 +78,7 @@ fn identify(certificate: &PeerCertificate, users: &BTreeSet<&str>) -> Option<Str
         proved: 0,
         credentials: &Credentials::default(),
         connection_type: ConnectionType::Standard,
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
         certificate: Some(certificate),
         nonce: "",
     });

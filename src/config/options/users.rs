@@ -12,6 +12,7 @@ use crate::{
     security::{
         permissions::Rules,
         secret::Secret,
+        sources::Network,
         users::{ConnectionType, Proof, User},
     },
 };
@@ -23,6 +24,7 @@ pub(in crate::config) struct Written {
     nkey: Option<(String, UserKey)>,
     password: Option<Secret>,
     connection_types: Vec<ConnectionType>,
+    sources: Vec<Network>,
     permissions: Option<Rules>,
 }
 
@@ -153,6 +155,18 @@ pub(in crate::config) static USER: Block<Written> = Block {
                 doc: "Kinds of connections that the user may use; all if not set.",
                 reload: Reload::WithBlock,
             },
+            Key {
+                name: "allowed_sources",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: read_sources,
+                    blocks: &[],
+                },
+                usual: Usual::Example("[\"192.0.2.7\", \"2001:db8::/32\"]"),
+                doc: "Addresses and networks that the user may log in from; all if not set.",
+                reload: Reload::WithBlock,
+            },
             refused(
                 "proxy_required",
                 &[],
@@ -210,8 +224,24 @@ fn user(written: Written, account: &str) -> Result<User, String> {
         proof,
         account: account.to_owned(),
         connection_types: written.connection_types,
+        sources: written.sources,
         permissions: written.permissions,
     })
+}
+
+fn read_sources(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+    let Some(texts) = problems.texts(&entry.node, &entry.key) else {
+        return;
+    };
+    if texts.is_empty() {
+        // Whoever writes an empty list does not mean that everybody may log in.
+        let text = format!("{}: nobody could log in as this user", entry.key);
+        problems.error(&entry.node.position, text);
+    }
+    let networks = texts
+        .into_iter()
+        .filter_map(|(text, position)| problems.noted(position, Network::parse(text)));
+    written.sources = networks.collect();
 }
 
 fn read_connection_types(written: &mut Written, entry: &Entry, problems: &mut Problems) {

@@ -45,6 +45,8 @@ pub(super) struct History {
     pub(super) stale_peers: Recent,
     /// Connections closed for their revoked certificates.
     pub(super) revoked: Recent,
+    /// Handshakes that were refused for the same reason.
+    pub(super) refused_as_revoked: Recent,
     /// Failed handshakes, by cause.
     pub(super) handshakes: Recent,
     /// The log text of the last one.
@@ -141,11 +143,12 @@ impl History {
     }
 
     /// All incidents, by their kinds.
-    fn incidents(&mut self) -> [&mut Recent; 13] {
+    fn incidents(&mut self) -> [&mut Recent; 14] {
         [
             &mut self.slow_consumers,
             &mut self.stale_peers,
             &mut self.revoked,
+            &mut self.refused_as_revoked,
             &mut self.handshakes,
             &mut self.route_losses,
             &mut self.login_failures,
@@ -165,7 +168,10 @@ impl History {
             .iter()
             .take(INBOX_CONNECTIONS_MAX)
             .filter(|holder| holder.subscriptions as u64 >= thresholds.leak_subscriptions)
-            .map(|holder| (holder.connection.cid, idle_inboxes(&holder.connection)))
+            .map(|holder| {
+                let idle = idle_inboxes(&holder.connection, thresholds);
+                (holder.connection.cid, idle)
+            })
             .collect();
     }
 
@@ -241,6 +247,9 @@ impl History {
         for (who, count) in telemetry.revoked.drain() {
             self.revoked.add(now, who, count);
         }
+        for (who, count) in telemetry.refused_as_revoked.drain() {
+            self.refused_as_revoked.add(now, who, count);
+        }
     }
 
     fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {
@@ -283,7 +292,8 @@ impl History {
                 let seen = self.handshakes_seen.insert((index, cause), count);
                 // Another listener after a reload begins anew.
                 let times = count.checked_sub(seen.unwrap_or(0)).unwrap_or(count);
-                if times > 0 && cause.is_fault() {
+                // Revoked certificates have a finding of their own.
+                if times > 0 && cause.is_fault() && cause != FailureCause::Revoked {
                     let count = Count {
                         times,
                         ..once(0, 0)
@@ -373,12 +383,12 @@ fn follow(
 }
 
 /// Inbox subscriptions that never got a message, estimated from a part.
-fn idle_inboxes(connection: &Connection) -> usize {
+fn idle_inboxes(connection: &Connection, thresholds: &Diagnosis) -> usize {
     let subscriptions = connection.subscriptions.lock();
     let sample = subscriptions.iter().take(INBOX_SAMPLE);
-    let idle = sample
-        .filter(|known| known.subject().starts_with(b"_INBOX.") && known.delivered.value() == 0)
-        .count();
+    let idle = sample.filter(|known| known.delivered.value() == 0);
+    let idle = idle.filter(|known| thresholds.is_reply_subject(known.subject()));
+    let idle = idle.count();
     match subscriptions.len() > INBOX_SAMPLE {
         true => idle * (subscriptions.len() / INBOX_SAMPLE),
         false => idle,

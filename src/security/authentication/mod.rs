@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -29,6 +30,8 @@ pub struct LoginAttempt<'a> {
     pub credentials: &'a Credentials,
     /// How it is connected.
     pub connection_type: ConnectionType,
+    /// Its address.
+    pub source: IpAddr,
     /// Its certificate, if the handshake verified one.
     pub certificate: Option<&'a PeerCertificate>,
     /// The nonce it had to sign; empty if there was none.
@@ -191,18 +194,18 @@ impl Authentication {
         };
         let is_allowed = |name: &str| {
             let user = self.users.get(name);
-            user.is_some_and(|user| user.password().is_some() && may_connect(user, attempt))
+            user.is_some_and(|user| user.password().is_some() && may_connect(user, attempt).is_ok())
         };
         match mapping.find(certificate, is_allowed) {
             Some(name) => self.identify_user(self.users.get(&name), attempt),
-            // It would be a user if it had connected in another way.
-            None if mapping
-                .find(certificate, |name| self.users.contains_key(name))
-                .is_some() =>
-            {
-                Verdict::Refuse(Refusal::ConnectionType)
+            None => {
+                // It might be a user if it had connected in another way.
+                let named = mapping.find(certificate, |name| self.users.contains_key(name));
+                let user = named.and_then(|name| self.users.get(&name));
+                let why = user.and_then(|user| may_connect(user, attempt).err());
+                let unmapped = || Refusal::UnmappedCertificate(certificate.subject.clone());
+                Verdict::Refuse(why.unwrap_or_else(unmapped))
             }
-            None => Verdict::Refuse(Refusal::UnmappedCertificate(certificate.subject.clone())),
         }
     }
 
@@ -241,9 +244,7 @@ impl Authentication {
 
     /// The login of the user once it has proved who it is.
     fn admit(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, Refusal> {
-        if !may_connect(user, attempt) {
-            return Err(Refusal::ConnectionType);
-        }
+        may_connect(user, attempt)?;
         let names = TemplateValues {
             user: &user.name,
             certname: attempt
@@ -268,7 +269,9 @@ impl Authentication {
     /// A client that sent the single user's name, or the token.
     fn identify_sole(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let credentials = attempt.credentials;
+        let is_chorias = credentials.has_choria_token();
         let nothing = match credentials.has_jwt {
+            _ if is_chorias => Refusal::ChoriaToken,
             true => Refusal::Jwt,
             false => Refusal::NoCredentials,
         };
@@ -287,7 +290,7 @@ impl Authentication {
                 return refuse_unknown(credentials, password.is_hash());
             }
         };
-        let wrong = match credentials.is_empty() {
+        let wrong = match credentials.is_empty() || is_chorias {
             true => nothing,
             false => wrong,
         };
@@ -321,10 +324,16 @@ fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
     }
 }
 
-/// Whether the user may connect in this way.
-fn may_connect(user: &User, attempt: &LoginAttempt<'_>) -> bool {
-    let types = &user.connection_types;
-    types.is_empty() || types.contains(&attempt.connection_type)
+/// Whether the user may connect in this way and from there.
+fn may_connect(user: &User, attempt: &LoginAttempt<'_>) -> Result<(), Refusal> {
+    let (types, sources) = (&user.connection_types, &user.sources);
+    if !types.is_empty() && !types.contains(&attempt.connection_type) {
+        return Err(Refusal::ConnectionType);
+    }
+    if !sources.is_empty() && !sources.iter().any(|it| it.contains(attempt.source)) {
+        return Err(Refusal::Source);
+    }
+    Ok(())
 }
 
 /// A number other than 0 that identifies a configured secret.

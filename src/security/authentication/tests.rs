@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
 use crate::protocol::nkey::UserKey;
 
@@ -7,6 +9,7 @@ fn user(name: &str, password: &str) -> User {
         proof: Proof::Password(Secret::new(password).expect("a password")),
         account: "A".into(),
         connection_types: Vec::new(),
+        sources: Vec::new(),
         permissions: None,
     }
 }
@@ -26,6 +29,7 @@ fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Wh
     let verdict = authentication.identify(&LoginAttempt {
         credentials,
         connection_type: ConnectionType::Standard,
+        source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         certificate: None,
         nonce: "",
         proved: 0,
@@ -59,6 +63,7 @@ fn a_proof_is_valid_until_the_secret_changes() {
         authentication.identify(&LoginAttempt {
             credentials: &shown,
             connection_type: ConnectionType::Standard,
+            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             certificate: None,
             nonce: "",
             proved,
@@ -116,6 +121,7 @@ fn a_guest_has_no_proof() {
             Authentication::new(authorization).identify(&LoginAttempt {
                 credentials: &credentials,
                 connection_type: ConnectionType::Standard,
+                source: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 certificate: None,
                 nonce: "",
                 proved,
@@ -202,6 +208,7 @@ fn an_unknown_user_takes_as_long_as_a_known_one() {
             let verdict = authentication.identify(&LoginAttempt {
                 credentials: &credentials(name, "wrong", ""),
                 connection_type: ConnectionType::Standard,
+                source: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 certificate: None,
                 nonce: "",
                 proved: 0,

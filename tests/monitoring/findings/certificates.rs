@@ -9,10 +9,11 @@ use std::{
 
 use async_nats::ConnectOptions;
 
-use super::{appears, clears, findings, quick_with, stays_silent, text};
+use super::{appears, appears_while, clears, findings, quick_with, stays_silent, text};
 use test_support::{
     Broker, PATIENCE,
     pki::{Pki, Term},
+    tls_client::Speaker,
     wait_until,
 };
 use test_support::{
@@ -275,6 +276,38 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
     clears(&broker, "revoked-clients");
 }
 
+/// A node that was revoked and tries for ever is one log line, one event and one finding, which
+/// names it and lasts as long as it tries; it is no failure of handshakes in general.
+#[test]
+fn a_revoked_node_that_tries_for_ever_is_one_line() {
+    let pki = Pki::new(&["broker", "gone"]);
+    pki.revoke("gone");
+    let broker = broker(&pki, "handshake_failures: 5");
+    let speaker = Speaker::believing(&pki.path("ca.pem"))
+        .showing(&pki.path("gone.pem"), &pki.path("gone.key"));
+    let finding = appears_while(&broker, "revoked-clients", || {
+        for _ in 0..5 {
+            assert!(speaker.attempt(broker.client_addr()).is_err());
+        }
+    });
+    assert!(text(&finding).contains("refused"), "{finding}");
+    assert!(text(&finding).contains("CN=gone"), "{finding}");
+    stays_silent(&broker, "handshake-failures");
+    assert_eq!(
+        broker.log().matches("TLS handshake error").count(),
+        1,
+        "{}",
+        broker.log()
+    );
+    let events = broker.get_json("/eventsz?type=tls.failed");
+    assert_eq!(
+        events["events"].as_array().map(Vec::len),
+        Some(1),
+        "{events}"
+    );
+    clears(&broker, "revoked-clients");
+}
+
 /// A member of the mesh whose certificate is revoked is named too, and counted separately
 /// from clients.
 #[test]
@@ -282,7 +315,7 @@ fn routes_closed_by_revocation_are_reported_for_a_while() {
     let pki = Pki::new(&["n0", "n1", "n2"]);
     let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
     let port = free_port();
-    let members: Vec<_> = [("n0", port, vec![]), ("n1", free_port(), vec![port])]
+    let mut members: Vec<_> = [("n0", port, vec![]), ("n1", free_port(), vec![port])]
         .into_iter()
         .map(|(name, own, routes)| {
             let mut plan = Plan::new(Kind::Midge, name, own, &routes);
@@ -298,6 +331,7 @@ fn routes_closed_by_revocation_are_reported_for_a_while() {
         })
         .collect();
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    let gone = members.pop();
     let broker = &members[0].broker;
     assert_eq!(broker.get_json("/varz")["cluster"]["revoked_closed"], 0);
     stays_silent(broker, "revoked-clients");
@@ -311,5 +345,10 @@ fn routes_closed_by_revocation_are_reported_for_a_while() {
         metrics.contains("midge_tls_revoked_closed_total{kind=\"route\"} 1"),
         "{metrics}"
     );
+    // Until it is stopped, it dials again and again.
+    wait_until("its attempts are reported", || {
+        text(&appears(broker, "revoked-clients")).contains("refused")
+    });
+    drop(gone);
     clears(broker, "revoked-clients");
 }

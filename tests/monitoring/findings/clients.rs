@@ -1,6 +1,9 @@
 //! Findings about misbehaving clients.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     appears, appears_while, clears, client, findings, quick, quick_with, stays_silent, text,
@@ -21,6 +24,71 @@ pub fn a_connect_storm_is_reported_while_it_lasts() {
     });
     assert_eq!(storm["subject"], "127.0.0.1");
     clears(&broker, "connect-storm");
+}
+
+/// A fleet that comes back after a start, or because another broker is gone, is no trouble.
+#[test]
+fn clients_that_come_back_and_stay_are_no_storm() {
+    let broker = quick("storm_rate: 20").start();
+    let mut fleet: Vec<RawClient> = Vec::new();
+    wait_until("many have come within a second", || {
+        let begin = Instant::now();
+        fleet.extend((0..200).map(|_| client(&broker, "node")));
+        assert_eq!(
+            findings(&broker, "connect-storm"),
+            Vec::<serde_json::Value>::new()
+        );
+        begin.elapsed() < Duration::from_secs(3)
+    });
+    stays_silent(&broker, "connect-storm");
+    // It is an event nevertheless.
+    wait_until("the event is there", || {
+        let page = broker.get_json("/eventsz?type=storm");
+        page["events"].as_array().is_some_and(|all| !all.is_empty())
+    });
+}
+
+/// What Choria's nodes publish though nobody has to listen is no finding, nor are their quiet
+/// subjects a leak. The same under other names is.
+#[test]
+fn a_fleet_of_choria_is_told_as_healthy() {
+    let broker = quick("no_interest: 100, leak_subscriptions: 100").start();
+    let mut node = client(&broker, "node1.example.net");
+    let mut publish = |subject: &str| {
+        node.send(format!("PUB {subject} 0\r\n\r\n").repeat(150));
+        node.sync();
+    };
+    for subject in [
+        "mcollective.broadcast.agent.registration",
+        "other.broadcast.agent.registration",
+        "choria.lifecycle.event.alive.server",
+        "choria.machine.transition",
+        "choria.machine.watcher.exec.state",
+        "$KV.CHORIA_SERVICES.node1",
+        "mcollective.reply.c1ed2a.77",
+    ] {
+        publish(subject);
+    }
+    stays_silent(&broker, "no-interest-subjects");
+    publish("choria.lifecycle.evnet.alive");
+    let finding = appears(&broker, "no-interest-subjects");
+    assert_eq!(finding["subject"], "choria.lifecycle.evnet.alive");
+
+    let subscribe = |name: &str, subject: &dyn Fn(usize) -> String| {
+        let mut client = client(&broker, name);
+        let lines = (0..150).map(|n| format!("SUB {} {n}\r\n", subject(n)));
+        client.send(lines.collect::<String>());
+        client.sync();
+        client
+    };
+    // One that has subscribed to the subjects of many nodes, all at once.
+    let _gateway = subscribe("gateway", &|n| {
+        format!("mcollective.node.node{n}.example.net")
+    });
+    stays_silent(&broker, "subscription-leak");
+    let _leaking = subscribe("rpc-client", &|n| format!("mcollective.reply.c1ed2a.{n}"));
+    let finding = appears(&broker, "subscription-leak");
+    assert_eq!(finding["subject"], "rpc-client");
 }
 
 fn request(broker: &Broker, subject: &str, times: usize) {

@@ -15,30 +15,30 @@ use test_support::{HttpResponse, http, tools, wait_until};
 use super::{INSTALLED_MODULES, module, run};
 
 /// Exit codes of `puppet apply --detailed-exitcodes`.
-pub(super) const UNCHANGED: i32 = 0;
-pub(super) const CHANGED: i32 = 2;
-pub(super) const FAILED: i32 = 4;
+pub(crate) const UNCHANGED: i32 = 0;
+pub(crate) const CHANGED: i32 = 2;
+pub(crate) const FAILED: i32 = 4;
 
 /// The ports of all hosts; each host has an address of its own.
 #[derive(Clone, Copy)]
-pub(super) struct Ports {
-    pub(super) client: u16,
-    pub(super) cluster: u16,
-    pub(super) monitor: u16,
+pub(crate) struct Ports {
+    pub(crate) client: u16,
+    pub(crate) cluster: u16,
+    pub(crate) monitor: u16,
 }
 
-pub(super) struct Host {
+pub(crate) struct Host {
     /// The folder that its files are in.
-    pub(super) root: PathBuf,
-    pub(super) address: Ipv4Addr,
-    pub(super) ports: Ports,
+    pub(crate) root: PathBuf,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) ports: Ports,
     /// Puppet code that is applied beside the class `nats`.
-    pub(super) beside: String,
+    pub(crate) beside: String,
 }
 
 impl Host {
     /// A host with this fqdn and these modules beside `nats` and `stdlib`.
-    pub(super) fn new(folder: &Path, address: Ipv4Addr, ports: Ports, modules: &[&str]) -> Self {
+    pub(crate) fn new(folder: &Path, address: Ipv4Addr, ports: Ports, modules: &[&str]) -> Self {
         let root = folder.join(address.to_string());
         let host = Self {
             root,
@@ -78,13 +78,13 @@ impl Host {
     }
 
     /// A path of its own.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// Applies the class `nats` with these parameters; the exit code must be the expected one.
     /// Returns Puppet's output.
-    pub(super) fn apply(&self, parameters: &str, expected: i32) -> String {
+    pub(crate) fn apply(&self, parameters: &str, expected: i32) -> String {
         let manifest = self.path("site.pp");
         fs::write(&manifest, self.manifest(parameters)).expect("write the manifest");
         let (code, written) = run(Command::new("puppet")
@@ -154,27 +154,40 @@ impl Host {
     }
 
     /// The process of its broker.
-    pub(super) fn pid(&self) -> Option<i32> {
+    pub(crate) fn pid(&self) -> Option<i32> {
         read_pid(&self.path("run/midge.pid"))
     }
 
+    /// Runs its init script, which must succeed.
+    pub(crate) fn service(&self, action: &str) {
+        let (code, written) = run(Command::new(self.path("init.d/midge"))
+            .arg(action)
+            .env("MIDGE_SETTINGS", self.path("default/midge")));
+        assert_eq!(code, Some(0), "{action} {}: {written}", self.address);
+    }
+
+    /// Whether its broker runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.pid().is_some_and(|pid| is_ours(pid, &self.root))
+    }
+
     /// Where clients connect to.
-    pub(super) fn client_addr(&self) -> SocketAddr {
+    pub(crate) fn client_addr(&self) -> SocketAddr {
         SocketAddr::from((self.address, self.ports.client))
     }
 
     /// An answer of its monitoring port.
-    pub(super) fn get(&self, path: &str) -> HttpResponse {
+    pub(crate) fn get(&self, path: &str) -> HttpResponse {
         http::get(SocketAddr::from((self.address, self.ports.monitor)), path)
     }
 
     /// The same as JSON.
-    pub(super) fn get_json(&self, path: &str) -> Value {
+    pub(crate) fn get_json(&self, path: &str) -> Value {
         self.get(path).json()
     }
 
     /// Its files below these folders.
-    pub(super) fn files(&self, folders: &[&str]) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, folders: &[&str]) -> Vec<PathBuf> {
         let entries = folders
             .iter()
             .filter_map(|folder| fs::read_dir(self.path(folder)).ok());
@@ -186,7 +199,7 @@ impl Host {
 
     /// The configuration of a real collectd that writes values to the folder `values`, up to
     /// the line that includes other files.
-    pub(super) fn collectd_conf(&self) -> String {
+    pub(crate) fn collectd_conf(&self) -> String {
         let root = self.root.display();
         format!(
             "BaseDir \"{root}\"\nPIDFile \"{root}/collectd.pid\"\nHostname \"host\"\n\
@@ -197,7 +210,7 @@ impl Host {
     }
 
     /// Waits until collectd has recorded that the broker is up.
-    pub(super) fn wait_for_values(&self) {
+    pub(crate) fn wait_for_values(&self) {
         let folder = self.path("values/host/nats-local");
         wait_until(&format!("values of {}", self.address), || {
             let files = fs::read_dir(&folder).into_iter().flatten().flatten();

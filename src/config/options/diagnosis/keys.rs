@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::subjects;
 use crate::config::options::{
     Options,
     keys::non_empty,
@@ -170,6 +171,24 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 |it, number| it.diagnosis.no_interest = unsigned(number),
                 field!(diagnosis.no_interest),
             ),
+            Key {
+                name: "may_be_unheard",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "subject or list of subjects",
+                    read: subjects::read_may_be_unheard,
+                    blocks: &[],
+                },
+                usual: Usual::Default(
+                    "[\"*.broadcast.agent.registration\", \"mcollective.reply.>\", \
+                     \"choria.lifecycle.event.>\", \"choria.machine.>\", \
+                     \"$KV.CHORIA_SERVICES.>\"]",
+                ),
+                doc: "Subjects whose messages are no finding if nobody subscribes to them. By \
+                      default what nodes of Choria and MCollective publish for listeners that may \
+                      be absent.",
+                reload: Reload::Live(field!(diagnosis.may_be_unheard)),
+            },
             count(
                 "leak_subscriptions",
                 "1000",
@@ -177,6 +196,19 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 |it, number| it.diagnosis.leak_subscriptions = unsigned(number),
                 field!(diagnosis.leak_subscriptions),
             ),
+            Key {
+                name: "reply_subjects",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "subject or list of subjects",
+                    read: subjects::read_reply_subjects,
+                    blocks: &[],
+                },
+                usual: Usual::Default("[\"_INBOX.>\", \"*.reply.>\"]"),
+                doc: "Subjects to which clients subscribe for replies. A connection that holds \
+                      `leak_subscriptions` of them without ever getting a message has a leak.",
+                reload: Reload::Live(field!(diagnosis.reply_subjects)),
+            },
             time(
                 "certificate_warning",
                 "\"720h\"",

@@ -2,6 +2,7 @@
 //! in [`keys`].
 
 mod keys;
+mod subjects;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -53,8 +54,12 @@ pub struct Diagnosis {
     /// Messages to one subject without receivers, within `incident_window`, that are a
     /// finding.
     pub no_interest: u64,
+    /// Subjects whose messages need no subscriber.
+    pub may_be_unheard: Vec<String>,
     /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
     pub leak_subscriptions: u64,
+    /// Subjects to which clients subscribe for replies.
+    pub reply_subjects: Vec<String>,
     /// A certificate or CA that ends sooner than this is a finding.
     pub certificate_warning: Duration,
     /// A certificate or CA that ends sooner than this is a critical one.
@@ -97,7 +102,9 @@ impl Default for Diagnosis {
             violations: 5,
             no_responders: 10,
             no_interest: 1000,
+            may_be_unheard: subjects::owned(subjects::MAY_BE_UNHEARD),
             leak_subscriptions: 1000,
+            reply_subjects: subjects::owned(subjects::REPLY_SUBJECTS),
             certificate_warning: Duration::from_secs(30 * 24 * 3600),
             certificate_critical: Duration::from_secs(7 * 24 * 3600),
             crl_warning: Duration::from_secs(72 * 3600),

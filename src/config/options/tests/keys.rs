@@ -58,6 +58,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
                    route_losses: 22, storm_rate: 23, ceiling_warning: 24, ceiling_critical: 25, \
                    slow_percent: 26, payload_percent: 27, login_failures: 28, violations: 29, \
                    no_responders: 30, no_interest: 31, leak_subscriptions: 32, \
+                   may_be_unheard: [\"a.>\", b], reply_subjects: \"c.*\", \
                    certificate_warning: 33ms, certificate_critical: 34ms, crl_warning: 35ms, \
                    crl_critical: 36ms, handshake_failures: 37, stale_peers: 38, restarts: 39, \
                    starts_file: forty";
@@ -83,7 +84,9 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
         violations: 29,
         no_responders: 30,
         no_interest: 31,
+        may_be_unheard: vec!["a.>".into(), "b".into()],
         leak_subscriptions: 32,
+        reply_subjects: vec!["c.*".into()],
         certificate_warning: Duration::from_millis(33),
         certificate_critical: Duration::from_millis(34),
         crl_warning: Duration::from_millis(35),
@@ -336,6 +339,10 @@ fn logins_are_read() {
     let read = read.authorization.users;
     assert_eq!((&*read[0].name, &*read[0].account), ("a", "$G"));
     assert_eq!(read[1].connection_types, [ConnectionType::Standard]);
+    let network = |text| Network::parse(text).expect("a network");
+    let read = users("{ user: a, allowed_sources: [\"::1\", \"10.0.0.0/8\"] }");
+    let read = read.authorization.users;
+    assert_eq!(read[0].sources, [network("::1"), network("10.0.0.0/8")]);
     assert!(warnings("authorization { users: [] }")[0].contains("clients need no login"));
     assert!(warnings("authorization { timeout: 1m, token: t }")[0].contains("is high"));
 }

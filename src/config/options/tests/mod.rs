@@ -21,6 +21,7 @@ use super::{
 };
 use crate::security::{
     secret::Secret,
+    sources::Network,
     users::{ConnectionType, SoleLogin},
 };
 

@@ -91,8 +91,9 @@ pub(super) const RULES: &[Rule] = &[
         code: "handshake-failures",
         levels: "warning",
         meaning: "At least `handshake_failures` TLS handshakes failed within the time \
-                  `incident_window`. Probes that send nothing do not count.",
-        cause: "Clients have no certificate, or one that is expired, revoked or of another CA; \
+                  `incident_window`. Probes that send nothing do not count, nor do revoked \
+                  certificates (revoked-clients).",
+        cause: "Clients have no certificate, or one that is expired or of another CA; \
                 they do not trust this broker's certificate; they do not speak TLS; or they wait \
                 without a word (timeout).",
         remedy: "Find addresses and reasons in /eventsz?type=tls.failed. Give these clients a \
@@ -103,8 +104,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "revoked-clients",
         levels: "warning",
-        meaning: "Clients or routes were closed because a new CRL lists their certificates. The \
-                  finding stays for the time `incident_window`.",
+        meaning: "Clients or routes were closed, or refused when they came back, because a CRL \
+                  lists their certificates. The finding stays for the time `incident_window` after \
+                  the last attempt; the log has a line an hour for each certificate.",
         cause: "The nodes were revoked at the CA and are still running.",
         remedy: "If that was intended, switch them off. If not, give them new certificates.",
         pace: Pace::AtOnce,
@@ -266,22 +268,29 @@ fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 fn revoked(evidence: &Evidence) -> Vec<Symptom> {
-    let recent = &evidence.history.revoked;
-    let total = recent.total();
-    if total == 0 {
-        return Vec::new();
+    let history = evidence.history;
+    let parts = [
+        (&history.revoked, "connection", "closed"),
+        (&history.refused_as_revoked, "handshake", "refused"),
+    ];
+    let parts = parts.into_iter().filter(|(recent, ..)| recent.total() > 0);
+    let parts = parts.map(|(recent, what, done)| {
+        let sums = recent.by_subject();
+        let names: Vec<&str> = sums
+            .iter()
+            .take(NAMED_MAX)
+            .map(|sum| &*sum.subject)
+            .collect();
+        format!(
+            "{} {done} within {} because of revoked certificates: {}",
+            count(recent.total(), what),
+            time(evidence.thresholds.incident_window),
+            names.join(", ")
+        )
+    });
+    let parts: Vec<String> = parts.collect();
+    match parts.is_empty() {
+        true => Vec::new(),
+        false => vec![warning("", 0, parts.join("; "))],
     }
-    let sums = recent.by_subject();
-    let names: Vec<&str> = sums
-        .iter()
-        .take(NAMED_MAX)
-        .map(|sum| &*sum.subject)
-        .collect();
-    let text = format!(
-        "{} closed within {} because of revoked certificates: {}",
-        count(total, "connection"),
-        time(evidence.thresholds.incident_window),
-        names.join(", ")
-    );
-    vec![warning("", 0, text)]
 }

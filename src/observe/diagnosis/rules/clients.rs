@@ -20,9 +20,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "connect-storm",
         levels: "warning",
-        meaning: "More clients connect and disconnect per second than `storm_rate` allows.",
-        cause: "A network or a broker came back and all clients reconnect, or a client fails right \
-                after it connects and retries without a pause.",
+        meaning: "More clients connect and disconnect per second than `storm_rate` allows. Clients \
+                  that connect and stay, as after a start of this broker or the loss of another \
+                  one, are a finding only if it goes on for more than a minute.",
+        cause: "A client fails right after it connects and retries without a pause; or a network \
+                comes and goes, and all clients with it.",
         remedy: "If it stops by itself, do nothing. If not, look at the named address and at why \
                  connections end (/connz?state=closed), and give the clients a reconnect wait with \
                  jitter.",
@@ -71,8 +73,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "subscription-leak",
         levels: "warning",
-        meaning: "A connection keeps adding subscriptions, or holds many inboxes that never got a \
-                  message: at least `leak_subscriptions` of them.",
+        meaning: "A connection keeps adding subscriptions, or holds many inboxes (subjects in \
+                  `reply_subjects`) that never got a message: at least `leak_subscriptions` of \
+                  them.",
         cause: "The client subscribes for each request or task and does not unsubscribe.",
         remedy: "Fix the client: unsubscribe, or use one inbox for all requests as current client \
                  libraries do. Until then max_subscriptions limits the damage.",
@@ -95,7 +98,8 @@ pub(super) const RULES: &[Rule] = &[
 
 fn storm(evidence: &Evidence) -> Vec<Symptom> {
     let storm = evidence.server.broker.telemetry.churn.storm();
-    let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
+    let trouble = storm.filter(|storm| !storm.is_return());
+    let symptom = trouble.map(|storm| warning(&storm.main_source(), 0, storm.text()));
     symptom.into_iter().collect()
 }
 

@@ -44,10 +44,11 @@ pub(super) const RULES: &[Rule] = &[
         code: "no-interest-subjects",
         levels: "info",
         meaning: "At least `no_interest` messages to one subject reached no subscriber within the \
-                  time `incident_window`.",
+                  time `incident_window`. Subjects in `may_be_unheard` do not count.",
         cause: "The subscriber is down or gone, or the publisher has a typo in its subject.",
         remedy: "Open /topz for the subjects (`no_interest`) and their publishers. Start the \
-                 subscriber, or fix the publisher.",
+                 subscriber, or fix the publisher. If nobody has to listen, add the subject to \
+                 `may_be_unheard`.",
         pace: Pace::AtOnce,
         find: no_interest,
     },
@@ -115,8 +116,10 @@ fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
 fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.no_interest.by_subject();
     let telemetry = &evidence.server.broker.telemetry;
+    let thresholds = evidence.thresholds;
     sums.into_iter()
-        .filter(|sum| sum.count.times >= evidence.thresholds.no_interest)
+        .filter(|sum| sum.count.times >= thresholds.no_interest)
+        .filter(|sum| !thresholds.may_be_unheard(sum.subject.as_bytes()))
         .map(|sum| {
             let cid = sum.count.cid;
             let by = match telemetry.subjects.publisher(cid) {

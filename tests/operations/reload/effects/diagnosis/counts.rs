@@ -127,7 +127,32 @@ pub fn no_interest() {
     });
 }
 
-/// Inboxes that never get a message.
+#[test]
+pub fn may_be_unheard() {
+    let threshold = Threshold {
+        key: "no_interest: 1, may_be_unheard",
+        before: "[\"other\", \"fleet.>\"]",
+        after: "other",
+    };
+    threshold.makes("no-interest-subjects", "", |scene| {
+        let mut client = scene.client();
+        client.send("PUB fleet.news 0\r\n\r\n".repeat(10));
+        client.sync();
+        client
+    });
+}
+
+/// A client with inboxes that never get a message.
+fn leaking(scene: &Scene, prefix: &str) -> test_support::RawClient {
+    let mut client = scene.client();
+    let inboxes: String = (0..100)
+        .map(|n| format!("SUB {prefix}.{n} {n}\r\n"))
+        .collect();
+    client.send(inboxes);
+    client.sync();
+    client
+}
+
 #[test]
 pub fn leak_subscriptions() {
     let threshold = Threshold {
@@ -135,15 +160,17 @@ pub fn leak_subscriptions() {
         before: "1000000",
         after: "50",
     };
-    threshold.makes("subscription-leak", "", |scene| {
-        let mut client = scene.client();
-        let inboxes: String = (0..100)
-            .map(|n| format!("SUB _INBOX.{n} {n}\r\n"))
-            .collect();
-        client.send(inboxes);
-        client.sync();
-        client
-    });
+    threshold.makes("subscription-leak", "", |scene| leaking(scene, "_INBOX"));
+}
+
+#[test]
+pub fn reply_subjects() {
+    let threshold = Threshold {
+        key: "leak_subscriptions: 50, reply_subjects",
+        before: "[\"_INBOX.>\"]",
+        after: "[\"answers.*\"]",
+    };
+    threshold.makes("subscription-leak", "", |scene| leaking(scene, "answers"));
 }
 
 #[test]
