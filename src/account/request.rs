@@ -71,7 +71,8 @@ impl Sender<'_> {
         let (headers, payload) = batch.parts(message);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
         let subject = &*service.destinations.matches.subject;
-        let crossing = Crossing::begin(buffers, account, import, (batch.subject, subject), &headers);
+        let crossing =
+            Crossing::begin(buffers, account, import, (batch.subject, subject), &headers);
         let on = ComposedMessage::new(reply.as_deref(), Some(&crossing.headers), payload);
         let composed = on.batch(subject);
         let describe_further = |share: bool, _: Option<&str>| {
@@ -95,7 +96,10 @@ impl Sender<'_> {
             ),
         };
         crossing.end(buffers, import);
-        let is_only_traced = buffers.message_trace.as_ref().is_some_and(|trace| trace.only);
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
         if (undelivered.is_all_of(1) || is_only_traced)
             && let Some(reply) = &reply
         {

@@ -112,8 +112,8 @@ impl Active {
     }
 
     fn may_have_traces_sent_to(&self, dest: &[u8]) -> bool {
-        let is_reserved = dest.starts_with(b"_GR_.")
-            || dest.starts_with(b"$NRG.") && !self.account.is_system;
+        let is_reserved =
+            dest.starts_with(b"_GR_.") || dest.starts_with(b"$NRG.") && !self.account.is_system;
         let cache = self.permission_cache.as_ref();
         !is_reserved && cache.is_none_or(|cache| cache.may_publish_unasked(dest))
     }

@@ -39,7 +39,10 @@ impl Active {
             path: Path::START,
         };
         let mut undelivered = sender.fan_out(buffers, &self.account, batch, destinations, flush);
-        let is_only_traced = buffers.message_trace.as_ref().is_some_and(|trace| trace.only);
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
         if batch.subject.starts_with(b"$SYS.") && !is_only_traced && self.serve(buffers, batch) {
             undelivered = Undelivered::These(Vec::new());
         }

@@ -39,6 +39,10 @@ impl Connection {
 
     /// Takes a traced message to a peer of the cluster, with the number of the hop. The result is
     /// that of [`Connection::deliver_routed`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "those of deliver_routed and the trace"
+    )]
     pub(super) fn deliver_routed_traced(
         self: &Arc<Self>,
         buffers: &mut ThreadBuffers,
@@ -115,7 +119,10 @@ impl Subscription {
         let max = origin.max();
         if self.connection.is_closing() {
             Some(not_delivered::CLOSED)
-        } else if self.guard().is_some_and(|guard| !guard.allows(subject, self.queue())) {
+        } else if self
+            .guard()
+            .is_some_and(|guard| !guard.allows(subject, self.queue()))
+        {
             Some(not_delivered::DENIED)
         } else if origin.is_closed() || max > 0 && origin.delivered.value() >= max {
             Some(not_delivered::ENDED)

@@ -58,8 +58,7 @@ pub mod not_delivered {
     /// The connection is closing.
     pub const CLOSED: &str = "Not delivered because client is closed";
     /// The other broker would deliver a message that is only to be traced.
-    pub const NO_SUPPORT: &str =
-        "Not delivered because remote does not support message tracing";
+    pub const NO_SUPPORT: &str = "Not delivered because remote does not support message tracing";
     /// The other broker delivers it and reports nothing.
     pub const UNTRACED: &str = "Message delivered but remote does not support message tracing \
                                 so no trace event generated from there";
@@ -82,7 +81,9 @@ fn is_sampled_parent(name: &[u8], value: &[u8]) -> bool {
         let (flags, None) = (parts.next()?, parts.next()) else {
             return None;
         };
-        let digits = std::str::from_utf8(flags).ok().filter(|text| text.len() == 2)?;
+        let digits = std::str::from_utf8(flags)
+            .ok()
+            .filter(|text| text.len() == 2)?;
         u8::from_str_radix(digits, 16).ok()
     };
     // nats-server reads them as a signed number.
@@ -213,11 +214,24 @@ impl Step {
     /// Bytes of it, about.
     fn len(&self) -> usize {
         let texts: &[&String] = match self {
-            Self::Ingress { name, acc, subj, error, .. } => &[name, acc, subj, error],
+            Self::Ingress {
+                name,
+                acc,
+                subj,
+                error,
+                ..
+            } => &[name, acc, subj, error],
             Self::Mapped { to, .. } => &[to],
             Self::ServiceImport { acc, from, to, .. } => &[acc, from, to],
             Self::StreamExport { acc, to, .. } => &[acc, to],
-            Self::Egress { name, acc, sub, queue, error, .. } => &[name, acc, sub, queue, error],
+            Self::Egress {
+                name,
+                acc,
+                sub,
+                queue,
+                error,
+                ..
+            } => &[name, acc, sub, queue, error],
         };
         STEP_LEN + texts.iter().map(|text| text.len()).sum::<usize>()
     }
@@ -408,7 +422,11 @@ impl MessageTrace {
     pub fn memory(&self) -> usize {
         let headers = self.message.header.iter();
         let headers = headers.map(|(name, values)| {
-            name.len() + values.iter().map(|value| STEP_LEN + value.len()).sum::<usize>()
+            name.len()
+                + values
+                    .iter()
+                    .map(|value| STEP_LEN + value.len())
+                    .sum::<usize>()
         });
         size_of::<Self>() + self.bytes + headers.sum::<usize>()
     }
@@ -461,7 +479,11 @@ mod tests {
             (&(parent("01") + "\nNats-Trace-Only: 1"), None, false),
         ] {
             let request = TraceRequest::read(&headers(lines)).expect(lines);
-            assert_eq!((request.dest.as_deref(), request.only), (dest, only), "{lines}");
+            assert_eq!(
+                (request.dest.as_deref(), request.only),
+                (dest, only),
+                "{lines}"
+            );
         }
         for lines in [
             "A: b",

@@ -315,12 +315,12 @@ impl Session {
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         let received = &space.account.over_routes.received;
         received.add(batch.messages.len() as u64, bytes.sum());
-        let is_only_traced = buffers.message_trace.as_ref().is_some_and(|trace| trace.only);
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
         // A request received by a peer is also a request to this broker.
-        if space.account.is_system
-            && !is_only_traced
-            && batch.subject.starts_with(b"$SYS.REQ.")
-        {
+        if space.account.is_system && !is_only_traced && batch.subject.starts_with(b"$SYS.REQ.") {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
         if space.account.is_system && !is_only_traced {

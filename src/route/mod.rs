@@ -64,7 +64,10 @@ pub use introduction::permissions_json;
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
     peer::{self, End, certificates::close_if_untrusted},
-    protocol::{error::quoted, route::{RouteInfo, TRACING_PROTO}},
+    protocol::{
+        error::quoted,
+        route::{RouteInfo, TRACING_PROTO},
+    },
     telemetry::{MonotonicMillis, metrics},
 };
 use handshake::Introduced;

@@ -189,7 +189,12 @@ impl System {
         let event = to_json(&traced.event);
         let fields = event.strip_prefix('{').unwrap_or_default();
         let event = format!("{{\"server\":{},{fields}", self.envelope.server());
-        deliver(&traced.account, traced.dest.as_bytes(), None, event.as_bytes());
+        deliver(
+            &traced.account,
+            traced.dest.as_bytes(),
+            None,
+            event.as_bytes(),
+        );
     }
 
     /// Passes what a client asks about its own account on to the other members

@@ -19,10 +19,7 @@ pub use read::{ACCOUNT, check_system_account, read, read_global_mappings};
 use std::time::Duration;
 
 use super::{
-    options::{
-        Options,
-        table::FieldAccess,
-    },
+    options::{Options, table::FieldAccess},
     syntax::Position,
 };
 use crate::subject::transform::{Renaming, Transform};

@@ -316,7 +316,9 @@ fn read_tracing(entry: &Entry, problems: &mut Problems) -> Option<MessageTracing
 fn trace_dest(text: &str) -> Result<String, String> {
     match is_valid_literal(text.as_bytes()) {
         true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is not a subject that can be published to")),
+        false => Err(format!(
+            "{text:?} is not a subject that can be published to"
+        )),
     }
 }
 

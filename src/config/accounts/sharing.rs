@@ -378,7 +378,13 @@ impl WrittenImport {
                 let subjects = Renaming::new(&export_subject, &local_subject).map_err(wrong)?;
                 let local_subject = subjects.local_subject.clone();
                 let allow_trace = self.allow_trace.unwrap_or(false);
-                (ImportKind::Stream { subjects, allow_trace }, local_subject)
+                (
+                    ImportKind::Stream {
+                        subjects,
+                        allow_trace,
+                    },
+                    local_subject,
+                )
             }
             false => {
                 let (request, local_subject) =
