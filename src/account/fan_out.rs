@@ -113,6 +113,9 @@ impl Sender<'_> {
         if let Some(mapped) = &indirect.mapped {
             return in_chunks(batch, mapped.batch_len_max(), |batch| {
                 let destinations = mapped.choose(account, batch.subject, &self.path);
+                if let Some(trace) = &mut buffers.message_trace {
+                    trace.mapped(&destinations.matches.subject);
+                }
                 let batch = SubjectBatch {
                     subject: &destinations.matches.subject,
                     ..*batch
@@ -297,6 +300,7 @@ impl Sender<'_> {
         let mut reached = 0;
         for subscription in &destinations.matches.plain {
             if self.excludes(subscription) {
+                subscription.note_no_echo(buffers);
                 continue;
             }
             let taken = subscription.deliver(buffers, batch, Pick::ALL, now, flush);

@@ -29,6 +29,8 @@ pub struct Imports {
 pub(super) struct StreamImport {
     pub(super) account: Arc<Account>,
     pub(super) subjects: Arc<Renaming>,
+    /// Whether traces of a message go on in the importing account.
+    pub(super) allow_trace: bool,
 }
 
 /// A service of another account that requests of this account go to.
@@ -41,6 +43,8 @@ pub struct ServiceImport {
     pub response: ResponseKind,
     /// How long a reply may take.
     pub threshold: Duration,
+    /// Whether traces of a message go on in the exporting account.
+    pub allow_trace: bool,
     /// The subject in this account, which may have wildcards.
     pub local_subject: String,
     /// Transforms the subject; `None` if it stays the same.
@@ -56,6 +60,7 @@ impl ServiceImport {
             share: true,
             response: ResponseKind::Singleton,
             threshold: JETSTREAM_THRESHOLD,
+            allow_trace: false,
             local_subject: "$JS.API.>".into(),
             request: None,
         }
@@ -132,17 +137,22 @@ impl Imports {
                 continue;
             };
             match &import.kind {
-                ImportKind::Stream { subjects } => imports.streams.push(StreamImport {
+                ImportKind::Stream {
+                    subjects,
+                    allow_trace,
+                } => imports.streams.push(StreamImport {
                     account,
                     subjects: Arc::new(subjects.clone()),
+                    allow_trace: *allow_trace,
                 }),
                 ImportKind::Service { request, share } => {
-                    let (response, threshold) = response_of(configs, import);
+                    let (response, threshold, allow_trace) = terms_of(configs, import);
                     imports.services.push(Arc::new(ServiceImport {
                         account,
                         share: *share,
                         response,
                         threshold,
+                        allow_trace,
                         local_subject: import.local_subject.clone(),
                         request: Some(request.clone()),
                     }));
@@ -177,8 +187,8 @@ impl Imports {
     }
 }
 
-/// The response settings of the export.
-fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Duration) {
+/// The settings of the export: the replies, how long one may take, and whether traces go on.
+fn terms_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Duration, bool) {
     let source = configs.iter().rfind(|config| config.name == import.account);
     let exports = source.map(|config| &*config.exports).unwrap_or_default();
     exports
@@ -188,8 +198,9 @@ fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Du
             ExportKind::Service {
                 response,
                 threshold,
-            } => Some((response, threshold)),
+                allow_trace,
+            } => Some((response, threshold, allow_trace)),
             ExportKind::Stream => None,
         })
-        .unwrap_or((ResponseKind::Singleton, RESPONSE_THRESHOLD))
+        .unwrap_or((ResponseKind::Singleton, RESPONSE_THRESHOLD, false))
 }

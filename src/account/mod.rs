@@ -27,7 +27,7 @@ use std::sync::{
 
 use parking_lot::RwLock;
 
-pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
+pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT, MessageTracing};
 use crate::{
     config::options::cluster::QueuePolicy,
     connection::{Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
@@ -104,6 +104,10 @@ pub struct Account {
     /// JetStream API requests go to the system account, where the servers with JetStream receive
     /// them. Empty in the system account itself.
     jetstream_api: OnceLock<Arc<ServiceImport>>,
+    /// Tracing of messages with a header `traceparent`.
+    tracing: RwLock<Option<Arc<MessageTracing>>>,
+    /// Whether there is any.
+    is_tracing: AtomicBool,
     shadows: Shadows,
     /// Bytes of shadows in this account's sublist that belong to subscriptions of other accounts.
     foreign_shadow_bytes: AtomicUsize,
@@ -132,6 +136,8 @@ impl Account {
             remote_counts: RemoteCounts::default(),
             imports: RwLock::default(),
             jetstream_api: OnceLock::new(),
+            tracing: RwLock::default(),
+            is_tracing: AtomicBool::new(false),
             shadows: Shadows::default(),
             foreign_shadow_bytes: AtomicUsize::new(0),
         }
@@ -145,6 +151,21 @@ impl Account {
     /// Its imports and mappings, if it has any.
     pub fn imports(&self) -> Option<Arc<Imports>> {
         self.imports.read().clone()
+    }
+
+    /// Tracing of messages with a header `traceparent`.
+    #[inline]
+    pub fn tracing(&self) -> Option<Arc<MessageTracing>> {
+        match self.is_tracing.load(Ordering::Relaxed) {
+            true => self.tracing.read().clone(),
+            false => None,
+        }
+    }
+
+    fn set_tracing(&self, tracing: Option<&MessageTracing>) {
+        let mut current = self.tracing.write();
+        *current = tracing.cloned().map(Arc::new);
+        self.is_tracing.store(current.is_some(), Ordering::Relaxed);
     }
 
     /// The JetStream API if `subject` is part of it.

@@ -92,10 +92,12 @@ impl Accounts {
             for (config, imports) in configs.iter().zip(imports) {
                 let account = &by_name[&config.name];
                 account.redefine(config.limits, imports);
+                account.set_tracing(config.tracing.as_ref());
                 account.interest.come_back();
             }
             for account in &dropped {
                 account.redefine(AccountLimits::default(), None);
+                account.set_tracing(None);
             }
             current.clone_from(&by_name);
         }

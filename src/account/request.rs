@@ -1,22 +1,24 @@
 //! Requests to other accounts and their replies: each message is composed anew with another subject
 //! and, for a request, with a header that describes the requester.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Account, Destinations,
     destinations::Service,
     fan_out::{Sender, Undelivered},
+    imports::ServiceImport,
     path::Path,
     replies::PendingReply,
 };
 use crate::{
+    config::accounts::ResponseKind,
     connection::buffers::ThreadBuffers,
     delivery::{ComposedMessage, SubjectBatch},
-    protocol::header,
+    protocol::{
+        header,
+        message_trace::{MessageTrace, TRACE_DEST, untraced},
+    },
 };
 
 /// The header that describes the requester to the responder. Only brokers set it on messages
@@ -68,9 +70,11 @@ impl Sender<'_> {
         };
         let (headers, payload) = batch.parts(message);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
-        let headers = without_trace(&headers);
-        let on = ComposedMessage::new(reply.as_deref(), Some(&headers), payload);
-        let composed = on.batch(&service.destinations.matches.subject);
+        let subject = &*service.destinations.matches.subject;
+        let crossing =
+            Crossing::begin(buffers, account, import, (batch.subject, subject), &headers);
+        let on = ComposedMessage::new(reply.as_deref(), Some(&crossing.headers), payload);
+        let composed = on.batch(subject);
         let describe_further = |share: bool, _: Option<&str>| {
             describe(share && import.share, Some(&import.account.name))
         };
@@ -81,14 +85,22 @@ impl Sender<'_> {
             is_service: true,
             path,
         };
-        let undelivered = sender.fan_out(
-            buffers,
-            &import.account,
-            &composed,
-            &service.destinations,
-            false,
-        );
-        if undelivered.is_all_of(1)
+        let undelivered = match crossing.ends_here {
+            true => Undelivered::From(0),
+            false => sender.fan_out(
+                buffers,
+                &import.account,
+                &composed,
+                &service.destinations,
+                false,
+            ),
+        };
+        crossing.end(buffers, import);
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
+        if (undelivered.is_all_of(1) || is_only_traced)
             && let Some(reply) = &reply
         {
             // There is no responder.
@@ -121,7 +133,8 @@ impl Sender<'_> {
             })
         });
         let (headers, payload) = batch.parts(message);
-        let headers = without_trace(headers);
+        let trace = buffers.message_trace.take();
+        let headers = untraced(headers, trace.is_some());
         let headers = (!headers.is_empty()).then_some(&*headers);
         let on = ComposedMessage::new(reply.as_deref(), headers, payload);
         let destinations = Destinations::of_subscribers(&pending.account, &pending.subject);
@@ -132,21 +145,98 @@ impl Sender<'_> {
             is_service: true,
             ..*self
         };
-        sender.fan_out(
-            buffers,
-            &pending.account,
-            &on.batch(&pending.subject),
-            &destinations,
-            false,
-        )
+        let mut undelivered = Undelivered::From(0);
+        let is_only_traced = trace.as_ref().is_some_and(|trace| trace.only);
+        if !is_only_traced {
+            undelivered = sender.fan_out(
+                buffers,
+                &pending.account,
+                &on.batch(&pending.subject),
+                &destinations,
+                false,
+            );
+        }
+        if let Some(mut trace) = trace {
+            trace.service_import(&pending.account.name, batch.subject, &pending.subject);
+            buffers.message_trace = Some(trace);
+        }
+        undelivered
     }
 }
 
-/// The headers of a message that leaves its account. Its sender may not let nats-servers publish
-/// trace events in the other account.
-fn without_trace(headers: &[u8]) -> Cow<'_, [u8]> {
-    match header::find(headers, header::TRACE_DEST) {
-        Some(_) => header::with(headers, header::TRACE_DEST, header::TRACE_DISABLED).into(),
-        None => headers.into(),
+/// A message on its way to another account by an import, and its trace.
+struct Crossing {
+    /// The headers of the message in the other account.
+    headers: Vec<u8>,
+    /// Whether it is not delivered there, as it is only to be traced.
+    ends_here: bool,
+    /// The trace, if what happens in the other account is not noted in it.
+    paused: Option<Box<MessageTrace>>,
+    /// Where the events of brokers in the other account go to come back, the subject for events
+    /// before, and the hops so far.
+    way_back: Option<(String, String, usize)>,
+}
+
+impl Crossing {
+    /// Notes in the trace that the message goes from `account` through an import, from one subject
+    /// to another. Its sender may not have trace events published in the other account, so the
+    /// trace ends there or its events come back.
+    fn begin(
+        buffers: &mut ThreadBuffers,
+        account: &Arc<Account>,
+        import: &ServiceImport,
+        (from, to): (&[u8], &[u8]),
+        headers: &[u8],
+    ) -> Self {
+        let mut crossing = Self {
+            headers: Vec::new(),
+            ends_here: false,
+            paused: None,
+            way_back: None,
+        };
+        let Some(mut trace) = buffers.message_trace.take() else {
+            crossing.headers = untraced(headers, false).into_owned();
+            return crossing;
+        };
+        trace.service_import(&import.account.name, from, to);
+        let dest = match import.allow_trace {
+            true => import.account.replies.register(PendingReply {
+                account: account.clone(),
+                subject: trace.dest.as_bytes().into(),
+                response: ResponseKind::Stream,
+                threshold: import.threshold,
+            }),
+            false => None,
+        };
+        let dest = dest.and_then(|dest| String::from_utf8(dest).ok());
+        let Some(dest) = dest else {
+            crossing.headers = untraced(headers, true).into_owned();
+            crossing.ends_here = trace.only;
+            crossing.paused = Some(trace);
+            return crossing;
+        };
+        let pattern = import.account.replies.pattern();
+        import.account.interest.want(buffers, pattern.as_bytes());
+        crossing.headers = header::with(headers, TRACE_DEST, &dest);
+        let before = std::mem::replace(&mut trace.dest, dest.clone());
+        crossing.way_back = Some((dest, before, trace.hops()));
+        buffers.message_trace = Some(trace);
+        crossing
+    }
+
+    /// Ends what the beginning has changed.
+    fn end(self, buffers: &mut ThreadBuffers, import: &ServiceImport) {
+        if let Some(paused) = self.paused {
+            buffers.message_trace = Some(paused);
+        }
+        if let Some((dest, before, hops)) = self.way_back
+            && let Some(trace) = &mut buffers.message_trace
+        {
+            trace.dest = before;
+            if trace.hops() == hops {
+                // No other broker will send an event.
+                import.account.replies.take(dest.as_bytes(), true);
+            }
+        }
     }
 }

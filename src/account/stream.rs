@@ -34,6 +34,7 @@ pub(super) struct Shadows {
 struct Shadow {
     account: Arc<Account>,
     subjects: Arc<Renaming>,
+    allow_trace: bool,
     subscription: Arc<Subscription>,
     /// Its memory, which counts for the account of its subscription.
     bytes: usize,
@@ -158,10 +159,12 @@ impl Shadows {
             &export_subject,
             import.subjects.clone(),
             exported_traffic,
+            import.allow_trace,
         );
         Some(Shadow {
             account: import.account.clone(),
             subjects: import.subjects.clone(),
+            allow_trace: import.allow_trace,
             subscription: Arc::new(shadow),
             bytes,
         })
@@ -214,6 +217,7 @@ impl Shadow {
     fn is_same_import(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.account, &other.account)
             && self.subjects == other.subjects
+            && self.allow_trace == other.allow_trace
             && self.subscription.subject() == other.subscription.subject()
     }
 }

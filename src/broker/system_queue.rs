@@ -19,7 +19,10 @@ use crate::{
     broker::Broker,
     connection::{CloseReason, Connection},
     delivery::SubjectBatch,
-    protocol::CRLF,
+    protocol::{
+        CRLF,
+        message_trace::{MessageTrace, TraceEvent},
+    },
     telemetry::pool::allocated,
 };
 
@@ -42,6 +45,8 @@ pub enum Notice {
     LameDuck,
     /// A request to the broker.
     Request(Request),
+    /// The trace of a message.
+    Traced(Traced),
     /// The broker stops; the sender is used when that has been published.
     Stopping(oneshot::Sender<()>),
 }
@@ -58,6 +63,17 @@ pub struct Request {
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
     /// Its part of what all requests may take.
+    _held: HeldMemory,
+}
+
+/// A trace event that is to be published.
+pub struct Traced {
+    /// The account where it is published.
+    pub account: Arc<Account>,
+    /// The subject.
+    pub dest: String,
+    /// The event.
+    pub event: TraceEvent,
     _held: HeldMemory,
 }
 
@@ -285,6 +301,25 @@ impl Notices {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         })
     }
+}
+
+/// Has the trace of a message in `account` published. What there is no room for is dropped, and
+/// counted.
+pub fn send_trace(broker: &Broker, account: &Arc<Account>, mut trace: MessageTrace) {
+    let bytes = size_of::<Notice>() + trace.memory();
+    if !account.request_memory.reserve(bytes) {
+        broker.system.drop_one();
+        return;
+    }
+    broker.system.leave(Notice::Traced(Traced {
+        account: account.clone(),
+        dest: std::mem::take(&mut trace.dest),
+        event: trace.event(),
+        _held: HeldMemory {
+            account: account.clone(),
+            bytes,
+        },
+    }));
 }
 
 /// Puts a batch into the queue if it is a request to the broker; returns whether it is and

@@ -21,6 +21,7 @@ mod listener;
 mod logging_in;
 mod login;
 mod member;
+mod message_trace;
 pub mod permission_cache;
 mod place;
 mod publish;

@@ -25,7 +25,6 @@ use crate::{
     protocol::{
         CRLF,
         error::{ClientError, quoted},
-        header,
         message::Message,
         parse::{Op, Parsed, Publish, parse},
     },
@@ -36,7 +35,7 @@ use crate::{
 const NAMES_MAX: usize = 4 * 1024 * 1024;
 
 /// A payload with its CRLF.
-enum Payload<'a> {
+pub(super) enum Payload<'a> {
     Borrowed(&'a [u8]),
     Shared(Bytes),
 }
@@ -55,11 +54,12 @@ impl Active {
     ) {
         gathered.count(publish.total_len);
         let body = || &bytes[at + publish.line_len..][..publish.total_len];
-        if !may_reply_to(publish.reply)
-            || self.wants_each_publish()
-            || (publish.header_len.is_some()
-                && self.find_forbidden_trace(publish, body()).is_some())
-        {
+        if publish.header_len.is_some() && self.may_be_traced(publish, body()) {
+            gathered.deliver(self, buffers, bytes);
+            let payload = &bytes[at + publish.line_len..][..publish.total_len + CRLF.len()];
+            return self.publish_traced(buffers, publish, body(), Payload::Borrowed(payload));
+        }
+        if !may_reply_to(publish.reply) || self.wants_each_publish() {
             gathered.deliver(self, buffers, bytes);
             if !self.admit_publish(buffers, publish, body()) {
                 return;
@@ -118,10 +118,12 @@ impl Active {
             return Err(End::unknown_operation(UNENDED));
         }
         count_received(self, buffers, 1, publish.total_len as u64);
-        let body = &large.payload[..publish.total_len];
-        if self.admit_publish(buffers, &publish, body) {
-            let payload = Payload::Shared(large.payload.into_shared());
-            self.publish_alone(buffers, &publish, payload);
+        let shared = large.payload.into_shared();
+        let body = &shared[..publish.total_len];
+        if self.may_be_traced(&publish, body) {
+            self.publish_traced(buffers, &publish, body, Payload::Shared(shared.clone()));
+        } else if self.admit_publish(buffers, &publish, body) {
+            self.publish_alone(buffers, &publish, Payload::Shared(shared));
         }
         Ok(())
     }
@@ -148,21 +150,9 @@ impl Active {
             .is_some_and(|permission_cache| permission_cache.counts_publishes())
     }
 
-    /// The subject that a nats-server of the cluster would publish to for this
-    /// message, if its user may not.
-    #[inline]
-    fn find_forbidden_trace<'a>(&self, publish: &Publish<'_>, body: &'a [u8]) -> Option<&'a [u8]> {
-        let (header_len, permission_cache) = (publish.header_len?, self.permission_cache.as_ref()?);
-        let mut wanted = header::find_all(&body[..header_len], header::TRACE_DEST);
-        wanted.find(|subject| {
-            let is_wanted = !subject.is_empty() && *subject != header::TRACE_DISABLED.as_bytes();
-            is_wanted && !permission_cache.may_publish_unasked(subject)
-        })
-    }
-
     /// Checks one publish and confirms it; `body` is its headers and payload.
     /// `false`: it is not to be delivered.
-    fn admit_publish(
+    pub(super) fn admit_publish(
         &mut self,
         buffers: &mut ThreadBuffers,
         publish: &Publish<'_>,
@@ -176,11 +166,6 @@ impl Active {
         }
         if !self.may_publish(publish.subject) {
             self.refuse_publish(buffers, publish);
-            return false;
-        }
-        if let Some(subject) = self.find_forbidden_trace(publish, body) {
-            let subject = quoted(subject);
-            self.complain(buffers, ClientError::PublishViolation { subject });
             return false;
         }
         if let Some(reply) = publish.reply
@@ -204,7 +189,7 @@ impl Active {
 
     /// Delivers one message outside of a subject batch: its tail has to be composed,
     /// or its payload is worth sharing.
-    fn publish_alone(
+    pub(super) fn publish_alone(
         &mut self,
         buffers: &mut ThreadBuffers,
         publish: &Publish<'_>,

@@ -39,7 +39,11 @@ impl Active {
             path: Path::START,
         };
         let mut undelivered = sender.fan_out(buffers, &self.account, batch, destinations, flush);
-        if batch.subject.starts_with(b"$SYS.") && self.serve(buffers, batch) {
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
+        if batch.subject.starts_with(b"$SYS.") && !is_only_traced && self.serve(buffers, batch) {
             undelivered = Undelivered::These(Vec::new());
         }
         self.base.broker.accounts.drop_expired(buffers);
@@ -152,6 +156,9 @@ impl Active {
     ) {
         for messages in batch.messages.chunks(mapped.batch_len_max()) {
             let destinations = mapped.choose(&self.account, batch.subject, &Path::START);
+            if let Some(trace) = &mut buffers.message_trace {
+                trace.mapped(&destinations.matches.subject);
+            }
             let batch = SubjectBatch {
                 subject: &destinations.matches.subject,
                 messages,

@@ -225,6 +225,9 @@ impl Active {
 
     /// Sends the client an error that does not end its connection.
     pub(super) fn complain(&self, buffers: &mut ThreadBuffers, error: ClientError) {
+        if let Some(trace) = &mut buffers.message_trace {
+            trace.refused(&error.to_string());
+        }
         match error.is_permission_violation() {
             true => self.note_violation(&error),
             false => debug!("{} - {error}", self.base.connection.log_prefix()),

@@ -18,7 +18,7 @@ use std::{
 use super::{Connection, congested::Congested};
 use crate::{
     connection::Subscription,
-    protocol::message::Message,
+    protocol::{message::Message, message_trace::MessageTrace},
     telemetry::{
         MonotonicMicros, MonotonicMillis,
         metrics::{self, ThreadMetrics},
@@ -92,6 +92,8 @@ pub struct ThreadBuffers {
     /// Requests to other accounts that were refused since this was last read: too many
     /// replies are awaited.
     pub refused: usize,
+    /// The trace of the message that is being routed, if it has one; set for that message alone.
+    pub message_trace: Option<Box<MessageTrace>>,
     /// Subscriptions that have had their last message.
     pub expired: Vec<Arc<Subscription>>,
     /// Bytes appended to queues since the last flush of all touched.
@@ -158,6 +160,7 @@ pub fn with_buffers<R>(work: impl FnOnce(&mut ThreadBuffers) -> R) -> R {
     buffers.congested.clear();
     buffers.read_at = MonotonicMicros::NONE;
     buffers.publisher = 0;
+    buffers.message_trace = None;
     let result = work(&mut buffers);
     if let Some(inner) = BUFFERS.replace(Some(buffers)) {
         give_up_inner(inner);
@@ -208,6 +211,7 @@ impl ThreadBuffers {
             deferred: 0,
             batches: 0,
             refused: 0,
+            message_trace: None,
             expired: Vec::new(),
             appended: 0,
             read_batch: BATCHES.fetch_add(1, Ordering::Relaxed),

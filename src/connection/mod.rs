@@ -104,7 +104,9 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
-    /// Whether what is delivered to it is traced.
+    /// Whether the peer of a route traces messages that ask for it.
+    takes_traces: AtomicBool,
+    /// Whether what is delivered to it is logged.
     pub traced: OutTrace,
     /// Whether INFO may be sent at any time: the peer has announced support and has
     /// received the one that answers its first ping.
@@ -170,6 +172,7 @@ impl Connection {
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
+            takes_traces: AtomicBool::new(false),
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
@@ -291,6 +294,16 @@ impl Connection {
     /// Sets the longest control line that the peer of a route accepts.
     pub fn set_line_max(&self, bytes: usize) {
         self.line_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the peer of a route traces messages that ask for it.
+    pub fn takes_traces(&self) -> bool {
+        self.takes_traces.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the peer of a route traces messages that ask for it.
+    pub fn set_takes_traces(&self) {
+        self.takes_traces.store(true, Ordering::Relaxed);
     }
 
     /// Whether messages may go to the peer of a route.

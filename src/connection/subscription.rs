@@ -54,6 +54,8 @@ struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
     exported_traffic: Arc<MessageTotals>,
+    /// Whether traces of a message go on in the original's account.
+    allow_trace: bool,
 }
 
 /// Memory of a shadow's data, and of its place among its origin's shadows.
@@ -123,12 +125,14 @@ impl Subscription {
         subject: &[u8],
         subjects: Arc<Renaming>,
         exported_traffic: Arc<MessageTotals>,
+        allow_trace: bool,
     ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
                 origin: origin.clone(),
                 subjects,
                 exported_traffic,
+                allow_trace,
             })),
             ..Self::new(
                 origin.connection.clone(),
@@ -150,6 +154,11 @@ impl Subscription {
     /// Whether it represents a subscription of another account.
     pub fn is_shadow(&self) -> bool {
         self.shadow.is_some()
+    }
+
+    /// Whether the trace of a message goes on where it is delivered.
+    pub fn allows_trace(&self) -> bool {
+        self.shadow.as_ref().is_none_or(|shadow| shadow.allow_trace)
     }
 
     /// The client's own subscription: the one that counts, and that ends.

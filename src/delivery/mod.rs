@@ -8,11 +8,13 @@
 //! the rest is copied in one piece.
 //!
 //! The targets are subscriptions (`subscriber`), members of queue groups ([`queue_group`])
-//! and peers of the cluster ([`remotes`], which appends with `route`).
+//! and peers of the cluster ([`remotes`], which appends with `route`); `message_trace` takes a
+//! traced message there.
 //! [`account`](crate::account) determines them.
 
 mod append;
 mod batch;
+mod message_trace;
 pub mod queue_group;
 pub mod remote;
 mod remote_choice;

@@ -33,7 +33,10 @@ pub fn deliver_to_queue_group(
         };
         let pick = Pick { first, step: turns };
         let taken = match excludes(member) {
-            true => 0,
+            true => {
+                member.note_no_echo(buffers);
+                0
+            }
             false => member.deliver(buffers, batch, pick, now, flush),
         };
         undelivered.extend(picked.skip(taken));

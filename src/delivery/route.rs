@@ -51,6 +51,9 @@ impl Connection {
         now: MonotonicMillis,
         flush: bool,
     ) -> Option<(Appended, Vec<TooLong>)> {
+        if let Some(trace) = buffers.message_trace.take() {
+            return self.deliver_routed_traced(buffers, trace, account, batch, routed, now, flush);
+        }
         let takes_headers = self.takes_headers();
         let mut prefix = std::mem::take(&mut buffers.prefix);
         let mut head = RouteHead::new(&mut prefix, account, batch.subject);

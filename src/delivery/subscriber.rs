@@ -35,6 +35,9 @@ impl Subscription {
         now: MonotonicMillis,
         flush: bool,
     ) -> usize {
+        if let Some(trace) = buffers.message_trace.take() {
+            return self.deliver_traced(buffers, trace, batch, pick, now, flush);
+        }
         // Many subscriptions whose connection was closed are passed over quickly.
         if self.connection.is_closing() {
             return 0;

@@ -1,19 +1,12 @@
 //! Headers of a message: a first line `NATS/1.0`, then lines `Name: value`, and an empty line.
 //! Clients write them, so they may contain anything.
 
+use memchr::memchr;
+
 use super::CRLF;
 
 /// The first line of headers that the broker creates.
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
-
-/// The header that asks nats-servers to publish trace events of a message to a subject. midge does
-/// not publish such events. But the message may be routed to a nats-server of the cluster, which
-/// assumes that the broker where the message was published has checked whether the sender may
-/// publish to that subject.
-pub const TRACE_DEST: &str = "Nats-Trace-Dest";
-
-/// The value of [`TRACE_DEST`] that disables tracing.
-pub const TRACE_DISABLED: &str = "trace disabled";
 
 /// Returns the headers with this one added; it replaces those of the same name in any case.
 /// `headers` may be empty.
@@ -44,6 +37,15 @@ pub fn find_all<'a>(headers: &'a [u8], name: &str) -> impl Iterator<Item = &'a [
         .skip(1)
         .filter(move |line| is_named(line, name))
         .map(move |line| line[name.len() + 1..].trim_ascii())
+}
+
+/// Name and value of each header that has both, in order.
+pub fn entries(headers: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines(headers).skip(1).filter_map(|line| {
+        let colon = memchr(b':', line)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        (!name.is_empty() && !value.is_empty()).then_some((name, value))
+    })
 }
 
 fn is_named(line: &[u8], name: &str) -> bool {

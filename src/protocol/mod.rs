@@ -1,7 +1,8 @@
 //! The NATS wire protocol: bytes to operations and back.
 //!
 //! An incremental parser that borrows from the read buffer ([`parse`]); the JSON of INFO and
-//! CONNECT ([`info`], [`connect`]); message headers ([`header`]); public keys of users ([`nkey`]);
+//! CONNECT ([`info`], [`connect`]); message headers ([`header`]) and the traces they ask for
+//! ([`message_trace`]); public keys of users ([`nkey`]);
 //! error texts ([`error`]); the protocol between brokers of a cluster ([`route`]); and what is
 //! accepted before login ([`before_login`]). It follows nats-server 2.15 (`server/parser.go`,
 //! `server/client.go`). It knows neither sockets nor subscriptions.
@@ -16,6 +17,7 @@ pub mod error;
 pub mod header;
 pub mod info;
 pub mod message;
+pub mod message_trace;
 pub mod nkey;
 pub mod parse;
 pub mod route;

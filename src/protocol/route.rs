@@ -23,6 +23,10 @@ pub const LINE_MAX: usize = 4 * 1024 * 1024;
 /// [`ROUTE_LINE_FACTOR`] times its `max_control_line`; this is the result for its default.
 pub const ASSUMED_LINE_MAX: usize = ROUTE_LINE_FACTOR * 4096;
 
+/// The version of the protocol between brokers since which messages are traced
+/// ([`message_trace`](super::message_trace)).
+pub const TRACING_PROTO: i64 = 3;
+
 /// How many times `max_control_line` nats-server accepts in a line from a broker.
 pub const ROUTE_LINE_FACTOR: usize = 16;
 

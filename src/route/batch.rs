@@ -8,7 +8,10 @@
 
 use bytes::Bytes;
 
-use super::session::{Session, Space};
+use super::{
+    message_trace::Judged,
+    session::{Session, Space},
+};
 use crate::{
     account::{
         fan_out::{Sender, forward},
@@ -172,7 +175,10 @@ impl Session {
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
         gathered.count(message.total_len);
-        if !message.canonical || message.total_len >= SHARED_LEN || shown_subject(message).is_some()
+        if !message.canonical
+            || message.total_len >= SHARED_LEN
+            || shown_subject(message).is_some()
+            || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
             self.deliver_alone(buffers, message, payload, None);
@@ -219,6 +225,11 @@ impl Session {
         payload: &[u8],
         shared: Option<&Bytes>,
     ) {
+        match self.judge_trace(message, payload) {
+            Judged::Untraced => {}
+            Judged::Dropped => return,
+            Judged::Traced(trace) => buffers.message_trace = Some(trace),
+        }
         let (subject, reply) = match shown_subject(message) {
             Some((subject, reply)) => (subject, Some(reply)),
             None => (message.subject, message.reply),
@@ -281,6 +292,7 @@ impl Session {
             );
         }
         buffers.scratch = source;
+        self.end_trace(buffers, account);
     }
 
     /// Delivers a subject batch to the subscribers of `wanted` in an account. What is left
@@ -303,11 +315,15 @@ impl Session {
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         let received = &space.account.over_routes.received;
         received.add(batch.messages.len() as u64, bytes.sum());
+        let is_only_traced = buffers
+            .message_trace
+            .as_ref()
+            .is_some_and(|trace| trace.only);
         // A request received by a peer is also a request to this broker.
-        if space.account.is_system && batch.subject.starts_with(b"$SYS.REQ.") {
+        if space.account.is_system && !is_only_traced && batch.subject.starts_with(b"$SYS.REQ.") {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
-        if space.account.is_system {
+        if space.account.is_system && !is_only_traced {
             self.cluster.handle_view(&self.route, &space.account, batch);
             let over_limit = &mut self.over_limit;
             self.cluster
@@ -352,7 +368,7 @@ impl Session {
 
     /// Makes sure of the subject space of an account; `false` if there is no such
     /// account here.
-    fn enter(&mut self, account: &[u8]) -> bool {
+    pub(super) fn enter(&mut self, account: &[u8]) -> bool {
         if self.spaces.contains_key(account) {
             return true;
         }

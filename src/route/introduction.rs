@@ -17,7 +17,7 @@ use crate::{
     },
     connection::{CloseReason, Connection},
     peer::End,
-    protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
+    protocol::route::{LINE_MAX, RouteConnect, RouteInfo, TRACING_PROTO},
     security::{
         mapping::names_user,
         permissions::{Pattern, SubjectRules},
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// The version of the protocol between servers: routes with accounts in their lines.
-const PROTO: i64 = 1;
+/// The version of the protocol between servers: messages are traced.
+const PROTO: i64 = TRACING_PROTO;
 
 /// Whether the certificate of the other side is the cluster user's.
 fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool {

@@ -34,6 +34,7 @@ pub mod interest;
 mod introduction;
 mod member_addresses;
 pub mod membership;
+mod message_trace;
 mod reconfigure;
 mod register;
 mod resolve;
@@ -63,7 +64,10 @@ pub use introduction::permissions_json;
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
     peer::{self, End, certificates::close_if_untrusted},
-    protocol::{error::quoted, route::RouteInfo},
+    protocol::{
+        error::quoted,
+        route::{RouteInfo, TRACING_PROTO},
+    },
     telemetry::{MonotonicMillis, metrics},
 };
 use handshake::Introduced;
@@ -129,6 +133,9 @@ async fn serve(
     connection.headers.store(info.headers, Ordering::Relaxed);
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);
+    if info.proto >= TRACING_PROTO {
+        connection.set_takes_traces();
+    }
     // A route carries all accounts: none of them is named.
     let series = metrics::series_number(Kind::Router, "");
     connection.series.store(series, Ordering::Relaxed);

@@ -25,7 +25,7 @@ use tracing::warn;
 
 use crate::{
     account::{Account, Destinations, fan_out::Sender, path::Path, replies::PendingReply},
-    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, subjects},
+    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, Traced, subjects},
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
@@ -33,7 +33,7 @@ use crate::{
     server::Server,
 };
 use advisory::Totals;
-use envelope::Envelope;
+use envelope::{Envelope, to_json};
 use subscribers::Counting;
 
 /// How long answers of other members to a question of a client are passed on.
@@ -156,6 +156,7 @@ impl System {
             Notice::Counted => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
+            Notice::Traced(traced) => self.publish_trace(&traced),
             Notice::Stopping(sender) => {
                 self.publish(&self.subject("SHUTDOWN"), || self.envelope.server());
                 // Fails if the requester no longer waits for it.
@@ -181,6 +182,19 @@ impl System {
         if let Some(answer) = self.answer(request) {
             deliver(&request.account, &request.reply, None, &answer);
         }
+    }
+
+    /// Publishes the trace event of a message.
+    fn publish_trace(&self, traced: &Traced) {
+        let event = to_json(&traced.event);
+        let fields = event.strip_prefix('{').unwrap_or_default();
+        let event = format!("{{\"server\":{},{fields}", self.envelope.server());
+        deliver(
+            &traced.account,
+            traced.dest.as_bytes(),
+            None,
+            event.as_bytes(),
+        );
     }
 
     /// Passes what a client asks about its own account on to the other members

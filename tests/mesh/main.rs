@@ -2,4 +2,5 @@
 
 mod accounts;
 mod cluster;
+mod message_trace;
 mod system_account;

@@ -19,11 +19,7 @@ pub use read::{ACCOUNT, check_system_account, read, read_global_mappings};
 use std::time::Duration;
 
 use super::{
-    options::{
-        Options,
-        table::{FieldAccess, NoEffect},
-        unsupported::{is_bool, is_false},
-    },
+    options::{Options, table::FieldAccess},
     syntax::Position,
 };
 use crate::subject::transform::{Renaming, Transform};
@@ -35,14 +31,6 @@ pub const DEFAULT_SYSTEM_ACCOUNT: &str = "$SYS";
 
 /// Default for how long a reply to an imported service may take.
 pub const RESPONSE_THRESHOLD: Duration = Duration::from_secs(2 * 60);
-
-/// Messages cannot be traced on their way.
-const TRACE: NoEffect = NoEffect {
-    expected: "true or false, without quotes",
-    accepts: is_bool,
-    asks_for_nothing: is_false,
-    reason: "messages are not traced on their way",
-};
 
 /// What a reload compares of accounts: their definitions and their users, regardless of
 /// their position in the file.
@@ -114,6 +102,17 @@ pub struct AccountConfig {
     pub imports: Vec<Import>,
     /// Mappings of subjects that its clients publish to.
     pub mappings: Vec<Mapping>,
+    /// Which of its messages with a header `traceparent` are traced.
+    pub tracing: Option<MessageTracing>,
+}
+
+/// Tracing of messages with a header `traceparent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageTracing {
+    /// The subject of the trace events.
+    pub dest: String,
+    /// Percent of these messages, 1 to 100.
+    pub sampling: u8,
 }
 
 /// Limits of one account; `None` is unlimited.
@@ -154,6 +153,8 @@ pub enum ExportKind {
         response: ResponseKind,
         /// How long a reply may take.
         threshold: Duration,
+        /// Whether traces of a message go on in this account.
+        allow_trace: bool,
     },
 }
 
@@ -196,6 +197,8 @@ pub enum ImportKind {
     Stream {
         /// Between the subjects of both accounts.
         subjects: Renaming,
+        /// Whether traces of a message go on in this account.
+        allow_trace: bool,
     },
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, TRACE, check,
+    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, MessageTracing,
+    check,
     mapping::{self, MAPPING},
     sharing::{self, EXPORT, IMPORT},
 };
@@ -21,7 +22,7 @@ use crate::{
     },
     protocol::{is_word, nkey::is_account_key},
     security::{permissions::Rules, users::User},
-    subject::is_valid,
+    subject::is_valid_literal,
 };
 
 /// Reads the value of `accounts` into the options.
@@ -174,16 +175,18 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
                     reason: "operator mode (JWT) is not served",
                 },
             ),
-            no_effect(
-                "msg_trace",
-                &["trace_dest"],
-                NoEffect {
-                    expected: "a subject or a block",
-                    accepts: is_trace,
-                    asks_for_nothing: never,
-                    reason: TRACE.reason,
+            Key {
+                name: "msg_trace",
+                aliases: &["trace_dest"],
+                kind: Kind::Structure {
+                    form: "subject or block",
+                    read: |it, entry, problems| it.account.tracing = read_tracing(entry, problems),
+                    blocks: &[&TRACING],
                 },
-            ),
+                usual: Usual::Example("{ dest: \"traces\", sampling: \"10%\" }"),
+                doc: "Traces messages of its clients that have a header `traceparent` with the flag \"sampled\": where the trace events are published.",
+                reload: Reload::WithBlock,
+            },
         ],
     }],
 };
@@ -245,12 +248,90 @@ const fn limit(
     }
 }
 
-fn is_trace(value: &Value) -> bool {
-    match value {
-        Value::String(text) => is_valid(text.as_bytes()),
-        Value::Map(_) => true,
-        _ => false,
+/// `msg_trace` as the file has it.
+#[derive(Default)]
+struct WrittenTracing {
+    dest: Option<String>,
+    sampling: Option<u8>,
+}
+
+/// The keys of `msg_trace`.
+static TRACING: Block<WrittenTracing> = Block {
+    name: "msg_trace",
+    title: "In `msg_trace` of an account",
+    place: "msg_trace",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "dest",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.dest = Some(trace_dest(text)?);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"traces\""),
+                doc: "The subject of the trace events.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "sampling",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "percentage",
+                    read: |it, entry, problems| {
+                        let sampling = sampling_of(&entry.node.value);
+                        it.sampling = problems.noted(&entry.node.position, sampling);
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Default("\"100%\""),
+                doc: "How many of these messages are traced, 1 to 100 percent.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+fn read_tracing(entry: &Entry, problems: &mut Problems) -> Option<MessageTracing> {
+    let mut written = WrittenTracing::default();
+    match &entry.node.value {
+        Value::String(text) => {
+            written.dest = problems.noted(&entry.node.position, trace_dest(text));
+        }
+        _ => {
+            TRACING.read_node(&mut written, &entry.node, &entry.key, problems)?;
+            if written.dest.is_none() && written.sampling.is_some() {
+                let why = "\"sampling\" has no effect without \"dest\", the subject of the events";
+                problems.warn(&entry.position, why);
+            }
+        }
     }
+    Some(MessageTracing {
+        dest: written.dest?,
+        sampling: written.sampling.unwrap_or(100),
+    })
+}
+
+fn trace_dest(text: &str) -> Result<String, String> {
+    match is_valid_literal(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is not a subject that can be published to"
+        )),
+    }
+}
+
+fn sampling_of(value: &Value) -> Result<u8, String> {
+    let percent = match value {
+        Value::Integer(number) => Some(*number),
+        Value::String(text) => text.trim_end_matches('%').parse().ok(),
+        _ => None,
+    };
+    percent
+        .and_then(|percent| u8::try_from(percent).ok())
+        .filter(|percent| (1..=100).contains(percent))
+        .ok_or_else(|| "\"sampling\" must be a percentage from 1 to 100".to_owned())
 }
 
 fn read_account(

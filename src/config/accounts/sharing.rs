@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind, TRACE};
+use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind};
 use crate::{
     config::{
         options::{
@@ -26,6 +26,7 @@ pub(super) struct WrittenExport {
     service: Option<String>,
     response: Option<ResponseKind>,
     threshold: Option<Duration>,
+    allow_trace: Option<bool>,
     accounts: Vec<String>,
     position: usize,
 }
@@ -118,7 +119,14 @@ pub(super) static EXPORT: Block<WrittenExport> = Block {
                     reason: "services are not sampled",
                 },
             ),
-            no_effect("allow_trace", &[], TRACE),
+            Key {
+                name: "allow_trace",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.allow_trace = Some(value)),
+                usual: Usual::Default("false"),
+                doc: "For a service: whether the trace of a request goes on in this account. Otherwise it ends where the request enters it.",
+                reload: Reload::WithBlock,
+            },
         ],
     }],
 };
@@ -131,6 +139,7 @@ pub(super) struct WrittenImport {
     prefix: Option<String>,
     to: Option<String>,
     share: bool,
+    allow_trace: Option<bool>,
 }
 
 /// Account and subject of what is imported.
@@ -202,7 +211,14 @@ pub(super) static IMPORT: Block<WrittenImport> = Block {
                 doc: "For a service: whether the responder gets the full description of the requester in the header `Nats-Request-Info`.",
                 reload: Reload::WithBlock,
             },
-            no_effect("allow_trace", &[], TRACE),
+            Key {
+                name: "allow_trace",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.allow_trace = Some(value)),
+                usual: Usual::Default("false"),
+                doc: "For a stream: whether the trace of a message goes on in this account. Otherwise it ends where the message enters it.",
+                reload: Reload::WithBlock,
+            },
         ],
     }],
 };
@@ -278,12 +294,16 @@ impl WrittenExport {
                 if entry_of(map, &["latency"]).is_some() {
                     return Err("\"latency\" belongs to services, not to streams".into());
                 }
+                if self.allow_trace.is_some() {
+                    return Err("\"allow_trace\" of an export belongs to services; for a stream write it into the import".into());
+                }
                 (subject, ExportKind::Stream)
             }
             (None, Some(subject)) => {
                 let kind = ExportKind::Service {
                     response: self.response.unwrap_or(ResponseKind::Singleton),
                     threshold: self.threshold.unwrap_or(RESPONSE_THRESHOLD),
+                    allow_trace: self.allow_trace.unwrap_or(false),
                 };
                 (subject, kind)
             }
@@ -347,10 +367,32 @@ impl WrittenImport {
             (Some(prefix), None) => format!("{}.{export_subject}", prefix.trim_end_matches('.')),
             (None, to) => to.unwrap_or_else(|| export_subject.clone()),
         };
-        let (kind, local_subject) = connect(&export_subject, &local_subject, is_stream, self.share)
-            .map_err(|error| {
-                format!("import of {export_subject:?} from account {account:?}: {error}")
-            })?;
+        if !is_stream && self.allow_trace.is_some() {
+            return Err("\"allow_trace\" of an import belongs to streams; for a service write it into the export".into());
+        }
+        let wrong = |error: TransformError| {
+            format!("import of {export_subject:?} from account {account:?}: {error}")
+        };
+        let (kind, local_subject) = match is_stream {
+            true => {
+                let subjects = Renaming::new(&export_subject, &local_subject).map_err(wrong)?;
+                let local_subject = subjects.local_subject.clone();
+                let allow_trace = self.allow_trace.unwrap_or(false);
+                (
+                    ImportKind::Stream {
+                        subjects,
+                        allow_trace,
+                    },
+                    local_subject,
+                )
+            }
+            false => {
+                let (request, local_subject) =
+                    request_of(&export_subject, &local_subject).map_err(wrong)?;
+                let share = self.share;
+                (ImportKind::Service { request, share }, local_subject)
+            }
+        };
         Ok(Import {
             position: node.position.clone(),
             kind,
@@ -361,32 +403,19 @@ impl WrittenImport {
     }
 }
 
-/// The mapping between the subjects of both accounts, and the local subject with `*` for
-/// each part that replaces a wildcard.
-fn connect(
+/// The mapping of a request to the exported subject, and the local subject with `*` for each part
+/// that replaces a wildcard.
+fn request_of(
     export_subject: &str,
     local_subject: &str,
-    is_stream: bool,
-    share: bool,
-) -> Result<(ImportKind, String), TransformError> {
-    if !is_stream && !is_wildcard(export_subject.as_bytes()) {
+) -> Result<(Transform, String), TransformError> {
+    if !is_wildcard(export_subject.as_bytes()) {
         // Any request here is the same request there.
         let request = Transform::new(local_subject, export_subject)?;
-        return Ok((
-            ImportKind::Service { request, share },
-            local_subject.to_owned(),
-        ));
+        return Ok((request, local_subject.to_owned()));
     }
     let subjects = Renaming::new(export_subject, local_subject)?;
-    let local_subject = subjects.local_subject.clone();
-    let kind = match is_stream {
-        true => ImportKind::Stream { subjects },
-        false => ImportKind::Service {
-            request: subjects.to_export,
-            share,
-        },
-    };
-    Ok((kind, local_subject))
+    Ok((subjects.to_export, subjects.local_subject))
 }
 
 /// Account and subject of what is imported, also if one of them is missing.
