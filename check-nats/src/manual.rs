@@ -345,5 +345,7 @@ check_nats \\-H n1 \\-H n2 \\-H n3 \\-\\-mode cluster
 check_nats \\-\\-srv _nats\\-server._tcp.example.net \\-\\-mode roundtrip \\-\\-mesh\\-warning 100ms
 .fi
 .SH SEE ALSO
-.BR midge (1)
+.BR midge (8),
+.BR midge\\-top (1),
+.BR collectd\\-nats (5)
 ";

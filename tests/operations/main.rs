@@ -3,6 +3,7 @@
 mod addresses;
 mod blocked;
 mod clock;
+mod completions;
 mod config_differential;
 mod fleet;
 mod lifecycle;

@@ -4,6 +4,8 @@
 
 mod access;
 mod arguments;
+#[cfg(test)]
+mod completions;
 
 use std::{
     ffi::OsString,

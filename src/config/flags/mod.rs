@@ -387,4 +387,8 @@ fn read_signal(text: &str) -> Result<Invocation, String> {
 }
 
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

@@ -72,7 +72,7 @@ impl Flag {
     }
 
     /// What it does; for a flag of one key the text of the key's row.
-    fn doc(&self) -> String {
+    pub(super) fn doc(&self) -> String {
         let (doc, usual) = match self.action {
             Action::Set([name]) if self.doc.is_empty() => match TOP.find(name) {
                 Some(key) => (key.doc, key.usual.default()),

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, fs};
 
 use super::{
-    LOOPBACK_HOST, Options, keys,
+    LOOPBACK_HOST, Monitor, Options, keys,
     table::{Row, Usual},
 };
 use crate::config;
@@ -21,11 +21,20 @@ const BEGINNING: &str = "\
 # `midge -t -c FILE`; midge.conf(5) has the keys of all blocks.
 ";
 
-/// Keys that the file sets, so that a broker started with it listens on loopback only.
-const SET: (&str, &str) = (
-    "host",
-    "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",
-);
+/// Keys that the file sets: a broker started with it listens on loopback only, and has the socket
+/// that the programs of its machine look for first.
+const SET: [(&str, &str); 2] = [
+    (
+        "host",
+        "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",
+    ),
+    (
+        "monitor",
+        "# Set for midge top, check_nats and collectd on this machine. The service makes the\n\
+         # folder; a broker that is started by hand needs it: mkdir /run/midge\n\
+         monitor: { unix: \"/run/midge/monitor.sock\" }\n",
+    ),
+];
 
 /// Blocks whose keys are in the file with their defaults. The keys of the others need more
 /// explanation, which is in cluster.conf and midge.conf(5).
@@ -50,8 +59,9 @@ fn example() -> String {
             doc += " The defaults of the block:";
         }
         text += &wrapped(&doc, "# ");
-        if row.names[0] == SET.0 {
-            text += SET.1;
+        let set = SET.iter().find(|(name, _)| *name == row.names[0]);
+        if let (Some((_, set)), false) = (set, in_full) {
+            text += set;
         }
         let _ = writeln!(text, "#{}", line(row));
         if in_full {
@@ -61,6 +71,9 @@ fn example() -> String {
                 text += "#\n";
                 text += &wrapped(&doc_with_names(row), "#    ");
                 let _ = writeln!(text, "#    {}", line(row));
+            }
+            if let Some((_, set)) = set {
+                let _ = write!(text, "\n{set}");
             }
         }
     }
@@ -122,6 +135,10 @@ fn the_example_file_is_valid_and_opens_nothing() {
     let expected = Options {
         host: LOOPBACK_HOST.into(),
         host_is_safe_default: false,
+        monitor: Monitor {
+            unix: Some("/run/midge/monitor.sock".into()),
+            ..Monitor::default()
+        },
         ..Options::default()
     };
     assert_eq!(load(&example()), expected);

@@ -47,11 +47,12 @@ such a word is taken over with the block that it stands in.
 const TAIL: &str = r#".SH FILES
 .TP
 .I /etc/midge/midge.conf
-The file that the package installs: every key at the top with its default.
+The configuration of the service, as the package installs it: every key at the top with its default.
 .TP
-.I /etc/midge/cluster.conf
+.I /usr/share/doc/midge/examples/cluster.conf
 An example of a member of a cluster.
 .SH SEE ALSO
+.BR midge (8),
 .BR midge\-top (1),
 .BR check_nats (1),
 .BR collectd\-nats (5)
@@ -115,7 +116,7 @@ fn unserved_text(row: &Row) -> String {
 }
 
 /// Plain text for troff.
-fn escape(text: &str) -> String {
+pub(in crate::config) fn escape(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text
         .replace('\\', "\\e")

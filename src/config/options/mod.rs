@@ -296,6 +296,6 @@ impl Default for Options {
 #[cfg(test)]
 mod example;
 #[cfg(test)]
-mod manual;
+pub(in crate::config) mod manual;
 #[cfg(test)]
 mod tests;

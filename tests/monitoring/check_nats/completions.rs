@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use check_nats::{args, modes::MODES};
 
 use super::plugin::run;
-use test_support::tools::on_path;
+use test_support::{generated, tools::on_path};
 
 fn script(shell: &str) -> tempfile::NamedTempFile {
     let (code, script) = run(&["--completions", shell]);
@@ -78,4 +78,17 @@ fn zsh_and_fish_read_their_scripts() {
         modes.contains("losses") && modes.contains("logins"),
         "{modes}"
     );
+}
+
+/// The installed scripts are those that the program prints.
+#[test]
+fn the_completions_are_up_to_date() {
+    for (shell, file) in [
+        ("bash", "bash/check_nats"),
+        ("zsh", "zsh/_check_nats"),
+        ("fish", "fish/check_nats.fish"),
+    ] {
+        let (_, script) = run(&["--completions", shell]);
+        generated::assert_up_to_date(&format!("conf/completions/{file}"), &script);
+    }
 }

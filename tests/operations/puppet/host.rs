@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use test_support::{HttpResponse, http, tools, wait_until};
 
-use super::{INSTALLED_MODULES, module, run};
+use super::{INSTALLED_MODULES, run};
 
 /// Exit codes of `puppet apply --detailed-exitcodes`.
 pub(crate) const UNCHANGED: i32 = 0;
@@ -48,6 +48,7 @@ impl Host {
         };
         for made in [
             "agent",
+            "bin",
             "collectd.d",
             "default",
             "facts",
@@ -60,7 +61,7 @@ impl Host {
         ] {
             fs::create_dir_all(host.path(made)).expect("a folder");
         }
-        symlink(module(), host.path("modules/nats")).expect("a link");
+        symlink(installed_module(folder), host.path("modules/nats")).expect("a link");
         for name in ["stdlib"].iter().chain(modules) {
             let installed = Path::new(INSTALLED_MODULES).join(name);
             assert!(
@@ -118,13 +119,12 @@ impl Host {
         });
         let settings = format!("MIDGE_SETTINGS={root}/default/midge");
         let script = format!("env {settings} {root}/init.d/midge");
-        let broker = tools::midge();
-        let check = tools::check_nats();
-        let plugin = broker.with_file_name("libnats.so");
         format!(
             "{beside}
             class {{ 'nats':
-              binpath => '{root}/sbin/midge', binary_source => '{broker}',
+              binpath => '{root}/sbin/midge', top_path => '{root}/bin/midge-top',
+              man_dir => '{root}/man', completions_dir => '{root}/completions',
+              logrotate_dir => '{root}/logrotate.d',
               configdir => '{root}/midge', piddir => '{root}/run', service_type => 'init',
               init_dir => '{root}/init.d', defaults_dir => '{root}/default',
               user => '{user}', group => '{group}', manage_user => false, manage_group => false,
@@ -132,9 +132,8 @@ impl Host {
               listen_address => '{address}', monitor_address => '{address}',
               client_port => {client}, cluster_port => {cluster},
               collectd_plugin_dir => '{root}/plugins', collectd_conf_dir => '{root}/collectd.d',
-              collectd_plugin_source => '{plugin}',
               nagios_plugin_dir => '{root}/plugins', nrpe_conf_dir => '{root}/nrpe.d',
-              check_source => '{check}', sudoers_dir => '{root}/sudoers.d',
+              sudoers_dir => '{root}/sudoers.d',
               nrpe_user => '{user}', nrpe_state_dir => '{root}/checks',
               {parameters}
             }}
@@ -145,9 +144,6 @@ impl Host {
             }}
             Exec <| title == 'nats reload' |> {{ environment => ['{settings}'] }}
             ",
-            broker = broker.display(),
-            check = check.display(),
-            plugin = plugin.display(),
             client = ports.client,
             cluster = ports.cluster,
         )
@@ -241,6 +237,25 @@ impl Drop for Host {
 fn is_ours(pid: i32, root: &Path) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&words).contains(&*root.to_string_lossy())
+}
+
+/// The module with the programs of this build and all else that it copies to hosts, as
+/// `make install-puppet` lays it into this folder.
+fn installed_module(folder: &Path) -> PathBuf {
+    let modules = folder.join("modules");
+    if !modules.exists() {
+        let built = tools::midge().with_file_name("");
+        let (code, written) = run(Command::new("make")
+            .current_dir(tools::project())
+            .args(["--silent", "install-puppet"])
+            .arg(format!(
+                "BUILT={}",
+                built.display().to_string().trim_end_matches('/')
+            ))
+            .arg(format!("MODULES={}", modules.display())));
+        assert_eq!(code, Some(0), "{written}");
+    }
+    modules.join("nats")
 }
 
 fn read_pid(file: &Path) -> Option<i32> {

@@ -1,6 +1,6 @@
 //! What Puppet's own tools say of the module.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
@@ -92,9 +92,34 @@ fn the_service_files_are_the_same_for_packages() {
         ("systemd/midge.service", "midge.service"),
         ("sysvinit/midge", "midge.init"),
         ("upstart/midge.conf", "midge.upstart"),
+        ("logrotate/midge", "midge.logrotate"),
     ] {
         let target = fs::canonicalize(project.join("conf").join(link));
         let file: PathBuf = module().join("files").join(file);
         assert_eq!(target.expect(link), fs::canonicalize(file).expect("a file"));
     }
+}
+
+/// NRPE has the same commands on a host of Puppet's as on one that is set up by hand.
+#[test]
+fn the_commands_of_nrpe_are_those_that_are_shipped() {
+    let commands = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().map(|line| line.trim_start_matches('#'));
+        let lines = lines.filter(|line| line.starts_with("command["));
+        lines.map(str::to_owned).collect()
+    };
+    let check = "/usr/lib/nagios/plugins/check_nats";
+    let values = format!(
+        "{{ health => '{check} --mode health', check => '{check}', \
+         state_dir => '/var/lib/nagios/check_nats', members => 3 }}"
+    );
+    let template = module().join("templates/nrpe.cfg.epp");
+    let (code, rendered) = run(Command::new("puppet")
+        .args(["epp", "render", "--values", &values])
+        .arg(template));
+    assert_eq!(code, Some(0), "{rendered}");
+    let shipped = test_support::tools::project().join("conf/nagios/nrpe.cfg");
+    let shipped = commands(&fs::read_to_string(shipped).expect("the file"));
+    assert!(shipped.len() > 5, "{shipped:?}");
+    assert_eq!(commands(&rendered), shipped);
 }

@@ -22,6 +22,20 @@ class nats::collectd {
       mode   => '0644',
     }
     $plugin = File["${nats::collectd_plugin_dir}/nats.so"]
+
+    nats::documents { 'collectd':
+      manuals => ['collectd-nats.5'],
+    }
+
+    if $nats::ensure == 'present' {
+      nats::needs { 'collectd':
+        test   => "test -d ${nats::collectd_plugin_dir}",
+        hint   => 'install its package (collectd; on Debian also collectd-core alone), or let puppet/collectd do it',
+        before => $plugin,
+      }
+      # Whoever installs it in this catalog.
+      Package <| title == 'collectd' or title == 'collectd-core' |> -> Nats::Needs['collectd']
+    }
   }
 
   if defined('collectd::plugin') {

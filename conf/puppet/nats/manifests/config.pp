@@ -23,6 +23,7 @@ class nats::config {
     'listen_address'      => $nats::listen_address,
     'client_port'         => $nats::client_port,
     'monitor'             => $nats::monitor,
+    'monitor_socket'      => $nats::monitor_socket,
     'debug'               => $nats::debug,
     'trace'               => $nats::trace,
     'limits'              => nats::settings({

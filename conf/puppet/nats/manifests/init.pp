@@ -73,12 +73,20 @@
 #   Where the broker is installed.
 # @param binary_source
 #   Where the broker comes from, without a package.
+# @param top_path
+#   Where `midge-top` is installed, the terminal view `midge top`.
+# @param top_source
+#   Where `midge-top` comes from, without a package.
+# @param man_source
+#   The folder that manual pages come from, without a package.
+# @param completions_source
+#   The folder that completions for bash come from, without a package.
 # @param manage_package
 #   Whether packages bring the broker, and nats.so and check_nats if these are managed.
 # @param package_name
 #   Name of the broker's package.
 # @param package_ensure
-#   Which version of the packages.
+#   Which version of the packages: `present`, `latest`, or the version's number.
 # @param configdir
 #   Folder of the configuration.
 # @param configfile
@@ -126,6 +134,12 @@
 #   Folder of Upstart's jobs.
 # @param defaults_dir
 #   Folder of the settings of init scripts.
+# @param man_dir
+#   Folder of manual pages.
+# @param completions_dir
+#   Folder of completions for bash.
+# @param logrotate_dir
+#   Folder of logrotate's settings.
 # @param nologin
 #   Shell of users that do not log in.
 # @param collectd_plugin_dir
@@ -149,6 +163,9 @@ class nats (
   Stdlib::Absolutepath $init_dir,
   Stdlib::Absolutepath $upstart_dir,
   Stdlib::Absolutepath $defaults_dir,
+  Stdlib::Absolutepath $man_dir,
+  Stdlib::Absolutepath $completions_dir,
+  Stdlib::Absolutepath $logrotate_dir,
   Stdlib::Absolutepath $nologin,
   Stdlib::Absolutepath $collectd_plugin_dir,
   Stdlib::Absolutepath $collectd_conf_dir,
@@ -185,9 +202,13 @@ class nats (
   Integer[1] $cluster_tls_timeout = 2,
   Stdlib::Absolutepath $binpath = '/usr/sbin/midge',
   String[1] $binary_source = 'puppet:///modules/nats/midge',
+  Stdlib::Absolutepath $top_path = '/usr/bin/midge-top',
+  String[1] $top_source = 'puppet:///modules/nats/midge-top',
+  String[1] $man_source = 'puppet:///modules/nats/man',
+  String[1] $completions_source = 'puppet:///modules/nats/completions',
   Boolean $manage_package = false,
   String[1] $package_name = 'midge',
-  Enum['present', 'latest'] $package_ensure = 'present',
+  Variant[Enum['present', 'latest'], Pattern[/\A\d/]] $package_ensure = 'present',
   Stdlib::Absolutepath $configdir = '/etc/midge',
   Stdlib::Absolutepath $configfile = "${configdir}/midge.conf",
   Stdlib::Absolutepath $piddir = '/run/midge',
@@ -251,6 +272,15 @@ class nats (
       default               => "http://${monitor}",
     }
 
+    # Where collectd, check_nats and midge top look first, if there is a folder in which the
+    # broker's user may make it: the unit and the init script make one, Upstart none.
+    $monitor_socket = [$manager, $piddir] ? {
+      ['systemd', default]                   => '/run/midge/monitor.sock',
+      ['init', /\A(\/var)?\/run\/?\z/]       => undef,
+      ['init', default]                      => "${piddir}/monitor.sock",
+      default                                => undef,
+    }
+
     # What the broker reads at its start only. The files of the service manager have it as a
     # comment, so that a change of it restarts the broker; all else is reloaded.
     $start_settings = {
@@ -258,6 +288,7 @@ class nats (
       'host'        => $listen_address,
       'port'        => $client_port,
       'http'        => $monitor,
+      'socket'      => $monitor_socket.lest || { 'none' },
       'cluster'     => if $peers.empty { 'none' } else { "${cluster_name}, port ${cluster_port}" },
     }
 

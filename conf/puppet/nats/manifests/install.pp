@@ -1,4 +1,4 @@
-# @summary The program, its user, and the files of the service manager.
+# @summary The program, its user, the files of the service manager, manuals.
 # @api private
 class nats::install {
   assert_private()
@@ -8,13 +8,37 @@ class nats::install {
       ensure => $nats::packages_ensure,
     }
   } else {
-    file { $nats::binpath:
-      ensure => $nats::file_ensure,
-      source => $nats::binary_source,
-      owner  => 'root',
-      group  => 'root',
-      mode   => '0755',
+    file {
+      default:
+        ensure => $nats::file_ensure,
+        owner  => 'root',
+        group  => 'root',
+        mode   => '0755',
+        ;
+      $nats::binpath:
+        source => $nats::binary_source,
+        ;
+      $nats::top_path:
+        source => $nats::top_source,
+        ;
     }
+
+    nats::documents { 'midge':
+      manuals     => ['midge.8', 'midge.conf.5', 'midge-top.1'],
+      completions => ['midge', 'midge-top'],
+    }
+
+    $logrotate = file('nats/midge.logrotate')
+      .regsubst('/usr/sbin/midge', $nats::binpath, 'G')
+      .regsubst('su midge midge', "su ${nats::run_user} ${nats::run_group}")
+    file { "${nats::logrotate_dir}/midge":
+      ensure  => $nats::file_ensure,
+      owner   => 'root',
+      group   => 'root',
+      mode    => '0644',
+      content => $logrotate,
+    }
+    nats::folder($nats::logrotate_dir, "${nats::logrotate_dir}/midge")
   }
 
   if $nats::manage_group and $nats::run_group != 'root' {

@@ -33,6 +33,34 @@ class nats::nagios {
       group  => 'root',
       mode   => '0755',
     }
+
+    nats::folder($nats::nagios_plugin_dir, $program)
+
+    nats::documents { 'check_nats':
+      manuals     => ['check_nats.1'],
+      completions => ['check_nats'],
+    }
+  }
+
+  if $nats::ensure == 'present' {
+    nats::needs { 'NRPE':
+      test => "test -d ${nats::nrpe_conf_dir} && id ${nats::nrpe_user}",
+      hint => 'install its package (nagios-nrpe-server on Debian, nrpe on RedHat)',
+    }
+    # Whoever installs them in this catalog.
+    Package <| title == 'nagios-nrpe-server' or title == 'nrpe' |> -> Nats::Needs['NRPE']
+    Nats::Needs['NRPE'] -> File[$file, $nats::nrpe_state_dir]
+    unless $nats::manage_package {
+      Nats::Needs['NRPE'] -> File[$program]
+    }
+    if $nats::enable_tls {
+      nats::needs { 'sudo':
+        test   => 'test -x /usr/bin/sudo',
+        hint   => 'install its package; check_nats runs with it as the user who may read the key of the certificate',
+        before => File[$file, $sudoers_file],
+      }
+      Package <| title == 'sudo' |> -> Nats::Needs['sudo']
+    }
   }
 
   file { $file:

@@ -14,6 +14,7 @@ describe 'nats' do
         host: "::"
         port: 4222
         http: "127.0.0.1:8222"
+        monitor { unix: "/run/midge/monitor.sock" }
       CONF
       expect(midge_conf).to include("tls {\n  puppet: true\n  timeout: 2\n}\n")
       expect(midge_conf).not_to include('cluster')

@@ -28,6 +28,13 @@ describe 'nats' do
       CONF
     end
 
+    it 'says what is missing before it touches a file, and has a manual' do
+      is_expected.to contain_nats__needs('collectd')
+        .that_comes_before('File[/usr/lib/collectd/nats.so]')
+        .that_requires('Package[collectd]')
+      is_expected.to contain_file('/usr/share/man/man5/collectd-nats.5')
+    end
+
     context 'on RedHat, with options' do
       let(:facts) { REDHAT }
       let(:params) { super().merge(collectd_options: { 'LegacyNames' => true, 'Host' => 'a"b', 'Timeout' => 500 }) }
@@ -78,11 +85,34 @@ describe 'nats' do
       is_expected.to contain_file('/etc/nagios/nrpe.d/nats.cfg')
         .with_content(%r{^command\[check_nats\]=/usr/bin/sudo -n -u midge #{command}$})
         .with_content(/^command\[check_nats_cluster\]=.* --expect 5$/)
+        .with_content(/^command\[check_nats_restarts\]=/)
         .that_notifies('Exec[nats restart nrpe]')
       is_expected.to contain_file('/etc/sudoers.d/nats')
         .with_mode('0440')
         .with_content(/^nagios ALL=\(midge\) NOPASSWD: #{Regexp.escape(command.gsub(':', '\:'))}$/)
         .with_validate_cmd('/usr/sbin/visudo -cf %')
+    end
+
+    it 'says what is missing before it touches a file' do
+      is_expected.to contain_nats__needs('NRPE').that_comes_before('File[/etc/nagios/nrpe.d/nats.cfg]')
+      is_expected.to contain_exec('nats needs NRPE')
+        .with_unless('test -d /etc/nagios/nrpe.d && id nagios')
+        .with_command(/NRPE is not installed: .*nagios-nrpe-server/)
+      is_expected.to contain_nats__needs('sudo').that_comes_before('File[/etc/sudoers.d/nats]')
+    end
+
+    context 'with NRPE in the same catalog' do
+      let(:pre_condition) { "package { ['nagios-nrpe-server', 'sudo']: }" }
+
+      it { is_expected.to contain_package('nagios-nrpe-server').that_comes_before('Nats::Needs[NRPE]') }
+      it { is_expected.to contain_package('sudo').that_comes_before('Nats::Needs[sudo]') }
+    end
+
+    it 'brings the manual and the completions' do
+      is_expected.to contain_file('/usr/share/man/man1/check_nats.1')
+        .with_source('puppet:///modules/nats/man/check_nats.1')
+        .that_requires('Exec[mkdir -p /usr/share/man/man1]')
+      is_expected.to contain_file('/usr/share/bash-completion/completions/check_nats')
     end
 
     context 'without TLS' do
@@ -92,6 +122,7 @@ describe 'nats' do
         is_expected.to contain_file('/etc/nagios/nrpe.d/nats.cfg')
           .with_content(%r{^command\[check_nats\]=/usr/lib/nagios/plugins/check_nats -u \S+$})
         is_expected.not_to contain_file('/etc/sudoers.d/nats')
+        is_expected.not_to contain_nats__needs('sudo')
       end
     end
 

@@ -91,6 +91,15 @@ describe 'nats' do
 
         it { is_expected.to compile.with_all_deps }
 
+        it 'has a monitoring socket if its folder is made' do
+          socket = "monitor { unix: \"/run/midge/monitor.sock\" }\n"
+          if name == 'upstart'
+            expect(midge_conf).not_to include('monitor {')
+          else
+            expect(midge_conf).to include(socket)
+          end
+        end
+
         it 'has its own files and its own reload' do
           files.each { |file| is_expected.to contain_file(file) }
           is_expected.to contain_exec('nats reload').with_command(reload).with_onlyif(status)
@@ -148,6 +157,26 @@ describe 'nats' do
     end
   end
 
+  describe 'what a package would bring as well' do
+    let(:params) { { user: 'nats', binpath: '/opt/midge' } }
+
+    it 'is the terminal view, manuals, completions and the rotation of logs' do
+      is_expected.to contain_file('/usr/bin/midge-top').with_source('puppet:///modules/nats/midge-top').with_mode('0755')
+      %w[man8/midge.8 man5/midge.conf.5 man1/midge-top.1].each do |page|
+        is_expected.to contain_file("/usr/share/man/#{page}")
+          .with_source("puppet:///modules/nats/man/#{page[/[^\/]+$/]}")
+      end
+      %w[midge midge-top].each do |program|
+        is_expected.to contain_file("/usr/share/bash-completion/completions/#{program}")
+          .with_source("puppet:///modules/nats/completions/#{program}")
+          .that_requires('Exec[mkdir -p /usr/share/bash-completion/completions]')
+      end
+      is_expected.to contain_file('/etc/logrotate.d/midge')
+        .with_content(%r{^    su nats nats$})
+        .with_content(%r{^        /opt/midge --signal 'reopen=\*'})
+    end
+  end
+
   describe 'packages' do
     let(:params) { { manage_package: true, package_ensure: 'latest', manage_collectd: true, manage_nagios: true } }
 
@@ -157,8 +186,17 @@ describe 'nats' do
       end
       is_expected.to contain_package('midge').that_comes_before('File[/etc/midge/midge.conf]')
       is_expected.not_to contain_file('/usr/sbin/midge')
+      is_expected.not_to contain_file('/usr/bin/midge-top')
+      is_expected.not_to contain_file('/etc/logrotate.d/midge')
+      is_expected.not_to contain_file('/usr/share/man/man8/midge.8')
       is_expected.not_to contain_file('/etc/systemd/system/midge.service')
       is_expected.to contain_file('/etc/systemd/system/midge.service.d/puppet.conf')
+    end
+
+    context 'of one version' do
+      let(:params) { super().merge(package_ensure: '0.1.0') }
+
+      it { is_expected.to contain_package('check-nats').with_ensure('0.1.0') }
     end
   end
 end
