@@ -157,7 +157,7 @@ fn serve_monitor(prepared: &mut Prepared, monitor: &Arc<Monitor>) -> io::Result<
 
 /// Reads file and command line once more, for a reload.
 fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
-    let parsed = config::parse(env::args_os()).map_err(|error| error.to_string())?;
+    let parsed = config::parse(env::args_os()).map_err(|error| error.reason().to_owned())?;
     match parsed.invocation {
         Invocation::Run(options) => Ok((*options, parsed.warnings)),
         _ => Err("the command line does not start a broker".into()),

@@ -24,7 +24,7 @@ pub(crate) trait Daemon {
 /// Level of a log line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Level {
-    /// Values are missing, or collectd cannot start.
+    /// Values are missing.
     Error,
     /// A problem, but values are dispatched.
     Warning,

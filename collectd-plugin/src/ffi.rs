@@ -16,7 +16,7 @@ use std::{
 use monitor_client::text::{cut, is_unsafe};
 
 use crate::{
-    config::{self, DEFAULT_NAME, Instance, Item, Scalar},
+    config::{self, Instances, Item, Scalar},
     daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
     poll::Poller,
 };
@@ -50,7 +50,7 @@ const LINE_LIMIT: usize = 1000;
 const METADATA_LIMIT: usize = 1024;
 
 /// The instances of all blocks so far; the init callback takes them.
-static INSTANCES: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
+static INSTANCES: Mutex<Instances> = Mutex::new(Instances::new());
 
 /// Called by collectd after loading the library; registers the callbacks.
 #[unsafe(no_mangle)]
@@ -74,46 +74,37 @@ pub(crate) extern "C" fn module_register() {
     });
 }
 
-/// Reads one `<Plugin nats>` block; a result other than 0 keeps collectd from starting.
+/// Reads one `<Plugin nats>` block. With a result other than 0 collectd would not start, so that
+/// nothing on this host were monitored: what is wrong is logged, and costs its instance only.
 extern "C" fn configure(item: *mut c::oconfig_item_t) -> c_int {
-    catch_panic(FAILED, || {
+    catch_panic((), || {
         // SAFETY: collectd passes its own tree, which it keeps unchanged during the call.
         let block = unsafe { read_item(item) };
         let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
-        let added = block.and_then(|block| config::add_block(&block, &mut instances, &Collectd));
-        match added {
-            Ok(()) => 0,
-            Err(reason) => {
-                Collectd.log(Level::Error, &reason);
-                FAILED
-            }
-        }
-    })
+        instances.add_block(&block, &Collectd);
+    });
+    0
 }
 
-/// Registers a read callback for each instance.
+/// Registers a read callback for each instance. With a result other than 0 collectd would unload
+/// the plugin with all of them.
 extern "C" fn init() -> c_int {
-    catch_panic(FAILED, || {
-        let mut instances = {
+    catch_panic((), || {
+        let instances = {
             let mut configured = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *configured)
+            std::mem::replace(&mut *configured, Instances::new())
         };
-        if instances.is_empty() {
-            instances.push(Instance::new(DEFAULT_NAME));
-        }
-        let mut status = 0;
-        for instance in instances {
+        for instance in instances.finish(&Collectd) {
             let label = instance.label();
             let registered = Poller::new(instance, &Collectd)
                 .map_err(|error| error.to_string())
                 .and_then(register_read);
             if let Err(reason) = registered {
-                Collectd.log(Level::Error, &format!("{label}: {reason}"));
-                status = FAILED;
+                config::refuse(&label, &reason, &Collectd);
             }
         }
-        status
-    })
+    });
+    0
 }
 
 /// Hands the poller to collectd, which frees it with [`free`], even if it refuses it.
@@ -272,10 +263,10 @@ fn own_host() -> String {
 ///  # Safety
 ///
 /// `item` is null or points to an item of a tree that does not change meanwhile.
-unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
+unsafe fn read_item(item: *const c::oconfig_item_t) -> Item {
     // SAFETY: as promised by the caller.
     let Some(item) = (unsafe { item.as_ref() }) else {
-        return Err("collectd passed no configuration".to_owned());
+        return Item::default();
     };
     // SAFETY: collectd keeps as many values and children as it counts.
     let (values, children) = unsafe {
@@ -284,49 +275,51 @@ unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
             array(item.children, item.children_num),
         )
     };
-    Ok(Item {
+    Item {
         // SAFETY: a key is null or a C string of the tree.
-        key: unsafe { read_text(item.key) }?,
+        key: unsafe { read_text(item.key) }
+            .to_string_lossy()
+            .into_owned(),
         values: values
             .iter()
             // SAFETY: part of the same tree.
             .map(|value| unsafe { read_scalar(value) })
-            .collect::<Result<_, _>>()?,
+            .collect(),
         children: children
             .iter()
             // SAFETY: part of the same tree.
             .map(|child| unsafe { read_item(child) })
-            .collect::<Result<_, _>>()?,
-    })
+            .collect(),
+    }
 }
 
 /// # Safety
 ///
 /// The type of `value` is that of the member of its union that was written; a string is null or a
 /// C string.
-unsafe fn read_scalar(value: &c::oconfig_value_t) -> Result<Scalar, String> {
+unsafe fn read_scalar(value: &c::oconfig_value_t) -> Scalar {
     // SAFETY: as promised by the caller.
-    unsafe {
+    let text = unsafe {
         match value.type_ as u32 {
-            c::OCONFIG_TYPE_NUMBER => Ok(Scalar::Number(value.value.number)),
-            c::OCONFIG_TYPE_BOOLEAN => Ok(Scalar::Boolean(value.value.boolean != 0)),
-            _ => read_text(value.value.string).map(Scalar::Text),
+            c::OCONFIG_TYPE_NUMBER => return Scalar::Number(value.value.number),
+            c::OCONFIG_TYPE_BOOLEAN => return Scalar::Boolean(value.value.boolean != 0),
+            _ => read_text(value.value.string),
         }
+    };
+    match text.to_str() {
+        Ok(text) => Scalar::Text(text.to_owned()),
+        Err(_) => Scalar::NotUtf8,
     }
 }
 
 /// # Safety
 ///
-/// `text` is null or a C string.
-unsafe fn read_text(text: *const c_char) -> Result<String, String> {
-    if text.is_null() {
-        return Ok(String::new());
-    }
-    // SAFETY: as promised by the caller.
-    let text = unsafe { CStr::from_ptr(text) };
-    match text.to_str() {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(format!("\"{}\" is not UTF-8", text.to_string_lossy())),
+/// `text` is null or a C string that lives as long as `'a`.
+unsafe fn read_text<'a>(text: *const c_char) -> &'a CStr {
+    match text.is_null() {
+        true => c"",
+        // SAFETY: as promised by the caller.
+        false => unsafe { CStr::from_ptr(text) },
     }
 }
 
@@ -414,6 +407,10 @@ mod tests {
         // SAFETY: as above.
         let mut name: c::oconfig_value_t = unsafe { std::mem::zeroed() };
         name.value.string = texts[1].as_ptr().cast_mut();
+        // A text in Latin-1.
+        let mut latin = name;
+        latin.value.string = c"\xfc".as_ptr().cast_mut();
+        let mut names = [name, latin];
         // SAFETY: as above.
         let mut child: c::oconfig_item_t = unsafe { std::mem::zeroed() };
         child.key = texts[2].as_ptr().cast_mut();
@@ -422,17 +419,20 @@ mod tests {
         // SAFETY: as above.
         let mut block: c::oconfig_item_t = unsafe { std::mem::zeroed() };
         block.key = texts[0].as_ptr().cast_mut();
-        block.values = &raw mut name;
-        block.values_num = 1;
+        block.values = names.as_mut_ptr();
+        block.values_num = 2;
         block.children = &raw mut child;
         block.children_num = 1;
         // SAFETY: a tree as collectd makes it.
-        let read = unsafe { read_item(&raw const block) }.expect("a tree");
+        let read = unsafe { read_item(&raw const block) };
         assert_eq!(read.key, "Plugin");
-        assert_eq!(read.values, [Scalar::Text("nats".to_owned())]);
+        assert_eq!(
+            read.values,
+            [Scalar::Text("nats".to_owned()), Scalar::NotUtf8]
+        );
         assert_eq!(read.children[0].key, "Port");
         assert_eq!(read.children[0].values, [Scalar::Number(8222.0)]);
         // SAFETY: null is allowed.
-        assert!(unsafe { read_item(std::ptr::null()) }.is_err());
+        assert!(unsafe { read_item(std::ptr::null()) }.children.is_empty());
     }
 }

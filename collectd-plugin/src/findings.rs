@@ -147,12 +147,9 @@ struct Event {
 
 impl Tracker {
     /// What is to be reported because the broker has no findings to show: those of another one that
-    /// was at its place are over.
+    /// was at its place are over, also if they were reported before the start of this collectd.
     pub(crate) fn without(&mut self, now: Instant) -> Vec<Message> {
-        match self.has_looked {
-            true => self.update(&[], now, None),
-            false => Vec::new(),
-        }
+        self.update(&[], now, None)
     }
 
     /// What is to be reported about the findings of a poll. `uptime` is that of the broker.

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 /// How long something that comes and goes must be better before that is reported.
-const QUIET: Duration = Duration::from_secs(300);
+pub(crate) const QUIET: Duration = Duration::from_secs(300);
 
 /// It comes and goes if it got worse this often within twice [`QUIET`].
 const OFTEN: usize = 3;

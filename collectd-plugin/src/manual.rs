@@ -29,7 +29,7 @@ const SECTIONS: &[(Group, &str, &str)] = &[
     (
         Group::Findings,
         "With ReportFindings (the default)",
-        "Only midge has findings: docs/findings.md says what each of them means.",
+        "Only midge has findings: docs/findings.md says what each of them and each severity means.",
     ),
     (
         Group::Latency,
@@ -86,15 +86,19 @@ fn rows(group: Group) -> impl Iterator<Item = (String, &'static str, String)> {
 }
 
 fn name(metric: &Metric) -> String {
-    let row = match &metric.source {
+    let parts = [metric.kind, metric.type_instance, placeholder(metric)];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("-")
+}
+
+/// What stands for the names in the identifiers of a metric of many; empty for one of one value.
+fn placeholder(metric: &Metric) -> &'static str {
+    match &metric.source {
         Source::Each(list, _) => list.placeholder,
         Source::Members(members) => members.placeholder,
         Source::Ranked(_) => "RANK",
         Source::Own(_) | Source::Answer(..) | Source::Findings(_) => "",
-    };
-    let parts = [metric.kind, metric.type_instance, row];
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join("-")
+    }
 }
 
 fn origin(metric: &Metric) -> String {
@@ -174,6 +178,54 @@ fn examples_show_every_option() {
                 "{}",
                 option.name
             );
+        }
+    }
+}
+
+/// What the graphs leave out, because another value of the same graph says it.
+const NOT_DRAWN: &[&str] = &[
+    "uptime",
+    // A part of the total.
+    "if_packets-clients",
+    "if_octets-clients",
+    "total_events-slow_consumers_clients",
+    "total_events-slow_consumers_routes",
+    "total_events-slow_consumers_gateways",
+    "total_events-slow_consumers_leafs",
+    // Their messages, members, parts or percents are drawn.
+    "total_bytes-lost-REASON",
+    "current_connections-routes",
+    "gauge-findings",
+    "count-ceiling_used-NAME",
+    "count-ceiling_limit-NAME",
+    "bytes-ceiling_used-NAME",
+    "bytes-ceiling_limit-NAME",
+    // Of accounts, what is delivered and lost.
+    "current_connections-account-NAME",
+    "pubsub-account-NAME",
+    "if_octets-account-NAME",
+    "total_events-account_slow_consumers-NAME",
+    "total_events-account_no_interest-NAME",
+];
+
+/// The script that draws the recorded values draws all that say something of their own.
+#[test]
+fn the_graphs_show_every_value() {
+    const SCRIPT: &str = include_str!("../../conf/collectd/nats-graph");
+    let drawn = |name: &str| {
+        let place = METRICS.iter().find(|metric| self::name(metric) == name);
+        let place = place.map_or("", placeholder);
+        let file = match name.strip_suffix(place).filter(|_| !place.is_empty()) {
+            Some(begin) => format!("{begin}*"),
+            None => name.to_owned(),
+        };
+        SCRIPT.contains(&format!("|{file}|"))
+    };
+    let without = [Group::Limits, Group::Legacy];
+    for (group, ..) in SECTIONS {
+        for (name, ..) in rows(*group).filter(|_| !without.contains(group)) {
+            let is_left_out = NOT_DRAWN.contains(&name.as_str());
+            assert_ne!(drawn(&name), is_left_out, "{name}");
         }
     }
 }

@@ -15,12 +15,12 @@ use std::{
 use monitor_client::Error;
 
 use crate::{
-    changes::Changes,
+    changes::{Changes, News},
     condition::{self, Cause, Condition},
     config::Instance,
     daemon::{Daemon, Level, Notification, Severity, ValueList},
     findings::{Findings, Tracker},
-    followed::{Change, Followed},
+    followed::Change,
     metrics::{
         self, Broker, Endpoint, Group, METRICS, NAMES_MAX, Names, Own, Reading, Readings, Source,
     },
@@ -38,10 +38,8 @@ const LEGACY_INSTANCE: &str = "gnatsd";
 pub(crate) struct Poller {
     instance: Instance,
     requests: Requests,
-    /// Changes of the condition that are logged.
+    /// Changes of the condition, which are logged and notified.
     changes: Changes<Condition>,
-    /// What was notified of it; `None` before the first poll.
-    notified: Option<Followed<Severity>>,
     findings: Tracker,
     /// Troubles with other endpoints that are logged; `None` is that some are late.
     endpoints: BTreeMap<Option<Endpoint>, Changes<Option<Cause>>>,
@@ -79,7 +77,6 @@ impl Poller {
             requests: Requests::new(client, timeout, enabled, instance.top_connections),
             instance,
             changes: Changes::new(),
-            notified: None,
             findings: Tracker::default(),
             endpoints: BTreeMap::new(),
             runs: Runs::default(),
@@ -131,43 +128,29 @@ impl Poller {
         self.warnings = warnings;
     }
 
+    /// The first poll is reported, whatever it shows: collectd may have been restarted after it
+    /// sent a FAILURE.
     fn note_condition(&mut self, sample: &Sample, daemon: &dyn Daemon) {
         let condition = Condition::of(sample);
         let severity = condition.severity();
-        let text = condition::text(sample, &self.requests.client().place());
-        let is_first = self.notified.is_none();
-        if let Some(remark) = self.changes.note(severity, condition, sample.at) {
-            let level = match severity {
-                Severity::Failure => Level::Error,
-                Severity::Warning => Level::Warning,
-                Severity::Okay if is_first => Level::Info,
-                Severity::Okay => Level::Notice,
-            };
-            self.log(level, &format!("{text}{remark}"), daemon);
-        }
-        self.notify_condition(severity, text, sample, daemon);
-    }
-
-    /// The first poll is notified, whatever it shows: collectd may have been restarted after it sent
-    /// a FAILURE.
-    fn notify_condition(
-        &mut self,
-        severity: Severity,
-        text: String,
-        sample: &Sample,
-        daemon: &dyn Daemon,
-    ) {
-        let is_first = self.notified.is_none();
-        let notified = self
-            .notified
-            .get_or_insert_with(|| Followed::new(Severity::Okay));
-        let change = notified.see(severity, sample.at);
-        let word = match change {
-            Some(Change::Worse { often: true }) => "flapping",
-            _ if is_first => "present",
-            Some(Change::Worse { often: false }) => "worsened",
-            Some(Change::Better) => "eased",
-            None => return,
+        let Some(news) = self.changes.note(severity, condition, sample.at) else {
+            return;
+        };
+        let place = self.requests.client().place();
+        let text = condition::text(sample, &place) + &news.remark();
+        let level = match severity {
+            Severity::Failure => Level::Error,
+            Severity::Warning => Level::Warning,
+            Severity::Okay if news == News::First => Level::Info,
+            Severity::Okay => Level::Notice,
+        };
+        self.log(level, &text, daemon);
+        let word = match news {
+            News::First => "present",
+            News::Changed(Change::Worse { often: true }) => "flapping",
+            News::Changed(Change::Worse { often: false }) => "worsened",
+            News::Changed(Change::Better) => "eased",
+            News::Cause => return,
         };
         let metadata = [("Change", word.to_owned())];
         self.notify(severity, ("bool", "up"), &text, &metadata, sample, daemon);
@@ -272,8 +255,8 @@ impl Poller {
         };
         let (cause, text) = trouble.unwrap_or_else(|| (None, well.to_owned()));
         let changes = self.endpoints.entry(endpoint).or_insert_with(Changes::new);
-        if let Some(remark) = changes.note(severity, cause, sample.at) {
-            self.log(level, &format!("{text}{remark}"), daemon);
+        if let Some(news) = changes.note(severity, cause, sample.at) {
+            self.log(level, &(text + &news.remark()), daemon);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The requests of a poll: which endpoints are asked, and what they answer.
 //!
-//! Only endpoints that an enabled metric needs are asked, and all share the time limit of the poll:
-//! what is not reached in time has no values. A path that a broker does not have (a nats-server knows
+//! Only endpoints that an enabled metric needs are asked, one after the other over one connection,
+//! and all share the time limit of the poll: what is not reached in time has no values. A path that a broker does not have (a nats-server knows
 //! nothing of midge's) is not asked again until another run of a broker answers.
 
 use std::{
@@ -104,7 +104,9 @@ impl Requests {
     pub(crate) fn make(&mut self) -> Sample {
         let (time, at) = (SystemTime::now(), Instant::now());
         let end = at + self.timeout;
-        let varz = self.get(Endpoint::Varz, end);
+        // Closed when the poll is over.
+        let client = self.client.with_one_connection();
+        let varz = self.get(&client, Endpoint::Varz, end);
         let varz_took = at.elapsed();
         let mut sample = Sample {
             time,
@@ -125,14 +127,14 @@ impl Requests {
             let is_member = broker.is_member;
             self.note_run(&broker.server_id);
             sample.answers.insert(Endpoint::Varz, varz);
-            sample.health = Some(self.client.within(left(end)).healthz());
-            self.ask_others(is_member, end, &mut sample);
+            sample.health = Some(client.within(left(end)).healthz());
+            self.ask_others(&client, is_member, end, &mut sample);
         }
         sample.took = at.elapsed();
         sample
     }
 
-    fn ask_others(&mut self, is_member: bool, end: Instant, sample: &mut Sample) {
+    fn ask_others(&mut self, client: &Client, is_member: bool, end: Instant, sample: &mut Sample) {
         let due: Vec<Endpoint> = self
             .wanted
             .keys()
@@ -148,7 +150,7 @@ impl Requests {
                 sample.late.push(endpoint);
                 continue;
             }
-            let answer = match self.get(endpoint, end) {
+            let answer = match self.get(client, endpoint, end) {
                 Err(Error::Timeout { .. }) => {
                     sample.late.push(endpoint);
                     continue;
@@ -194,11 +196,11 @@ impl Requests {
         }
     }
 
-    fn get(&self, endpoint: Endpoint, end: Instant) -> Result<Json, Error> {
+    fn get(&self, client: &Client, endpoint: Endpoint, end: Instant) -> Result<Json, Error> {
         let wanted = self.wanted.get(&endpoint);
         let wanted: Vec<&str> = wanted.into_iter().flatten().map(String::as_str).collect();
         let path = endpoint.request(self.connections);
-        self.client.within(left(end)).select(&path, &wanted)
+        client.within(left(end)).select(&path, &wanted)
     }
 
     fn broker(&self, varz: &Json) -> Result<Broker, Error> {

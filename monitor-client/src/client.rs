@@ -1,18 +1,19 @@
 //! The blocking client of a monitoring port.
 //!
 //! The collectd plugin, `check_nats`, `midge top` and the tests use it. It connects exactly to the
-//! given address: no proxy from the environment, no redirects, no connections kept between
-//! requests, and every answer limited in time and size.
+//! given address: no proxy from the environment, no redirects, a connection kept between requests
+//! only if the caller wants that ([`Client::with_one_connection`]), and every answer limited in time
+//! and size.
 
 use std::{
     io::{self, Read},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
 use ureq::{
-    Body,
+    Agent, Body,
     http::{Response, StatusCode, header},
 };
 
@@ -51,6 +52,15 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 pub struct Client {
     opener: Arc<Opener>,
     timeout: Duration,
+    /// The connection that is kept; `None` for one for each request.
+    kept: Option<Arc<Mutex<Option<Kept>>>>,
+}
+
+/// An agent whose connection is used again, and what it was made from.
+#[derive(Debug)]
+struct Kept {
+    agent: Agent,
+    opened: Arc<Opened>,
 }
 
 impl Client {
@@ -84,14 +94,25 @@ impl Client {
         Ok(Self {
             opener: Arc::new(Opener::new(access, names)?),
             timeout,
+            kept: None,
         })
     }
 
     /// The same client with another time limit, for one limit of several requests.
     pub fn within(&self, timeout: Duration) -> Self {
         Self {
-            opener: Arc::clone(&self.opener),
             timeout: timeout.max(TIMEOUT_MIN),
+            ..self.clone()
+        }
+    }
+
+    /// The same client for several requests in a row over one connection, so that a connection with
+    /// TLS has one handshake. A connection that the broker closes is made again. It is closed with
+    /// this client and its clones.
+    pub fn with_one_connection(&self) -> Self {
+        Self {
+            kept: Some(Arc::default()),
+            ..self.clone()
         }
     }
 
@@ -290,7 +311,7 @@ impl Client {
 
     fn exchange(
         &self,
-        opened: &Opened,
+        opened: &Arc<Opened>,
         path: &str,
         accepted: &[StatusCode],
     ) -> Result<(StatusCode, Vec<u8>), Error> {
@@ -298,12 +319,7 @@ impl Client {
         let limit = Bounds::of(path).bytes;
         let url = target(&opened.place, path);
         let fail = |error| self.error(url.clone(), error, begun);
-        let mut request = opened.agent.get(format!("{}{path}", opened.url));
-        if let Some(login) = &opened.login {
-            request = request.header(header::AUTHORIZATION, login.text());
-        }
-        let request = request.config().timeout_global(Some(self.timeout)).build();
-        let mut response = request.call().map_err(fail)?;
+        let mut response = self.call(opened, path, begun).map_err(fail)?;
         let status = response.status();
         if !accepted.contains(&status) {
             return Err(Error::Status {
@@ -318,6 +334,45 @@ impl Client {
         }
         let body = response.body_mut().with_config().limit(limit);
         Ok((status, body.read_to_vec().map_err(fail)?))
+    }
+
+    /// Sends a request. If that fails on a connection that was kept, the broker has closed it
+    /// meanwhile, and the request is sent once more.
+    fn call(
+        &self,
+        opened: &Arc<Opened>,
+        path: &str,
+        begun: Instant,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let send = |agent: &Agent| {
+            let left = self.timeout.saturating_sub(begun.elapsed());
+            let mut request = agent.get(format!("{}{path}", opened.url));
+            if let Some(login) = &opened.login {
+                request = request.header(header::AUTHORIZATION, login.text());
+            }
+            let limited = request.config().timeout_global(Some(left.max(TIMEOUT_MIN)));
+            limited.build().call()
+        };
+        let Some(kept) = &self.kept else {
+            return send(&opened.agent());
+        };
+        let former = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let former = former.filter(|former| Arc::ptr_eq(&former.opened, opened));
+        let tried = former.map(|former| (send(&former.agent), former.agent));
+        let (answer, agent) = match tried {
+            Some((answer, agent)) if !matches!(answer, Err(ureq::Error::Io(_))) => (answer, agent),
+            _ => {
+                let agent = opened.agent();
+                (send(&agent), agent)
+            }
+        };
+        if answer.is_ok() {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept {
+                agent,
+                opened: Arc::clone(opened),
+            });
+        }
+        answer
     }
 
     fn error(&self, url: String, error: ureq::Error, begun: Instant) -> Error {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ureq::Agent;
+use ureq::{Agent, config::Config};
 
 use crate::{
     Access, Error, OptionNames, Secret,
@@ -55,7 +55,8 @@ struct State {
 /// What requests need.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) agent: Agent,
+    config: Config,
+    connector: PlaceConnector,
     /// The URL before the path.
     pub(crate) url: String,
     /// The same for texts.
@@ -182,13 +183,14 @@ impl Opener {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
-            .max_idle_connections(0)
+            .max_idle_connections(1)
             .max_response_header_size(HEAD_MAX)
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
             .build();
         Ok(Opened {
-            agent: Agent::with_parts(config, connector, NoLookup),
+            config,
+            connector,
             url,
             place,
             login: login.header,
@@ -227,6 +229,12 @@ impl Opener {
 }
 
 impl Opened {
+    /// What makes requests, over one connection as long as the broker leaves it open. It is closed
+    /// with the agent.
+    pub(crate) fn agent(&self) -> Agent {
+        Agent::with_parts(self.config.clone(), self.connector.clone(), NoLookup)
+    }
+
     /// Whether the files have not changed.
     fn is_current(&self) -> bool {
         let mut versions = self.versions.iter();

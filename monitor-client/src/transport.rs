@@ -7,6 +7,7 @@
 use std::{
     error, fmt,
     io::{self, Read, Write},
+    mem::MaybeUninit,
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use std::{
 };
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 use ureq::{
     Error,
     config::Config,
@@ -42,7 +43,7 @@ impl Resolver for NoLookup {
 }
 
 /// Connects to one place, whatever the URL says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum PlaceConnector {
     /// A Unix socket.
     Unix(PathBuf),
@@ -60,7 +61,7 @@ pub(crate) enum PlaceConnector {
 }
 
 /// What is needed for TLS.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TlsSide {
     /// CAs and own certificate.
     pub(crate) config: Arc<ClientConfig>,
@@ -240,6 +241,17 @@ impl Socket {
     fn new(kind: SocketKind, end: Instant) -> Self {
         Self { kind, end }
     }
+
+    /// Whether the peer has neither closed it nor sent anything that is not read yet.
+    fn is_quiet(&self) -> bool {
+        let socket = match &self.kind {
+            SocketKind::Tcp(stream) => SockRef::from(stream),
+            SocketKind::Unix(stream) => SockRef::from(stream),
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        let looked = socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl Read for Socket {
@@ -339,9 +351,10 @@ impl Transport for HttpTransport {
         Ok(amount > 0)
     }
 
-    // Connections are not kept between requests.
+    /// Whether another request can be made over it. What TLS has read is an answer that was read
+    /// to its end, so that only the socket may hold more.
     fn is_open(&mut self) -> bool {
-        false
+        self.stream.socket().is_quiet()
     }
 
     fn is_tls(&self) -> bool {

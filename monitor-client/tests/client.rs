@@ -13,7 +13,7 @@ use std::{
 };
 
 use monitor_client::{Bounds, Client, Error, Phase};
-use support::{NatsServer, closed_port, serve, serve_text, url};
+use support::{NatsServer, closed_port, keep_serving, serve, serve_text, url};
 
 const PATIENT: Duration = Duration::from_secs(20);
 const BRIEF: Duration = Duration::from_millis(200);
@@ -55,7 +55,8 @@ fn real_brokers_fill_the_types() {
             seen.push_str(&String::from_utf8_lossy(&chunk[..read]));
         }
 
-        let client = client(&server.monitoring);
+        // Several answers over one connection, which one of another version may not allow.
+        let client = client(&server.monitoring).with_one_connection();
         let varz = client.varz().expect(program);
         assert_eq!(varz.server_id.len(), 56, "{program}");
         assert_eq!(varz.http_port, -1, "{program}");
@@ -300,6 +301,58 @@ fn a_slow_body_ends_at_the_timeout() {
     let client = Client::new(&server, BRIEF).expect("a good URL");
     let error = client.varz().unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+}
+
+/// Requests of a client that keeps its connection share one, which ends with the client; without
+/// that each has its own.
+#[test]
+fn one_connection_serves_several_requests() {
+    let (server, connections) = keep_serving(|_, _| true);
+    let patient = || {
+        connections
+            .recv_timeout(PATIENT)
+            .expect("a connection ends")
+    };
+    let kept = client(&server).with_one_connection();
+    for _ in 0..3 {
+        kept.within(PATIENT).varz().expect("an answer");
+        let refused = kept.get::<serde_json::Value>("/missing");
+        assert!(matches!(refused, Err(Error::Status { code: 404, .. })));
+    }
+    assert!(connections.try_recv().is_err(), "it has ended before");
+    drop(kept);
+    assert_eq!(patient(), 6);
+    let plain = client(&server);
+    for _ in 0..2 {
+        plain.varz().expect("an answer");
+        assert_eq!(patient(), 1);
+    }
+}
+
+/// A server may close a connection at any time: with its answer, or when the next request has been
+/// sent already.
+#[test]
+fn a_connection_that_the_server_closes_is_made_again() {
+    for closes in [
+        // Without a word, after each answer.
+        |answered: usize, _: &mut TcpStream| answered < 1,
+        // When it has read the next request.
+        |answered: usize, stream: &mut TcpStream| {
+            if answered == 2 {
+                let _ = stream.read(&mut [0; 1]);
+            }
+            answered < 2
+        },
+    ] {
+        let (server, connections) = keep_serving(closes);
+        let kept = client(&server).with_one_connection();
+        for _ in 0..6 {
+            kept.varz().expect("an answer");
+        }
+        drop(kept);
+        let answers: Vec<usize> = connections.iter().take(3).collect();
+        assert!(answers.iter().all(|count| *count > 0), "{answers:?}");
+    }
 }
 
 /// Set in a child process, where other tests do not see it.

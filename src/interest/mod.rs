@@ -66,8 +66,8 @@ impl LocalInterest {
         }
     }
 
-    /// Has everything announced to a new peer, part by part, and every change from now
-    /// on. A peer that is attached already is passed over.
+    /// Notes that everything is to be announced to a new peer, part by part, and every change from
+    /// now on. A peer that is attached already is passed over.
     pub fn attach(&self, route: &Arc<Connection>, sublist: &Sublist<Subscription>) {
         let mut state = self.state.lock();
         // Checked under the lock: a closing route is first marked and then removed from
@@ -109,8 +109,8 @@ impl LocalInterest {
         drop((left, uncounted));
     }
 
-    /// Has everything that is wanted announced to a peer once more, beside what waits
-    /// for it.
+    /// Notes that everything that is wanted is to be announced to a peer once more, beside what
+    /// waits for it.
     pub fn announce_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let mut peers = state.peers.iter_mut();
@@ -188,7 +188,7 @@ impl LocalInterest {
         peer.unannounced > 0 || !peer.waiting.is_empty()
     }
 
-    /// Has announced to a peer once more what may have been too long for it.
+    /// Notes that what may have been too long for a peer is to be announced to it once more.
     pub fn announce_long_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let State { long, peers, .. } = &mut *state;

@@ -57,7 +57,7 @@ impl Peer {
     }
 }
 
-/// Has these announced to a peer when its queue is shorter.
+/// Notes keys that are to be announced to a peer when its queue is shorter.
 pub(super) fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterator<Item = Key>) {
     if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
         peer.waiting.extend(keys);

@@ -46,7 +46,7 @@ pub enum EventKind {
     WorkerStall,
     /// The broker started, stops, or enters lame duck mode.
     Server,
-    /// A finding of the diagnosis appeared or cleared.
+    /// A finding of the diagnosis appeared, got worse, eased or cleared.
     Finding,
 }
 

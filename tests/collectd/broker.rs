@@ -1,9 +1,13 @@
 //! The broker that collectd polls, and fake servers that imitate one.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -191,6 +195,32 @@ pub(crate) fn pretend_text(head: &'static str, body: &'static str) -> String {
             "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}"
         );
     })
+}
+
+/// Passes connections on to a port of this host, and counts them.
+pub(crate) fn relay(port: u16) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let own = listener.local_addr().expect("bound").port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let far = TcpStream::connect(("127.0.0.1", port)).expect("the broker");
+            let clones = (
+                near.try_clone().expect("a clone"),
+                far.try_clone().expect("a clone"),
+            );
+            for (mut from, mut to) in [(near, far), (clones.1, clones.0)] {
+                thread::spawn(move || {
+                    // Either side may end it.
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (own, count)
 }
 
 /// Holds the connection until the client closes it.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use test_support::{PATIENCE, wait_for};
 
 /// Where collectd's own plugins are.
-const PLUGINS: &str = "/usr/lib/collectd";
+pub(crate) const PLUGINS: &str = "/usr/lib/collectd";
 
 /// Stores what it gets on standard input as a file of its own.
 const SCRIPT: &str = "#!/bin/sh\n\
@@ -136,15 +136,15 @@ impl Chain {
         line().split_once('=')?.1.parse().ok()
     }
 
-    fn inbox(&self) -> PathBuf {
+    pub(crate) fn inbox(&self) -> PathBuf {
         self.folder.path().join("inbox")
     }
 
-    fn script(&self) -> PathBuf {
+    pub(crate) fn script(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 
-    fn nagios_file(&self) -> PathBuf {
+    pub(crate) fn nagios_file(&self) -> PathBuf {
         self.folder.path().join("nagios.cmd")
     }
 
@@ -158,7 +158,7 @@ fn allow(path: &Path, mode: u32) {
 }
 
 /// Whom exec runs programs as: it refuses root.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let output = Command::new("id").arg("-un").output().expect("id");
     match String::from_utf8_lossy(&output.stdout).trim() {
         "root" => "nobody".to_owned(),

@@ -12,10 +12,12 @@ use std::{
 };
 
 use tempfile::TempDir;
+use test_support::{free_port, pki::Pki};
 
 use crate::{
-    broker::{Broker, pretend, pretend_answers, stay_mute, varz},
-    collectd::{Collectd, Setup, block, instance},
+    access::https_broker,
+    broker::{Broker, pretend, pretend_answers, relay, stay_mute, varz},
+    collectd::{Collectd, Setup, instance},
 };
 
 /// One central collectd for brokers on many hosts: the name may be the same.
@@ -42,13 +44,6 @@ fn an_instance_is_identified_by_host_and_name() {
         "instance \"nats\" of host \"b\"",
     ];
     assert_eq!(log, labels.map(str::to_owned).into());
-
-    // The name of this host is the default of Host, which the configuration cannot know yet.
-    let blocks = instance("nats", &brokers[0].url(), "")
-        + &instance("nats", &brokers[1].url(), "Host \"test\"");
-    let (_, lines) = Collectd::test_configuration(&Setup::new(&blocks));
-    let refused = lines.with("is there another instance of this name and host?");
-    assert_eq!(refused.len(), 1, "{lines:#?}");
 }
 
 /// Gateways in front of a dead broker, and brokers that share an address: one line each, not one
@@ -97,10 +92,7 @@ fn states_that_alternate_are_logged_once() {
     );
     let flapping = log("flapping");
     assert_eq!(flapping.len(), 6, "{flapping:#?}");
-    assert!(
-        flapping[5].contains("changes all the time"),
-        "{flapping:#?}"
-    );
+    assert!(flapping[5].contains("this comes and goes"), "{flapping:#?}");
 }
 
 /// Four of collectd's five threads wait for brokers that hang; the fifth is enough for another one,
@@ -155,6 +147,29 @@ fn the_time_limit_is_that_of_a_whole_poll() {
     assert!(time <= 400, "{line}");
 }
 
+/// All requests of a poll share a connection, and so one TLS handshake.
+#[test]
+fn a_poll_makes_one_connection() {
+    let pki = Pki::new(&["localhost"]);
+    let (_broker, url) = https_broker(&pki, "localhost", free_port());
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    let (relay, connections) = relay(port.expect("a port"));
+    let options = format!("CACert {:?}\nTimeout 60000", pki.text("ca.pem"));
+    let mut setup = Setup::new(&instance(
+        "a",
+        &format!("https://localhost:{relay}"),
+        &options,
+    ));
+    // A single poll.
+    setup.interval = 600.0;
+    let names = ["bool-healthy", "gauge-findings", "percent-ceiling-fds"];
+    let names = names.map(|name| format!("test/nats-a/{name}"));
+    let (status, lines) = Collectd::run_for(&setup, &names.each_ref().map(String::as_str));
+    assert!(status.success(), "{lines:#?}");
+    assert_eq!(lines.log().len(), 1, "{lines:#?}");
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
 /// A resolver that hangs is named, and no thread is left behind with every poll.
 #[test]
 fn a_resolver_that_hangs_is_named() {
@@ -199,38 +214,4 @@ fn a_resolver_that_hangs_is_named() {
     // The thread that waits for it does not keep collectd from ending.
     let (status, lines) = collectd.stop();
     assert!(status.success(), "{lines:#?}");
-}
-
-/// collectd must not start with settings that cannot work together.
-#[test]
-fn settings_that_do_not_go_together_are_refused() {
-    for (options, reason) in [
-        (
-            "URL \"http://h:1\"\nCACert \"/f\"",
-            "instance \"a\": CACert has no effect here: URL must begin with https://",
-        ),
-        (
-            "User \"ops\"",
-            "instance \"a\": User needs PasswordFile or Password",
-        ),
-        (
-            "URL \"http://ops:canary@h:1\"",
-            "instance \"a\": URL: \"http://…@h:1\": the URL must have no user and password",
-        ),
-        (
-            "User \"ops\"\nPassword 12345678901234567890",
-            "instance \"a\": Password: write a text in quotes",
-        ),
-        (
-            "URL \"unix:/s\"\nSocket \"/s\"",
-            "instance \"a\": URL unix:… and Socket mean the same",
-        ),
-    ] {
-        let (status, lines) = Collectd::test_configuration(&Setup::new(&block("a", options)));
-        assert_eq!(status.code(), Some(1), "{reason}: {lines:#?}");
-        assert_eq!(lines.with(reason).len(), 1, "{reason}: {lines:#?}");
-        for secret in ["canary", "12345"] {
-            assert!(lines.with(secret).is_empty(), "{lines:#?}");
-        }
-    }
 }

@@ -276,6 +276,35 @@ fn a_restarted_collectd_tells_the_state() {
     assert_eq!(chain.received().len(), 3, "{:#?}", chain.received());
 }
 
+/// What a midge had is over when a broker without findings has taken its place, also if that was done
+/// while collectd was stopped.
+#[test]
+fn findings_do_not_outlive_the_midge_that_had_them() {
+    let midge = Broker::midge()
+        .config(format!("{QUICK}max_payload: 1MB\n"))
+        .start();
+    let chain = Chain::new();
+    let collectd = start(&chain, &instance("a", &midge.monitor_url(), ""));
+    let file = midge.folder().join("broker.conf");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, before.replace("1MB", "2MB")).expect("written");
+    chain.wait_for_state("WARNING", "gauge-findings_warning");
+    assert!(collectd.stop().0.success());
+
+    chain.forget();
+    let other = Broker::nats_server().start();
+    let collectd = start(&chain, &instance("a", &other.monitor_url(), ""));
+    for name in [
+        "bool-up",
+        "gauge-findings_warning",
+        "gauge-findings_critical",
+    ] {
+        chain.wait_for_state("OKAY", name);
+    }
+    assert!(collectd.stop().0.success());
+    assert_eq!(chain.received().len(), 3, "{:#?}", chain.received());
+}
+
 /// A finding that is still there after a restart of the broker is not sent twice, and one that is
 /// gone clears.
 #[test]

@@ -384,6 +384,9 @@ fn rrdtool_files_and_graphs() {
         .collect();
     for wanted in [
         "findings.png",
+        "latency.png",
+        "rtt.png",
+        "answers.png",
         "messages.png",
         "bytes.png",
         "slow.png",
@@ -397,6 +400,64 @@ fn rrdtool_files_and_graphs() {
     for name in names {
         let picture = fs::read(pictures.join(name)).expect("a picture");
         assert!(picture.starts_with(b"\x89PNG"), "{name}");
+    }
+}
+
+/// Each graph of the script finds its values in files of their types, whether this broker records
+/// them or not.
+#[test]
+fn every_graph_can_be_drawn() {
+    const SCRIPT: &str = include_str!("../../conf/collectd/nats-graph");
+    let types = fs::read_to_string("/usr/share/collectd/types.db").expect("collectd's types");
+    let (data, pictures) = (folder(), folder());
+    let mut graphs = BTreeSet::new();
+    for line in SCRIPT.lines() {
+        if let Some(graph) = line
+            .strip_prefix("graph ")
+            .filter(|rest| !rest.starts_with("NAME"))
+        {
+            graphs.insert(graph.split(' ').next().expect("a name").to_owned());
+        }
+        let value = line.trim().trim_end_matches('\\').trim().trim_matches('\'');
+        let parts: Vec<&str> = value.split('|').collect();
+        let ["AREA" | "LINE" | "COUNT", file, ..] = parts[..] else {
+            continue;
+        };
+        let kind = file.split('-').next().expect("a type");
+        let of_kind = types
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(kind));
+        let sources = of_kind.unwrap_or_else(|| panic!("{kind} is no type: {line}"));
+        let path = data
+            .path()
+            .join(file.replace('*', "x"))
+            .with_extension("rrd");
+        let mut create = Command::new("rrdtool");
+        create.arg("create").arg(path).args(["--step", "10"]);
+        for source in sources.split_whitespace().skip(1) {
+            let fields: Vec<&str> = source.trim_end_matches(',').split(':').collect();
+            create.arg(format!(
+                "DS:{}:{}:20:{}:{}",
+                fields[0], fields[1], fields[2], fields[3]
+            ));
+        }
+        create.args(["RRA:AVERAGE:0.1:1:100", "RRA:MAX:0.1:1:100"]);
+        let created = create
+            .status()
+            .unwrap_or_else(|error| panic!("rrdtool: {error}"));
+        assert!(created.success(), "{line}");
+    }
+    let output = Command::new(tools::project().join("conf/collectd/nats-graph"))
+        .args([data.path(), pictures.path()])
+        .output()
+        .expect("run the script");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.is_empty(), "{text}");
+    assert!(graphs.len() > 20, "{graphs:?}");
+    for graph in graphs {
+        let picture = fs::read(pictures.path().join(format!("{graph}.png")));
+        let picture = picture.unwrap_or_else(|error| panic!("{graph}: {error}"));
+        assert!(picture.starts_with(b"\x89PNG"), "{graph}");
     }
 }
 

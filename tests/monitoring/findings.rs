@@ -8,7 +8,9 @@ mod ceilings;
 mod certificates;
 mod channels;
 mod clients;
+mod members_differ;
 mod proofs;
+mod proxy;
 mod readers;
 mod routes;
 mod shown;
@@ -42,10 +44,24 @@ fn thresholds(more: &str) -> String {
 fn findings(broker: &Broker, code: &str) -> Vec<Value> {
     let explained = broker.get_json("/explainz");
     let all = explained["findings"].as_array().expect("findings");
-    all.iter()
-        .filter(|finding| finding["code"] == code)
+    let found = all.iter().filter(|finding| finding["code"] == code);
+    found
+        .inspect(|finding| is_documented(finding))
         .cloned()
         .collect()
+}
+
+/// Checks that the manual says when a finding of this code has this severity.
+fn is_documented(finding: &Value) {
+    const MANUAL: &str = include_str!("../../docs/findings.md");
+    let word = |key: &str| finding[key].as_str().expect(key);
+    let section = MANUAL.split_once(&format!("\n## {}\n", word("code")));
+    let levels =
+        section.and_then(|(_, section)| section.split("Severity: ").nth(1)?.lines().next());
+    let levels = levels.unwrap_or_else(|| panic!("it is not in the manual: {finding}"));
+    let mut cases = levels.trim_end_matches('.').split("; ");
+    let is_named = cases.any(|case| case.split([' ', ',']).next() == Some(word("severity")));
+    assert!(is_named, "the manual says {levels:?} of {finding}");
 }
 
 /// Waits until a finding is shown by all channels.

@@ -1,6 +1,7 @@
 //! The monitoring port end to end: its answers are compared with those of a real
 //! nats-server, and it is tested under abuse.
 
+mod alerts;
 mod allowed_requests;
 mod answers;
 mod bounds;

@@ -20,15 +20,18 @@ pub(crate) enum Scalar {
     Number(f64),
     /// A quoted text or another unquoted word.
     Text(String),
+    /// A text that is not UTF-8.
+    NotUtf8,
 }
 
 impl Scalar {
     /// The value as text, nearly as it was written.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self) -> Result<String, String> {
         match self {
-            Self::Boolean(value) => value.to_string(),
-            Self::Number(value) => value.to_string(),
-            Self::Text(value) => value.clone(),
+            Self::Boolean(value) => Ok(value.to_string()),
+            Self::Number(value) => Ok(value.to_string()),
+            Self::Text(value) => Ok(value.clone()),
+            Self::NotUtf8 => Err("the value is not UTF-8".to_owned()),
         }
     }
 
@@ -36,6 +39,7 @@ impl Scalar {
     pub(super) fn quoted(&self) -> Result<String, String> {
         match self {
             Self::Text(value) if !value.is_empty() => Ok(value.clone()),
+            Self::NotUtf8 => self.text(),
             // The value may be a secret.
             _ => Err("write a text in quotes that is not empty".to_owned()),
         }
@@ -46,7 +50,7 @@ impl Scalar {
         let number = match self {
             Self::Number(value) => Some(*value),
             Self::Text(value) => value.trim().parse().ok(),
-            Self::Boolean(_) => None,
+            Self::Boolean(_) | Self::NotUtf8 => None,
         };
         number
             .filter(|number| (min..=max).contains(number))
@@ -55,7 +59,7 @@ impl Scalar {
 
     /// A boolean, quoted or not.
     pub(super) fn boolean(&self) -> Result<bool, String> {
-        let text = self.text().to_ascii_lowercase();
+        let text = self.text()?.to_ascii_lowercase();
         match text.as_str() {
             "true" | "yes" | "on" => Ok(true),
             "false" | "no" | "off" => Ok(false),
@@ -67,8 +71,10 @@ impl Scalar {
 impl std::fmt::Display for Scalar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Number(value) => value.fmt(f),
             Self::Text(value) => write!(f, "\"{value}\""),
-            other => f.write_str(&other.text()),
+            Self::NotUtf8 => f.write_str("a text that is not UTF-8"),
         }
     }
 }

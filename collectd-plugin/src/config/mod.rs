@@ -114,60 +114,117 @@ impl Instance {
     }
 }
 
-/// Adds the instances of one `<Plugin nats>` block to those of earlier blocks. Unknown keys are
-/// logged and ignored.
+/// The instances of all `<Plugin nats>` blocks.
 ///
-///  # Errors
-///
-/// Which instance and option is wrong, and why; collectd must not start then.
-pub(crate) fn add_block(
-    block: &Item,
-    instances: &mut Vec<Instance>,
-    daemon: &dyn Daemon,
-) -> Result<(), String> {
-    for item in &block.children {
-        if !item.key.eq_ignore_ascii_case("Instance") {
+/// collectd ends at its start if the configuration of one plugin is refused, and with it the
+/// monitoring of everything else. So what is wrong here is logged, and costs the instance that it
+/// is in only.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    good: Vec<Instance>,
+    has_refused: bool,
+}
+
+impl Instances {
+    /// Before the first block.
+    pub(crate) const fn new() -> Self {
+        Self {
+            good: Vec::new(),
+            has_refused: false,
+        }
+    }
+
+    /// Adds the instances of one block. One that cannot be polled is logged as an error with the
+    /// option and the reason; what is unknown is logged and ignored.
+    pub(crate) fn add_block(&mut self, block: &Item, daemon: &dyn Daemon) {
+        for item in &block.children {
             let key = &item.key;
+            if key.eq_ignore_ascii_case("Instance") {
+                self.add_instance(item, daemon);
+                continue;
+            }
             let text = if options::find(key).is_some() {
                 format!("{key} is ignored here: put it into an <Instance \"name\"> block")
             } else {
                 format!("unknown option {key} is ignored")
             };
             daemon.log(Level::Warning, &text);
-            continue;
         }
-        let instance = read_instance(item, daemon)?;
-        check_unique(&instance, instances)?;
-        instances.push(instance);
+    }
+
+    /// Those that are to be polled: the usual place if no block names another one.
+    pub(crate) fn finish(self, daemon: &dyn Daemon) -> Vec<Instance> {
+        match (self.good.is_empty(), self.has_refused) {
+            (true, true) => daemon.log(Level::Error, "no broker is polled"),
+            (true, false) => return vec![Instance::new(DEFAULT_NAME)],
+            (false, _) => {}
+        }
+        self.good
+    }
+
+    fn add_instance(&mut self, item: &Item, daemon: &dyn Daemon) {
+        let mut instance = match read_name(item) {
+            Ok(name) => Instance::new(&name),
+            Err(reason) => return self.refuse("an instance", &reason, daemon),
+        };
+        let checked = set_options(&mut instance, item, daemon)
+            .and_then(|()| check_timeout(&instance, daemon))
+            .and_then(|()| check_unique(&instance, &self.good))
+            .and_then(|()| check_access(&instance, daemon));
+        match checked {
+            Ok(()) => self.good.push(instance),
+            Err(reason) => self.refuse(&instance.label(), &reason, daemon),
+        }
+    }
+
+    fn refuse(&mut self, label: &str, reason: &str, daemon: &dyn Daemon) {
+        self.has_refused = true;
+        refuse(label, reason, daemon);
+    }
+}
+
+/// Logs that an instance is not polled, and why.
+pub(crate) fn refuse(label: &str, reason: &str, daemon: &dyn Daemon) {
+    daemon.log(Level::Error, &format!("{label} is not polled: {reason}"));
+}
+
+fn read_name(item: &Item) -> Result<String, String> {
+    match item.values.as_slice() {
+        [name] => name.text().and_then(|name| check_name(&name)),
+        _ => Err("write one name, as in <Instance \"name\">".to_owned()),
+    }
+    .map_err(|reason| format!("Instance: {reason}"))
+}
+
+fn set_options(instance: &mut Instance, item: &Item, daemon: &dyn Daemon) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let warn = |instance: &Instance, text: String| {
+        daemon.log(Level::Warning, &format!("{}: {text}", instance.label()));
+    };
+    for child in &item.children {
+        let key = &child.key;
+        let Some(option) = options::find(key) else {
+            warn(instance, format!("unknown option {key} is ignored"));
+            continue;
+        };
+        let set = match child.values.as_slice() {
+            [value] if child.children.is_empty() => (option.set)(instance, value),
+            _ => Err("takes exactly one value".to_owned()),
+        };
+        set.map_err(|reason| format!("{}: {reason}", option.name))?;
+        if !seen.insert(option.name) {
+            let text = format!("{} stands there twice: the last one counts", option.name);
+            warn(instance, text);
+        }
     }
     Ok(())
 }
 
-fn read_instance(item: &Item, daemon: &dyn Daemon) -> Result<Instance, String> {
-    let name = match item.values.as_slice() {
-        [name] => check_name(&name.text()).map_err(|reason| format!("Instance: {reason}"))?,
-        _ => return Err("Instance: write one name, as in <Instance \"name\">".to_owned()),
-    };
-    let mut instance = Instance::new(&name);
-    for child in &item.children {
-        let key = &child.key;
-        let Some(option) = options::find(key) else {
-            let text = format!("instance \"{name}\": unknown option {key} is ignored");
-            daemon.log(Level::Warning, &text);
-            continue;
-        };
-        let set = match child.values.as_slice() {
-            [value] if child.children.is_empty() => (option.set)(&mut instance, value),
-            _ => Err("takes exactly one value".to_owned()),
-        };
-        set.map_err(|reason| format!("instance \"{name}\": {}: {reason}", option.name))?;
-    }
-    check_timeout(&instance, daemon)?;
-    let label = instance.label();
+fn check_access(instance: &Instance, daemon: &dyn Daemon) -> Result<(), String> {
     match instance.client(daemon) {
-        Ok(_) => Ok(instance),
-        Err(error @ Error::InvalidUrl { .. }) => Err(format!("{label}: URL: {error}")),
-        Err(error) => Err(format!("{label}: {error}")),
+        Ok(_) => Ok(()),
+        Err(error @ Error::InvalidUrl { .. }) => Err(format!("URL: {error}")),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -175,8 +232,7 @@ fn check_timeout(instance: &Instance, daemon: &dyn Daemon) -> Result<(), String>
     let limit = instance.timeout_limit(daemon);
     match instance.timeout {
         Some(timeout) if timeout > limit => Err(format!(
-            "{}: Timeout: {} ms is more than half the interval ({} ms), which a poll may not exceed",
-            instance.label(),
+            "Timeout: {} ms is more than half the interval ({} ms), which a poll may not exceed",
             timeout.as_millis(),
             limit.as_millis()
         )),
@@ -186,20 +242,19 @@ fn check_timeout(instance: &Instance, daemon: &dyn Daemon) -> Result<(), String>
 
 /// Instances of one host must differ in their names, and one of them may have the old ones.
 fn check_unique(instance: &Instance, others: &[Instance]) -> Result<(), String> {
-    let label = instance.label();
     for other in others.iter().filter(|other| other.host == instance.host) {
         if other.name == instance.name {
-            return Err(format!(
-                "{label}: there are two of this name: rename one, or give it another Host"
-            ));
+            return Err(
+                "there is another one of this name: rename it, or give it another Host".to_owned(),
+            );
         }
         if [instance, other]
             .iter()
             .all(|one| one.reports(Group::Legacy))
         {
             return Err(format!(
-                "{label}: LegacyNames: {} reports the same names for the same host: give one of \
-                 them another Host",
+                "LegacyNames: {} reports the same names for the same host: give one of them \
+                 another Host",
                 other.label()
             ));
         }

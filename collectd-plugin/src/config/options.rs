@@ -52,7 +52,7 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
               host's own, or listed in the broker's option \"hosts\" of the block \"monitor\"; \
               otherwise the answer is HTTP status 421.",
         set: |instance, value| {
-            instance.access.url = Some(value.text());
+            instance.access.url = Some(value.text()?);
             Ok(())
         },
     },
@@ -182,7 +182,7 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         doc: "Host that is reported with the values, for a broker on another machine. Instances \
               of different hosts may have the same name.",
         set: |instance, value| {
-            instance.host = Some(check_name(&value.text())?);
+            instance.host = Some(check_name(&value.text()?)?);
             Ok(())
         },
     },

@@ -24,21 +24,36 @@ fn instance(name: &str, children: Vec<Item>) -> Item {
     }
 }
 
-fn read(children: Vec<Item>) -> (Result<Vec<Instance>, String>, Fake) {
-    let daemon = Fake::default();
-    let mut instances = Vec::new();
-    let block = Item {
+fn block(children: Vec<Item>) -> Item {
+    Item {
         key: "Plugin".to_owned(),
         values: vec![text("nats")],
         children,
+    }
+}
+
+/// The instances that are polled, and what is logged.
+fn read(children: Vec<Item>) -> (Vec<Instance>, Vec<(Level, String)>) {
+    let daemon = Fake::default();
+    let mut instances = Instances::new();
+    instances.add_block(&block(children), &daemon);
+    let good = instances.good;
+    (good, daemon.lines.into_inner())
+}
+
+/// The error about an instance, beside which another one is polled.
+fn refused(bad: Item) -> String {
+    let well = instance("well", Vec::new());
+    let (good, lines) = read(vec![bad, well]);
+    assert_eq!(good, [Instance::new("well")]);
+    let [(Level::Error, line)] = lines.as_slice() else {
+        panic!("{lines:?}");
     };
-    let result = add_block(&block, &mut instances, &daemon);
-    (result.map(|()| instances), daemon)
+    line.clone()
 }
 
 fn refusal(option: &str, value: Scalar) -> String {
-    let (result, _) = read(vec![instance("a", vec![item(option, value)])]);
-    result.expect_err(option)
+    refused(instance("a", vec![item(option, value)]))
 }
 
 #[test]
@@ -99,9 +114,9 @@ fn options_are_read_in_any_case_and_quoting() {
         top_connections: 7,
     };
     for children in [plain, quoted] {
-        let (result, daemon) = read(vec![instance("a", children)]);
-        assert_eq!(result, Ok(vec![expected.clone()]));
-        assert!(daemon.lines.borrow().is_empty());
+        let (good, lines) = read(vec![instance("a", children)]);
+        assert_eq!(good, std::slice::from_ref(&expected));
+        assert!(lines.is_empty(), "{lines:?}");
     }
 }
 
@@ -171,21 +186,22 @@ fn the_way_to_the_broker_is_read() {
             },
         ),
     ] {
-        let (result, _) = read(vec![instance("a", children)]);
-        let instances = result.expect("settings that go together");
-        assert_eq!(instances[0].access, expected);
+        let (good, lines) = read(vec![instance("a", children)]);
+        assert!(lines.is_empty(), "{lines:?}");
+        assert_eq!(good[0].access, expected);
     }
 }
 
 /// A reader of the log must not learn it.
 #[test]
 fn a_secret_is_not_in_an_error() {
-    for value in [Scalar::Number(4711.0), text("")] {
+    for (value, reason) in [
+        (Scalar::Number(4711.0), "in quotes"),
+        (text(""), "in quotes"),
+        (Scalar::NotUtf8, "not UTF-8"),
+    ] {
         let error = refusal("Password", value);
-        assert!(
-            error.contains("in quotes") && !error.contains("4711"),
-            "{error}"
-        );
+        assert!(error.contains(reason) && !error.contains("4711"), "{error}");
     }
     let error = refusal("Password", text("canary"));
     assert!(error.contains("a password needs User"), "{error}");
@@ -194,13 +210,12 @@ fn a_secret_is_not_in_an_error() {
 
 #[test]
 fn unknown_keys_only_cause_a_warning() {
-    let (result, daemon) = read(vec![
+    let (good, lines) = read(vec![
         item("URL", text("http://127.0.0.1:1")),
         item("Colour", text("red")),
         instance("a", vec![item("Port", Scalar::Number(8222.0))]),
     ]);
-    assert_eq!(result, Ok(vec![Instance::new("a")]));
-    let lines = daemon.lines.borrow();
+    assert_eq!(good, [Instance::new("a")]);
     assert_eq!(lines.len(), 3);
     for (line, part) in lines.iter().zip(["put it into", "Colour", "option Port"]) {
         assert_eq!(line.0, Level::Warning);
@@ -240,66 +255,131 @@ fn bad_values_are_rejected_with_instance_and_option() {
             "2 is neither true nor false",
         ),
     ] {
+        let named = option.eq_ignore_ascii_case("url").then_some("URL");
+        let named = named.unwrap_or(option);
         let error = refusal(option, value);
-        assert!(error.starts_with("instance \"a\": "), "{error}");
-        assert!(error.contains(reason), "{error}");
+        let begin = "instance \"a\" is not polled: ";
+        let rest = error
+            .strip_prefix(begin)
+            .unwrap_or_else(|| panic!("{error}"));
+        assert!(rest.contains(named) && rest.contains(reason), "{error}");
     }
     let long = refusal("Host", text(&"x".repeat(128)));
     assert!(long.contains("longer than 127"), "{long}");
-    let (result, _) = read(vec![instance(
-        "a",
-        vec![Item {
-            key: "URL".to_owned(),
-            ..Item::default()
-        }],
-    )]);
-    assert!(result.expect_err("no value").contains("exactly one value"));
-    let (result, _) = read(vec![Item {
+    let without_name = || Item {
         key: "Instance".to_owned(),
         ..Item::default()
-    }]);
-    assert!(result.expect_err("no name").contains("one name"));
+    };
+    for (bad, reason) in [
+        (without_name(), "write one name"),
+        (instance("", Vec::new()), "the name is empty"),
+        (
+            Item {
+                values: vec![Scalar::NotUtf8],
+                ..without_name()
+            },
+            "not UTF-8",
+        ),
+    ] {
+        let error = refused(bad);
+        assert!(
+            error.starts_with("an instance is not polled: Instance: ") && error.contains(reason),
+            "{error}"
+        );
+    }
+}
+
+/// Whatever the option: a missing value, too many, and a block are refused with its name; one that
+/// stands there twice is logged.
+#[test]
+fn each_option_takes_one_value_once() {
+    for option in OPTIONS {
+        let of_values = |values: Vec<Scalar>| Item {
+            key: option.name.to_owned(),
+            values,
+            children: Vec::new(),
+        };
+        let nested = Item {
+            children: vec![item("a", text("b"))],
+            ..of_values(vec![text("1")])
+        };
+        for wrong in [
+            of_values(Vec::new()),
+            of_values(vec![text("1"), text("2")]),
+            nested,
+        ] {
+            let error = refused(instance("a", vec![wrong]));
+            let reason = format!("{}: takes exactly one value", option.name);
+            assert!(error.ends_with(&reason), "{error}");
+        }
+        let error = refusal(option.name, Scalar::NotUtf8);
+        assert!(error.contains(option.name), "{error}");
+    }
+    let interval = |seconds| item("Interval", Scalar::Number(seconds));
+    let (good, lines) = read(vec![instance("a", vec![interval(20.0), interval(30.0)])]);
+    assert_eq!(good[0].interval, Some(Duration::from_secs(30)));
+    let [(Level::Warning, line)] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    let text = "instance \"a\": Interval stands there twice: the last one counts";
+    assert_eq!(line, text);
+}
+
+/// The usual place is polled if none is named, and not in place of one that has errors.
+#[test]
+fn the_usual_place_is_for_those_who_name_none() {
+    let bad = || instance("a", vec![item("Timeout", Scalar::Number(0.0))]);
+    for (children, expected) in [
+        (Vec::new(), vec![Instance::new(DEFAULT_NAME)]),
+        (vec![bad()], Vec::new()),
+        (
+            vec![bad(), instance("b", Vec::new())],
+            vec![Instance::new("b")],
+        ),
+    ] {
+        let daemon = Fake::default();
+        let mut instances = Instances::new();
+        instances.add_block(&block(children), &daemon);
+        assert_eq!(instances.finish(&daemon), expected);
+    }
 }
 
 #[test]
 fn blocks_are_combined_and_names_must_be_unique() {
     let daemon = Fake::default();
-    let mut instances = Vec::new();
-    for name in ["a", "b"] {
-        let block = Item {
-            children: vec![instance(name, Vec::new())],
-            ..Item::default()
-        };
-        add_block(&block, &mut instances, &daemon).expect(name);
+    let mut instances = Instances::new();
+    for (name, options) in [
+        ("a", Vec::new()),
+        ("b", Vec::new()),
+        ("a", vec![item("Host", text("other"))]),
+        ("a", Vec::new()),
+    ] {
+        instances.add_block(&block(vec![instance(name, options)]), &daemon);
     }
-    let block = Item {
-        children: vec![instance("a", vec![item("Host", text("other"))])],
-        ..Item::default()
-    };
-    add_block(&block, &mut instances, &daemon).expect("another host");
-    let block = Item {
-        children: vec![instance("a", Vec::new())],
-        ..Item::default()
-    };
-    let error = add_block(&block, &mut instances, &daemon).expect_err("a again");
-    assert!(error.contains("two of this name"), "{error}");
-    assert_eq!(instances.len(), 3);
+    assert_eq!(instances.good.len(), 3);
+    let lines = daemon.lines.borrow();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].1.contains("another one of this name"), "{lines:?}");
 }
 
 #[test]
 fn only_one_instance_per_host_may_have_legacy_names() {
     let legacy = || item("LegacyNames", Scalar::Boolean(true));
-    let (result, _) = read(vec![
+    let (good, lines) = read(vec![
         instance("a", vec![legacy()]),
         instance("b", vec![legacy()]),
     ]);
-    let error = result.expect_err("the same names");
-    assert!(error.contains("instance \"a\" reports the same"), "{error}");
-    let (result, _) = read(vec![
+    assert_eq!(good.len(), 1);
+    let error = &lines[0].1;
+    assert!(
+        error.starts_with("instance \"b\" is not polled: LegacyNames: instance \"a\" reports the"),
+        "{error}"
+    );
+    let (good, _) = read(vec![
         instance("a", vec![legacy()]),
         instance("b", vec![legacy(), item("Host", text("other"))]),
     ]);
-    assert_eq!(result.map(|instances| instances.len()), Ok(2));
+    assert_eq!(good.len(), 2);
 }
 
 #[test]

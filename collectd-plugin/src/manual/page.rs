@@ -70,7 +70,12 @@ block is one broker. Its name becomes the plugin instance of all values. Two ins
 must have different hosts (option
 .BR Host ).
 Keys may be in upper or lower case, numbers with or without quotes. Unknown keys are logged
-and ignored. With a bad value collectd does not start; the log says why.
+and ignored, and of a key that stands there twice the last one counts, which is logged as well.
+.PP
+An instance with a bad value is not polled, and has no values: an error in the log names the
+instance, the option and the reason. All other instances, and all other plugins of collectd, go on.
+To see such errors before a restart, run
+.BR "collectd \-T \-C FILE" .
 "#;
 
 const VALUES: &str = r#".SH VALUES
@@ -90,7 +95,7 @@ first 100 names have values until collectd is restarted.
 const NOTIFICATIONS: &str = r#".SH NOTIFICATIONS
 A notification has the plugin nats, the plugin instance and the following type and type instance.
 The last one of each says how it is now: the first poll after a start of collectd sends one of each,
-also if nothing is wrong.
+also if nothing is wrong, and also if the broker has no findings because it is no midge.
 .TP
 .B bool\-up
 FAILURE when /varz cannot be read, WARNING when /healthz reports trouble or cannot be read, OKAY
@@ -135,8 +140,8 @@ as a notice, the first success as information. When a broker refuses a request, 
 the first line of its answer, which names the option to set.
 .PP
 Each state is logged when it begins. Causes that alternate, such as 502 and 504 of a proxy, are
-logged once. A broker that comes and goes is logged six times within ten minutes, and then again when it has
-been in one state for five. Brokers that answer in turn at one address are one line.
+logged once. When a broker goes away for the third time within ten minutes, that it is back is not logged, nor
+notified, before it has lasted for five. Brokers that answer in turn at one address are one line.
 .PP
 The plugin never lets collectd poll a broker less often after failures (it always reports success):
 a broker that comes back is seen within one interval.

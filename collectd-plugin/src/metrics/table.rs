@@ -226,9 +226,9 @@ pub(crate) const METRICS: &[Metric] = &[
     varz(Basic, "gauge", "cpu_percent", Gauge, &["cpu"], "CPU use in percent of one core; may exceed 100"),
 
     findings(&["critical", "warning"], "findings", "findings of severity critical or warning; 0: nothing is wrong"),
-    findings(&["critical"], "findings_critical", "of these, critical: the broker does not do its work, or clients lose messages"),
-    findings(&["warning"], "findings_warning", "of these, warnings: some clients are affected or will be"),
-    findings(&["info"], "findings_info", "findings that are worth knowing"),
+    findings(&["critical"], "findings_critical", "of these, critical: act now"),
+    findings(&["warning"], "findings_warning", "of these, warnings: act soon"),
+    findings(&["info"], "findings_info", "findings that are only worth knowing"),
     row(Findings, Source::Answer(Explainz, Keys(&["age"])), "duration", "diagnosis_age", Gauge, "seconds since the broker checked itself"),
 
     latency("messages_p50", "total.last_minute.p50", "total.last_minute.count", "seconds from reading a message to writing it to a socket, in the last minute: the median; absent without messages"),

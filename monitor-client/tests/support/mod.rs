@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +24,39 @@ pub(crate) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> S
         }
     });
     url(address)
+}
+
+/// Serves several requests on each connection, and reports the number of answers on each one that has
+/// ended. `goes_on` gets the number of answers so far, before the first and after each one.
+pub(crate) fn keep_serving(
+    goes_on: fn(usize, &mut TcpStream) -> bool,
+) -> (String, Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (ended, connections) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut answered = 0;
+            while goes_on(answered, &mut stream) {
+                let head = read_head(&stream);
+                if head.is_empty() {
+                    break;
+                }
+                let status = match head.starts_with("GET /missing ") {
+                    true => "404 Not Found",
+                    false => "200 OK",
+                };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}");
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+                answered += 1;
+            }
+            // The test may be over.
+            let _ = ended.send(answered);
+        }
+    });
+    (url(address), connections)
 }
 
 /// Serves every connection with a fixed status line and body.

@@ -72,10 +72,17 @@ pub struct Parsed {
 /// each line beginning with the name of the program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UsageError {
+    program: String,
+    /// One line for each error.
     text: String,
 }
 
 impl UsageError {
+    /// What is wrong, without the program's name, for a program that runs.
+    pub fn reason(&self) -> &str {
+        &self.text
+    }
+
     /// The exit code for it: 1 always. nats-server exits with 0 after an unknown
     /// flag, which lets a typing error in a unit file pass for a clean stop.
     pub fn exit_code(&self) -> u8 {
@@ -85,7 +92,9 @@ impl UsageError {
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        let lines = self.text.lines();
+        let prefixed: Vec<_> = lines.map(|it| format!("{}: {it}", self.program)).collect();
+        f.write_str(&prefixed.join("\n"))
     }
 }
 
@@ -96,18 +105,14 @@ impl std::error::Error for UsageError {}
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
     let mut args = args.into_iter();
     let program = program_name(args.next());
-    let prefixed = |text: String| UsageError {
-        text: text
-            .lines()
-            .map(|line| format!("{program}: {line}"))
-            .collect::<Vec<_>>()
-            .join("\n"),
-    };
     let mut line = CommandLine::default();
     let invocation = read_arguments(args)
         .and_then(|args| line.read(args.into_iter()))
         .and_then(|()| line.invocation(&program))
-        .map_err(prefixed)?;
+        .map_err(|text| UsageError {
+            program: program.clone(),
+            text,
+        })?;
     Ok(Parsed {
         program,
         invocation,

@@ -12,14 +12,14 @@ use monitor_client::text::escaped;
 
 use crate::telemetry::MonotonicMillis;
 
-/// How bad it is.
+/// How bad it is: what each severity means is written in the manual of the findings.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
-    /// Worth knowing.
+    /// Nothing to do now.
     Info,
-    /// Some clients are affected or will be.
+    /// Act soon.
     Warning,
-    /// The broker does not do its work, or clients lose messages.
+    /// Act now.
     Critical,
 }
 

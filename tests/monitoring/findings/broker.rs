@@ -59,7 +59,8 @@ pub fn a_pending_configuration_is_reported_until_it_is_active() {
     )
     .expect("written");
     let finding = appears(&broker, "config-differs");
-    assert!(text(&finding).contains("has an error"), "{finding}");
+    let error = format!("the next start would fail: {}:", file.display());
+    assert!(text(&finding).starts_with(&error), "{finding}");
     assert!(!finding.to_string().contains(secret));
     fs::write(
         &file,
@@ -206,12 +207,32 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
         broker.log().contains("Reloaded server configuration")
     });
     stays_silent(&broker, "reload-failed");
-    let secret = "canary-secret-4712";
-    fs::write(&file, format!("{before}\n{secret} {{")).expect("written");
+    // Where, what, and how many more.
+    let line = before.lines().count() + 1;
+    let errors = "max_paylod: 5\nport: []\nauthorization { user: u, password: [ canary ] }\n";
+    fs::write(&file, format!("{before}\n{errors}")).expect("written");
     broker.signal(libc::SIGHUP);
     let finding = appears(&broker, "reload-failed");
-    assert!(text(&finding).contains("nothing was changed"), "{finding}");
-    assert!(!finding.to_string().contains(secret));
+    let place = format!(
+        "{}:{}:1: unknown key \"max_paylod\"",
+        file.display(),
+        line + 1
+    );
+    assert!(text(&finding).starts_with(&place), "{finding}");
+    for part in ["and 2 more errors", "nothing was changed"] {
+        assert!(text(&finding).contains(part), "{finding}");
+    }
+    assert!(!finding.to_string().contains("canary"));
+    // A file that another one names.
+    let missing = broker.folder().join("missing.pem");
+    let tls = format!("tls {{ cert_file: {missing:?}, key_file: {missing:?} }}");
+    fs::write(&file, format!("{before}\n{tls}\n")).expect("written");
+    broker.signal(libc::SIGHUP);
+    wait_until("the finding names the file", || {
+        let finding = appears(&broker, "reload-failed");
+        let named = missing.display().to_string();
+        text(&finding).contains(&named) && text(&finding).contains("No such file")
+    });
     fs::write(&file, before).expect("written");
     broker.signal(libc::SIGHUP);
     clears(&broker, "reload-failed");

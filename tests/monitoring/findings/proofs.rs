@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use midge::observe::diagnosis::rules::RULES;
 
-use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
+use super::{
+    broker, ceilings, certificates, clients, members_differ, readers, routes, system, tables,
+};
 
 /// The code of each rule, and the test that proves it.
 const PROOFS: &[(&str, fn())] = &[
@@ -76,7 +78,7 @@ const PROOFS: &[(&str, fn())] = &[
     ),
     (
         "members-differ",
-        routes::members_with_different_limits_are_reported,
+        members_differ::members_with_different_limits_are_reported,
     ),
     (
         "login-failures",

@@ -1,21 +1,11 @@
 //! Findings about the mesh: members that are killed, stopped, disconnected in one
-//! direction or configured differently, and a healthy mixed mesh without findings.
+//! direction, and a healthy mixed mesh without findings.
 
-use std::{
-    io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{process::Command, sync::atomic::Ordering};
 
 use serde_json::Value;
 
-use super::{appears, clears, findings, stays_silent, text, thresholds};
+use super::{appears, clears, findings, proxy::Way, stays_silent, text, thresholds};
 use test_support::{Broker, http, wait_for, wait_until};
 use test_support::{
     free_port,
@@ -33,7 +23,7 @@ const CODES: [&str; 6] = [
 ];
 
 /// A member that samples the mesh often.
-fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
+pub(super) fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
     let mut plan = Plan::new(kind, name, port, routes);
     if kind == Kind::Midge {
         plan.config = thresholds(more);
@@ -42,7 +32,7 @@ fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
 }
 
 /// Plans of members with routes to all others: `n0`, `n1` and so on.
-fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
+pub(super) fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
     let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
     let plan = |(index, kind): (usize, &Kind)| {
         let mut others = ports.clone();
@@ -52,7 +42,7 @@ fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
     kinds.iter().enumerate().map(plan).collect()
 }
 
-fn start(plans: &[Plan]) -> Vec<Member> {
+pub(super) fn start(plans: &[Plan]) -> Vec<Member> {
     let members: Vec<Member> = plans.iter().map(Plan::start).collect();
     mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
     members
@@ -69,7 +59,7 @@ fn check(broker: &Broker, expect: usize) -> (Option<i32>, String) {
     (output.status.code(), result)
 }
 
-fn checks(broker: &Broker, expect: usize, code: i32) -> String {
+pub(super) fn checks(broker: &Broker, expect: usize, code: i32) -> String {
     wait_for(&format!("check_nats ends with {code}"), || {
         let (ended, result) = check(broker, expect);
         (ended == Some(code)).then_some(result)
@@ -277,87 +267,6 @@ pub fn a_repeatedly_failing_route_is_reported() {
     assert_eq!(times.try_iter().count(), 3);
 }
 
-/// A proxy to a member that can hold back one direction, like a network that drops or
-/// delays it.
-struct Way {
-    port: u16,
-    forth: Arc<Direction>,
-    back: Arc<Direction>,
-}
-
-#[derive(Default)]
-struct Direction {
-    held: AtomicBool,
-    delay_ms: AtomicU64,
-    /// Whether a midge should appear to have another version.
-    version_replaced: AtomicBool,
-}
-
-impl Way {
-    /// Listens at `port`; 0 is any port.
-    fn to(target: u16, port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
-        let way = Self {
-            port: listener.local_addr().expect("its address").port(),
-            forth: Arc::default(),
-            back: Arc::default(),
-        };
-        let (forth, back) = (way.forth.clone(), way.back.clone());
-        thread::spawn(move || {
-            for near in listener.incoming().flatten() {
-                let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else {
-                    continue;
-                };
-                pass_on(&near, &far, &forth);
-                pass_on(&far, &near, &back);
-            }
-        });
-        way
-    }
-}
-
-fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
-    let mut from = from.try_clone().expect("a second handle");
-    let mut to = to.try_clone().expect("a second handle");
-    let direction = direction.clone();
-    thread::spawn(move || {
-        let mut buffer = vec![0; 65536];
-        loop {
-            let len = match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            while direction.held.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(5));
-            }
-            let delay = direction.delay_ms.load(Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(delay));
-            if direction.version_replaced.load(Ordering::Relaxed) {
-                replace_version(&mut buffer[..len]);
-            }
-            if to.write_all(&buffer[..len]).is_err() {
-                break;
-            }
-        }
-        // The other direction may have closed them already.
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-    });
-}
-
-/// Replaces the version in an INFO with another of the same length.
-fn replace_version(bytes: &mut [u8]) {
-    let reported = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    let found = bytes
-        .windows(reported.len())
-        .position(|some| some == reported.as_bytes());
-    if let Some(at) = found {
-        let version = &mut bytes[at + "\"midge\":\"".len()..at + reported.len() - 1];
-        version.fill(b'9');
-    }
-}
-
 /// Data from one member does not arrive at the other: both report it with what they know
 /// of the direction, and after two unanswered pings the route is closed.
 #[test]
@@ -464,96 +373,4 @@ pub fn members_without_a_route_between_them_are_named() {
     clears(&middle.broker, "route-asymmetric");
     clears(&apart[0].broker, "route-asymmetric");
     stays_silent(&middle.broker, "route-asymmetric");
-}
-
-#[test]
-pub fn members_with_different_limits_are_reported() {
-    let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
-    plans[1].config += "max_payload: 512KB\n";
-    let mut members = start(&plans);
-    let finding = appears(&members[0].broker, "members-differ");
-    assert_eq!(finding["subject"], "n1");
-    assert!(text(&finding).contains("max_payload"), "{finding}");
-    plans[1].config.clear();
-    members[1].broker.kill();
-    members[1] = plans[1].start();
-    clears(&members[0].broker, "members-differ");
-    mesh::wait_for_mesh(&[&members[0], &members[1]]);
-    stays_silent(&members[0].broker, "members-differ");
-}
-
-/// A midge announces reloaded settings to its peers over the existing routes.
-#[test]
-fn a_reload_clears_different_limits() {
-    let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
-    let alike = plans[1].config.clone();
-    plans[1].config += "max_payload: 512KB\n";
-    let members = start(&plans);
-    for (member, other) in [(0, "n1"), (1, "n0")] {
-        let finding = appears(&members[member].broker, "members-differ");
-        assert_eq!(finding["subject"], other);
-    }
-    plans[1].config = alike;
-    members[1].reload(&plans[1].text());
-    for member in &members {
-        clears(&member.broker, "members-differ");
-    }
-}
-
-/// A package that was installed on one member only.
-#[test]
-fn a_member_of_another_version_is_reported() {
-    let ports = [free_port(), free_port()];
-    let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
-    let way = Way::to(ports[0], 0);
-    way.forth.version_replaced.store(true, Ordering::Relaxed);
-    let plan = plan(Kind::Midge, "n1", ports[1], &[way.port], "");
-    let mut far = plan.start();
-    let finding = appears(&near.broker, "members-differ");
-    assert_eq!(
-        (&finding["subject"], &finding["severity"]),
-        (&"n1".into(), &"info".into())
-    );
-    assert!(text(&finding).contains("it is midge 99999"), "{finding}");
-    stays_silent(&far.broker, "members-differ");
-    checks(&near.broker, 2, 0);
-    way.forth.version_replaced.store(false, Ordering::Relaxed);
-    far.broker.kill();
-    far = plan.start();
-    clears(&near.broker, "members-differ");
-    mesh::wait_for_mesh(&[&near, &far]);
-    stays_silent(&near.broker, "members-differ");
-}
-
-/// A nats-server has an account that midge gets later: earlier interest in it works from
-/// then on, and the finding clears.
-#[test]
-fn an_account_missing_on_other_members_is_reported_until_a_reload_adds_it() {
-    let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
-    let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
-    plans[1].config += accounts;
-    let members = start(&plans);
-    let mut subscriber = members[1].client();
-    subscriber.send("SUB news 1\r\n");
-    subscriber.sync();
-    let finding = appears(&members[0].broker, "members-differ");
-    assert_eq!(
-        (&finding["subject"], &finding["severity"]),
-        (&"n1".into(), &"warning".into())
-    );
-    let reported = "it has 1 subscription in accounts that this broker does not define (\"A\")";
-    assert!(text(&finding).contains(reported), "{finding}");
-    assert!(!members[0].knows("news"));
-    plans[0].config += accounts;
-    members[0].reload(&plans[0].text());
-    assert!(members[0].knows("news"));
-    members[0].client().send("PUB news 2\r\nhi\r\n");
-    assert_eq!(subscriber.next_message().body, b"hi");
-    clears(&members[0].broker, "members-differ");
-    stays_silent(&members[0].broker, "members-differ");
-    // The finding also clears when the account is removed.
-    plans[0].config = thresholds("");
-    members[0].reload(&plans[0].text());
-    assert!(!members[0].knows("news"));
-    appears(&members[0].broker, "members-differ");
 }

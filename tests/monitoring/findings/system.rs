@@ -39,7 +39,7 @@ pub fn an_unwritable_log_is_reported_until_it_recovers() {
     fs::remove_file(&log).expect("remove the link");
     broker.signal(libc::SIGUSR1);
     clears(&broker, "log-lost");
-    wait_until("the log names the missing member", || {
+    wait_until("the log says how many lines were lost", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         text.contains(" of the log could not be written")
     });

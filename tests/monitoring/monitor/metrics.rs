@@ -86,7 +86,7 @@ fn names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
+pub(super) fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::piped())

@@ -398,10 +398,9 @@ fn check_all_output(place: &str, arguments: &[&str], keys: &Pki) {
         }
     }
     let file = broker.folder().join("broker.conf");
-    for other in [
-        text.replace("canary-", "canary-other-"),
-        filled(REFUSED[0], ports, keys),
-    ] {
+    let changed = text.replace("canary-", "canary-other-");
+    let refused = REFUSED.iter().map(|text| filled(text, ports, keys));
+    for other in std::iter::once(changed).chain(refused) {
         fs::write(&file, other).expect("write the configuration");
         shown.push(("a dry run".into(), post("/reload?dry_run=1")));
         shown.push(("a reload".into(), post("/reload")));

@@ -68,7 +68,8 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
             time(
                 "queue_full_within",
                 "\"1m\"",
-                "A queue that will be full sooner than this, at the present growth, is a finding.",
+                "A client that will be closed sooner than this is a finding: because its queue is \
+                 full then at the present growth, or because write_deadline has passed.",
                 |it, time| it.diagnosis.queue_full_within = time,
                 field!(diagnosis.queue_full_within),
             ),

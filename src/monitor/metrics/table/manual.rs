@@ -32,6 +32,10 @@ seconds and bytes. One scrape shows one moment: the parts of a total add up to i
 The number of series is bounded. Only the connections with the most waiting bytes have series of their
 own (parameter `connections`, 20 by default, at most 200), and only the 100 accounts and the 100 routes
 with the most messages.
+
+`conf/prometheus/midge-alerts.yml` has alerts for Prometheus, among them one for each critical finding and
+one for each warning: copy it to `/etc/prometheus/` and name it in `rule_files`. `conf/grafana/midge.json` is
+a dashboard for Grafana.
 ";
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     observe::diagnosis::humanize::{bytes, count, time},
-    telemetry::process::system_error_in,
+    telemetry::pool::shorten_to,
 };
 
 /// Settings named in one sentence.
 const NAMED_MAX: usize = 8;
+
+/// Bytes of an error in one sentence.
+const REASON_MAX: usize = 400;
 
 /// The rules of this file.
 pub(super) const RULES: &[Rule] = &[
@@ -45,8 +48,8 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "The last reload failed. The broker keeps its old configuration. The finding \
                   stays until a reload succeeds.",
         cause: "The configuration file, or a file that it names, has an error or cannot be read.",
-        remedy: "The log says what is wrong and where. Correct it, check it with `midge -t -c \
-                 FILE`, and reload again.",
+        remedy: "Correct what the text names, check it with `midge -t -c FILE`, and reload \
+                 again. The log has all errors, if there are several.",
         pace: Pace::AtOnce,
         find: reload_failed,
     },
@@ -118,12 +121,8 @@ fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     let options = evidence.server.options();
     let file = options.config_file.clone().unwrap_or_default();
     let subject = file.display().to_string();
-    // The error itself may quote the file, which may hold secrets.
     if let Some(error) = &outcome.error {
-        let text = match system_error_in(error) {
-            Some(cause) => format!("this file, or one that it names, cannot be read: {cause}"),
-            None => "the configuration file has an error: the next start would fail".to_owned(),
-        };
+        let text = format!("the next start would fail: {}", reason(error));
         return vec![warning(&subject, 0, text)];
     }
     let names: Vec<&str> = outcome.changes.iter().map(|change| &*change.name).collect();
@@ -220,21 +219,28 @@ fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
     let Some(outcome) = evidence.server.last_reload() else {
         return Vec::new();
     };
-    // The error itself may quote the file, which may hold secrets.
     let Some(error) = &outcome.error else {
         return Vec::new();
     };
     let file = evidence.server.options().config_file.clone();
     let text = format!(
-        "the last reload, at {}, failed: nothing was changed{}",
-        outcome.at.format("%Y-%m-%d %H:%M:%S UTC"),
-        match system_error_in(error) {
-            Some(cause) => format!("; a file could not be read: {cause}"),
-            None => String::new(),
-        }
+        "{}; nothing was changed by the last reload, at {}",
+        reason(error),
+        outcome.at.format("%Y-%m-%d %H:%M:%S UTC")
     );
     let subject = file.unwrap_or_default().display().to_string();
     vec![warning(&subject, 0, text)]
+}
+
+/// Why a configuration is not accepted: the first error, with its place, and how many follow. Errors
+/// of the configuration show no value that may be secret.
+fn reason(error: &str) -> String {
+    let mut lines = error.lines();
+    let first = shorten_to(lines.next().unwrap_or_default(), REASON_MAX);
+    match lines.count() as u64 {
+        0 => first.into_owned(),
+        more => format!("{first} (and {})", count(more, "more error")),
+    }
 }
 
 fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {

@@ -49,6 +49,17 @@ The log and the events have a line when a finding appears (`warning CODE …`), 
 clears (`cleared CODE …`). That it eased is written once it has been less severe for `clear_after`;
 /explainz shows the new severity at once.
 
+## Severities
+
+| severity | what it means |
+|---|---|
+| critical | Act now. This broker does not do its work for its clients, or for another broker of the cluster as a whole, or is about to stop doing it; or a client is about to lose all that waits for it. What is about to happen can still be prevented. |
+| warning | Act soon. The broker does its work, but some clients do not get what they should, or have lost something lately, or will; or a change was not applied, the next start would fail, or the broker is open to everybody. |
+| info | Nothing to do now. Nobody is affected; it is worth knowing. |
+
+So a client that is about to be closed is critical, and one that was closed is a warning: what it lost
+does not come back, and everybody else is served.
+
 ## When a reader is slow
 
 A reader is a client, or another broker of the cluster. One that takes messages more slowly than they
@@ -60,7 +71,8 @@ arrive passes these steps:
 | Publishers are paused for it, if it reads. | 2 MiB wait, and most readers of the publisher are so far behind; or its queue is half full | `stalled_clients` in /varz, finding `publisher-stalled` |
 | An incident begins. | it has been behind for 1 s, or 10 % of `max_pending` wait | /slowz, /eventsz?type=slow |
 | It is slow. | it has taken nothing for 2 s, or `slow_percent` of `max_pending` wait; a client with less than 64 KiB does not count | finding `slow-consumer`, of a broker `route-slow` |
-| It is nearly lost. | 75 % of `max_pending` wait | the finding is critical |
+| It will be closed. | within `queue_full_within` its queue is full, or `write_deadline` passes | finding `slow-consumer-predicted` |
+| It is nearly lost. | 75 % of `max_pending` wait | the finding `slow-consumer` is critical |
 | It is closed. | `max_pending` is exceeded, it has taken nothing until `write_deadline`, or all queues exceed `max_memory` and it holds most | `slow_consumers` in /varz, `evicted` in /slowz, finding `slow-consumer-recent` |
 
 So a finding is there before a client that stops reading is closed, unless its queue fills up within
@@ -88,10 +100,32 @@ one is false, else 200.
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Rule, *};
 
     #[test]
     fn the_findings_in_the_docs_are_up_to_date() {
         test_support::generated::assert_up_to_date("docs/findings.md", &manual());
+    }
+
+    /// The answers that README shows are those of the table.
+    #[test]
+    fn the_findings_in_the_readme_are_quoted_as_they_are() {
+        const README: &str = include_str!("../../../../README.md");
+        let mut quoted = 0;
+        for line in README.lines() {
+            let (is_known, text): (fn(&Rule, &str) -> bool, _) = match line.trim().split_once(": ")
+            {
+                Some(("do", text)) => (|rule, text| rule.remedy == text, text),
+                Some(("see", text)) => (
+                    |rule, text| text.ends_with(&format!("#{}", rule.code)),
+                    text,
+                ),
+                _ => continue,
+            };
+            let text = text.trim();
+            assert!(RULES.iter().any(|rule| is_known(rule, text)), "{text}");
+            quoted += 1;
+        }
+        assert!(quoted >= 4, "{quoted} lines");
     }
 }

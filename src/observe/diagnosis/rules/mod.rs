@@ -166,6 +166,12 @@ mod tests {
         for rule in RULES {
             let fit = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(rule.code.chars().all(fit), "{}", rule.code);
+            // Each case begins with its severity.
+            for case in rule.levels.split("; ") {
+                let word = case.split([' ', ',']).next();
+                let known = Severity::ALL.iter().any(|known| word == Some(known.name()));
+                assert!(known, "{}: {case}", rule.code);
+            }
             for text in [rule.meaning, rule.cause, rule.remedy] {
                 assert!(text.ends_with('.'), "{}: {text}", rule.code);
             }

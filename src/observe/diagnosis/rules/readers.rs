@@ -1,12 +1,18 @@
 //! Readers that are behind, and publishers that are paused for them.
 
+use std::{fmt, time::Duration};
+
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
-    connection::Kind,
+    connection::{Kind, outbound::Backlog},
     observe::{
-        diagnosis::humanize::{bytes, count, seconds, time},
+        diagnosis::{
+            humanize::{bytes, count, seconds, time},
+            trend::Trend,
+        },
         sample::Holder,
     },
+    telemetry::MonotonicMillis,
 };
 
 /// Share of its limit by which a queue must have grown before a time is predicted.
@@ -45,9 +51,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "slow-consumer-predicted",
         levels: "warning",
-        meaning: "A client's queue grows steadily and will be full within the time \
-                  `queue_full_within`.",
-        cause: "Messages arrive faster than the client reads them, and this does not change.",
+        meaning: "A client will be closed within the time `queue_full_within`, whichever comes \
+                  first: its queue grows steadily and will be full, or it reads nothing and \
+                  `write_deadline` will have passed.",
+        cause: "Messages arrive faster than the client reads them, or it does not read at all, \
+                and this does not change.",
         remedy: "Act before midge closes the connection: slow the publishers down, or give the \
                  client fewer messages or more CPU. /slowz names the publishers.",
         pace: Pace::Lasting,
@@ -136,35 +144,84 @@ fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
+    let now = evidence.sample.at;
     let soon = evidence.thresholds.queue_full_within.as_secs_f64();
-    let mut symptoms = Vec::new();
-    for holder in &evidence.sample.by_pending {
-        let Some(course) = evidence.history.queues.get(&holder.connection.cid) else {
-            continue;
-        };
-        let backlog = &holder.backlog;
+    let deadline = evidence.server.broker.limits.current().write_deadline;
+    let symptoms = evidence.sample.by_pending.iter().filter_map(|holder| {
+        let Holder {
+            connection,
+            backlog,
+            ..
+        } = holder;
+        let trend = evidence.history.queues.get(&connection.cid);
+        let end = End::of(backlog, trend, deadline, now)?;
+        (end.within() <= soon).then(|| {
+            let waiting = bytes(backlog.pending as u64);
+            let text = format!("{waiting} wait in its queue, {end}");
+            warning(&connection.who(), connection.cid, text)
+        })
+    });
+    symptoms.collect()
+}
+
+/// What will close a client that goes on as it does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Its queue is full after these seconds, at this growth per second.
+    Full { within: f64, growth: f64 },
+    /// The write deadline passes after these seconds, as it has read nothing for that long.
+    Deadline { within: f64, stuck: Duration },
+}
+
+impl End {
+    /// The one that comes first.
+    fn of(
+        backlog: &Backlog,
+        trend: Option<&Trend>,
+        deadline: Duration,
+        now: MonotonicMillis,
+    ) -> Option<Self> {
+        let stuck = backlog.stuck_for(now);
+        let deadline = backlog.is_stuck(now).then(|| Self::Deadline {
+            within: deadline.saturating_sub(stuck).as_secs_f64(),
+            stuck,
+        });
         let limit = backlog.max_pending as f64;
-        let growth = course.slope().unwrap_or(0.0);
-        if growth <= 0.0 || course.rise() < limit * RISE_MIN {
-            continue;
-        }
-        let left = (limit - backlog.pending as f64).max(0.0) / growth;
-        if left <= soon {
-            let text = format!(
-                "{} wait in its queue, which grows by {} per second and is full in {}",
-                bytes(backlog.pending as u64),
-                // Above zero and far below the largest number.
-                bytes(growth as u64),
-                seconds(left)
-            );
-            symptoms.push(warning(
-                &holder.connection.who(),
-                holder.connection.cid,
-                text,
-            ));
+        let growing = trend.filter(|trend| trend.rise() >= limit * RISE_MIN);
+        let growth = growing.and_then(Trend::slope).filter(|slope| *slope > 0.0);
+        let full = growth.map(|growth| Self::Full {
+            within: (limit - backlog.pending as f64).max(0.0) / growth,
+            growth,
+        });
+        let ends = [deadline, full].into_iter().flatten();
+        ends.min_by(|a, b| a.within().total_cmp(&b.within()))
+    }
+
+    fn within(self) -> f64 {
+        match self {
+            Self::Full { within, .. } | Self::Deadline { within, .. } => within,
         }
     }
-    symptoms
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { within, growth } => write!(
+                f,
+                "which grows by {} per second and is full in {}",
+                // Above zero and far below the largest number.
+                bytes(*growth as u64),
+                seconds(*within)
+            ),
+            Self::Deadline { within, stuck } => write!(
+                f,
+                "and it has read nothing for {}: write_deadline closes it in {}",
+                time(*stuck),
+                seconds(*within)
+            ),
+        }
+    }
 }
 
 fn stalling(evidence: &Evidence) -> Vec<Symptom> {
@@ -196,4 +253,57 @@ fn stalling(evidence: &Evidence) -> Vec<Symptom> {
             warning(&holder.connection.who(), holder.connection.cid, text)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Of a reader with a queue of 16 MiB that has grown by this per second for 10 seconds, and has
+    /// read nothing for `stuck` seconds.
+    fn end(per_second: usize, stuck: u64) -> Option<End> {
+        let now = MonotonicMillis(100_000);
+        let mut trend = Trend::new(Duration::from_secs(30), Duration::from_secs(1));
+        for second in 0..=10 {
+            let at = MonotonicMillis(90_000 + second * 1000);
+            trend.add(at, (second as usize * per_second) as f64);
+        }
+        let backlog = Backlog {
+            pending: 10 * per_second,
+            max_pending: 16 * MIB,
+            last_progress: MonotonicMillis(100_000 - stuck * 1000),
+            behind_since: Some(MonotonicMillis(90_000)),
+            shared: 0,
+            held: 0,
+            closed: false,
+        };
+        End::of(&backlog, Some(&trend), DEADLINE, now)
+    }
+
+    #[test]
+    fn a_client_is_closed_by_what_comes_first() {
+        assert_eq!(end(0, 0), None);
+        // It reads, but too slowly: full after 60 and after 6 seconds.
+        let slow = end(16 * MIB / 70, 0).map(End::within);
+        assert!(
+            slow.is_some_and(|within| (within - 60.0).abs() < 0.1),
+            "{slow:?}"
+        );
+        let fast = end(MIB, 0).expect("it grows");
+        assert_eq!(
+            fast.to_string(),
+            "which grows by 1 MiB per second and is full in 6.0 s"
+        );
+        // It reads nothing: its queue grows as well, but is full later, or earlier.
+        for per_second in [0, 16 * MIB / 70] {
+            assert_eq!(
+                end(per_second, 6).expect("it is stuck").to_string(),
+                "and it has read nothing for 6.0 s: write_deadline closes it in 4.0 s"
+            );
+        }
+        assert_eq!(end(MIB, 3), Some(fast));
+    }
 }

@@ -75,7 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "Members do not see the same mesh: one has a route to another that does not see \
                   it, or two have no route to each other, or a member has a route to a broker that \
                   this one does not know. Messages between the clients of these brokers do not \
-                  arrive.",
+                  arrive. A midge that lacks a route of its own reports `route-missing`, which is \
+                  critical.",
         cause: "The two brokers cannot reach each other, or their configurations name different \
                 brokers.",
         remedy: "Compare /clusterz on both brokers and the `routes` in their configurations, and \

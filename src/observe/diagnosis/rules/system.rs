@@ -18,10 +18,12 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "log-lost",
         levels: "warning",
-        meaning: "Log lines are lost: the log cannot be written, hangs, or is too slow. Nothing \
-                  else waits for it. Lines that a log server does not take go to standard error \
-                  and are not lost. midge_log_lost_lines in /metrics counts the lost ones. The \
-                  finding stays for the time `incident_window` after the last one.",
+        meaning: "The log cannot be written, hangs, or is too slow: lines are lost, or will be; \
+                  the text says how many. Nothing else waits for the log. Lines that the system's \
+                  log or a log server does not take go to standard error, and are lost only if \
+                  that does not take them either. midge_log_lost_lines_total in /metrics counts \
+                  the lost ones. The finding stays for the time `incident_window` after the last \
+                  one.",
         cause: "The disk is full or hangs, nobody reads the pipe that standard error goes to, or \
                 the log server cannot be reached.",
         remedy: "Free space on the disk (`df -h`), or repair what the text names. To log \
@@ -76,7 +78,7 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
     let what = match (&state.failure, hangs_for, recently.map(|loss| &loss.cause)) {
         (Some(failure), ..) if matches!(state.destination, Destination::Syslog(_)) => {
-            format!("does not take it: {failure}; until it does, lines go to stderr")
+            format!("does not take it: {failure}; until it does, lines go to standard error")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
         (None, Some(age), _) => {
@@ -88,12 +90,14 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
         }
         (None, None, None) => return None,
     };
-    let LogState {
-        destination, lost, ..
-    } = state;
+    let lost = match state.lost {
+        0 => "no line was lost".to_owned(),
+        1 => "1 line was lost".to_owned(),
+        lost => format!("{lost} lines were lost"),
+    };
     Some(format!(
-        "the log goes to {destination}, which {what}; {} lost since the start",
-        count(*lost, "line")
+        "the log goes to {}, which {what}; {lost} since the start",
+        state.destination
     ))
 }
 
@@ -190,6 +194,17 @@ mod tests {
                 let text = trouble(&state).expect("it is in trouble");
                 let begin = format!("the log goes to {named}, which ");
                 assert!(text.starts_with(&begin) && text.contains(why), "{text}");
+                for (lost, end) in [
+                    (0, "; no line was lost since the start"),
+                    (1, "; 1 line was lost since the start"),
+                    (3, "; 3 lines were lost since the start"),
+                ] {
+                    let text = trouble(&LogState {
+                        lost,
+                        ..state.clone()
+                    });
+                    assert!(text.is_some_and(|text| text.ends_with(end)), "{lost}");
+                }
             }
         }
     }
