@@ -18,6 +18,7 @@ use midge::{
     observe,
     server::{
         housekeeping,
+        inherited::Inherited,
         lifecycle::{self, Prepared, StartError},
         reload::Sources,
         signals::Signals,
@@ -66,6 +67,8 @@ fn main() -> ExitCode {
             }
         }
         Invocation::Run(options) => {
+            // Before anything opens a file that stays open.
+            let inherited = Inherited::from_environment();
             let log = match log::init(&options) {
                 Ok(log) => log,
                 Err(error) => {
@@ -76,7 +79,7 @@ fn main() -> ExitCode {
             for warning in &parsed.warnings {
                 warn!("{warning}");
             }
-            let ended = run(*options, &program, log.clone());
+            let ended = run(*options, &program, log.clone(), inherited);
             if let Err(error) = &ended {
                 error!(target: log::FATAL, "{error}");
             }
@@ -110,7 +113,13 @@ fn top(arguments: &[OsString]) -> ExitCode {
 }
 
 /// Runs the broker until a signal ends it.
-fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), StartError> {
+fn run(
+    options: Options,
+    program: &str,
+    log: log::LogHandle,
+    inherited: Result<Inherited, StartError>,
+) -> Result<(), StartError> {
+    let inherited = inherited?;
     let failed = |what: &'static str| {
         move |error| StartError {
             what: what.to_owned(),
@@ -123,7 +132,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         // Before anything else, so that no early signal kills half a broker.
         let signals = Signals::listen(log.clone()).map_err(failed("Error listening to signals"))?;
         let sources = Sources { read_options, log };
-        let mut prepared = lifecycle::prepare(options, sources)?;
+        let mut prepared = lifecycle::prepare(options, sources, inherited)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         housekeeping::start(server.clone())

@@ -2,7 +2,9 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::unix::net::UnixListener,
+    path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
@@ -20,6 +22,7 @@ use tracing::{error, info, warn};
 use super::{
     Listening, Server,
     exclusive::ExclusiveGuard,
+    inherited::{Inherited, Role},
     lame_duck, listener,
     pid_file::PidFile,
     ports_file::PortsFile,
@@ -87,37 +90,43 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Opens all sockets.
+/// Opens all sockets that were not passed to the process.
 ///
 ///  # Errors
 ///
-/// A socket cannot be opened.
-pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartError> {
-    let bind = |what: &str, host: &str, port: u16| {
-        listener::bind(host, port).map_err(|error| StartError {
-            what: format!("Error listening on {what}: {}", listener::join(host, port)),
-            error,
-        })
-    };
+/// A socket cannot be opened, or one that was passed belongs to no listener.
+pub fn prepare(
+    options: Options,
+    sources: Sources,
+    mut inherited: Inherited,
+) -> Result<Prepared, StartError> {
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
-        Some(path) => unix_socket::bind(path, options.monitor.unix_mode)
-            .map(|(listener, file)| (Some(listener), Some(file)))
-            .map_err(|error| StartError {
-                what: format!("Error listening on monitor socket: {}", path.display()),
-                error: match options.monitor.missing_folder() {
-                    Some(missing) => io::Error::new(io::ErrorKind::NotFound, missing),
-                    None => error,
-                },
-            })?,
+        Some(path) => {
+            listen_unix(&mut inherited, path, options.monitor.unix_mode).map_err(|error| {
+                StartError {
+                    what: format!("Error listening on monitor socket: {}", path.display()),
+                    error: match options.monitor.missing_folder() {
+                        Some(missing) => io::Error::new(io::ErrorKind::NotFound, missing),
+                        None => error,
+                    },
+                }
+            })?
+        }
         None => (None, None),
     };
-    let (client_address, clients) = bind("port", &options.host, options.port)?;
+    let mut listen = |role: Role, what: &str, host: &str, port: u16| {
+        listen_tcp(&mut inherited, role, host, port).map_err(|error| StartError {
+            what: format!("Error listening on {what}: {}", listener::join(host, port)),
+            error,
+        })
+    };
+    let (client_address, clients) = listen(Role::Client, "port", &options.host, options.port)?;
     let routes = match &options.cluster {
         Some(cluster) => match cluster.port {
-            Some(port) => Some(bind("router port", &cluster.host, port)?),
+            Some(port) => Some(listen(Role::Cluster, "router port", &cluster.host, port)?),
             None => None,
         },
         None => None,
@@ -126,12 +135,15 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     // listener needs.
     let (monitor, monitor_error) = match options.http_listen() {
         None => (None, None),
-        Some((host, port)) => match bind(monitor_name(&options, port), host, port) {
-            Ok(monitor) => (Some(monitor), None),
-            Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
-            Err(error) => return Err(error),
-        },
+        Some((host, port)) => {
+            match listen(Role::Monitor, monitor_name(&options, port), host, port) {
+                Ok(monitor) => (Some(monitor), None),
+                Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
     };
+    inherited.refuse_rest()?;
     let listening = Listening {
         clients: client_address,
         monitor: monitor.as_ref().map(|(address, _)| *address),
@@ -146,6 +158,31 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         monitor_unix,
         monitor_file,
     })
+}
+
+/// The listener at `host:port`: the one that was passed, or a new one.
+fn listen_tcp(
+    inherited: &mut Inherited,
+    role: Role,
+    host: &str,
+    port: u16,
+) -> io::Result<(SocketAddr, TcpListener)> {
+    match inherited.take_tcp(role, host, port)? {
+        Some((address, listener)) => Ok((address, TcpListener::from_std(listener)?)),
+        None => listener::bind(host, port),
+    }
+}
+
+/// The listener at `path`, and its file if it is the broker's own.
+fn listen_unix(
+    inherited: &mut Inherited,
+    path: &Path,
+    mode: u32,
+) -> io::Result<(Option<UnixListener>, Option<SocketFile>)> {
+    match inherited.take_unix(path)? {
+        Some(listener) => Ok((Some(listener), None)),
+        None => unix_socket::bind(path, mode).map(|(listener, file)| (Some(listener), Some(file))),
+    }
 }
 
 /// The name of the monitoring port in an error message.

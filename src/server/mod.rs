@@ -8,6 +8,7 @@ mod advertised;
 mod exclusive;
 pub mod housekeeping;
 mod identity;
+pub mod inherited;
 mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
