@@ -161,6 +161,24 @@ impl Inherited {
         Ok(found.map(|(address, socket)| (address, TcpListener::from(OwnedFd::from(socket)))))
     }
 
+    /// Adds to the error of binding `port` that a socket was passed which has it, but which is for
+    /// another role or on another address.
+    pub fn explain(&self, error: io::Error, role: Role, port: u16) -> io::Error {
+        let has_port = |it: &&Passed| it.ip_address().is_some_and(|own| own.port() == port);
+        let Some(passed) = self.sockets.iter().find(has_port) else {
+            return error;
+        };
+        let text = format!(
+            "{error}. Descriptor {}{} was passed for {}, and is not for {}: address and name must \
+             be those of the configuration",
+            passed.descriptor,
+            quoted(&passed.name),
+            passed.address_text(),
+            role.name()
+        );
+        io::Error::new(error.kind(), text)
+    }
+
     /// The socket for monitoring at `path`. Its file belongs to the service manager, which also
     /// decides on its permissions.
     ///
@@ -233,7 +251,7 @@ impl Passed {
     /// Which of the `wanted` addresses it serves; port 0 of them stands for any, but only for a
     /// socket of this name.
     fn serves(&self, role: Role, wanted: &[SocketAddr]) -> Option<SocketAddr> {
-        let own = self.socket.local_addr().ok()?.as_socket()?;
+        let own = self.ip_address()?;
         let serves_both = self.socket.domain().ok()? == Domain::IPV6
             && self.socket.only_v6().is_ok_and(|only| !only);
         let ip_serves = |wanted: IpAddr| {
@@ -249,6 +267,10 @@ impl Passed {
         Some(SocketAddr::new(found.ip(), own.port()))
     }
 
+    fn ip_address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
+    }
+
     /// The path of a Unix socket that has one.
     fn path(&self) -> Option<PathBuf> {
         let address = self.socket.local_addr().ok()?;
@@ -256,9 +278,7 @@ impl Passed {
     }
 
     fn address_text(&self) -> String {
-        let address = self.socket.local_addr().ok();
-        let ip = address.as_ref().and_then(|it| it.as_socket());
-        match (ip, self.path()) {
+        match (self.ip_address(), self.path()) {
             (Some(ip), _) => ip.to_string(),
             (None, Some(path)) => path.display().to_string(),
             (None, None) => "an address that midge does not know".into(),
@@ -300,14 +320,19 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 fn refused(descriptor: RawFd, name: &str, why: &str) -> StartError {
-    let name = match name {
-        "" => String::new(),
-        name => format!(" ({name:?})"),
-    };
+    let name = quoted(name);
     error(
         &format!("Error using the socket that was passed as descriptor {descriptor}{name}"),
         why.to_owned(),
     )
+}
+
+/// A socket's name in an error text.
+fn quoted(name: &str) -> String {
+    match name {
+        "" => String::new(),
+        name => format!(" ({name:?})"),
+    }
 }
 
 fn error(what: &str, why: String) -> StartError {
@@ -318,128 +343,4 @@ fn error(what: &str, why: String) -> StartError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn passed(sockets: Vec<(&str, OwnedFd)>) -> Inherited {
-        let mut inherited = Inherited::default();
-        for (descriptor, (name, socket)) in (3..).zip(sockets) {
-            inherited.add(name.into(), descriptor, socket).unwrap();
-        }
-        inherited
-    }
-
-    fn tcp(address: &str) -> (u16, OwnedFd) {
-        let listener = TcpListener::bind(address).unwrap();
-        (listener.local_addr().unwrap().port(), listener.into())
-    }
-
-    #[test]
-    fn a_socket_is_taken_by_its_address_and_only_once() {
-        let (port, socket) = tcp("127.0.0.1:0");
-        let mut inherited = passed(vec![("midge.socket", socket)]);
-        let mut take = |host, port| inherited.take_tcp(Role::Client, host, port).unwrap();
-        assert!(take("0.0.0.0", port).is_none());
-        assert!(take("127.0.0.1", port.wrapping_add(1)).is_none());
-        // Any free port may be meant for another listener.
-        assert!(take("127.0.0.1", 0).is_none());
-        let (address, listener) = take("127.0.0.1", port).unwrap();
-        assert_eq!(listener.local_addr().unwrap(), address);
-        assert!(take("127.0.0.1", port).is_none());
-        assert!(inherited.refuse_rest().is_ok());
-    }
-
-    #[test]
-    fn a_name_restricts_a_socket_to_its_role() {
-        let (port, socket) = tcp("127.0.0.1:0");
-        let mut inherited = passed(vec![("cluster", socket)]);
-        assert!(matches!(
-            inherited.take_tcp(Role::Client, "127.0.0.1", port),
-            Ok(None)
-        ));
-        let (address, _) = inherited
-            .take_tcp(Role::Cluster, "127.0.0.1", 0)
-            .unwrap()
-            .unwrap();
-        assert_eq!(address.port(), port);
-    }
-
-    #[test]
-    fn a_socket_on_all_addresses_serves_a_host_of_either_family() {
-        let (port, v4) = tcp("0.0.0.0:0");
-        let mut inherited = passed(vec![("", v4)]);
-        let mut take = |host| inherited.take_tcp(Role::Client, host, port).unwrap();
-        assert!(take("127.0.0.1").is_none() && take("::").is_none());
-        assert_eq!(take("0.0.0.0").unwrap().0.port(), port);
-        let Ok(v6) = TcpListener::bind("[::]:0") else {
-            // The machine has no IPv6.
-            return;
-        };
-        let port = v6.local_addr().unwrap().port();
-        let mut inherited = passed(vec![("", v6.into())]);
-        let taken = inherited.take_tcp(Role::Client, "0.0.0.0", port).unwrap();
-        assert_eq!(
-            taken.unwrap().0,
-            SocketAddr::from(([0, 0, 0, 0], port)),
-            "it serves both families"
-        );
-    }
-
-    #[test]
-    fn what_nobody_takes_is_named_with_what_is_configured() {
-        let (port, socket) = tcp("127.0.0.1:0");
-        let mut inherited = passed(vec![("client", socket)]);
-        assert!(
-            inherited
-                .take_tcp(Role::Client, "0.0.0.0", 4222)
-                .unwrap()
-                .is_none()
-        );
-        let text = inherited.refuse_rest().unwrap_err().to_string();
-        for part in [
-            "descriptor 3 (\"client\")",
-            &format!("127.0.0.1:{port}"),
-            "client 0.0.0.0:4222",
-        ] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-    }
-
-    #[test]
-    fn two_sockets_for_one_listener_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.sock");
-        let first = UnixListener::bind(&path).unwrap();
-        let second = first.try_clone().unwrap();
-        let mut inherited = passed(vec![("monitor", first.into()), ("", second.into())]);
-        assert!(
-            inherited
-                .take_unix(&folder.path().join("x"))
-                .unwrap()
-                .is_none()
-        );
-        let error = inherited.take_unix(&path).unwrap_err().to_string();
-        assert!(error.contains("descriptor 4"), "{error}");
-    }
-
-    #[test]
-    fn only_listening_stream_sockets_are_accepted() {
-        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (connected, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        for socket in [OwnedFd::from(datagrams), OwnedFd::from(connected)] {
-            let error = Inherited::default().add("client".into(), 3, socket);
-            let text = error.unwrap_err().to_string();
-            assert!(text.contains("Accept=no"), "{text}");
-        }
-    }
-
-    #[test]
-    fn there_is_a_name_for_each_socket() {
-        assert_eq!(names_of(None, 2).unwrap(), ["", ""]);
-        assert_eq!(
-            names_of(Some("client:monitor"), 2).unwrap(),
-            ["client", "monitor"]
-        );
-        assert!(names_of(Some("client"), 2).is_err());
-    }
-}
+mod tests;

@@ -20,24 +20,23 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Listening, Server,
+    Listening, Server, announce,
     exclusive::ExclusiveGuard,
     inherited::{Inherited, Role},
     lame_duck, listener,
     pid_file::PidFile,
     ports_file::PortsFile,
     reload::Sources,
-    signals::{Request, Signals},
+    signals::{END_BOUND, Request, Signals},
     tls,
     unix_socket::{self, SocketFile},
-    warnings,
 };
 use crate::{
-    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     broker::system_queue::Notice,
     config::{HttpPort, Options, options::cluster::ClusterOptions},
     connection::{CloseReason, Kind, buffers},
     route::{self, Cluster},
+    telemetry::threads,
 };
 
 /// How long connections may take to send what is queued when the broker stops.
@@ -84,6 +83,8 @@ impl std::error::Error for StartError {}
 ///
 /// The threads cannot be started.
 pub fn runtime() -> io::Result<Runtime> {
+    // It would panic without them.
+    threads::try_out(thread::available_parallelism().map_or(1, usize::from))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_park(buffers::flush_deferred)
@@ -169,7 +170,7 @@ fn listen_tcp(
 ) -> io::Result<(SocketAddr, TcpListener)> {
     match inherited.take_tcp(role, host, port)? {
         Some((address, listener)) => Ok((address, TcpListener::from_std(listener)?)),
-        None => listener::bind(host, port),
+        None => listener::bind(host, port).map_err(|error| inherited.explain(error, role, port)),
     }
 }
 
@@ -196,43 +197,6 @@ fn monitor_name(options: &Options, port: u16) -> &'static str {
     }
 }
 
-/// Logs the version, the id and warnings about the configuration.
-pub fn announce(server: &Server, program: &str) {
-    info!("Starting {program}");
-    info!("  Version:  {COMPATIBLE_VERSION} (midge {VERSION})");
-    if !GIT_COMMIT.is_empty() {
-        info!("  Git:      [{GIT_COMMIT}]");
-    }
-    info!("  Name:     {}", server.name);
-    info!("  ID:       {}", server.id);
-    let options = server.options();
-    if options.host_is_safe_default {
-        info!(
-            "Serving clients of this host only, because there is no configuration file, no address \
-             and no login. To serve other hosts: -a 0.0.0.0"
-        );
-    }
-    match server.guest() {
-        Some(guest) if !guest.is_unlimited() => info!(
-            "Anybody who can connect to {} {}, without a login",
-            server.client_address,
-            guest.text()
-        ),
-        // One without limits gets a warning instead.
-        Some(_) | None => {}
-    }
-    for warning in warnings::active(server) {
-        warn!("{warning}");
-    }
-    if let Some(file) = &options.config_file {
-        info!(
-            "Using configuration file: {} ({})",
-            file.display(),
-            options.config_digest
-        );
-    }
-}
-
 /// Runs a prepared server until a signal stops it.
 ///
 ///  # Errors
@@ -250,7 +214,7 @@ pub async fn run(
         routes,
         ..
     } = prepared;
-    log_monitor_address(&server);
+    announce::monitor_address(&server);
     info!(
         "Listening for client connections on {}",
         server.client_address
@@ -287,6 +251,7 @@ pub async fn run(
     }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    server.service_manager().ready();
     let mut leaving = None;
     loop {
         let request = tokio::select! {
@@ -300,7 +265,9 @@ pub async fn run(
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
-                signals.exit_within(server.options().lame_duck_duration);
+                let duration = server.options().lame_duck_duration;
+                signals.exit_within(duration);
+                server.service_manager().stopping(duration + END_BOUND);
                 let server = server.clone();
                 leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
             }
@@ -311,6 +278,7 @@ pub async fn run(
         leaving.abort();
     }
     server.stopping.store(true, Ordering::Release);
+    server.service_manager().stopping(END_BOUND);
     accepting.abort();
     announce_stop(&server).await;
     if let Some(cluster) = &server.cluster {
@@ -321,25 +289,6 @@ pub async fn run(
     drop(monitor_file);
     info!("Server Exiting..");
     Ok(())
-}
-
-/// Logs where monitoring is served.
-fn log_monitor_address(server: &Server) {
-    let options = server.options();
-    if let Some(path) = &options.monitor.unix {
-        info!("Starting http monitor on {}", path.display());
-    }
-    if let Some(error) = &server.monitor_error {
-        warn!(
-            "{error}: this is the default port, so the broker continues without monitoring; choose \
-             a port with http_port (-m), or 0 for none"
-        );
-    }
-    let Some(address) = server.monitor_address else {
-        return;
-    };
-    let scheme = if options.https { "https" } else { "http" };
-    info!("Starting {scheme} monitor on {address}");
 }
 
 fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
@@ -391,8 +340,7 @@ fn reopen_log(server: &Arc<Server>) {
             }
         }
     };
-    let thread = thread::Builder::new().name("log-reopen".into()).spawn(work);
-    if let Err(error) = thread {
+    if let Err(error) = threads::spawn("log-reopen", threads::STACK_LEN, work) {
         error!("The log file could not be re-opened: no thread could be started: {error}");
     }
 }

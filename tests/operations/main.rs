@@ -8,4 +8,6 @@ mod lifecycle;
 mod puppet;
 mod reload;
 mod safe_start;
+mod service_manager;
+mod socket_activation;
 mod unit_files;

@@ -28,7 +28,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// `1 message`, `3 messages`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(in crate::observe) fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
