@@ -205,9 +205,12 @@ impl Inherited {
         let Some(passed) = self.sockets.first() else {
             return Ok(());
         };
+        let what = match Role::ALL.iter().any(|role| role.name() == passed.name) {
+            true => "address and name",
+            false => "address",
+        };
         let text = format!(
-            "it listens on {}, which is not the address of a listener of this name in the \
-             configuration; configured are: {}",
+            "it is on {}; no configured listener has this {what}, only {}",
             passed.address_text(),
             self.asked.join(", ")
         );

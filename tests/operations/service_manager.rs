@@ -119,7 +119,7 @@ fn states_are_announced_in_their_order() {
             let at: u64 = at.expect("a time").parse().expect("a number");
             assert!((before..=monotonic_micros()).contains(&at), "{at} {before}");
             assert_eq!(manager.state("READY=1"), "READY=1");
-            assert!(broker.log().contains(result), "{}", broker.log());
+            wait_until(result, || broker.log().contains(result));
         }
         assert!(broker.stop().success());
         let stopping = manager.state("STOPPING=1");

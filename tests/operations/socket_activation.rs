@@ -163,7 +163,7 @@ fn sockets_without_a_listener_end_the_start() {
             .port(free_address().port())
             .pass(vec![other.try_clone().expect("a copy").into()], None),
     );
-    let named = format!("descriptor 3: it listens on {}", address(&other));
+    let named = format!("descriptor 3: it is on {}; no configured", address(&other));
     assert!(
         text.contains(&named) && text.contains("client 127.0.0.1:"),
         "{text}"
