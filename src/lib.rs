@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod route;
 pub mod security;
 pub mod server;
+pub mod service_manager;
 pub mod signal;
 pub mod subject;
 pub mod sublist;

@@ -17,12 +17,15 @@ use midge::{
     monitor::{self, Monitor},
     observe,
     server::{
-        housekeeping,
+        announce, housekeeping,
+        inherited::Inherited,
         lifecycle::{self, Prepared, StartError},
         reload::Sources,
         signals::Signals,
     },
+    service_manager::ServiceManager,
     signal, system,
+    telemetry::process,
 };
 use tokio::net::TcpListener;
 use tracing::{error, warn};
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
             }
         }
         Invocation::Run(options) => {
+            // Before anything opens a file that stays open.
+            let inherited = Inherited::from_environment();
             let log = match log::init(&options) {
                 Ok(log) => log,
                 Err(error) => {
@@ -76,9 +81,19 @@ fn main() -> ExitCode {
             for warning in &parsed.warnings {
                 warn!("{warning}");
             }
-            let ended = run(*options, &program, log.clone());
+            let (service_manager, unusable) = ServiceManager::from_environment();
+            if let Some(why) = unusable {
+                warn!("{why}");
+            }
+            let sources = Sources {
+                read_options,
+                log: log.clone(),
+                service_manager: service_manager.clone(),
+            };
+            let ended = run(*options, &program, sources, inherited);
             if let Err(error) = &ended {
                 error!(target: log::FATAL, "{error}");
+                service_manager.failed(&error.to_string(), error.error.raw_os_error());
             }
             log.flush(LOG_FLUSH_TIMEOUT);
             if ended.is_err() {
@@ -110,7 +125,13 @@ fn top(arguments: &[OsString]) -> ExitCode {
 }
 
 /// Runs the broker until a signal ends it.
-fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), StartError> {
+fn run(
+    options: Options,
+    program: &str,
+    sources: Sources,
+    inherited: Result<Inherited, StartError>,
+) -> Result<(), StartError> {
+    let inherited = inherited?;
     let failed = |what: &'static str| {
         move |error| StartError {
             what: what.to_owned(),
@@ -118,14 +139,15 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         }
     };
     memory::prepare_process();
+    let files_before = process::raise_open_files_max();
     let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
     let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
-        let signals = Signals::listen(log.clone()).map_err(failed("Error listening to signals"))?;
-        let sources = Sources { read_options, log };
-        let mut prepared = lifecycle::prepare(options, sources)?;
+        let signals =
+            Signals::listen(sources.log.clone()).map_err(failed("Error listening to signals"))?;
+        let mut prepared = lifecycle::prepare(options, sources, inherited)?;
         let server = prepared.server.clone();
-        lifecycle::announce(&server, program);
+        announce::announce(&server, program, &files_before);
         housekeeping::start(server.clone())
             .map_err(failed("Error starting the thread of housekeeping"))?;
         let runtime = tokio::runtime::Handle::current();

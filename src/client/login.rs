@@ -24,7 +24,7 @@ use crate::{
         refusal::Refusal,
         verdict::{Login, PasswordCheck, Verdict},
     },
-    telemetry::{MonotonicMillis, logins::Standing},
+    telemetry::{MonotonicMillis, logins::Standing, threads},
 };
 
 /// How often a session that waits for another login writes what others deliver.
@@ -49,7 +49,7 @@ pub(super) enum Decision {
     Made(Result<Login, Refusal>),
     /// The login timeout expired before the comparison could start.
     TooLate,
-    /// It was aborted by a defect.
+    /// The system gave no thread for it, or it was aborted by a defect.
     Aborted,
 }
 
@@ -156,7 +156,12 @@ pub(super) trait LogsIn: Peer + Sync {
             Decision::Made(Err(refusal)) => Err(refused(&options.credentials, &refusal)),
             Decision::TooLate => Err(refused_late(&self.base().limits)),
             Decision::Aborted => {
-                error!("A password check was aborted");
+                let text = "a password could not be checked: see /explainz".to_owned();
+                let throttle = &self.base().broker.telemetry.refused_connections;
+                let text = throttle.throttle(MonotonicMillis::now(), text, "that did not log in");
+                if let Some(text) = text {
+                    error!("{} - {text}", self.connection().log_prefix());
+                }
                 self.connection().close(CloseReason::AuthenticationFailure);
                 Ok(())
             }
@@ -251,12 +256,12 @@ pub(super) async fn decide<S: LogsIn>(session: &S, check: PasswordCheck) -> Deci
     {
         return Decision::TooLate;
     }
-    let check = tokio::task::spawn_blocking(move || {
+    let checked = threads::run("password", move || {
         let outcome = check.run();
         drop(turn);
         outcome
     });
-    check.await.map_or(Decision::Aborted, Decision::Made)
+    checked.await.map_or(Decision::Aborted, Decision::Made)
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the

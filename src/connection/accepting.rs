@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     os::fd::AsRawFd,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,6 +26,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 
 /// Interval between two log lines about accepts that keep failing.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The system's errors that say that it lacks something, for the process or for all. Others are
+/// about the one connection.
+const SHORTAGES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
 /// Number of checks for a freed descriptor, and the time before each.
 const DESCRIPTOR_TRIES: u32 = 20;
@@ -85,9 +89,14 @@ impl Port {
     }
 
     fn is_beyond(self, number: u64, max: u64) -> bool {
+        number >= self.share_of(max)
+    }
+
+    /// How many of `max` descriptors it may use, together with what the broker itself has open.
+    pub fn share_of(self, max: u64) -> u64 {
         let kept = self.left_to_others();
         // With few descriptors, in the same proportion.
-        number >= max - kept.min(max * kept / 512)
+        max - kept.min(max.saturating_mul(kept) / 512)
     }
 }
 
@@ -132,6 +141,8 @@ pub fn as_shown(peer: SocketAddr) -> SocketAddr {
 /// Failed accepts of one listener.
 pub struct AcceptFailures {
     what: &'static str,
+    /// Where those are counted that are a lack of something.
+    places: Arc<Places>,
     wait: Duration,
     logged: Option<Instant>,
     suppressed: u64,
@@ -139,9 +150,10 @@ pub struct AcceptFailures {
 
 impl AcceptFailures {
     /// None so far, of the listener that is called `what`.
-    pub fn new(what: &'static str) -> Self {
+    pub fn new(what: &'static str, places: &Arc<Places>) -> Self {
         Self {
             what,
+            places: places.clone(),
             wait: RETRY.0,
             logged: None,
             suppressed: 0,
@@ -156,6 +168,9 @@ impl AcceptFailures {
     /// Logs a failed accept at intervals, and waits. Most likely the descriptors are used
     /// up, and some are freed meanwhile.
     pub async fn pause(&mut self, failure: &io::Error) {
+        if let Some(number) = failure.raw_os_error().filter(|it| SHORTAGES.contains(it)) {
+            self.places.note_failed_accept(number);
+        }
         let now = Instant::now();
         if self
             .logged

@@ -45,13 +45,18 @@ use std::{
     os::unix::net::UnixListener,
     sync::{Arc, atomic::AtomicUsize},
     thread,
+    time::Duration,
 };
 
 use chrono::Utc;
 use rustls::ServerConfig;
 use tokio::runtime;
 
-use crate::{observe::diagnosis::Diagnosis, server::Server, telemetry::log_throttle::LogThrottle};
+use crate::{
+    observe::diagnosis::Diagnosis,
+    server::Server,
+    telemetry::{log_throttle::LogThrottle, threads},
+};
 use cpu::CpuMeter;
 use endpoints::time_text;
 use http::{access::RefusedLogins, host::HostRule, listener, service::RequestCounts, turns::Turns};
@@ -109,10 +114,13 @@ pub struct Listeners {
 ///
 /// The thread or what it needs cannot be had.
 pub fn serve(monitor: &Arc<Monitor>, listeners: Listeners) -> io::Result<()> {
+    // The runtime would panic without it.
+    threads::try_out(LONG_ANSWERS)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_blocking_threads(LONG_ANSWERS)
+        .thread_keep_alive(Duration::MAX)
         .thread_name("monitor-long")
         .thread_stack_size(STACK_LEN)
         .build()?;
@@ -128,6 +136,8 @@ pub fn serve(monitor: &Arc<Monitor>, listeners: Listeners) -> io::Result<()> {
         });
         (tcp.transpose()?, unix.transpose()?)
     };
+    // From here on it is there, also when the system gives no thread any more.
+    drop(runtime.spawn_blocking(|| ()));
     let monitor = monitor.clone();
     thread::Builder::new()
         .name("monitor".into())

@@ -9,12 +9,14 @@
 //! Two things are finer than a sample, and both are cheap: readers that are behind
 //! are watched every [`TICK`], since a queue can fill up and be cut within a second,
 //! and the scheduler is probed every [`PROBE_EVERY`], since a stall of half a second
-//! is worth knowing.
+//! is worth knowing. [`service_status`] tells the service manager what both show.
 
 pub mod diagnosis;
 mod mesh;
 mod recorder;
 mod sample;
+mod service_status;
+mod workers;
 
 use std::{
     io,
@@ -28,11 +30,13 @@ use tokio::runtime::Handle;
 use crate::{
     broker::Broker,
     server::Server,
-    telemetry::{MonotonicMicros, latency},
+    telemetry::{MonotonicMicros, MonotonicMillis, latency},
 };
 use diagnosis::{Diagnosis, Judge};
 use recorder::Recorder;
 use sample::Sample;
+use service_status::ServiceStatus;
+use workers::Workers;
 
 /// Bytes of the thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 512 * 1024;
@@ -74,6 +78,8 @@ struct Observer {
     runtime: Handle,
     recorder: Recorder,
     judge: Judge,
+    workers: Workers,
+    service_status: ServiceStatus,
     ticks: Every,
     probes: Every,
     copies: Every,
@@ -88,8 +94,10 @@ impl Observer {
     fn new(server: Arc<Server>, runtime: Handle, judge: Judge) -> Self {
         let now = Instant::now();
         let interval = server.options().diagnosis.interval;
-        let every = |period| Every { period, next: now };
+        let every = |period| Every::new(period, now);
         Self {
+            workers: Workers::new(runtime.metrics()),
+            service_status: ServiceStatus::new(server.clone(), judge.diagnosis(), now),
             recorder: Recorder::new(server.broker.clone()),
             server,
             runtime,
@@ -110,7 +118,8 @@ impl Observer {
             probe(broker.clone(), &self.runtime);
         }
         if self.samples.is_due(now) {
-            let sample = Sample::take(&self.server);
+            let at_work = self.workers.at_work(MonotonicMillis::now());
+            let sample = Sample::take(&self.server, at_work);
             if self.records.is_due(now) {
                 self.recorder.record(&sample);
             }
@@ -123,6 +132,7 @@ impl Observer {
         }
         if self.ticks.is_due(now) {
             self.recorder.watch();
+            self.service_status.go_on(now);
         }
         self.ticks.next.min(self.samples.next)
     }
@@ -148,6 +158,13 @@ struct Every {
 }
 
 impl Every {
+    fn new(period: Duration, first: Instant) -> Self {
+        Self {
+            period,
+            next: first,
+        }
+    }
+
     /// Whether it is due; if so, it is due again a period later. What was missed is
     /// not made up for.
     fn is_due(&mut self, now: Instant) -> bool {
@@ -170,10 +187,7 @@ mod tests {
     #[test]
     fn what_is_due_keeps_its_pace_and_does_not_catch_up() {
         let start = Instant::now();
-        let mut every = Every {
-            period: Duration::from_millis(100),
-            next: start,
-        };
+        let mut every = Every::new(Duration::from_millis(100), start);
         let mut due_at = |millis| every.is_due(start + Duration::from_millis(millis));
         let due = [0, 99, 103, 199, 200, 900, 900, 950, 1000].map(&mut due_at);
         assert_eq!(

@@ -62,6 +62,8 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) moved: Vec<MovedConnection>,
     /// How late a task last got to run.
     pub(in crate::observe) scheduling_delay: Duration,
+    /// How long each thread that serves connections has been in one piece of work.
+    pub(in crate::observe) at_work: Vec<Duration>,
     pub(in crate::observe) troubles: FailureCounts,
     /// The other brokers; empty without a cluster.
     pub(in crate::observe) mesh: Mesh,
@@ -85,7 +87,7 @@ pub(in crate::observe) struct Holder {
 
 impl Sample {
     /// The broker now. Each connection is locked for three short reads.
-    pub(in crate::observe) fn take(server: &Server) -> Self {
+    pub(in crate::observe) fn take(server: &Server, at_work: Vec<Duration>) -> Self {
         let registry = &server.broker.registry;
         let telemetry = &server.broker.telemetry;
         let open = registry.open(Kind::Client);
@@ -108,6 +110,7 @@ impl Sample {
             blocked: Vec::new(),
             moved: registry.take_moved(),
             scheduling_delay: telemetry.latency.last_scheduling(MonotonicMicros::now()),
+            at_work,
             troubles: registry.troubles(Kind::Client),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
             allocated: server.housekeeping.allocated(),

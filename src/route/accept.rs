@@ -29,7 +29,7 @@ const ROUTES_PER_MEMBER_ADDRESS: usize = 4;
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
     let admission = &cluster.broker.admission.routes;
     tokio::spawn(admission.clone().keep_time());
-    let mut failures = AcceptFailures::new("the port for routes");
+    let mut failures = AcceptFailures::new("the port for routes", admission);
     while !cluster.is_stopping() {
         match listener.accept().await {
             Ok((stream, peer)) => {

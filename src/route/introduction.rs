@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use memchr::memmem;
 use serde_json::value::{RawValue, to_raw_value};
+use tracing::error;
 
 use super::{
     cluster::{Cluster, ClusterName, Route},
@@ -23,6 +24,7 @@ use crate::{
         permissions::{Pattern, SubjectRules},
         refusal,
     },
+    telemetry::threads,
 };
 
 /// The version of the protocol between servers: messages are traced.
@@ -190,13 +192,18 @@ impl Cluster {
             true => self.passwords.turn_of_member(source).await,
             false => self.passwords.turn(source).await,
         };
+        let prefix = connection.log_prefix();
         let (secret, offered) = (options.password.clone(), connect.pass.clone());
-        let compared = tokio::task::spawn_blocking(move || {
+        let compared = threads::run("password", move || {
             let is_password = secret.is(offered.as_bytes());
             drop(turn);
             is_password
         });
-        compared.await.unwrap_or(false) & is_user
+        let is_password = compared.await.unwrap_or_else(|error| {
+            error!("{prefix} - The password could not be checked: {error}");
+            false
+        });
+        is_password & is_user
     }
 
     /// Why the login failed, for counters and as text.

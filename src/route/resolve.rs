@@ -10,15 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{sync::Semaphore, time::timeout};
 
-use crate::telemetry::calls::Calls;
+use crate::telemetry::{calls::Calls, threads};
 
 /// How long to wait for an answer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Queries at a time, including those that nobody waits for any more: the threads are shared with
-/// password checks.
+/// Queries at a time, including those that nobody waits for any more.
 const QUERIES_MAX: usize = 8;
 
 static QUERIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(QUERIES_MAX)));
@@ -40,13 +39,13 @@ pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<
         return Err(late("did not answer earlier requests"));
     };
     let (host, calls) = (host.to_owned(), calls.clone());
-    let query = spawn_blocking(move || {
+    let query = threads::run("resolver", move || {
         let _permit = permit;
         let _call = calls.begin("asking the resolver for the address of", &*host);
         (&*host, port).to_socket_addrs().map(Iterator::collect)
     });
     match timeout(RESOLVE_TIMEOUT, query).await {
-        Ok(answer) => answer.map_err(io::Error::other)?,
+        Ok(answer) => answer?,
         Err(_) => Err(late("did not answer")),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::unix::net::UnixListener,
+    path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
@@ -18,23 +20,23 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Listening, Server,
+    Listening, Server, announce,
     exclusive::ExclusiveGuard,
+    inherited::{Inherited, Role},
     lame_duck, listener,
     pid_file::PidFile,
     ports_file::PortsFile,
     reload::Sources,
-    signals::{Request, Signals},
+    signals::{END_BOUND, Request, Signals},
     tls,
     unix_socket::{self, SocketFile},
-    warnings,
 };
 use crate::{
-    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     broker::system_queue::Notice,
     config::{HttpPort, Options, options::cluster::ClusterOptions},
     connection::{CloseReason, Kind, buffers},
     route::{self, Cluster},
+    telemetry::threads,
 };
 
 /// How long connections may take to send what is queued when the broker stops.
@@ -81,43 +83,51 @@ impl std::error::Error for StartError {}
 ///
 /// The threads cannot be started.
 pub fn runtime() -> io::Result<Runtime> {
+    // It would panic without them.
+    threads::try_out(thread::available_parallelism().map_or(1, usize::from))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_park(buffers::flush_deferred)
         .build()
 }
 
-/// Opens all sockets.
+/// Opens all sockets that were not passed to the process.
 ///
 ///  # Errors
 ///
-/// A socket cannot be opened.
-pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartError> {
-    let bind = |what: &str, host: &str, port: u16| {
-        listener::bind(host, port).map_err(|error| StartError {
-            what: format!("Error listening on {what}: {}", listener::join(host, port)),
-            error,
-        })
-    };
+/// A socket cannot be opened, or one that was passed belongs to no listener.
+pub fn prepare(
+    options: Options,
+    sources: Sources,
+    mut inherited: Inherited,
+) -> Result<Prepared, StartError> {
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
-        Some(path) => unix_socket::bind(path, options.monitor.unix_mode)
-            .map(|(listener, file)| (Some(listener), Some(file)))
-            .map_err(|error| StartError {
-                what: format!("Error listening on monitor socket: {}", path.display()),
-                error: match options.monitor.missing_folder() {
-                    Some(missing) => io::Error::new(io::ErrorKind::NotFound, missing),
-                    None => error,
-                },
-            })?,
+        Some(path) => {
+            listen_unix(&mut inherited, path, options.monitor.unix_mode).map_err(|error| {
+                StartError {
+                    what: format!("Error listening on monitor socket: {}", path.display()),
+                    error: match options.monitor.missing_folder() {
+                        Some(missing) => io::Error::new(io::ErrorKind::NotFound, missing),
+                        None => error,
+                    },
+                }
+            })?
+        }
         None => (None, None),
     };
-    let (client_address, clients) = bind("port", &options.host, options.port)?;
+    let mut listen = |role: Role, what: &str, host: &str, port: u16| {
+        listen_tcp(&mut inherited, role, host, port).map_err(|error| StartError {
+            what: format!("Error listening on {what}: {}", listener::join(host, port)),
+            error,
+        })
+    };
+    let (client_address, clients) = listen(Role::Client, "port", &options.host, options.port)?;
     let routes = match &options.cluster {
         Some(cluster) => match cluster.port {
-            Some(port) => Some(bind("router port", &cluster.host, port)?),
+            Some(port) => Some(listen(Role::Cluster, "router port", &cluster.host, port)?),
             None => None,
         },
         None => None,
@@ -126,12 +136,15 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     // listener needs.
     let (monitor, monitor_error) = match options.http_listen() {
         None => (None, None),
-        Some((host, port)) => match bind(monitor_name(&options, port), host, port) {
-            Ok(monitor) => (Some(monitor), None),
-            Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
-            Err(error) => return Err(error),
-        },
+        Some((host, port)) => {
+            match listen(Role::Monitor, monitor_name(&options, port), host, port) {
+                Ok(monitor) => (Some(monitor), None),
+                Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
     };
+    inherited.refuse_rest()?;
     let listening = Listening {
         clients: client_address,
         monitor: monitor.as_ref().map(|(address, _)| *address),
@@ -148,6 +161,31 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     })
 }
 
+/// The listener at `host:port`: the one that was passed, or a new one.
+fn listen_tcp(
+    inherited: &mut Inherited,
+    role: Role,
+    host: &str,
+    port: u16,
+) -> io::Result<(SocketAddr, TcpListener)> {
+    match inherited.take_tcp(role, host, port)? {
+        Some((address, listener)) => Ok((address, TcpListener::from_std(listener)?)),
+        None => listener::bind(host, port).map_err(|error| inherited.explain(error, role, port)),
+    }
+}
+
+/// The listener at `path`, and its file if it is the broker's own.
+fn listen_unix(
+    inherited: &mut Inherited,
+    path: &Path,
+    mode: u32,
+) -> io::Result<(Option<UnixListener>, Option<SocketFile>)> {
+    match inherited.take_unix(path)? {
+        Some(listener) => Ok((Some(listener), None)),
+        None => unix_socket::bind(path, mode).map(|(listener, file)| (Some(listener), Some(file))),
+    }
+}
+
 /// The name of the monitoring port in an error message.
 fn monitor_name(options: &Options, port: u16) -> &'static str {
     let cluster = options.cluster.as_ref().and_then(|it| it.port);
@@ -156,43 +194,6 @@ fn monitor_name(options: &Options, port: u16) -> &'static str {
         port if port == options.port => "monitor port, which is the client port as well",
         port if Some(port) == cluster => "monitor port, which is the route port as well",
         _ => "monitor port",
-    }
-}
-
-/// Logs the version, the id and warnings about the configuration.
-pub fn announce(server: &Server, program: &str) {
-    info!("Starting {program}");
-    info!("  Version:  {COMPATIBLE_VERSION} (midge {VERSION})");
-    if !GIT_COMMIT.is_empty() {
-        info!("  Git:      [{GIT_COMMIT}]");
-    }
-    info!("  Name:     {}", server.name);
-    info!("  ID:       {}", server.id);
-    let options = server.options();
-    if options.host_is_safe_default {
-        info!(
-            "Serving clients of this host only, because there is no configuration file, no address \
-             and no login. To serve other hosts: -a 0.0.0.0"
-        );
-    }
-    match server.guest() {
-        Some(guest) if !guest.is_unlimited() => info!(
-            "Anybody who can connect to {} {}, without a login",
-            server.client_address,
-            guest.text()
-        ),
-        // One without limits gets a warning instead.
-        Some(_) | None => {}
-    }
-    for warning in warnings::active(server) {
-        warn!("{warning}");
-    }
-    if let Some(file) = &options.config_file {
-        info!(
-            "Using configuration file: {} ({})",
-            file.display(),
-            options.config_digest
-        );
     }
 }
 
@@ -213,7 +214,7 @@ pub async fn run(
         routes,
         ..
     } = prepared;
-    log_monitor_address(&server);
+    announce::monitor_address(&server);
     info!(
         "Listening for client connections on {}",
         server.client_address
@@ -250,6 +251,7 @@ pub async fn run(
     }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    server.service_manager().ready();
     let mut leaving = None;
     loop {
         let request = tokio::select! {
@@ -263,7 +265,9 @@ pub async fn run(
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
-                signals.exit_within(server.options().lame_duck_duration);
+                let duration = server.options().lame_duck_duration;
+                signals.exit_within(duration);
+                server.service_manager().stopping(duration + END_BOUND);
                 let server = server.clone();
                 leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
             }
@@ -274,6 +278,7 @@ pub async fn run(
         leaving.abort();
     }
     server.stopping.store(true, Ordering::Release);
+    server.service_manager().stopping(END_BOUND);
     accepting.abort();
     announce_stop(&server).await;
     if let Some(cluster) = &server.cluster {
@@ -284,25 +289,6 @@ pub async fn run(
     drop(monitor_file);
     info!("Server Exiting..");
     Ok(())
-}
-
-/// Logs where monitoring is served.
-fn log_monitor_address(server: &Server) {
-    let options = server.options();
-    if let Some(path) = &options.monitor.unix {
-        info!("Starting http monitor on {}", path.display());
-    }
-    if let Some(error) = &server.monitor_error {
-        warn!(
-            "{error}: this is the default port, so the broker continues without monitoring; choose \
-             a port with http_port (-m), or 0 for none"
-        );
-    }
-    let Some(address) = server.monitor_address else {
-        return;
-    };
-    let scheme = if options.https { "https" } else { "http" };
-    info!("Starting {scheme} monitor on {address}");
 }
 
 fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
@@ -354,8 +340,7 @@ fn reopen_log(server: &Arc<Server>) {
             }
         }
     };
-    let thread = thread::Builder::new().name("log-reopen".into()).spawn(work);
-    if let Err(error) = thread {
+    if let Err(error) = threads::spawn("log-reopen", threads::STACK_LEN, work) {
         error!("The log file could not be re-opened: no thread could be started: {error}");
     }
 }

@@ -102,7 +102,7 @@ fn socket(address: SocketAddr, serves_both: bool) -> io::Result<Socket> {
 pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
     let broker = &server.broker;
     tokio::spawn(broker.admission.clients.clone().keep_time());
-    let mut failures = AcceptFailures::new("the client port");
+    let mut failures = AcceptFailures::new("the client port", &broker.admission.clients);
     while !server.stopping.load(Ordering::Acquire) {
         match listener.accept().await {
             Ok((stream, peer)) => {

@@ -5,9 +5,11 @@
 //! configuration in [`reload`].
 
 mod advertised;
+pub mod announce;
 mod exclusive;
 pub mod housekeeping;
 mod identity;
+pub mod inherited;
 mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
@@ -39,13 +41,14 @@ use crate::{
         system_queue::SystemQueue,
     },
     client::ClientListener,
-    config::Options,
-    connection::{admission::Admission, tls_listener::TlsListener},
+    config::{Options, options::MAX_CONNECTIONS},
+    connection::{accepting::Port, admission::Admission, tls_listener::TlsListener},
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
     security::{authentication::Authentication, guest::Guest},
-    telemetry::{MonotonicMillis, Telemetry},
+    service_manager::ServiceManager,
+    telemetry::{MonotonicMillis, Telemetry, process::open_files_max},
 };
 use exclusive::Exclusive;
 use reload::{Outcome, Sources};
@@ -190,6 +193,11 @@ impl Server {
         self.sources.log.state()
     }
 
+    /// Who started the broker and is told how it is.
+    pub fn service_manager(&self) -> &Arc<ServiceManager> {
+        &self.sources.service_manager
+    }
+
     /// The options in force.
     pub fn options(&self) -> Arc<Options> {
         self.options.read().clone()
@@ -212,6 +220,20 @@ impl Server {
         let is_open = !address.ip().to_canonical().is_loopback()
             && !self.options().monitor_login.is_required();
         is_open.then_some(address)
+    }
+
+    /// What is wrong with a configured `max_connections`: the process may not open as many files.
+    /// The default is a bound, and no request.
+    pub fn unreachable_connections(&self) -> Option<String> {
+        let wanted = self.options().max_connections;
+        let files = open_files_max().filter(|_| wanted != MAX_CONNECTIONS)?;
+        let clients = Port::Clients.share_of(files);
+        (u64::try_from(wanted).is_ok_and(|wanted| wanted > clients)).then(|| {
+            format!(
+                "max_connections is {wanted}, but the process may open {files} files: at most \
+                 {clients} of them serve clients"
+            )
+        })
     }
 
     /// The outcome of the last reload; `None` if there was none.

@@ -7,7 +7,7 @@
 //! reload that fails changes nothing: everything that can fail is prepared first ([`Prepared`]),
 //! then applied by steps that cannot fail.
 
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
@@ -33,7 +33,8 @@ use crate::{
     log::{LogHandle, PreparedLog},
     protocol::info::Info,
     security::authentication::Authentication,
-    telemetry::{calls::Calls, event::EventKind},
+    service_manager::ServiceManager,
+    telemetry::{calls::Calls, event::EventKind, threads},
 };
 
 /// Reads the file and the command line as at the start; the error says what is wrong.
@@ -45,10 +46,9 @@ pub struct Sources {
     pub read_options: ReadOptions,
     /// The log.
     pub log: LogHandle,
+    /// Who is told that a reload is under way.
+    pub service_manager: Arc<ServiceManager>,
 }
-
-/// Stack of a reload's thread in bytes: the configuration's parser is recursive.
-const STACK_LEN: usize = 2 * 1024 * 1024;
 
 /// What a reload did, or would do in a dry run.
 #[derive(Clone, Debug)]
@@ -84,7 +84,9 @@ impl Outcome {
 
 /// Reloads on a thread of its own, repeatedly if that was requested.
 fn run_reload(guard: ExclusiveGuard, dry_run: bool, report: impl FnOnce(Outcome) + Send + 'static) {
+    let under_way = (!dry_run).then(|| UnderWay::begin(guard.server()));
     let work = move || {
+        let _under_way = under_way;
         let (mut guard, mut report) = (guard, Some(report));
         loop {
             let server = guard.server();
@@ -103,12 +105,26 @@ fn run_reload(guard: ExclusiveGuard, dry_run: bool, report: impl FnOnce(Outcome)
             }
         }
     };
-    let thread = thread::Builder::new()
-        .name("reload".into())
-        .stack_size(STACK_LEN)
-        .spawn(work);
-    if let Err(error) = thread {
+    if let Err(error) = threads::spawn("reload", threads::STACK_LEN, work) {
         error!("The configuration was not read again: no thread could be started: {error}");
+    }
+}
+
+/// A reload that the service manager was told of; when it is dropped, also because no thread could
+/// be started, the manager is told that it is over.
+struct UnderWay(Arc<ServiceManager>);
+
+impl UnderWay {
+    fn begin(server: &Server) -> Self {
+        let manager = server.service_manager().clone();
+        manager.reloading();
+        Self(manager)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.ready();
     }
 }
 
@@ -154,7 +170,8 @@ impl Server {
         match ExclusiveGuard::acquire_or_repeat(self, |server| &server.reloading) {
             Some(guard) => run_reload(guard, false, drop),
             None => {
-                info!("A reload is under way; the configuration will be read again after it")
+                self.service_manager().reloading();
+                info!("A reload is under way; the configuration will be read again after it");
             }
         }
     }

@@ -39,6 +39,10 @@ const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How much later SIGALRM comes than the thread's own exit.
 const LAST_RESORT_MARGIN: Duration = Duration::from_secs(1);
 
+/// Time after which the system itself ends a process that was to stop.
+pub const END_BOUND: Duration =
+    Duration::from_secs(STOP_BOUND.as_secs() + LAST_RESORT_MARGIN.as_secs() + 1);
+
 /// Requests that can be queued. More are no use if the main loop hangs.
 const REQUESTS_MAX: usize = 16;
 

@@ -24,6 +24,11 @@ pub(super) fn active(server: &Server) -> Vec<String> {
                 .into(),
         );
     }
+    if let Some(text) = server.unreachable_connections() {
+        active.push(format!(
+            "{text}; raise LimitNOFILE of the service (ulimit -n)"
+        ));
+    }
     let of_routes = server.cluster.as_ref().map(|cluster| cluster.options());
     let tls = of_routes.as_ref().and_then(|options| options.tls.as_ref());
     if let Some(tls) = tls.filter(|tls| tls.insecure) {

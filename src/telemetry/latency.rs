@@ -115,6 +115,11 @@ impl Latency {
         Duration::from_micros(waiting.max(last).unwrap_or(0))
     }
 
+    /// When the last probe ran.
+    pub fn last_run(&self) -> Option<MonotonicMicros> {
+        self.0.lock().probes.back().map(|(at, _)| *at)
+    }
+
     /// Keeps a copy of all figures. To be called every [`SNAPSHOT_INTERVAL`].
     pub fn take_snapshot(&self) {
         let series = metrics::latencies();

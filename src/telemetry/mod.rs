@@ -26,6 +26,7 @@ pub mod sketch;
 pub mod slow;
 pub mod subjects;
 pub mod tally;
+pub mod threads;
 
 use std::sync::{Arc, atomic::AtomicU64};
 

@@ -86,13 +86,39 @@ pub fn open_files() -> io::Result<u64> {
 
 /// Limit of open file descriptors; `None` if there is none or the system does not report it.
 pub fn open_files_max() -> Option<u64> {
+    let limit = open_files_limit().ok()?;
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Raises that limit to the highest that the process is allowed: the lower one that it starts with
+/// is meant for programs that cannot handle large descriptors. Returns the one before.
+///
+///  # Errors
+///
+/// The system refuses.
+pub fn raise_open_files_max() -> io::Result<u64> {
+    let limit = open_files_limit()?;
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max,
+        ..limit
+    };
+    // SAFETY: `raised` is valid memory during the whole call.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } {
+        0 => Ok(limit.rlim_cur),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn open_files_limit() -> io::Result<libc::rlimit> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: `limit` is valid memory for the result during the whole call.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } {
+        0 => Ok(limit),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The system error that an error text ends in or quotes, in the standard library's format. If

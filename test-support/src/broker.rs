@@ -5,8 +5,12 @@
 //! Dropping it ends the process and removes the directory.
 
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -28,6 +32,7 @@ pub struct BrokerBuilder {
     flags: Vec<String>,
     config: Option<String>,
     environment: Vec<(String, String)>,
+    passed: Vec<OwnedFd>,
     stderr: Option<Stdio>,
     on_start: Option<fn(&Broker)>,
 }
@@ -74,6 +79,7 @@ impl Broker {
             flags: Vec::new(),
             config: None,
             environment: Vec::new(),
+            passed: Vec::new(),
             stderr: None,
             on_start: None,
         }
@@ -240,6 +246,17 @@ impl BrokerBuilder {
         self
     }
 
+    /// Passes listening sockets to it, as a service manager does, with these names if there are
+    /// any.
+    pub fn pass(mut self, sockets: Vec<OwnedFd>, names: Option<&str>) -> Self {
+        self = self.env("LISTEN_FDS", &sockets.len().to_string());
+        if let Some(names) = names {
+            self = self.env("LISTEN_FDNAMES", names);
+        }
+        self.passed = sockets;
+        self
+    }
+
     /// Redirects standard error, which is then missing in [`Broker::log`].
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.stderr = Some(to.into());
@@ -313,7 +330,7 @@ impl BrokerBuilder {
 
     fn spawn(&mut self, folder: &Path, log_file: &Path) -> Child {
         let log = fs::File::create(log_file).expect("create the log of the broker");
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         let port = match self.port {
             0 => "-1".to_owned(),
             port => port.to_string(),
@@ -338,6 +355,43 @@ impl BrokerBuilder {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()))
     }
+}
+
+impl BrokerBuilder {
+    /// The program; with sockets as its descriptors from 3 on, if it is to get some.
+    fn command(&self) -> Command {
+        if self.passed.is_empty() {
+            return Command::new(&self.program);
+        }
+        // The shell becomes the broker, so that its process id is the broker's.
+        let mut command = Command::new("sh");
+        command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]);
+        command.arg(&self.program);
+        let sockets: Vec<i32> = self.passed.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: between fork and exec it only makes system calls on numbers that it has.
+        unsafe { command.pre_exec(move || place(&sockets)) };
+        command
+    }
+}
+
+/// Makes these descriptors those from 3 on, in a process that is about to become another program.
+fn place(sockets: &[i32]) -> io::Result<()> {
+    let check = |result: i32| match result {
+        -1 => Err(io::Error::last_os_error()),
+        number => Ok(number),
+    };
+    let mut beyond = [0; 16];
+    for (at, socket) in beyond.iter_mut().zip(sockets) {
+        // One of them may have a number that another one is to get.
+        // SAFETY: takes no pointer.
+        *at = check(unsafe { libc::fcntl(*socket, libc::F_DUPFD_CLOEXEC, 100) })?;
+    }
+    for (number, socket) in (3..).zip(&beyond[..sockets.len()]) {
+        // SAFETY: takes no pointer. What had this number is not used before the exec, unless it is
+        // the pipe by which the standard library reports a failed exec: then that is not reported.
+        check(unsafe { libc::dup2(*socket, number) })?;
+    }
+    Ok(())
 }
 
 /// Waits for the ports file; an error says why there will be none.

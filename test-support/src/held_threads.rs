@@ -3,12 +3,12 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{Broker, wait_until};
+use crate::{Broker, wait_for, wait_until};
 
 /// Threads of a broker that are stopped until this is dropped, by the thread that stopped
 /// them.
@@ -18,18 +18,53 @@ impl HeldThreads {
     /// Stops the threads with this name, each once it waits for work.
     pub fn hold(broker: &Broker, name: &str) -> Self {
         let mut held = Self(Vec::new());
-        let tasks = format!("/proc/{}/task", broker.pid());
-        for task in fs::read_dir(tasks).expect("threads").filter_map(Result::ok) {
-            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            if comm.trim_end() == name {
-                let id = task.file_name().to_string_lossy().parse().expect("an id");
-                stop_while_idle(id, &task.path().join("syscall"));
-                held.0.push(id);
-            }
+        for task in threads(broker, name) {
+            stop_while_idle(id_of(&task), &task.join("syscall"));
+            held.0.push(id_of(&task));
         }
         assert!(!held.0.is_empty(), "the broker has no thread {name:?}");
         held
     }
+
+    /// Stops the first thread with this name that is seen computing, and no other one. It may
+    /// have begun to wait for work when it stops.
+    pub fn hold_running(broker: &Broker, name: &str) -> Self {
+        let mut held = Self(Vec::new());
+        let running = wait_for(&format!("a thread {name:?} computes"), || {
+            threads(broker, name).into_iter().find(|task| {
+                let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_some_and(|(_, state)| state.starts_with('R'))
+            })
+        });
+        held.stop(id_of(&running));
+        held
+    }
+
+    fn stop(&mut self, id: i32) {
+        trace(libc::PTRACE_SEIZE, id);
+        self.0.push(id);
+        trace(libc::PTRACE_INTERRUPT, id);
+        // SAFETY: a null pointer for the state is permitted.
+        let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
+        assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// The folders in `/proc` of the threads with this name.
+fn threads(broker: &Broker, name: &str) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", broker.pid())).expect("threads");
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    let has_name = |task: &PathBuf| {
+        let comm = fs::read_to_string(task.join("comm")).unwrap_or_default();
+        comm.trim_end() == name
+    };
+    tasks.filter(has_name).collect()
+}
+
+fn id_of(task: &Path) -> i32 {
+    let name = task.file_name().expect("a name").to_string_lossy();
+    name.parse().expect("an id")
 }
 
 impl HeldThreads {

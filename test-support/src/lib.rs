@@ -19,6 +19,7 @@ pub mod puppet_ca;
 pub mod raw_client;
 pub mod tls_client;
 pub mod tools;
+pub mod traffic;
 pub mod wire;
 
 pub use broker::{Broker, BrokerBuilder};
@@ -26,6 +27,7 @@ pub use held_threads::HeldThreads;
 pub use http::HttpResponse;
 pub use ports::{free_address, free_port};
 pub use raw_client::RawClient;
+pub use traffic::Traffic;
 pub use wire::Frame;
 
 use std::time::{Duration, Instant};

@@ -40,6 +40,17 @@ fn thresholds(more: &str) -> String {
     )
 }
 
+/// A broker that reports for long what happened once.
+fn with_long_incidents() -> BrokerBuilder {
+    Broker::midge().config(thresholds("").replace("incident_window: 4s", "incident_window: 1h"))
+}
+
+/// Lets what such a broker reports be over soon.
+fn with_short_incidents(broker: &Broker) {
+    std::fs::write(broker.folder().join("broker.conf"), thresholds("")).expect("written");
+    broker.signal(libc::SIGHUP);
+}
+
 /// The current findings with this code.
 fn findings(broker: &Broker, code: &str) -> Vec<Value> {
     let explained = broker.get_json("/explainz");

@@ -10,4 +10,7 @@ mod lifecycle;
 mod puppet;
 mod reload;
 mod safe_start;
+mod service_files;
+mod service_manager;
+mod socket_activation;
 mod unit_files;

@@ -1,6 +1,7 @@
 //! Resolves addresses to names on a thread of its own, because DNS may be slow.
 
 use std::{
+    io,
     net::IpAddr,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -13,11 +14,15 @@ pub(crate) const WAITING_MAX: usize = 1000;
 
 /// Starts the thread. It receives addresses and passes each with its name to `found`, with an empty
 /// name if there is none. It ends when the sender is dropped.
+///
+/// # Errors
+///
+/// The system gives no thread.
 pub(crate) fn start(
     mut found: impl FnMut(String, String) -> bool + Send + 'static,
-) -> Sender<String> {
+) -> io::Result<Sender<String>> {
     let (sender, addresses): (_, Receiver<String>) = channel();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         for address in addresses {
             let name = address
                 .parse::<IpAddr>()
@@ -31,6 +36,6 @@ pub(crate) fn start(
                 return;
             }
         }
-    });
-    sender
+    })?;
+    Ok(sender)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("midge top: the terminal cannot be used: {error}");
+            eprintln!("midge top: the terminal, or a thread for it, cannot be had: {error}");
             ExitCode::FAILURE
         }
     }
@@ -53,16 +53,16 @@ fn show(terminal: &mut DefaultTerminal, options: Options) -> io::Result<ExitCode
     let (wanted, wanted_by_feed) = channel();
     let (delay, client, first) = (options.delay, options.client.clone(), app.wanted());
     let to_screen = events.clone();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         Feed::new(client).run(first, &wanted_by_feed, delay, |answers| {
             to_screen
                 .send(ScreenEvent::Answers(Box::new(answers)))
                 .is_ok()
         });
-    });
-    watch_terminal(events.clone());
+    })?;
+    watch_terminal(events.clone())?;
     let names =
-        names::start(move |address, name| events.send(ScreenEvent::Name(address, name)).is_ok());
+        names::start(move |address, name| events.send(ScreenEvent::Name(address, name)).is_ok())?;
     let mut requested = HashSet::new();
     loop {
         terminal.draw(|frame| view::draw(frame, &mut app))?;
@@ -107,8 +107,8 @@ fn show(terminal: &mut DefaultTerminal, options: Options) -> io::Result<ExitCode
     }
 }
 
-fn watch_terminal(events: Sender<ScreenEvent>) {
-    thread::spawn(move || {
+fn watch_terminal(events: Sender<ScreenEvent>) -> io::Result<()> {
+    let watching = thread::Builder::new().spawn(move || {
         loop {
             let event = event::read();
             let failed = event.is_err();
@@ -117,6 +117,7 @@ fn watch_terminal(events: Sender<ScreenEvent>) {
             }
         }
     });
+    watching.map(drop)
 }
 
 /// Requests the names of the addresses shown, each once.

@@ -63,6 +63,9 @@ pub enum HttpPort {
     Listen(u16),
 }
 
+/// Most client connections, if not configured.
+pub const MAX_CONNECTIONS: i64 = 65_536;
+
 /// All settings of a broker.
 ///
 /// The default is the start without a file and without flags: loopback only.
@@ -246,7 +249,7 @@ impl Default for Options {
             http_base_path: "/".into(),
             monitor: Monitor::default(),
             monitor_login: MonitorLogin::default(),
-            max_connections: 65_536,
+            max_connections: MAX_CONNECTIONS,
             max_subscriptions: 0,
             max_sub_tokens: 0,
             max_payload: 1024 * 1024,

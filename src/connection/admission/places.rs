@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -36,6 +36,9 @@ pub struct Places {
     silent: AtomicU64,
     late: AtomicU64,
     refused: AtomicU64,
+    failed: AtomicU64,
+    /// The system's number of the last failure; 0 for none.
+    last_failure: AtomicI32,
 }
 
 /// The places of a port at one moment; counters since the start.
@@ -53,6 +56,10 @@ pub struct PlacesView {
     pub late: u64,
     /// Connections refused because there were too few file descriptors.
     pub refused: u64,
+    /// Attempts to accept a connection that the system refused for lack of something.
+    pub failed: u64,
+    /// The number of its last error; 0 for none.
+    pub last_failure: i32,
 }
 
 impl PlacesView {
@@ -95,6 +102,8 @@ impl Places {
             silent: AtomicU64::new(0),
             late: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            last_failure: AtomicI32::new(0),
         })
     }
 
@@ -154,6 +163,12 @@ impl Places {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an attempt to accept a connection for which the system lacked something.
+    pub fn note_failed_accept(&self, number: i32) {
+        self.last_failure.store(number, Ordering::Relaxed);
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Withdraws places that are held for too long; never returns.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
@@ -187,6 +202,8 @@ impl Places {
             silent: self.silent.load(Ordering::Relaxed),
             late: self.late.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            last_failure: self.last_failure.load(Ordering::Relaxed),
         }
     }
 }

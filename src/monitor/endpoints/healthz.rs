@@ -26,6 +26,7 @@ const NO_ROOM: &[&str] = &[
     "ceiling-connections",
     "ceiling-fds",
     "descriptors-exhausted",
+    "accept-failing",
 ];
 
 /// The answer. `probe=live` and `probe=ready` make the status code that of the

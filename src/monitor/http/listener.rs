@@ -138,7 +138,7 @@ async fn measure(monitor: &Monitor) {
 
 async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<Places>) {
     tokio::spawn(places.clone().keep_time());
-    let mut failures = AcceptFailures::new("the monitor port");
+    let mut failures = AcceptFailures::new("the monitor port", places);
     loop {
         match listener.next().await {
             Ok((stream, source, listener)) => {

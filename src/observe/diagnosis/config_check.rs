@@ -1,18 +1,15 @@
 //! Whether the configuration file is what the broker runs with, looked up on a
 //! thread of its own: a file may be on a disk that hangs, or be a pipe.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
 use crate::{
     config::Diagnosis,
     server::{Server, reload::Outcome},
+    telemetry::threads,
 };
-
-/// Bytes of the thread's stack: a reload, which is tried out there, parses the
-/// configuration.
-const STACK_LEN: usize = 2 * 1024 * 1024;
 
 /// The state of the file.
 #[derive(Default)]
@@ -48,25 +45,19 @@ impl ConfigCheck {
         }
         self.begun = Some(Instant::now());
         let (server, last) = (server.clone(), self.last.clone());
-        let thread = thread::Builder::new()
-            .name("config-check".into())
-            .stack_size(STACK_LEN)
-            .spawn(move || {
-                let _end = AtEnd(&last);
-                let outcome = server.try_reload();
-                last.lock().outcome = Some(outcome);
-            });
-        if thread.is_err() {
-            // Tried again when it is due the next time.
-            self.last.lock().is_under_way = false;
-        }
+        let end = AtEnd(last);
+        // If there is no thread, it is tried again when it is due the next time.
+        let _ = threads::spawn("config-check", threads::STACK_LEN, move || {
+            let outcome = server.try_reload();
+            end.0.lock().outcome = Some(outcome);
+        });
     }
 }
 
-/// Lets the file be checked again, also after a check that panicked.
-struct AtEnd<'a>(&'a Mutex<Last>);
+/// Lets the file be checked again, also after a check that panicked or got no thread.
+struct AtEnd(Arc<Mutex<Last>>);
 
-impl Drop for AtEnd<'_> {
+impl Drop for AtEnd {
     fn drop(&mut self) {
         self.0.lock().is_under_way = false;
     }
@@ -83,8 +74,8 @@ mod tests {
             outcome: None,
         }));
         let looking = last.clone();
-        let thread = thread::spawn(move || {
-            let _end = AtEnd(&looking);
+        let thread = std::thread::spawn(move || {
+            let _end = AtEnd(looking);
             panic!("a fault");
         });
         assert!(thread.join().is_err());

@@ -86,6 +86,8 @@ pub(super) struct Crowding {
     pub(super) silent: u64,
     /// Connections that were refused for lack of file descriptors.
     pub(super) refused: u64,
+    /// Failed attempts to accept a connection.
+    pub(super) failed: u64,
 }
 
 impl History {
@@ -132,10 +134,11 @@ impl History {
         self.places = views
             .map(|now| {
                 let before = before.iter().find(|it| it.now.name == now.name);
-                let before = before.map_or((0, 0), |it| (it.now.silent, it.now.refused));
+                let before = |count: fn(&PlacesView) -> u64| before.map_or(0, |it| count(&it.now));
                 Crowding {
-                    silent: now.silent - before.0,
-                    refused: now.refused - before.1,
+                    silent: now.silent - before(|it| it.silent),
+                    refused: now.refused - before(|it| it.refused),
+                    failed: now.failed - before(|it| it.failed),
                     now,
                 }
             })

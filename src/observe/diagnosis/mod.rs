@@ -9,7 +9,7 @@
 mod ceiling;
 mod config_check;
 mod history;
-mod humanize;
+pub(super) mod humanize;
 mod memory;
 mod recent;
 pub mod rules;

@@ -3,10 +3,11 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::{Duration, Instant},
 };
 
 use super::{appears, channels, clears, quick, quick_with, stays_silent, text, thresholds};
-use test_support::{Broker, HeldThreads, http, pki::Pki, wait_for, wait_until};
+use test_support::{Broker, HeldThreads, Traffic, http, pki::Pki, wait_for, wait_until};
 
 /// A newly started broker has no problem.
 #[test]
@@ -91,6 +92,39 @@ pub fn stalled_worker_threads_are_reported() {
     );
     drop(held);
     clears(&broker, "worker-stall");
+}
+
+/// One worker thread is stopped while it works; the others go on.
+#[test]
+pub fn a_worker_that_hangs_alone_is_reported() {
+    let broker = Broker::midge()
+        .config(thresholds("").replace("worker_delay: 60s", "worker_delay: 100ms"))
+        .env("TOKIO_WORKER_THREADS", "3")
+        .start();
+    let traffic = Traffic::start(&broker);
+    // Busy threads are no finding.
+    stays_silent(&broker, "worker-stuck");
+    let held = wait_for("one is held at its work", || {
+        let held = HeldThreads::hold_running(&broker, "tokio-rt-worker");
+        let lines = || broker.log().matches("critical worker-stuck").count();
+        let (before, deadline) = (lines(), Instant::now() + Duration::from_secs(20));
+        // It may have been about to wait, and then hangs nowhere.
+        while lines() == before {
+            if Instant::now() > deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(held)
+    });
+    let finding = appears(&broker, "worker-stuck");
+    assert!(
+        text(&finding).contains(" of 3 threads that serve "),
+        "{finding}"
+    );
+    assert!(broker.connect().sync().is_empty());
+    drop((held, traffic));
+    clears(&broker, "worker-stuck");
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt, thread, time::Duration};
 
 use serde_json::Value;
 
-use super::{appears, appears_while, clears, client, quick, quick_with, stays_silent, text};
+use super::{
+    appears, appears_while, clears, client, quick, quick_with, stays_silent, text,
+    with_long_incidents, with_short_incidents,
+};
 use test_support::{Broker, tools, wait_until};
 
 fn ceiling(broker: &Broker, name: &str) -> Value {
@@ -101,6 +104,77 @@ fn refused_connections_are_reported_longer_than_the_broker_is_not_ready() {
     wait_until("it is ready again", is_ready);
     let found = super::findings(&broker, "descriptors-exhausted");
     assert!(!found.is_empty());
+}
+
+/// The process has no descriptor for a connection: nothing is lost, and the log is short.
+#[test]
+pub fn failing_accepts_are_reported() {
+    let broker = with_long_incidents().start();
+    stays_silent(&broker, "accept-failing");
+    let mut clients = Vec::new();
+    wait_until("an accept fails", || {
+        let before = limit_files(&broker, 1);
+        let address = broker.client_addr();
+        clients.push(std::net::TcpStream::connect(address).expect("connect"));
+        thread::sleep(Duration::from_millis(50));
+        limit_files(&broker, before);
+        broker.log().contains("critical accept-failing \"client\"")
+    });
+    let finding = appears(&broker, "accept-failing");
+    assert_eq!(finding["subject"], "client");
+    assert!(text(&finding).contains("Too many open files"), "{finding}");
+    // Those that waited are served.
+    broker.wait_for_connections(clients.len() as u64);
+    wait_until("it is ready again", || {
+        broker.get("/healthz?probe=ready").status == 200
+    });
+    let lines = broker.log().matches("Accept error on").count();
+    assert!(lines <= 4, "{lines} lines");
+    drop(clients);
+    with_short_incidents(&broker);
+    clears(&broker, "accept-failing");
+}
+
+/// The broker says at its start how many files it may open, and warns if a configured limit
+/// cannot be reached.
+#[test]
+pub fn a_limit_of_connections_beyond_the_descriptors_is_reported() {
+    let config = "max_connections: 2000000000";
+    let broker = quick_with("", config).start();
+    let finding = appears(&broker, "max-connections-unreachable");
+    assert!(
+        text(&finding).starts_with("max_connections is 2000000000, but the process may open "),
+        "{finding}"
+    );
+    let log = broker.log();
+    assert!(log.contains("[INF] Open files: "), "{log}");
+    assert!(
+        log.contains("[WRN] max_connections is 2000000000, but"),
+        "{log}"
+    );
+    let file = broker.folder().join("broker.conf");
+    let text = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, text.replace(config, "max_connections: 10")).expect("written");
+    broker.signal(libc::SIGHUP);
+    clears(&broker, "max-connections-unreachable");
+    stays_silent(&quick("").start(), "max-connections-unreachable");
+}
+
+/// A broker that is started with a low limit raises it as far as it is allowed.
+#[test]
+fn the_limit_of_open_files_is_raised_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("midge-with-few-files");
+    let text = format!(
+        "#!/bin/sh\nulimit -Sn 300\nulimit -Hn 700\nexec {:?} \"$@\"\n",
+        tools::midge().display()
+    );
+    fs::write(&script, text).expect("write the script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("make it run");
+    let broker = Broker::program(script).start();
+    assert_eq!(ceiling(&broker, "fds")["limit"], 700.0);
+    let log = broker.log();
+    assert!(log.contains("Open files: 700 (raised from 300), "), "{log}");
 }
 
 /// Sets the broker's limit of open files; returns the previous one.

@@ -43,6 +43,11 @@ const PROOFS: &[(&str, fn())] = &[
         "descriptors-exhausted",
         ceilings::clients_are_refused_before_the_descriptors_are_gone,
     ),
+    ("accept-failing", ceilings::failing_accepts_are_reported),
+    (
+        "max-connections-unreachable",
+        ceilings::a_limit_of_connections_beyond_the_descriptors_is_reported,
+    ),
     (
         "ceiling-connections",
         ceilings::connections_near_their_limit_are_reported,
@@ -110,6 +115,10 @@ const PROOFS: &[(&str, fn())] = &[
     ),
     ("worker-stall", broker::stalled_worker_threads_are_reported),
     (
+        "worker-stuck",
+        broker::a_worker_that_hangs_alone_is_reported,
+    ),
+    (
         "stale-peers",
         clients::peers_that_do_not_answer_pings_are_counted,
     ),
@@ -153,6 +162,10 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "blocked-call",
         system::a_hanging_file_read_is_reported_and_blocks_nothing,
+    ),
+    (
+        "threads-exhausted",
+        system::refused_threads_are_reported_for_a_while,
     ),
     (
         "diagnosis-hangs",

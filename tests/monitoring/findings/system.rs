@@ -10,8 +10,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{appears, clears, findings, quick, quick_with, stays_silent, text};
-use test_support::{HeldThreads, wait_until};
+use super::{
+    appears, clears, findings, quick, quick_with, stays_silent, text, with_long_incidents,
+    with_short_incidents,
+};
+use test_support::{Broker, HeldThreads, wait_until};
 
 /// /dev/full fails every write, like a full disk.
 #[test]
@@ -80,6 +83,58 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     fs::write(&file, &before).expect("somebody reads the pipe");
     fs::rename(&again, &file).expect("a file takes its name again");
     clears(&broker, "blocked-call");
+}
+
+/// The process may map no more memory for a thread's stack.
+#[test]
+pub fn refused_threads_are_reported_for_a_while() {
+    let broker = with_long_incidents()
+        // The stacks of threads that have ended are not kept for the next ones.
+        .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0")
+        .start();
+    stays_silent(&broker, "threads-exhausted");
+    wait_until("a thread is refused", || {
+        let before = limit_memory(&broker, Some(mapped(&broker) + 1024 * 1024));
+        // In this time the configuration is to be checked, and clients are served.
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(broker.connect().sync().is_empty());
+        limit_memory(&broker, before);
+        broker.log().contains("critical threads-exhausted")
+    });
+    let finding = appears(&broker, "threads-exhausted");
+    assert!(text(&finding).contains("\"config-check\""), "{finding}");
+    with_short_incidents(&broker);
+    clears(&broker, "threads-exhausted");
+}
+
+/// Bytes of the broker's address space.
+fn mapped(broker: &Broker) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    1024 * kib.expect("a size").parse::<u64>().expect("a number")
+}
+
+/// Sets the limit of the broker's address space; returns the one before. `None` is the highest
+/// that it may have.
+fn limit_memory(broker: &Broker, bytes: Option<u64>) -> Option<u64> {
+    let pid = i32::try_from(broker.pid()).expect("a pid");
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `before` is a valid place for the result; nothing is set.
+    let result = unsafe { libc::prlimit(pid, libc::RLIMIT_AS, std::ptr::null(), &raw mut before) };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    let limit = libc::rlimit {
+        rlim_cur: bytes.unwrap_or(before.rlim_max),
+        ..before
+    };
+    let none = std::ptr::null_mut();
+    // SAFETY: `limit` is valid for the whole call; the old one is not requested.
+    let result = unsafe { libc::prlimit(pid, libc::RLIMIT_AS, &raw const limit, none) };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    (before.rlim_cur != before.rlim_max).then_some(before.rlim_cur)
 }
 
 /// The thread of the diagnosis is stopped as by a debugger: its last report says that all

@@ -12,6 +12,9 @@ const NAMED_MAX: usize = 8;
 /// Bytes of an error in one sentence.
 const REASON_MAX: usize = 400;
 
+/// A piece of work hangs when it takes so many times `worker_delay`.
+const STUCK_DELAYS: u32 = 40;
+
 /// The rules of this file.
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -64,6 +67,20 @@ pub(super) const RULES: &[Rule] = &[
                  the broker more CPU.",
         pace: Pace::Lasting,
         find: worker_stall,
+    },
+    Rule {
+        code: "worker-stuck",
+        levels: "critical",
+        meaning: "A thread that serves connections does not come to the end of one piece of work \
+                  for 40 times `worker_delay` (10 seconds). The connection that it serves, and a few \
+                  others, stand still; the other threads serve all else. If none is left, \
+                  worker-stall says so too, and systemd's watchdog restarts the broker.",
+        cause: "midge has a bug, or the thread was stopped by a debugger.",
+        remedy: "Keep the output of `gdb -p PID -batch -ex 'thread apply all bt'` for a bug \
+                 report. Then restart the broker, at a time of your choice: \
+                 `midge --signal ldm=PID` moves the clients away first.",
+        pace: Pace::AtOnce,
+        find: worker_stuck,
     },
     Rule {
         code: "restart-loop",
@@ -167,6 +184,25 @@ fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
             true => Severity::Critical,
             false => Severity::Warning,
         },
+        ..warning("", 0, text)
+    }]
+}
+
+fn worker_stuck(evidence: &Evidence) -> Vec<Symptom> {
+    let limit = evidence.thresholds.worker_delay * STUCK_DELAYS;
+    let at_work = &evidence.sample.at_work;
+    let stuck = at_work.iter().filter(|time| **time >= limit);
+    let Some(longest) = stuck.clone().max() else {
+        return Vec::new();
+    };
+    let text = format!(
+        "{} of {} that serve connections have been in one piece of work for up to {}",
+        stuck.count(),
+        count(at_work.len() as u64, "thread"),
+        time(*longest)
+    );
+    vec![Symptom {
+        severity: Severity::Critical,
         ..warning("", 0, text)
     }]
 }

@@ -1,6 +1,8 @@
 //! Limits that are close to being reached.
 
-use super::{Evidence, Pace, Rule, Severity, Symptom};
+use std::io;
+
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     connection::budget::LimitedBy,
     observe::diagnosis::{
@@ -39,6 +41,33 @@ pub(super) const RULES: &[Rule] = &[
                  max_connections and restart, or close connections.",
         pace: Pace::Sudden,
         find: files_gone,
+    },
+    Rule {
+        code: "accept-failing",
+        levels: "critical",
+        meaning: "The system refused to accept connections at the named port, for lack of file \
+                  descriptors or memory. The peers wait; it is tried again each second at least. \
+                  The finding stays for the time `incident_window` after the last failure.",
+        cause: "The text has the system's error. \"Too many open files\" is the limit of this \
+                process, \"in system\" that of the machine, the others are its memory.",
+        remedy: "For this process: raise LimitNOFILE of the service (`systemctl edit midge`) and \
+                 restart. For the machine: `sysctl fs.file-nr` shows the use and the limit \
+                 fs.file-max; look for what uses them (`lsof`).",
+        pace: Pace::Sudden,
+        find: accept_failing,
+    },
+    Rule {
+        code: "max-connections-unreachable",
+        levels: "warning",
+        meaning: "`max_connections` is set to more clients than the process may have file \
+                  descriptors for: further ones are refused before that limit is reached. Not \
+                  reported for the default.",
+        cause: "The service may open fewer files than that. midge raises its limit to the highest \
+                that it is allowed by itself.",
+        remedy: "Raise LimitNOFILE of the service (`systemctl edit midge`) above max_connections \
+                 and restart, or lower max_connections.",
+        pace: Pace::AtOnce,
+        find: connections_unreachable,
     },
     Rule {
         code: "ceiling-connections",
@@ -113,6 +142,28 @@ fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
             cause: None,
         })
         .collect()
+}
+
+fn accept_failing(evidence: &Evidence) -> Vec<Symptom> {
+    let failing = evidence.history.places.iter().filter(|it| it.failed > 0);
+    failing
+        .map(|it| Symptom {
+            severity: Severity::Critical,
+            subject: it.now.name.to_owned(),
+            cid: 0,
+            text: format!(
+                "accepting connections failed {} so far: {}",
+                count(it.now.failed, "time"),
+                io::Error::from_raw_os_error(it.now.last_failure)
+            ),
+            cause: None,
+        })
+        .collect()
+}
+
+fn connections_unreachable(evidence: &Evidence) -> Vec<Symptom> {
+    let text = evidence.server.unreachable_connections();
+    text.map(|text| warning("", 0, text)).into_iter().collect()
 }
 
 fn memory(evidence: &Evidence) -> Vec<Symptom> {

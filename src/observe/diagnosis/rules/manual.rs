@@ -86,7 +86,7 @@ The answer and its status codes are those of nats-server: 200 with `ok`, or 503 
 | field | true when |
 |---|---|
 | `live` | the broker's threads work: none, including that of the diagnosis, is late by 30 s. Nothing outside the process matters: no other broker, client or file. |
-| `ready` | the broker is live, is not stopping, and can take another client: no critical finding `ceiling-connections`, `ceiling-fds` or `descriptors-exhausted` |
+| `ready` | the broker is live, is not stopping, and can take another client: no critical finding `ceiling-connections`, `ceiling-fds`, `descriptors-exhausted` or `accept-failing` |
 | `degraded` | there is a finding of severity warning or critical, for example a missing member of the cluster |
 | `reasons` | (a list) the codes of these findings, and `stopping` |
 | `age` | (a number) seconds since the diagnosis checked the broker: the other fields are as old |

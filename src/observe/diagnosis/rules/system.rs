@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{DIAGNOSIS_HANGS, Evidence, Pace, Rule, Symptom, warning};
+use super::{DIAGNOSIS_HANGS, Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     log::{Destination, LogState, LossCause},
     observe::diagnosis::humanize::{count, time},
-    telemetry::MonotonicMillis,
+    telemetry::{MonotonicMillis, threads},
 };
 
 /// A write of the log, or another call, is regarded as hanging after this time.
@@ -44,6 +44,20 @@ pub(super) const RULES: &[Rule] = &[
                  file can be read; until then no other reload starts.",
         pace: Pace::AtOnce,
         find: blocked_call,
+    },
+    Rule {
+        code: "threads-exhausted",
+        levels: "critical",
+        meaning: "The system refused the broker a thread. What it was for failed: a login with a \
+                  hashed password, a reload, resolving a name, reopening the log. Connected \
+                  clients are served as before. The finding stays for the time \
+                  `incident_window` after the last refusal.",
+        cause: "The service, its user or the machine has as many threads as it may have, or the \
+                machine has no memory for another one.",
+        remedy: "Raise TasksMax or LimitNPROC of the service (`systemctl edit midge`), or look \
+                 for programs of the same user or machine with many threads (`ps -eLf`).",
+        pace: Pace::AtOnce,
+        find: threads_exhausted,
     },
     Rule {
         code: DIAGNOSIS_HANGS,
@@ -117,6 +131,25 @@ fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
             warning(&call.subject, 0, text)
         })
         .collect()
+}
+
+/// Threads that were refused lately.
+fn threads_exhausted(evidence: &Evidence) -> Vec<Symptom> {
+    let recent = evidence.thresholds.incident_window;
+    let refused = threads::refused().filter(|it| it.last.until(evidence.sample.at) < recent);
+    let symptom = refused.map(|it| {
+        let text = format!(
+            "{} refused since the start, the last one for {:?}: {}",
+            count(it.times, "thread"),
+            it.name,
+            it.error
+        );
+        Symptom {
+            severity: Severity::Critical,
+            ..warning("", 0, text)
+        }
+    });
+    symptom.into_iter().collect()
 }
 
 #[cfg(test)]
