@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_client::text::plural;
+
 use crate::daemon::Severity;
 
 /// Lines within [`WINDOW`] before changes are left out.
@@ -100,8 +102,9 @@ impl<C: Clone + PartialEq> Changes<C> {
         self.left_out = None;
         self.lines.clear();
         Some(format!(
-            "; the same for {} minutes now, after {left_out} changes that were not logged",
-            STEADY.as_secs() / 60
+            "; the same for {} minutes now, after {} that were not logged",
+            STEADY.as_secs() / 60,
+            plural(left_out, "change")
         ))
     }
 }

@@ -9,7 +9,10 @@
 mod duration;
 mod size;
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 pub use self::{
     duration::{NotADuration, go_duration, go_uptime},
@@ -121,6 +124,18 @@ fn is_printable(character: char) -> bool {
     joined.escape_debug().count() == 2
 }
 
+/// `3 clients`, `1 client`, `2 addresses`, `2 replies`: a number with its noun.
+pub fn plural(count: impl fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let (stem, ending) = match noun.strip_suffix('y') {
+        _ if count == "1" => (noun, ""),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => (stem, "ies"),
+        _ if noun.ends_with('s') => (noun, "es"),
+        _ => (noun, "s"),
+    };
+    format!("{count} {stem}{ending}")
+}
+
 /// The beginning of a text in at most `length` bytes, cut between characters.
 pub fn cut(text: &str, length: usize) -> &str {
     let mut end = length.min(text.len());
@@ -191,6 +206,17 @@ mod tests {
         let marks = "\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}";
         let shown = r#""\u202e\u200b\ufeff\u2028\U000e0041""#;
         assert_eq!(quoted(marks.as_bytes()), shown);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(plural(1, "client"), "1 client");
+        assert_eq!(plural(0_u64, "client"), "0 clients");
+        assert_eq!(plural("1000", "client"), "1000 clients");
+        assert_eq!(plural(1.0, "client"), "1 client");
+        assert_eq!(plural(1.5, "day"), "1.5 days");
+        assert_eq!(plural(2, "address"), "2 addresses");
+        assert_eq!(plural(2, "reply"), "2 replies");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use monitor_client::text::plural;
 use tracing::warn;
 
 use super::Broker;
@@ -43,7 +44,8 @@ pub fn keep_limits(broker: &Broker) {
         cut(connection, Some(&ClientError::MaxConnections), reason);
     }
     if surplus > 0 {
-        warn!("Closed {surplus} connections to fall within max_connections {max}");
+        let closed = plural(surplus, "connection");
+        warn!("Closed {closed} to fall within max_connections {max}");
     }
 }
 
@@ -76,8 +78,8 @@ fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
     }
     if !connections.is_empty() {
         warn!(
-            "Closed {} connections of account {:?} to fall within its {}",
-            connections.len(),
+            "Closed {} of account {:?} to fall within its {}",
+            plural(connections.len(), "connection"),
             account.name,
             account.limit_text()
         );
@@ -92,7 +94,8 @@ pub fn cut_plain(connections: &[Arc<Connection>]) {
         count += usize::from(cut(connection, Some(&ClientError::TlsRequired), reason));
     }
     if count > 0 {
-        warn!("Closed {count} connections without TLS, which is required now");
+        let closed = plural(count, "connection");
+        warn!("Closed {closed} without TLS, which is required now");
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_client::text::plural;
 use tracing::{info, warn};
 
 use super::{
@@ -236,7 +237,7 @@ impl Active {
             .is_some_and(|max| all.len() > max)
         {
             let (reason, error) = (CloseReason::MaxSubscriptions, ClientError::MaxSubscriptions);
-            let detail = format!("{} subscriptions, after a reload", all.len());
+            let detail = format!("{}, after a reload", plural(all.len(), "subscription"));
             return Err(End::with_error(reason, error).with(detail));
         }
         let mut removed: Vec<(Arc<Subscription>, ClientError)> = all
@@ -299,10 +300,14 @@ impl Active {
         let denied = errors.iter().filter(is_violation).count();
         let too_long = errors.len() - denied;
         if too_long > 0 {
-            warn!("{prefix} - {too_long} subscriptions removed: more tokens than max_sub_tokens");
+            let removed = plural(too_long, "subscription");
+            warn!("{prefix} - {removed} removed: more tokens than max_sub_tokens");
         }
         if denied > 0 {
-            let text = format!("{denied} subscriptions removed: no longer permitted");
+            let text = format!(
+                "{} removed: no longer permitted",
+                plural(denied, "subscription")
+            );
             warn!("{prefix} - {text}");
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
             let telemetry = &self.base.broker.telemetry;

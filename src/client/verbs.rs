@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use monitor_client::text::plural;
 use tracing::{debug, error};
 
 use super::{
@@ -248,7 +249,8 @@ impl Active {
             return;
         }
         self.violations.logged.store(now.0, Ordering::Relaxed);
-        let text = format!("{error} ({count} violations of this connection so far)");
+        let count = plural(count, "violation");
+        let text = format!("{error} ({count} of this connection so far)");
         error!("{} - {text}", self.base.connection.log_prefix());
         telemetry.events.record(
             EventKind::PermissionViolation,

@@ -485,7 +485,7 @@ fn a_log_server_stays_the_destination_while_it_is_unreachable() {
         let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
         let lost = handle.state().lost;
         assert!(
-            text.ends_with("[ERR] 1 lines of the log went to stderr") || lost > 0,
+            text.ends_with("[ERR] 1 line of the log went to stderr") || lost > 0,
             "{text}"
         );
         tracing::debug!("there");

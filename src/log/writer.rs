@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_client::text::plural;
 use parking_lot::Mutex;
 
 use super::{
@@ -337,7 +338,7 @@ impl WriterThread {
             (unreported, "could not be written"),
         ] {
             if count > 0 {
-                let text = format!("{count} lines of the log {what}");
+                let text = format!("{} of the log {what}", plural(count, "line"));
                 notice += &self.style.line(Label::ERROR, &text);
             }
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use monitor_client::text::plural;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -42,7 +43,7 @@ pub(super) fn keep_time<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) {
             peer.connection().send(buffers, PING);
         }
         Due::Stale => {
-            let detail = format!("{} pings unanswered", keepalive.ping_max());
+            let detail = format!("{} unanswered", plural(keepalive.ping_max(), "ping"));
             let stale = End::with_error(CloseReason::StaleConnection, ClientError::StaleConnection);
             peer.end(buffers, stale.with(detail));
         }

@@ -5,6 +5,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use monitor_client::text::plural;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -45,7 +46,8 @@ pub(super) async fn leave(server: &Server) {
         .saturating_sub(options.lame_duck_grace_period);
     let count = u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
     let pause = (time / count).min(PAUSE_MAX);
-    info!("Closing {} clients, one every {pause:?}", clients.len());
+    let closing = plural(clients.len(), "client");
+    info!("Closing {closing}, one every {pause:?}");
     for connection in clients {
         connection.close(CloseReason::ServerShutdown);
         sleep(pause).await;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use monitor_client::text::plural;
 use tracing::{error, info, warn};
 
 use super::{Server, lifecycle::StartError};
@@ -264,7 +265,10 @@ impl Server {
         self.log_files(material);
         let closed = self.close_untrusted(port, tls);
         if closed > 0 {
-            warn!("{closed} connections closed: their peers no longer pass the TLS checks");
+            warn!(
+                "Closed {} whose peers no longer pass the TLS checks",
+                plural(closed, "connection")
+            );
         }
     }
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use monitor_client::text::plural;
 use parking_lot::Mutex;
 use tracing::info;
 
@@ -160,8 +161,9 @@ impl ConnectionChurn {
         }
         for (source, count) in probes {
             info!(
-                "{source} - Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
-                 without sending anything: {PROBE_DESCRIPTION}"
+                "{source} - Connected {} within {PROBE_LOG_INTERVAL:?} and left without sending \
+                 anything: {PROBE_DESCRIPTION}",
+                plural(count, "more time")
             );
         }
     }
@@ -231,16 +233,16 @@ impl Storm {
     /// Describes the storm so far in a sentence.
     pub fn text(&self) -> String {
         let seconds = self.start.until(self.last_busy).as_secs_f64();
-        let more = match self.sources.len() {
-            SOURCES_MAX.. => " or more",
+        let at_least = match self.sources.len() {
+            SOURCES_MAX.. => "at least ",
             _ => "",
         };
         format!(
-            "{} clients connected and {} left within {seconds:.1} s, from {}{more} addresses, \
-             most of them from {}",
-            self.connected,
+            "{} connected and {} left within {seconds:.1} s, from {at_least}{}, most of them from \
+             {}",
+            plural(self.connected, "client"),
             self.closed,
-            self.sources.len(),
+            plural(self.sources.len(), "address"),
             self.main_source(),
         )
     }

@@ -106,7 +106,7 @@ fn a_log_server_started_late_receives_the_log() {
     let begin = format!("[{}] ", broker.pid());
     assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
     let listener = std::net::TcpListener::bind(address).expect("the port");
-    line_of(&listener, "lines of the log went to stderr");
+    line_of(&listener, " of the log went to stderr");
 }
 
 /// A reload that names an unreachable log server reports it in the readable log, and
@@ -162,7 +162,7 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
         broker.get_json("/varz")["max_payload"] == 4000
     });
     let listener = std::net::TcpListener::bind(elsewhere).expect("the port");
-    line_of(&listener, "lines of the log went to stderr");
+    line_of(&listener, " of the log went to stderr");
     wait_until("the finding is gone", || {
         !broker.get("/explainz").body.contains("log-lost")
     });

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use monitor_client::text::plural;
+
 use crate::{
     app::App,
     history::{Entry, Series},
@@ -196,7 +198,7 @@ fn write_events(out: &mut String, app: &App, now: &str) -> std::fmt::Result {
                 let (time, kind) = (clock(&event.time, now), &event.kind);
                 writeln!(out, "  {time} {kind:17} {}", event.text)?;
             }
-            Entry::Gap(missed) => writeln!(out, "  {missed} events were missed")?,
+            Entry::Gap(missed) => writeln!(out, "  {} missed", plural(missed, "event"))?,
         }
     }
     Ok(())

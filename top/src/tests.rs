@@ -225,7 +225,7 @@ fn each_view_fits_80_by_24() {
         (View::Incidents, &["ongoing", "node", "████"]),
         (View::Load, &["node.>", "subjects"]),
         (View::Routes, &["node", "●◀─"]),
-        (View::Events, &["fell behind", "events were dropped"]),
+        (View::Events, &["fell behind", "events dropped"]),
         (View::Ceilings, &["queues", "2 %", "node"]),
     ] {
         app.view = view;

@@ -3,7 +3,7 @@
 
 use monitor_client::{
     Finding,
-    text::{cut, escaped},
+    text::{cut, escaped, plural},
 };
 
 use super::{Event, Level};
@@ -56,8 +56,8 @@ impl Message {
             level,
             severity,
             text: format!(
-                "{count} more {} findings changed: see /explainz",
-                level.name()
+                "{} changed: see /explainz",
+                plural(count, &format!("more {} finding", level.name()))
             ),
             metadata: vec![("Change", "more".to_owned())],
         }
@@ -95,6 +95,7 @@ impl Event {
             "cleared" => {
                 let left = match count {
                     0 => format!("no {level} findings"),
+                    1 => format!("1 {level} finding is left"),
                     count => format!("{count} {level} findings are left"),
                 };
                 format!("over: {code}{who}, since {since}; {left}")

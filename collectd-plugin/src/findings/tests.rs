@@ -125,7 +125,7 @@ fn while_others_are_left_a_cleared_finding_is_not_okay() {
         [one(Warning, WARNINGS, "cleared")]
     );
     assert!(
-        messages[0].text.ends_with("; 1 warning findings are left"),
+        messages[0].text.ends_with("; 1 warning finding is left"),
         "{messages:?}"
     );
     assert_eq!(polls.see(&[]), [one(Okay, WARNINGS, "cleared")]);

@@ -5,7 +5,10 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
-use monitor_client::control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced};
+use monitor_client::{
+    control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced},
+    text::plural,
+};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
@@ -63,11 +66,12 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
     );
     for connection in &chosen {
         info!(
-            "{} - cid:{} - {:?} is traced for {:?} or {lines} lines",
+            "{} - cid:{} - {:?} is traced for {:?} or {}",
             connection.peer,
             connection.cid,
             connection.who(),
             Duration::from_secs(seconds),
+            plural(lines, "line"),
         );
         // The bound is far below.
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use monitor_client::{Explainz, Finding, text::escaped};
+use monitor_client::{
+    Explainz, Finding,
+    text::{escaped, plural},
+};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
 use crate::observe::diagnosis;
@@ -62,10 +65,7 @@ fn text(name: &str, now: DateTime<Utc>, findings: &[diagnosis::Finding]) -> Stri
     let mut text = format!(
         "{name}: {} ({})\n",
         status(findings),
-        match findings.len() {
-            1 => "1 finding".to_owned(),
-            count => format!("{count} findings"),
-        }
+        plural(findings.len(), "finding")
     );
     for finding in findings {
         let since = finding.since.time_of_day();

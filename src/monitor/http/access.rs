@@ -8,6 +8,7 @@ use std::{
 
 use data_encoding::BASE64;
 use hyper::{HeaderMap, StatusCode, header};
+use monitor_client::text::plural;
 use parking_lot::Mutex;
 
 use crate::{
@@ -135,8 +136,9 @@ fn record_refusal(monitor: &Monitor, peer: SocketAddr) {
     let count = std::mem::take(&mut refused.0);
     refused.1 = Some(Instant::now());
     drop(refused);
+    let requests = plural(count, "request");
     let text =
-        format!("{count} requests to the monitoring port with a wrong login, the last from {peer}");
+        format!("{requests} to the monitoring port with a wrong login, the last from {peer}");
     turned_away::note_login(&monitor.server.broker.telemetry, 0, peer.ip(), &text);
 }
 

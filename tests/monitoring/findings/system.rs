@@ -41,7 +41,7 @@ pub fn an_unwritable_log_is_reported_until_it_recovers() {
     clears(&broker, "log-lost");
     wait_until("the log names the missing member", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
-        text.contains("lines of the log could not be written")
+        text.contains(" of the log could not be written")
     });
 }
 

@@ -1,6 +1,6 @@
 //! Open and closed connections in any order, and one of them in detail.
 
-use monitor_client::ConnInfo;
+use monitor_client::{ConnInfo, text::plural};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -73,7 +73,7 @@ fn caption(app: &App) -> String {
     let shown = app.rows.len();
     let mut text = match app.filter.is_empty() {
         true if shown < total => format!("{shown} of {total} {kind} connections"),
-        true => format!("{shown} {kind} connections"),
+        true => plural(shown, &format!("{kind} connection")),
         false => format!(
             "{shown} of {total} {kind} connections with \"{}\"",
             app.filter
@@ -227,7 +227,10 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, cid: u64) {
 
 fn facts(row: &Row, max_pending: i64, now: &str) -> Vec<(&'static str, String)> {
     let info = &row.info;
-    let moved = |msgs: u64, size: u64| format!("{} messages, {}", exact(msgs), bytes(size as f64));
+    let moved = |msgs: u64, size: u64| {
+        let messages = plural(exact(msgs), "message");
+        format!("{messages}, {}", bytes(size as f64))
+    };
     let rate = |msgs: f64, size: f64| format!("{}/s, {}/s", short(msgs), bytes(size));
     let rates = row.rates.unwrap_or_default();
     let certificates = info

@@ -1,5 +1,6 @@
 //! Events, the latest at the bottom, with a mark where some are missing.
 
+use monitor_client::text::plural;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -42,7 +43,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     } else {
         String::new()
     };
-    let heading = Line::styled(format!("{shown} events{filter}{place}"), app.theme.strong());
+    let heading = Line::styled(
+        format!("{}{filter}{place}", plural(shown, "event")),
+        app.theme.strong(),
+    );
     let entries: Vec<_> = app.history.events.iter().filter(matches).collect();
     let end = shown - back;
     let lines = entries[end.saturating_sub(height)..end]
@@ -57,7 +61,10 @@ fn line<'a>(app: &App, entry: &Entry, now: &str, width: u16) -> Line<'a> {
     let theme = app.theme;
     match entry {
         Entry::Gap(missed) => Line::styled(
-            format!("── {missed} events were dropped before they were read ──"),
+            format!(
+                "── {} dropped before they were read ──",
+                plural(missed, "event")
+            ),
             theme.severity("warning"),
         ),
         Entry::Event(event) => {

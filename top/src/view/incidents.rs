@@ -1,7 +1,7 @@
 //! Slow consumer incidents, and one of them in detail: the queue over time, the cause with its
 //! evidence, the subjects, the producers.
 
-use monitor_client::Incident;
+use monitor_client::{Incident, text::plural};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -164,8 +164,8 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, incident: &Incident) {
         (
             "lost",
             format!(
-                "{} messages, {}",
-                exact(incident.lost_msgs),
+                "{}, {}",
+                plural(exact(incident.lost_msgs), "message"),
                 bytes(incident.lost_bytes as f64)
             ),
         ),

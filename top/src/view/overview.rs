@@ -1,6 +1,6 @@
 //! The first view: findings, then traffic and latency.
 
-use monitor_client::Finding;
+use monitor_client::{Finding, text::plural};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -79,7 +79,10 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, app: &mut App, findings: &[F
         && height > 1
         && let Some(last) = seen.last_mut()
     {
-        *last = Line::styled(format!("  … ↓ {hidden} more lines"), theme.dim());
+        *last = Line::styled(
+            format!("  … ↓ {}", plural(hidden, "more line")),
+            theme.dim(),
+        );
     }
     frame.render_widget(Paragraph::new(seen), area);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use monitor_client::RouteInfo;
+use monitor_client::{RouteInfo, text::plural};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -32,9 +32,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let peers: std::collections::HashSet<_> = routes.iter().map(|route| &route.remote_id).collect();
     let heading = format!(
-        "{} brokers beside this one, {} routes",
-        peers.len(),
-        routes.len()
+        "{} beside this one, {}",
+        plural(peers.len(), "broker"),
+        plural(routes.len(), "route")
     );
     frame.render_widget(Line::styled(heading, app.theme.strong()), head);
     app.clamp_cursor(routes.len());

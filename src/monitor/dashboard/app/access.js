@@ -45,7 +45,7 @@ function showCertificates(varz, ofClients, ofRoutes) {
   const note = part("certificates").querySelector(".note");
   show(note, Boolean(refused || tls.crl_next_update));
   setClass(note, refused ? "note bad" : "note");
-  setText(note, refused ? `Changed files cannot be used: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${count(tls.revoked_closed)} connections of theirs were closed` : ""}`);
+  setText(note, refused ? `Changed files cannot be used: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${plural(count(tls.revoked_closed), "connection")} of theirs closed` : ""}`);
 }
 
 function fillDays(cell, row) {

@@ -147,6 +147,11 @@ function count(value) {
   return GROUPED.format(value).replaceAll(",", "\u202f");
 }
 
+// A number as text with its noun: 1 message, 2 messages.
+function plural(shown, noun) {
+  return `${shown} ${noun}${shown === "1" ? "" : "s"}`;
+}
+
 // A number in few characters: 1.25 M.
 function short(value) {
   const units = ["", "k", "M", "G", "T"];

@@ -83,7 +83,7 @@ function stateNote(member) {
   const time = member.since ? `for ${ago(member.since)}` : "";
   if (member.own) return "";
   if (!member.connected && !member.leaving) {
-    return [time, member.error, member.tries > 1 ? `${count(member.tries)} tries` : ""].filter(Boolean).join(", ");
+    return [time, member.error, member.tries > 1 ? plural(count(member.tries), "attempt") : ""].filter(Boolean).join(", ");
   }
   if (!meshShown.differ.has(member.name)) return time;
   return member.max_payload === meshShown.own.max_payload ? meshShown.differ.get(member.name) : `takes messages up to ${bytes(member.max_payload)}, this broker ${bytes(meshShown.own.max_payload)}`;

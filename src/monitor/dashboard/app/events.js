@@ -57,7 +57,7 @@ function pauseEvents() {
 function keepGap(missed) {
   if (!missed) return;
   events.missed += missed;
-  events.gaps.push({ id: events.lastId + 0.5, type: GAP, time: new Date(now()).toISOString(), text: `${count(missed)} events were dropped before they were read` });
+  events.gaps.push({ id: events.lastId + 0.5, type: GAP, time: new Date(now()).toISOString(), text: `${plural(count(missed), "event")} dropped before they were read` });
   if (events.gaps.length > GAPS_KEPT) events.gaps.shift();
 }
 

@@ -80,7 +80,7 @@ function incidentCard(first) {
 }
 
 function incidentBrief(one) {
-  const lost = one.lost_msgs ? `${count(one.lost_msgs)} messages lost, ` : "";
+  const lost = one.lost_msgs ? `${plural(count(one.lost_msgs), "message")} lost, ` : "";
   return `${lost}${bytes(one.pending_bytes)} waiting`;
 }
 
@@ -92,7 +92,7 @@ function incidentFacts(one) {
     ["Certificate", one.certificate],
     ["Library", one.library],
     ["Account", one.account],
-    ["Lost", one.lost_msgs || one.lost_bytes ? `${count(one.lost_msgs)} messages, ${bytes(one.lost_bytes)}` : ""],
+    ["Lost", one.lost_msgs || one.lost_bytes ? `${plural(count(one.lost_msgs), "message")}, ${bytes(one.lost_bytes)}` : ""],
   ];
 }
 
@@ -103,9 +103,9 @@ function showFacts(list, facts) {
 
 function incidentLists(one) {
   const lists = [
-    ["In its queue, by subject", one.subjects.map((entry) => [entry.subject, `${bytes(entry.bytes)}, ${short(entry.msgs)} messages`])],
+    ["In its queue, by subject", one.subjects.map((entry) => [entry.subject, `${bytes(entry.bytes)}, ${plural(short(entry.msgs), "message")}`])],
     ["Published by", one.publishers.map((entry) => [entry.name || `cid ${entry.cid}`, bytes(entry.bytes)])],
-    ["Publishers it held up", one.stalled.map((entry) => [entry.name || `cid ${entry.cid}`, `${duration(entry.seconds)} in ${short(entry.count)} pauses`])],
+    ["Publishers it held up", one.stalled.map((entry) => [entry.name || `cid ${entry.cid}`, `${duration(entry.seconds)} in ${plural(short(entry.count), "pause")}`])],
   ];
   return lists.filter(([, entries]) => entries.length).map(([title, entries]) =>
     el("div", "", el("h3", "", title), el("ul", "ranking", ...entries.slice(0, 8).map(([name, figure]) => el("li", "", el("span", "subject", name), el("span", "", figure))))));

@@ -44,11 +44,11 @@ function showVarz(varz) {
 function showTiles(varz, [inMsgs, outMsgs, inBytes, outBytes]) {
   const perSecond = (value, format) => (value === null ? "\u2013" : `${format(value)}/s`);
   const limit = varz.max_connections > 0 ? `of ${count(varz.max_connections)}` : "";
-  tile("Received", perSecond(inMsgs, short), perSecond(inBytes, bytes), `${count(varz.in_msgs)} messages, ${bytes(varz.in_bytes)} since the start`);
-  tile("Delivered", perSecond(outMsgs, short), perSecond(outBytes, bytes), `${count(varz.out_msgs)} messages, ${bytes(varz.out_bytes)} since the start`);
+  tile("Received", perSecond(inMsgs, short), perSecond(inBytes, bytes), `${plural(count(varz.in_msgs), "message")}, ${bytes(varz.in_bytes)} since the start`);
+  tile("Delivered", perSecond(outMsgs, short), perSecond(outBytes, bytes), `${plural(count(varz.out_msgs), "message")}, ${bytes(varz.out_bytes)} since the start`);
   tile("Connections", count(varz.connections), limit, `${count(varz.total_connections)} since the start`);
   tile("Subscriptions", count(varz.subscriptions), "");
-  tile("Slow consumers", count(varz.slow_consumers), varz.stalled_clients ? `${short(varz.stalled_clients)} pauses` : "", "Clients closed since the start because they read too slowly; pauses of publishers for slow readers", varz.slow_consumers > 0);
+  tile("Slow consumers", count(varz.slow_consumers), varz.stalled_clients ? plural(short(varz.stalled_clients), "pause") : "", "Clients closed since the start because they read too slowly; pauses of publishers for slow readers", varz.slow_consumers > 0);
   tile("CPU", `${varz.cpu.toFixed(varz.cpu < 10 ? 1 : 0)}\u00a0%`, `of ${varz.cores * 100}\u00a0%`, "100 % is one core");
   tile("Memory", bytes(varz.mem), "resident");
   tile("Up", duration(since(varz.start)), `since ${clock(varz.start)}`, varz.start);
