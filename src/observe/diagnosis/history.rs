@@ -69,6 +69,8 @@ pub(super) struct History {
     /// Messages without receivers, by subject.
     pub(super) no_interest: Recent,
     no_interest_seen: HashMap<Box<[u8]>, u64>,
+    /// Bytes of all these incidents.
+    pub(super) memory: usize,
     /// Number of the last event that was taken in.
     events_seen: u64,
     /// The places before the login.
@@ -113,23 +115,10 @@ impl History {
         self.add_handshakes(server, sample.at);
         self.add_no_interest(server, thresholds, sample.at);
         self.add_events(server, sample.at);
-        for recent in [
-            &mut self.slow_consumers,
-            &mut self.stale_peers,
-            &mut self.revoked,
-            &mut self.handshakes,
-            &mut self.route_losses,
-            &mut self.login_failures,
-            &mut self.violations,
-            &mut self.unanswered,
-            &mut self.large,
-            &mut self.no_interest,
-            &mut self.replies_full,
-            &mut self.pruned_paths,
-            &mut self.full_tables,
-        ] {
+        for recent in self.incidents() {
             recent.expire(sample.at, thresholds.incident_window);
         }
+        self.memory = self.incidents().iter().map(|recent| recent.memory()).sum();
         self.add_places(server);
     }
 
@@ -151,24 +140,23 @@ impl History {
             .collect();
     }
 
-    /// Bytes of the incidents that it remembers.
-    pub(super) fn memory(&self) -> usize {
-        let all = [
-            &self.slow_consumers,
-            &self.stale_peers,
-            &self.revoked,
-            &self.handshakes,
-            &self.route_losses,
-            &self.login_failures,
-            &self.violations,
-            &self.unanswered,
-            &self.large,
-            &self.no_interest,
-            &self.replies_full,
-            &self.pruned_paths,
-            &self.full_tables,
-        ];
-        all.iter().map(|recent| recent.memory()).sum()
+    /// All incidents, by their kinds.
+    fn incidents(&mut self) -> [&mut Recent; 13] {
+        [
+            &mut self.slow_consumers,
+            &mut self.stale_peers,
+            &mut self.revoked,
+            &mut self.handshakes,
+            &mut self.route_losses,
+            &mut self.login_failures,
+            &mut self.violations,
+            &mut self.unanswered,
+            &mut self.large,
+            &mut self.no_interest,
+            &mut self.replies_full,
+            &mut self.pruned_paths,
+            &mut self.full_tables,
+        ]
     }
 
     fn find_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use monitor_client::text;
+pub(super) use monitor_client::text::plural as count;
 
 /// `64 MiB`, as in every other view.
 pub(super) fn bytes(bytes: impl TryInto<u64>) -> String {
@@ -27,14 +28,6 @@ pub(super) fn seconds(seconds: f64) -> String {
     Duration::try_from_secs_f64(seconds).map_or_else(|_| "ages".to_owned(), time)
 }
 
-/// `1 message`, `3 messages`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
-}
-
 /// Percent of a whole; 0 of nothing.
 pub(super) fn percent(part: f64, whole: f64) -> f64 {
     match whole > 0.0 {
@@ -55,7 +48,6 @@ mod tests {
         assert_eq!(time(Duration::from_secs(12)), "12 s");
         assert_eq!(time(Duration::from_secs(600)), "10 min");
         assert_eq!(seconds(f64::INFINITY), "ages");
-        assert_eq!(count(1, "login"), "1 login");
         assert_eq!(percent(1.0, 0.0), 0.0);
     }
 }

@@ -166,7 +166,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
             permission_cache::POOL.count() + responses::POOL.count(),
         ),
         cause("subjects", telemetry.subjects.memory(), 0),
-        cause("incidents", incidents + history.memory(), incidents_count),
+        cause("incidents", incidents + history.memory, incidents_count),
         cause(
             "figures",
             loads + metrics::histograms_memory() + telemetry.latency.memory(),

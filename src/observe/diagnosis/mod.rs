@@ -20,7 +20,7 @@ mod trend;
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::sample::Sample;
 use crate::{
@@ -226,9 +226,11 @@ fn announce(server: &Server, change: &Change) {
         }
         ChangeKind::Cleared => (false, format!("cleared {code}{who}; it was: {text}")),
     };
-    match is_worse && *severity > Severity::Info {
-        true => warn!("Finding: {sentence}"),
-        false => info!("Finding: {sentence}"),
+    // The level of the line is that of the finding, unless it got better.
+    match severity {
+        Severity::Critical if is_worse => error!("Finding: {sentence}"),
+        Severity::Warning if is_worse => warn!("Finding: {sentence}"),
+        _ => info!("Finding: {sentence}"),
     }
     let events = &server.broker.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);

@@ -78,8 +78,9 @@ fn a_finding_appears_in_every_output() {
         "{events:?}"
     );
     assert_eq!(events.len(), 3, "{events:?}");
-    for event in events {
-        let line = format!("Finding: {event}");
+    // The level of a line is that of its finding.
+    for (event, level) in events.into_iter().zip(["WRN", "ERR", "INF"]) {
+        let line = format!("[{level}] Finding: {event}");
         assert!(broker.log().contains(&line), "{line}: {}", broker.log());
     }
 }

@@ -209,8 +209,8 @@ fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     }
     let text = format!(
-        "the broker was started {} times within {}",
-        evidence.starts,
+        "the broker was started {} within {}",
+        count(evidence.starts, "time"),
         time(evidence.thresholds.incident_window)
     );
     vec![warning("", 0, text)]

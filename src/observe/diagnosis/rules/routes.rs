@@ -120,10 +120,7 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
             0 => "it is being dialled".to_owned(),
             failures => format!(
                 "{} to connect failed, the last one: {}",
-                match failures {
-                    1 => "1 attempt".to_owned(),
-                    _ => format!("{failures} attempts"),
-                },
+                count(failures, "attempt"),
                 target.error
             ),
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{DIAGNOSIS_HANGS, Evidence, Pace, Rule, Symptom, warning};
 use crate::{
     log::{Destination, LogState, LossCause},
-    observe::diagnosis::humanize::time,
+    observe::diagnosis::humanize::{count, time},
     telemetry::MonotonicMillis,
 };
 
@@ -92,7 +92,8 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
         destination, lost, ..
     } = state;
     Some(format!(
-        "the log goes to {destination}, which {what}; {lost} lines lost since the start"
+        "the log goes to {destination}, which {what}; {} lost since the start",
+        count(*lost, "line")
     ))
 }
 
