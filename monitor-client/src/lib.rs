@@ -25,6 +25,7 @@ pub mod latencyz;
 pub mod leafz;
 mod lookup;
 pub mod memz;
+pub mod nkey;
 mod open;
 mod place;
 pub mod routez;

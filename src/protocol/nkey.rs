@@ -1,22 +1,9 @@
-//! Public keys of users, and their signatures.
-//!
-//! The text form is that of the nkeys library: base32 without padding of a prefix byte, the 32
-//! bytes of an Ed25519 key, and a CRC-16 (XMODEM) of both, low byte first. The configuration and
-//! CONNECT contain such keys; [`crate::security::authentication`] verifies signatures with them.
+//! Public keys of users, and their signatures. The configuration and CONNECT contain such keys;
+//! [`crate::security::authentication`] verifies signatures with them.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL_NOPAD};
-
-/// The prefix of a user's public key; its text begins with `U`.
-const USER_PREFIX: u8 = 20 << 3;
-
-/// The prefix of a seed, in the upper five bits; its text begins with `S`.
-const SEED_PREFIX: u8 = 18 << 3;
-
-/// The prefix of an account's public key; its text begins with `A`.
-const ACCOUNT_PREFIX: u8 = 0;
-
-const KEY_LEN: usize = 32;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use monitor_client::nkey::{ACCOUNT_PREFIX, KEY_LEN, SEED_PREFIX, USER_PREFIX, decode};
 
 /// The public key of a user.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -29,7 +16,7 @@ impl UserKey {
     ///
     /// What is wrong. The error does not quote the text, which may be a secret in the wrong place.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match &*decode(text).ok_or(NO_KEY)? {
+        match &*decode(text).map_err(|_| NO_KEY)? {
             [prefix, ..] if prefix & 0xf8 == SEED_PREFIX => Err(
                 "is a seed, which is secret: write the public key, which begins with U, and make \
                  a new seed",
@@ -59,47 +46,18 @@ pub fn is_account_key(text: &str) -> bool {
     key.len() == 1 + KEY_LEN && key[0] == ACCOUNT_PREFIX
 }
 
-/// Prefix and key, if the checksum is right.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut decoded = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
-    let (body, checksum) = decoded.split_last_chunk::<2>()?;
-    let (len, is_right) = (body.len(), u16::from_le_bytes(*checksum) == crc16(body));
-    decoded.truncate(len);
-    is_right.then_some(decoded)
-}
-
 const NO_KEY: &str = "is no nkey: write the user's public key, 56 characters that begin with U";
-
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc & 0x8000 {
-            0 => crc << 1,
-            _ => (crc << 1) ^ 0x1021,
-        })
-    })
-}
 
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use monitor_client::nkey::encode;
     use proptest::prelude::*;
 
     use super::*;
 
-    /// The text form as the nkeys library writes it.
     fn text(prefix: &[u8], key: &[u8]) -> String {
-        let mut bytes = [prefix, key].concat();
-        bytes.extend_from_slice(&crc16(&bytes.clone()).to_le_bytes());
-        BASE32_NOPAD.encode(&bytes)
-    }
-
-    #[test]
-    fn the_checksum_matches_the_nkeys_library() {
-        // The check value of CRC-16/XMODEM in the usual catalogues.
-        assert_eq!(crc16(b"123456789"), 0x31c3);
-        // A key written by Python's nkeys.
-        let key = "UAT6BWCSCWLUKJT6K6MBJJOEOTXZ5AJDOYKNEVRFC7VNO6OA43N4TRNO";
-        assert!(UserKey::parse(key).is_ok());
+        encode(&[prefix, key].concat())
     }
 
     #[test]
