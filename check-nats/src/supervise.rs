@@ -37,6 +37,8 @@ pub fn supervise(options: &Options) -> Report {
         Brokers::Srv { srv, access } => {
             let mut report = Report::new(&options.joint_metrics);
             match listed(options, srv, access, &mut report, &deadline) {
+                // What is said of them is all there is.
+                Ok(targets) if targets.is_empty() => report,
                 Ok(targets) => several(options, &targets, report, &deadline),
                 Err(failure) => {
                     report.fail(&failure);
@@ -164,13 +166,25 @@ fn listed(
         );
         report.say(Status::Unknown, &text);
     }
-    let listed = listed.iter().take(BROKERS_MAX);
-    let targets = listed.map(|listed| access.at(&listed.host, listed.port));
-    let targets: Result<Vec<Target>, String> = targets.collect();
-    let wrong = |why: String| Failure::unknown(format!("{srv}: {why}"));
-    let targets = targets.map_err(wrong)?;
+    let mut targets = Vec::new();
+    let mut left_out = Vec::new();
+    for listed in listed.iter().take(BROKERS_MAX) {
+        match access.at(&listed.host, listed.port) {
+            Ok(target) => targets.push(target),
+            Err(why) => left_out.push(why),
+        }
+    }
     if !options.mode.needs.is_empty() {
-        brokers::refuse_shared_monitoring(&targets).map_err(wrong)?;
+        let shared = brokers::shared_monitoring(&targets);
+        for (number, _) in shared.iter().rev() {
+            targets.remove(*number);
+        }
+        left_out.extend(shared.into_iter().map(|(_, why)| why));
+        left_out.dedup();
+    }
+    // One entry that cannot be checked does not hide the others.
+    for why in left_out {
+        report.say(Status::Unknown, &format!("not checked: {srv}: {why}"));
     }
     Ok(targets)
 }

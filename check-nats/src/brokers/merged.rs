@@ -4,6 +4,7 @@
 use super::{Shared, words};
 use crate::{
     metric::BROKERS_ANSWERING, options::Options, report::Report, run::Finished, status::Status,
+    text::plural,
 };
 
 /// Adds to the report about all brokers how many answered, how they compare, which are not OK, and
@@ -28,7 +29,7 @@ pub fn merge(
         0 => (),
         well => whole.say(
             Status::Ok,
-            &format!("{well} of {} brokers OK", brokers.len()),
+            &format!("{well} of {} OK", plural(brokers.len(), "broker")),
         ),
     }
     for (name, broker) in shared.names().iter().zip(brokers) {
@@ -45,14 +46,20 @@ fn say_answering(whole: &mut Report, brokers: &[Finished]) {
     let (label, limit) = (BROKERS_ANSWERING.label, Some(asked as f64));
     whole.watch(label, answering as f64, limit, "");
     if let Some(worst) = worst {
-        whole.say(worst, &format!("{answering} of {asked} brokers answered"));
+        whole.say(
+            worst,
+            &format!("{answering} of {} answered", plural(asked, "broker")),
+        );
     }
 }
 
-/// What is not OK, and at which brokers: the same text of several brokers is one entry.
+/// What is not OK, and at which brokers: the same text of several brokers is one entry. Those that
+/// did not answer come first: what the others say may be its consequence.
 fn grouped<'a>(names: &'a [String], brokers: &[Finished]) -> Vec<(Status, Vec<&'a str>, String)> {
     let mut groups: Vec<(Status, Vec<&str>, String)> = Vec::new();
-    for (name, broker) in names.iter().zip(brokers) {
+    let mut all: Vec<_> = names.iter().zip(brokers).collect();
+    all.sort_by_key(|(_, broker)| broker.answered);
+    for (name, broker) in all {
         let status = broker.report.status();
         if status == Status::Ok {
             continue;

@@ -83,7 +83,11 @@ impl Brokers {
         let mut targets: Vec<Target> = Vec::new();
         let mut add = |host: Option<&str>, url: Option<&str>| {
             let target = Target::new(matches, host, url)?;
-            if targets.iter().all(|known| known.name() != target.name()) {
+            let place = same_host(&target.name());
+            if targets
+                .iter()
+                .all(|known| same_host(&known.name()) != place)
+            {
                 targets.push(target);
             }
             Ok::<(), String>(())
@@ -120,23 +124,49 @@ impl Brokers {
     }
 }
 
+/// The place (`HOST`, `HOST:PORT`, a URL or `unix:PATH`) with its host in lower case: the names of
+/// a host are the same in both.
+fn same_host(place: &str) -> String {
+    let (scheme, rest) = match place.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None if place.starts_with("unix:") => return place.to_owned(),
+        None => ("", place),
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", host.to_ascii_lowercase())
+}
+
 /// Refuses brokers at one host: their monitoring port would be the same, so what it says of one
 /// would be taken for the other.
 ///
 /// # Errors
 /// Which two, and where they are asked.
-pub fn refuse_shared_monitoring(targets: &[Target]) -> Result<(), String> {
-    let mut known: BTreeMap<String, &Target> = BTreeMap::new();
-    for target in targets {
-        let place = target.monitor_place();
-        if let Some(other) = known.insert(place.clone(), target) {
-            let (one, other) = (other.name(), target.name());
-            return Err(format!(
-                "{one} and {other} have one monitoring port, {place}"
-            ));
-        }
+fn refuse_shared_monitoring(targets: &[Target]) -> Result<(), String> {
+    match shared_monitoring(targets).first() {
+        Some((_, why)) => Err(why.clone()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The brokers whose monitoring port is that of another one too, by their numbers, each with a
+/// sentence about the two.
+pub fn shared_monitoring(targets: &[Target]) -> Vec<(usize, String)> {
+    let mut at_place: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, target) in targets.iter().enumerate() {
+        let place = same_host(&target.monitor_place());
+        at_place.entry(place).or_default().push(number);
+    }
+    let shared = at_place.values().filter(|numbers| numbers.len() > 1);
+    let mut found: Vec<(usize, String)> = shared
+        .flat_map(|numbers| {
+            let [one, other] = [numbers[0], numbers[1]].map(|number| targets[number].name());
+            let place = targets[numbers[0]].monitor_place();
+            let why = format!("{one} and {other} have one monitoring port, {place}");
+            numbers.iter().map(move |number| (*number, why.clone()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 /// What the checks of the brokers share while they run.

@@ -123,7 +123,12 @@ impl Srv {
 
     fn listed(&self, records: Vec<Record>) -> Result<BTreeSet<Listed>, String> {
         let hosts = records.iter().map(|record| Listed {
-            host: record.target.as_str().trim_end_matches('.').to_owned(),
+            // Names of the DNS are the same in upper and lower case.
+            host: record
+                .target
+                .as_str()
+                .trim_end_matches('.')
+                .to_ascii_lowercase(),
             port: record.port,
         });
         // The root in place of a host: the domain says that it does not have the service.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use test_support::{Broker, free_address, mesh::Kind, tools, wait_until};
 
 use super::{
-    super::plugin::{PluginOutput, judge, run},
+    super::plugin::{PluginOutput, judge, mode, run},
     Cluster, line_of,
 };
 
@@ -113,13 +113,38 @@ fn two_brokers_at_one_host_are_told_apart_or_not_asked() {
     result.expect(3, "have one monitoring port, http://127.0.0.1:8222");
 }
 
+/// An entry of the record that cannot be checked hides none of the others, and is not OK.
+#[test]
+fn a_bad_entry_hides_no_other() {
+    let cluster = Cluster::start(&[Kind::Nats, Kind::Nats]);
+    let port = cluster.brokers[0].client_addr().port();
+    let monitor = cluster.brokers[0].monitor_addr().port().to_string();
+    let dns = Dns::start(&[("127.0.0.1", port), ("127.0.0.9", 0)]);
+    let result = look_up(dns.address, &["-m", &monitor]);
+    result
+        .expect(3, "not checked: SRV record ")
+        .expect(3, "the port is a number from 1 to 65535")
+        .expect(3, "1 of 1 broker OK");
+    // Two that could not be told apart, and one that can.
+    let dns = Dns::start(&[("127.0.0.1", port), ("127.0.0.1", 1), ("127.0.0.2", port)]);
+    let result = look_up(dns.address, &["-m", &monitor]);
+    result.expect(3, "have one monitoring port, http://127.0.0.1:");
+    assert!(
+        line_of(&result, "127.0.0.2").contains(" OK: "),
+        "{result:?}"
+    );
+    // Upper and lower case are one name.
+    let dns = Dns::start(&[("localhost", port), ("LocalHost", port)]);
+    look_up(dns.address, &mode("connect")).expect(0, "1 of 1 broker OK");
+}
+
 /// One host in a record is one broker of perhaps more tomorrow: its labels have its name.
 #[test]
 fn a_record_with_one_host_is_a_list() {
     let cluster = Cluster::start(&[Kind::Nats]);
     let dns = Dns::start(&[("127.0.0.1", cluster.brokers[0].client_addr().port())]);
     let result = look_up(dns.address, &["--mode", "connect"]);
-    result.expect(0, "1 of 1 brokers OK");
+    result.expect(0, "1 of 1 broker OK");
     assert_eq!(result.labels()[1], "127.0.0.1::rtt");
 }
 
