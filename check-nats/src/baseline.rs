@@ -5,11 +5,21 @@
 //! between two looks, or since the broker's start if that was in between: then the new totals
 //! are themselves the difference. [`super::state_file`] stores the state; the modes use both
 //! through `modes::since`.
+//!
+//! No result depends on a clock that can be set. The run of a broker is known by its id, its
+//! age by its uptime, and the time since a look by the time since this host was started
+//! ([`moment`]).
+
+mod moment;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use monitor_client::{Varz, text::cut};
 use serde::{Deserialize, Serialize};
+
+pub use self::moment::Moment;
 
 use super::{
     modes::{seconds_between, uptime_of},
@@ -31,11 +41,21 @@ const HELD_CHARS_MAX: usize = 400;
 /// Bytes of a text of a broker that are kept: an id has 56, a time 30.
 const TEXT_BYTES_MAX: usize = 128;
 
+/// A wall clock that is behind the uptime by more than this many seconds was set back. Uptimes
+/// have whole seconds then.
+const CLOCK_WAS_SET: f64 = 2.0;
+
 /// The totals of a broker at one moment.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Look {
     /// Names the run of the broker: it is new at each start.
     pub server_id: String,
+    /// The configured name, which the broker keeps over a restart; empty without one.
+    #[serde(default)]
+    pub name: String,
+    /// When it was, by the clocks of this host.
+    #[serde(default)]
+    pub at: Moment,
     /// Start of the broker, RFC 3339, by its wall clock at the sample.
     pub start: String,
     /// Time of the sample on the broker's wall clock, RFC 3339.
@@ -90,6 +110,12 @@ impl Look {
         let totals = totals.into_iter();
         Ok(Self {
             server_id: text(&varz.server_id),
+            // A name that was not configured is the id, or absent.
+            name: match varz.server_name == varz.server_id {
+                true => String::new(),
+                false => text(&varz.server_name),
+            },
+            at: Moment::now(),
             start: text(&varz.start),
             now: text(&varz.now),
             uptime: uptime_of(varz)?,
@@ -111,9 +137,24 @@ impl Span {
         self.now.total(name).saturating_sub(self.then.total(name))
     }
 
-    /// Whether something at this time of the broker's clock was in the span.
+    /// Whether something at this time of the broker's clock was in the span. What is later than
+    /// the sample belongs to the next span. If the clock was set back in between, it has shown
+    /// times before the earlier look again.
     pub fn includes(&self, time: &str) -> bool {
-        seconds_between(&self.then.now, time).is_some_and(|seconds| seconds >= 0.0)
+        let since = seconds_between(&self.then.now, time);
+        let until = seconds_between(time, &self.now.now);
+        let (Some(since), Some(until)) = (since, until) else {
+            return false;
+        };
+        let was_set_back = self.seconds - (since + until) > CLOCK_WAS_SET;
+        until >= 0.0 && (since >= 0.0 || (was_set_back && until <= self.seconds + CLOCK_WAS_SET))
+    }
+
+    /// Whether the span is after this time of the broker's clock, for the end of a list in the
+    /// order of times.
+    pub fn is_after(&self, time: &str) -> bool {
+        let seconds = seconds_between(time, &self.now.now);
+        seconds.is_some_and(|seconds| seconds >= 0.0) && !self.includes(time)
     }
 }
 
@@ -143,12 +184,10 @@ impl State {
                 restarted: false,
             });
         }
-        let Some(last) = self.looks.last() else {
+        if self.looks.is_empty() {
             return Err("first run".to_owned());
-        };
-        // An older broker than the last look is no new one: another one answers here.
-        let started_since = seconds_between(&last.now, &now.start).is_some_and(|gap| gap >= 0.0);
-        if !started_since {
+        }
+        if self.predecessor(now).is_none() {
             return Err(format!(
                 "another broker answers here, started {}",
                 quoted(&now.start)
@@ -168,9 +207,36 @@ impl State {
         })
     }
 
+    /// The last look at the broker in whose place the one of `now`, whose id is not known, was
+    /// started since: the one of the same name, else any broker. `None` if it ran before that:
+    /// several brokers take turns behind one address.
+    fn predecessor(&self, now: &Look) -> Option<&Look> {
+        let same_name = |look: &&Look| !now.name.is_empty() && look.name == now.name;
+        let named = self.looks.iter().rfind(same_name);
+        // Without a name it may follow any of those without one, and most likely the one that
+        // has not been seen for longest.
+        let nameless = |look: &&Look| now.name.is_empty() && look.name.is_empty();
+        let before = named
+            .or_else(|| self.looks.iter().find(nameless))
+            .or(self.looks.last())?;
+        let started_since = match before.at.until(&now.at) {
+            Some(passed) => now.uptime <= passed,
+            // This host was restarted, and its clock set.
+            None => named.is_some() || self.looks.len() == 1,
+        };
+        started_since.then_some(before)
+    }
+
     /// Keeps a look for the next run.
     pub fn remember(&mut self, look: Look) {
-        self.looks.retain(|known| known.server_id != look.server_id);
+        let same = self
+            .looks
+            .iter()
+            .find(|known| known.server_id == look.server_id);
+        if let Some(before) = same.or_else(|| self.predecessor(&look)) {
+            let gone = before.server_id.clone();
+            self.looks.retain(|known| known.server_id != gone);
+        }
         self.looks.push(look);
         let surplus = self.looks.len().saturating_sub(LOOKS_MAX);
         self.looks.drain(..surplus);
@@ -211,127 +277,5 @@ impl State {
         }
         let surplus = self.held.len().saturating_sub(HELD_MAX);
         self.held.drain(..surplus);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn look(server_id: &str, start: &str, now: &str, uptime: f64, total: u64) -> Look {
-        Look {
-            server_id: server_id.into(),
-            start: format!("2026-01-01T{start}Z"),
-            now: format!("2026-01-01T{now}Z"),
-            uptime,
-            totals: BTreeMap::from([("x".to_owned(), total)]),
-        }
-    }
-
-    fn state(looks: &[Look]) -> State {
-        let mut state = State::default();
-        for look in looks {
-            state.remember(look.clone());
-        }
-        state
-    }
-
-    #[test]
-    fn a_clock_that_was_set_does_not_matter() {
-        let then = look("N1", "10:00:00", "10:05:00", 300.0, 5);
-        for (start, now) in [
-            ("10:00:00", "10:06:00"),
-            ("09:00:00", "09:06:00"),
-            ("11:00:00", "11:06:00"),
-        ] {
-            let now = look("N1", start, now, 360.0, 7);
-            let span = state(std::slice::from_ref(&then)).span(&now).unwrap();
-            assert_eq!((span.seconds, span.new_of("x")), (60.0, 2));
-            assert_eq!(span.to_string(), "in 60 s");
-        }
-    }
-
-    #[test]
-    fn after_a_restart_the_total_is_the_difference() {
-        let then = look("N1", "10:00:00", "10:05:00", 300.0, 50);
-        let now = look("N2", "10:05:30", "10:06:00", 30.0, 7);
-        let span = state(&[then]).span(&now).unwrap();
-        assert!(span.restarted);
-        assert_eq!((span.seconds, span.new_of("x")), (30.0, 7));
-        assert_eq!(span.to_string(), "since its restart 30 s ago");
-        assert!(span.includes("2026-01-01T10:05:40Z"));
-        assert!(!span.includes("2026-01-01T10:05:20Z"));
-    }
-
-    /// Brokers that take turns behind one address are compared each with itself.
-    #[test]
-    fn another_broker_is_no_restart() {
-        let first = look("N1", "10:00:00", "10:05:00", 300.0, 50);
-        let second = look("N2", "09:00:00", "10:06:00", 3960.0, 1000);
-        let mut state = state(&[first]);
-        let why = state.span(&second).unwrap_err();
-        assert!(why.starts_with("another broker answers here"), "{why}");
-        state.remember(second);
-        let later = |id, uptime, total| look(id, "10:00:00", "10:07:00", uptime, total);
-        assert_eq!(state.span(&later("N1", 420.0, 51)).unwrap().new_of("x"), 1);
-        assert_eq!(
-            state.span(&later("N2", 4020.0, 1002)).unwrap().new_of("x"),
-            2
-        );
-    }
-
-    #[test]
-    fn the_state_is_bounded() {
-        let mut state = State::default();
-        let statement = Statement {
-            status: Status::Warning,
-            text: "x".repeat(10_000),
-            lines: Vec::new(),
-            remedy: String::new(),
-        };
-        for number in 0..100 {
-            state.remember(look(&number.to_string(), "10:00:00", "10:00:01", 1.0, 0));
-            state.hold(1, [&statement]);
-        }
-        assert_eq!((state.looks.len(), state.held.len()), (LOOKS_MAX, HELD_MAX));
-        assert_eq!(state.looks.last().unwrap().server_id, "99");
-        let written = serde_json::to_vec(&state).unwrap();
-        assert!(written.len() < 32 * 1024, "{}", written.len());
-    }
-
-    #[test]
-    fn what_was_forged_is_no_event() {
-        let then = look("N1", "10:00:00", "10:05:00", 300.0, 50);
-        let now = look("N1", "10:00:00", "10:04:00", 240.0, 7);
-        let span = state(&[then]).span(&now).unwrap();
-        assert_eq!(
-            (span.seconds, span.new_of("x"), span.new_of("y")),
-            (0.0, 0, 0)
-        );
-    }
-
-    #[test]
-    fn alerts_are_held_for_their_time() {
-        let alert = |status, text: &str| Statement {
-            status,
-            text: text.into(),
-            lines: Vec::new(),
-            remedy: String::new(),
-        };
-        let statements = [
-            alert(Status::Critical, "worst"),
-            alert(Status::Unknown, "not known"),
-            alert(Status::Ok, "fine"),
-        ];
-        let mut state = State::default();
-        state.hold(1000, &statements);
-        let hold = Duration::from_secs(60);
-        let held = vec![(Status::Critical, "worst, 59 s ago".to_owned())];
-        assert_eq!(state.clone().held(1059, hold), held);
-        assert_eq!(state.clone().held(1060, hold), []);
-        // The clock was set back: the time begins anew.
-        assert_eq!(state.held(10, hold).len(), 1);
-        assert_eq!(state.held(69, hold).len(), 1);
-        assert_eq!(state.held(70, hold), []);
     }
 }

@@ -17,8 +17,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes a sample, compares it with the one of the last run (or with a second one after
 /// `--sample`) and leaves it for the next run. `judge` gets `None` if there is nothing to
-/// compare with, which is stated then. A run that fails leaves nothing, so that the next
-/// one sees what it missed.
+/// compare with, which is stated then. It fails only before it has stated what happened: then
+/// nothing is left, and the next run finds it. Who was behind it is asked afterwards, in a part
+/// of the time left ([`super::need::for_names`]), so that what was stated is never stated again.
 ///
 /// # Errors
 /// What `sample` and `judge` fail with. The state cannot be used, or another run does so:
