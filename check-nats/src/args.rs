@@ -103,12 +103,26 @@ fn asked_shell(matches: &ArgMatches) -> Option<Shell> {
         .next()
 }
 
-/// The short usage that follows a mistake.
+/// The format that was asked for, also of arguments that make no sense otherwise.
+pub fn asked_format(arguments: &[OsString]) -> Format {
+    let texts = arguments.iter().map(|argument| argument.to_str());
+    let texts: Vec<&str> = texts.map(Option::unwrap_or_default).collect();
+    let value = |(at, text): (usize, &&str)| match text.strip_prefix("--format=") {
+        Some(value) => Format::called(value),
+        None if *text == "--format" => texts.get(at + 1).and_then(|value| Format::called(value)),
+        None => None,
+    };
+    let last = texts.iter().enumerate().rev().find_map(value);
+    last.unwrap_or(Format::Nagios)
+}
+
+/// The short usage that follows a mistake. It has no `|`: what follows one would be taken for
+/// performance data.
 pub fn usage() -> String {
     let modes: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
     format!(
-        "Usage: check_nats [-H HOST] [-p PORT] [-m PORT | -u URL | --socket PATH]\n\
-         \x20      [--puppet | --cacert FILE] [--mode MODE]\n\
+        "Usage: check_nats [-H HOST] [-p PORT] [-m PORT] [-u URL] [--socket PATH]\n\
+         \x20      [--puppet] [--cacert FILE] [--mode MODE]\n\
          \x20      [-w RANGE] [-c RANGE] [-t SECONDS[:STATE]] [-v] [OPTIONS]\n\
          {}\nTry check_nats --help\n",
         wrapped("Modes:", &modes.join(" "), "       ")

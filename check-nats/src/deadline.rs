@@ -160,12 +160,12 @@ impl Deadline {
     /// What it means that the present step has no time left.
     pub fn late(&self) -> Failure {
         let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        Failure {
-            status: self.status.unwrap_or(step.status_when_late()),
-            text: format!(
+        Failure::new(
+            self.status.unwrap_or(step.status_when_late()),
+            format!(
                 "no time left after {} while {step}",
                 duration(self.timeout.as_secs_f64())
             ),
-        }
+        )
     }
 }

@@ -35,7 +35,7 @@ pub mod text;
 use std::ffi::OsString;
 
 use args::Asked;
-use options::Options;
+use options::{Format, Options};
 use report::Report;
 use status::{Failure, Status};
 
@@ -57,26 +57,27 @@ pub fn run(
     version: &'static str,
     begin: impl FnOnce(&Options),
 ) -> Outcome {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let format = args::asked_format(&arguments);
     match args::read(arguments, version) {
         Asked::Check(matches) => match Options::new(&matches) {
             Ok(options) => {
                 begin(&options);
                 outcome(&supervise::supervise(&options), &options)
             }
-            Err(mistake) => nonsense(&mistake),
+            Err(mistake) => nonsense(&mistake, format),
         },
         Asked::Completions(shell) => Outcome::unknown(completions::script(shell)),
         Asked::Manual => Outcome::unknown(manual::page()),
-        Asked::Nonsense(mistake) => nonsense(&mistake),
+        Asked::Nonsense(mistake) => nonsense(&mistake, format),
         Asked::Text(text) => Outcome::unknown(text),
     }
 }
 
 /// The result of a panic outside of a check.
-pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
+pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send), format: Format) -> Outcome {
     let failure = brokers::parallel::internal_error(panic);
-    let line = output::first_line("NATS", failure.status, &failure.text);
-    Outcome::unknown(format!("{line}\n"))
+    Outcome::unknown(output::draw_failure(&failure, format))
 }
 
 /// The result of a check that found out nothing but this.
@@ -93,9 +94,13 @@ fn outcome(report: &Report, options: &Options) -> Outcome {
     }
 }
 
-fn nonsense(mistake: &str) -> Outcome {
-    let line = output::first_line("NATS", Status::Unknown, mistake);
-    Outcome::unknown(format!("{line}\n{}", args::usage()))
+/// The result of arguments that make no check; people also get the usage.
+fn nonsense(mistake: &str, format: Format) -> Outcome {
+    let mut text = output::draw_failure(&Failure::unknown(mistake), format);
+    if matches!(format, Format::Nagios | Format::Text) {
+        text.push_str(&args::usage());
+    }
+    Outcome::unknown(text)
 }
 
 impl Outcome {

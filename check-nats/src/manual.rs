@@ -193,7 +193,8 @@ where no \\-H is given.
 asks the DNS for them instead: all hosts of the record are checked, whatever their
 priority and weight, and the monitoring port of each is that of \\-m. At most 64 are
 checked, all at the same time and within the time of \\-t; up to half of it is for the
-look\\-up. All other options are the same for each.
+look\\-up. An entry that cannot be checked is UNKNOWN, and the others are checked. All other
+options are the same for each.
 .P
 The status is the worst of all. The first line names the brokers that are not OK, and
 says how many answered if not all did. A line for each broker follows.
@@ -218,7 +219,7 @@ keep a small file for the next run. The first run has nothing to compare with: i
 returns OK and says so. After a restart of the broker the new totals are
 themselves what happened since.
 .P
-An event is reported once. A scheduler that checks again before it notifies would
+An event is reported once, also if the names of those behind it cannot be had. A scheduler that checks again before it notifies would
 find the service OK: set
 .B max_check_attempts 1
 and
@@ -251,8 +252,12 @@ has more.
 has the performance data for Prometheus, as in a file for the textfile collector of
 its node exporter;
 .B prometheus
-is another name of it. Text of a broker or its clients is shown without the
-characters that have a meaning for schedulers, shells or web pages.
+is another name of it.
+.P
+Of texts of a broker or its clients, control characters, invisible ones and | < > are
+shown as a question mark. What a shell understands is left as it is: keep
+.B illegal_macro_output_chars
+in nagios.cfg, which takes it out of the macros of notification commands.
 .SH RANGES
 A threshold is the range of good values, written [@]start:end:
 .TP

@@ -81,6 +81,14 @@ impl Format {
         ("openmetrics", Some("prometheus"), Self::OpenMetrics),
         ("text", None, Self::Text),
     ];
+
+    /// The format of this name.
+    pub fn called(name: &str) -> Option<Self> {
+        let mut known = Self::NAMES.into_iter();
+        known
+            .find(|(known, alias, _)| *known == name || *alias == Some(name))
+            .map(|(_, _, format)| format)
+    }
 }
 
 impl Options {
@@ -124,7 +132,9 @@ impl Options {
             timeout,
             timeout_status,
             verbosity: matches.get_count("verbose"),
-            format: format_called(&text("format").unwrap_or_default())?,
+            format: text("format")
+                .and_then(|name| Format::called(&name))
+                .ok_or("--format: no such format")?,
             service_name: shortened(&service_name, SERVICE_NAME_CHARS_MAX, usize::MAX),
             state: StateOptions::new(matches, mode)?,
             sample,
@@ -146,14 +156,6 @@ fn mode_called(name: &str) -> Result<&'static Mode, String> {
         .iter()
         .find(|mode| mode.name == name)
         .ok_or_else(|| format!("no mode \"{name}\""))
-}
-
-fn format_called(name: &str) -> Result<Format, String> {
-    Format::NAMES
-        .into_iter()
-        .find(|(known, alias, _)| *known == name || *alias == Some(name))
-        .map(|(_, _, format)| format)
-        .ok_or_else(|| format!("no format \"{name}\""))
 }
 
 /// `10`, `10s` or `10:warning`.

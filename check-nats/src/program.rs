@@ -18,7 +18,10 @@ use signal_hook::{
     low_level::signal_name,
 };
 
-use super::{Outcome, options::Options, outcome_of, outcome_of_panic, run, status::Failure};
+use super::{
+    Outcome, args::asked_format, options::Options, outcome_of, outcome_of_panic, run,
+    status::Failure,
+};
 
 /// The signals that end a process unless it catches them.
 const FATAL: [i32; 8] = [
@@ -40,7 +43,10 @@ pub fn main(version: &'static str) -> ExitCode {
             }
         })
     }));
-    let outcome = outcome.unwrap_or_else(|panic| outcome_of_panic(&*panic));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let arguments: Vec<_> = env::args_os().collect();
+        outcome_of_panic(&*panic, asked_format(&arguments))
+    });
     printer.print(&outcome);
     ExitCode::from(outcome.code)
 }

@@ -116,7 +116,7 @@ impl Report {
 
     /// Adds what ended a part of the check early.
     pub fn fail(&mut self, failure: &Failure) {
-        self.say(failure.status, &failure.text);
+        self.add(failure.status, &failure.text, failure.remedy);
     }
 
     /// Adds a line that is shown with `-v` given `verbosity` times or more.

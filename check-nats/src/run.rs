@@ -10,12 +10,17 @@ use super::{
     brokers::Among,
     client_port::{Login, OpenError, Session, certificate::Certificate},
     deadline::{Deadline, Step},
-    modes::need::Need,
+    modes::need::{ANNOUNCED, Need},
     options::{Options, TIMEOUT_MAX},
     report::Report,
     status::Failure,
     target::{ClientPort, OPTION_NAMES, Target},
 };
+
+/// What to do about a monitoring port at another host that takes no connection.
+const NOT_REACHABLE: &str = "the broker is down, or its monitoring port listens on the loopback \
+                             address alone: set http: in its configuration, run this check on its \
+                             host by NRPE, or use --mode connect, which needs the client port only";
 
 /// A run in progress: what to do, what was found, how much time is left.
 pub struct Check<'a> {
@@ -137,24 +142,7 @@ impl<'a> Check<'a> {
 
     /// `/varz` for what it says of the client port, in modes that need no monitoring port as well.
     fn announced(&mut self) -> Result<Varz, Failure> {
-        const FIELDS: [Field<'static>; 2] = [
-            Field {
-                name: "host",
-                kind: Kind::Text,
-            },
-            Field {
-                name: "port",
-                kind: Kind::Positive,
-            },
-        ];
-        let client = self.client(Step::Varz, "/varz")?;
-        client
-            .get_with("/varz", &FIELDS)
-            .and_then(|(varz, found)| {
-                client.require("/varz", &FIELDS, &found)?;
-                self.answered.set(true);
-                Ok(varz)
-            })
+        self.request_for(&ANNOUNCED, ANNOUNCED.path)?
             .map_err(|error| self.http_failure(&error))
     }
 
@@ -182,7 +170,7 @@ impl<'a> Check<'a> {
     /// As [`Check::ask`]; 500 and 503 are answers.
     pub fn healthz(&mut self) -> Result<(u16, Healthz), Failure> {
         let need = self.need("/healthz")?;
-        let client = self.client(need.step, need.path)?;
+        let client = self.client(need, need.path)?;
         let answer = client
             .healthz()
             .map_err(|error| self.http_failure(&error))?;
@@ -208,19 +196,55 @@ impl<'a> Check<'a> {
     /// # Errors
     /// As [`Check::ask`].
     pub fn ask_if_there<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, Failure> {
-        let need = self.need(path)?;
-        let client = self.client(need.step, path)?;
-        let fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
-        match client.get_with(path, &fields) {
-            Ok((answer, found)) => {
-                self.accept(need, &client, &found)?;
-                Ok(Some(answer))
-            }
-            Err(monitor_client::Error::Status { code: 404, .. }) => {
+        match self.request(path)? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.is_missing() => {
                 self.answered.set(true);
                 Ok(None)
             }
             Err(error) => Err(self.http_failure(&error)),
+        }
+    }
+
+    /// A page of a long list, in half of the time left: other pages follow. `None` if the page
+    /// is longer than an answer may be.
+    ///
+    /// # Errors
+    /// As [`Check::ask`].
+    pub fn ask_page<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, Failure> {
+        match self.hurry(|check| check.request(path))? {
+            Ok(page) => Ok(Some(page)),
+            Err(monitor_client::Error::TooLarge { .. }) => {
+                self.answered.set(true);
+                Ok(None)
+            }
+            Err(error) if error.is_missing() => Err(self.not_there(path)?),
+            Err(error) => Err(self.http_failure(&error)),
+        }
+    }
+
+    /// The answer at a path; the inner error is why the broker gives none.
+    fn request<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+    ) -> Result<Result<T, monitor_client::Error>, Failure> {
+        let need = self.need(path)?;
+        self.request_for(need, path)
+    }
+
+    fn request_for<T: DeserializeOwned>(
+        &mut self,
+        need: &Need,
+        path: &str,
+    ) -> Result<Result<T, monitor_client::Error>, Failure> {
+        let client = self.client(need, path)?;
+        let fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
+        match client.get_with(path, &fields) {
+            Ok((answer, found)) => {
+                self.accept(need, &client, &found)?;
+                Ok(Ok(answer))
+            }
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -230,7 +254,7 @@ impl<'a> Check<'a> {
     /// As [`Check::ask`].
     pub fn inspect(&mut self, path: &str, place: &str) -> Result<Found, Failure> {
         let need = self.need(path)?;
-        let client = self.client(need.step, path)?;
+        let client = self.client(need, path)?;
         let mut fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
         fields.push(Field {
             name: place,
@@ -313,16 +337,20 @@ impl<'a> Check<'a> {
         self.deadline.begin(Step::StateFile).map(|_| ())
     }
 
-    /// The client of the monitoring port, for a request within the time left.
-    fn client(&mut self, step: Step, path: &str) -> Result<Client, Failure> {
+    /// The client of the monitoring port, for a request within the time left. Names take half of
+    /// it at most: the verdict is known, and is still to be kept for the next run.
+    fn client(&mut self, need: &Need, path: &str) -> Result<Client, Failure> {
         let client = match &self.client {
             Some(client) => client.clone(),
             None => self.new_client()?,
         };
         self.report
             .detail(2, &format!("asked {}", client.target(path)));
-        let left = self.deadline.begin(step)?;
-        let time = if self.hurried { left / 2 } else { left };
+        let left = self.deadline.begin(need.step)?;
+        let time = match self.hurried || need.is_for_names {
+            true => left / 2,
+            false => left,
+        };
         Ok(client.within(time))
     }
 
@@ -352,10 +380,16 @@ impl<'a> Check<'a> {
 
     fn http_failure(&self, error: &monitor_client::Error) -> Failure {
         match error {
-            monitor_client::Error::Refused { .. } => Failure::critical(error.to_string()),
+            monitor_client::Error::Refused { .. } => {
+                let refused = Failure::critical(error.to_string());
+                match self.target.is_monitored_elsewhere() {
+                    true => refused.with_remedy(NOT_REACHABLE),
+                    false => refused,
+                }
+            }
             monitor_client::Error::Timeout { .. } => Failure {
-                status: self.deadline.late().status,
                 text: error.to_string(),
+                ..self.deadline.late()
             },
             monitor_client::Error::Connection { .. } => Failure::unknown(error.to_string()),
             // An answer, but not one to be used.

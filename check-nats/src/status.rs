@@ -62,23 +62,33 @@ pub struct Failure {
     pub status: Status,
     /// What happened, naming the step and the peer.
     pub text: String,
+    /// What to do; empty where the text says it.
+    pub remedy: &'static str,
 }
 
 impl Failure {
     /// The broker does not serve.
     pub fn critical(text: impl Into<String>) -> Self {
-        Self {
-            status: Status::Critical,
-            text: text.into(),
-        }
+        Self::new(Status::Critical, text)
     }
 
     /// It could not be found out.
     pub fn unknown(text: impl Into<String>) -> Self {
+        Self::new(Status::Unknown, text)
+    }
+
+    /// With any status.
+    pub fn new(status: Status, text: impl Into<String>) -> Self {
         Self {
-            status: Status::Unknown,
+            status,
             text: text.into(),
+            remedy: "",
         }
+    }
+
+    /// The same with what to do about it.
+    pub fn with_remedy(self, remedy: &'static str) -> Self {
+        Self { remedy, ..self }
     }
 }
 

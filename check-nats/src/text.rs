@@ -1,6 +1,6 @@
 //! Text for the output: untrusted text made harmless and short, numbers made readable.
 
-pub use monitor_client::text::bytes;
+pub use monitor_client::text::{bytes, plural};
 use monitor_client::text::{cut, is_unsafe};
 
 use super::number::Number;
@@ -8,22 +8,22 @@ use super::number::Number;
 /// Most characters shown of untrusted text.
 const QUOTE_CHARS_MAX: usize = 64;
 
-/// `text` without what a scheduler, a terminal or a web page would take for
-/// more than text: `|` begins perfdata, a line end begins another line, and
-/// `<`, `>` and backticks reach HTML pages and shells. Each becomes a `?`.
+/// `text` without what a scheduler, a terminal or a web page would take for more than text: `|`
+/// begins perfdata, a line end another line, and `<` and `>` a tag where a web page shows it as
+/// it is. Each becomes a `?`. What a shell would understand is left: neither schedulers nor NRPE
+/// give output to one, and Nagios itself takes it out of the macros for its commands
+/// (`illegal_macro_output_chars`). The [report](super::report) does this to all that is put
+/// into it, and nothing else needs to.
 pub fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| if is_harmless(c) { c } else { '?' })
         .collect()
 }
 
-/// Untrusted text in double quotes, made harmless and shortened. It has no quotes itself, so
-/// that its end can be seen.
+/// Untrusted text in double quotes, shortened. It has none itself, so that its end can be seen.
 pub fn quoted(word: &str) -> String {
     let shown = shortened(word, QUOTE_CHARS_MAX, usize::MAX);
-    let safe = |c| if matches!(c, '"' | '\'') { '?' } else { c };
-    let shown: String = harmless(&shown).chars().map(safe).collect();
-    format!("\"{shown}\"")
+    format!("\"{}\"", shown.replace('"', "'"))
 }
 
 /// A subject in double quotes. The wildcard `>` would look like an end of HTML or a
@@ -46,8 +46,12 @@ pub fn shortened(text: &str, chars_max: usize, bytes_max: usize) -> String {
 
 /// The first ones of a list, and how many more there are: `A, B and 5 more`.
 pub fn listed(names: &[String], shown: usize) -> String {
-    let (first, rest) = names.split_at(names.len().min(shown));
-    match rest.len() {
+    listed_of(&names[..names.len().min(shown)], names.len())
+}
+
+/// The same of a list with so many names, of which only the first ones are known.
+pub fn listed_of(first: &[String], all: usize) -> String {
+    match all.saturating_sub(first.len()) {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
@@ -79,13 +83,6 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// `3 clients`, `1 client`.
-pub fn plural(count: impl Into<Number>, noun: &str) -> String {
-    let count = count.into();
-    let ending = if count.as_f64() == 1.0 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
-}
-
 /// Two or three leading digits; whole numbers from 100 on.
 pub fn significant(value: f64) -> String {
     let digits = match value.abs() {
@@ -101,7 +98,7 @@ pub fn significant(value: f64) -> String {
 }
 
 fn is_harmless(c: char) -> bool {
-    !is_unsafe(c) && !matches!(c, '|' | '<' | '>' | '`')
+    !is_unsafe(c) && !matches!(c, '|' | '<' | '>')
 }
 
 #[cfg(test)]
@@ -114,9 +111,9 @@ mod tests {
     fn untrusted_text_is_made_harmless() {
         assert_eq!(
             harmless("a|b<c>d`e\nf\u{202e}g\u{1b}[1m"),
-            "a?b?c?d?e?f?g?[1m"
+            "a?b?c?d`e?f?g?[1m"
         );
-        assert_eq!(quoted("app \"7'"), "\"app ?7?\"");
+        assert_eq!(quoted("app \"7'"), "\"app '7'\"");
         assert_eq!(quoted(&"x".repeat(65)), format!("\"{}…\"", "x".repeat(64)));
     }
 
@@ -128,9 +125,6 @@ mod tests {
         assert_eq!(duration(3600.0), "60 min");
         assert_eq!(duration(93_784.0), "26h 3m");
         assert_eq!(duration(200_000.0), "2d 7h");
-        assert_eq!(plural(1.0, "client"), "1 client");
-        assert_eq!(plural(0_u64, "client"), "0 clients");
-        assert_eq!(plural(1_u64, "client"), "1 client");
         assert_eq!(duration(-61.0), "-61 s");
     }
 
@@ -154,7 +148,7 @@ mod tests {
         #[test]
         fn harmless_text_holds_no_harm(text in any::<String>()) {
             let text = harmless(&text);
-            let harm = ['|', '<', '>', '`', '\n', '\r', '\0', '\u{1b}'];
+            let harm = ['|', '<', '>', '\n', '\r', '\0', '\u{1b}'];
             prop_assert!(!text.contains(harm));
         }
     }

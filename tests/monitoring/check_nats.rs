@@ -13,6 +13,7 @@ mod formats;
 mod getopt;
 mod incomplete_answers;
 mod logins;
+mod long_lists;
 mod places;
 mod plugin;
 mod process;

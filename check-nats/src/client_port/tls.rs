@@ -22,7 +22,7 @@ use crate::{
     deadline::Deadline,
     status::{Failure, Status},
     target::{ClientPort, ClientTls},
-    text::{harmless, quoted},
+    text::quoted,
 };
 
 /// An encrypted connection.
@@ -117,11 +117,10 @@ impl Tls {
             Error::InvalidMessage(_) => (Status::Unknown, format!("no answer of TLS: {error}")),
             _ => (Status::Unknown, error.to_string()),
         };
-        let text = harmless(&text);
-        Failure {
+        Failure::new(
             status,
-            text: format!("client port {}: TLS: {text}", self.port.address),
-        }
+            format!("client port {}: TLS: {text}", self.port.address),
+        )
     }
 
     /// The broker's certificate is not accepted.
@@ -260,8 +259,7 @@ pub(super) fn shown(
         None => Err(match result {
             Err(error) if is_timeout(&error) => deadline.late(),
             Err(error) => {
-                let why = harmless(&error.to_string());
-                Failure::critical(format!("client port {peer} shows no certificate: {why}"))
+                Failure::critical(format!("client port {peer} shows no certificate: {error}"))
             }
             Ok(_) => Failure::critical(format!("client port {peer} shows no certificate")),
         }),

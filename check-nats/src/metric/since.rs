@@ -21,7 +21,7 @@ pub(crate) static LOGINS_REFUSED: Metric = Metric {
 pub(crate) static LOGINS_REFUSED_NEW: Metric = Metric {
     label: "logins_refused_new",
     help: "logins refused since the last run, or during the sample; of a nats-server, those among \
-           its last 1024 closed connections",
+           its last 10000 closed connections",
     option: Some("logins"),
     warning: "0",
     remedy: "correct the credentials of the named clients, or block addresses that you do not \
@@ -103,6 +103,20 @@ pub(crate) static RESTARTS_NEW: Metric = Metric {
     warning: "0",
     remedy: "read the end of the broker's log before the start: did it crash, or was it restarted \
              on purpose?",
+    ..Metric::PLAIN
+};
+pub(crate) static ROUTE_TLS_FAILED: Metric = Metric {
+    label: "route_tls_failed",
+    unit: Unit::Counter,
+    help: "TLS handshakes with other brokers that failed since the start; midge only",
+    ..Metric::PLAIN
+};
+pub(crate) static ROUTE_TLS_NEW: Metric = Metric {
+    label: "route_tls_new",
+    help: "TLS handshakes with other brokers that failed since the last run, or during the sample; \
+           midge only",
+    option: Some("route-tls"),
+    remedy: "give the named brokers a certificate that the others accept, and their CA",
     ..Metric::PLAIN
 };
 pub(crate) static TLS_FAILED: Metric = Metric {

@@ -14,7 +14,7 @@ use crate::{
     client_port::OpenError,
     deadline::Step,
     metric::{CA_DAYS, CERT_DAYS, CRL_DAYS, ROUTE_CA_DAYS, ROUTE_CERT_DAYS, ROUTE_CRL_DAYS},
-    text::quoted,
+    text::{plural, quoted},
 };
 
 /// Gaps in the files of one listener that are reported.
@@ -131,8 +131,16 @@ impl End {
             name => format!(" {}", quoted(name)),
         };
         let phrase = match days >= 0.0 {
-            true => format!("{what}{name} expires in {days} days ({})", self.at),
-            false => format!("{what}{name} expired {} days ago ({})", -days, self.at),
+            true => format!(
+                "{what}{name} expires in {} ({})",
+                plural(days, "day"),
+                self.at
+            ),
+            false => format!(
+                "{what}{name} expired {} ago ({})",
+                plural(-days, "day"),
+                self.at
+            ),
         };
         check.report.state(label, days, None, &phrase);
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     deadline::Step,
     metric::{LATENCY_COUNT, LATENCY_MAX, LATENCY_P50, LATENCY_P99, SCHED_MAX, SCHED_P99},
-    text::{duration, plural, quoted},
+    text::{duration, plural, quoted, quoted_subject},
 };
 
 /// Readers that `-v` names.
@@ -34,12 +34,15 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let answer: Latencyz = check.ask("/latencyz")?;
     for late in answer.worst.iter().take(NAMED_MAX) {
+        let name = match late.name.is_empty() {
+            true => String::new(),
+            false => format!(" {}", quoted(&late.name)),
+        };
         let text = format!(
-            "cid {} {}: {} at most, with {}",
+            "cid {}{name}: {} at most, with {}",
             late.cid,
-            quoted(&late.name),
             duration(late.max),
-            quoted(&late.subject)
+            quoted_subject(&late.subject)
         );
         check.report.detail(1, &text);
     }
@@ -60,7 +63,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let phrase = format!("a message written after {}", duration(max));
     report.watch(LATENCY_MAX.label, max, None, &phrase);
     report.total(LATENCY_COUNT.label, Some(count as f64));
-    report.detail(1, &format!("{} measured", plural(count as f64, "write")));
+    report.detail(1, &format!("{} measured", plural(count, "write")));
 
     let delay = answer.scheduling_delay.last_minute;
     let phrase = format!(

@@ -7,7 +7,7 @@ use monitor_client::{Kind, Varz};
 
 use super::{
     Check, Failure,
-    connection::{CLOSED, CLOSED_NEED, Connection, closed_in},
+    connection::{CLOSED, CLOSED_NEED, Connection},
     culprit::{Culprit, found, names, tell},
     need::{Need, may, must, of},
     since,
@@ -133,7 +133,7 @@ fn by_reason(span: &Span) -> String {
     let known: u64 = lost.iter().map(|(_, count)| count).sum();
     let other = span.new_of(LOST).saturating_sub(known);
     if other > 0 {
-        lost.push(("for another reason", other));
+        lost.push(("other", other));
     }
     let lost: Vec<String> = lost
         .iter()
@@ -147,7 +147,7 @@ fn by_reason(span: &Span) -> String {
 
 /// The closed connections that lost messages, the one with most of them first.
 fn losers(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
-    let mut closed = closed_in(check, CLOSED, span)?;
+    let mut closed = CLOSED.closed_in(check, span)?.connections;
     closed.retain(|connection| connection.dropped_msgs > 0);
     closed.sort_by_key(|connection| Reverse(connection.dropped_msgs));
     Ok(closed.iter().map(culprit).collect())

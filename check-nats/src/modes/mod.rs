@@ -8,6 +8,7 @@ mod config;
 mod connect;
 mod connection;
 mod connections;
+mod counted;
 mod culprit;
 mod explain;
 mod health;
@@ -16,7 +17,6 @@ mod latency;
 mod logins;
 mod losses;
 pub mod need;
-mod no_interest;
 mod pending;
 mod recent_events;
 mod resources;
@@ -27,7 +27,6 @@ mod slow;
 mod traffic;
 mod uptime;
 mod varz;
-mod violations;
 
 use monitor_client::{Varz, text::go_uptime};
 
@@ -194,20 +193,23 @@ pub static MODES: &[Mode] = &[
         help: "messages since the last run that no subscriber wanted, and their subjects; midge \
                only",
         metrics: &[&metric::NO_INTEREST_NEW, &metric::NO_INTEREST],
-        needs: no_interest::NEEDS,
+        needs: counted::NO_INTEREST_NEEDS,
         compares: Compares::Events,
-        run: no_interest::run,
+        run: counted::no_interest,
         joint: None,
     },
     Mode {
         name: "logins",
-        help: "logins refused and TLS handshakes failed since the last run, and from where",
+        help: "logins refused and TLS handshakes failed since the last run, and from where; of midge \
+               also handshakes of other brokers at its route port",
         metrics: &[
             &metric::LOGINS_REFUSED_NEW,
             &metric::TLS_FAILED_NEW,
+            &metric::ROUTE_TLS_NEW,
             &metric::LOGINS_REFUSED,
             &metric::LOGINS_ACCEPTED,
             &metric::TLS_FAILED,
+            &metric::ROUTE_TLS_FAILED,
         ],
         needs: logins::NEEDS,
         compares: Compares::Events,
@@ -219,9 +221,9 @@ pub static MODES: &[Mode] = &[
         help: "publishes and subscriptions refused since the last run for lack of a permission, \
                and whose; midge only",
         metrics: &[&metric::VIOLATIONS_NEW, &metric::VIOLATIONS],
-        needs: violations::NEEDS,
+        needs: counted::VIOLATIONS_NEEDS,
         compares: Compares::Events,
-        run: violations::run,
+        run: counted::violations,
         joint: None,
     },
     Mode {
@@ -262,7 +264,8 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "cluster",
-        help: "whether all members of the mesh are present (--expect says how many) and agree",
+        help: "whether all members of the mesh are present (--expect says how many) and agree; of a \
+               nats-server, whether it has a route to each peer that its configuration names",
         metrics: &[
             &metric::MEMBERS,
             &metric::MEMBERS_MISSING,

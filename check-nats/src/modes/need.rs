@@ -30,6 +30,13 @@ pub struct Needed {
     pub metric: Option<&'static Metric>,
 }
 
+/// What says where the client port is, in modes that need no monitoring port as well.
+pub static ANNOUNCED: Need = of(
+    "/varz",
+    Step::Varz,
+    &[must("host", Kind::Text), must("port", Kind::Positive)],
+);
+
 /// A path that all brokers have.
 pub(super) const fn of(path: &'static str, step: Step, fields: &'static [Needed]) -> Need {
     of_midge(path, step, "", fields)

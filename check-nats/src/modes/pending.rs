@@ -4,7 +4,7 @@ use monitor_client::Kind;
 
 use super::{
     Check, Failure,
-    connection::Page,
+    connection::List,
     limit,
     need::{Need, must, of},
 };
@@ -14,8 +14,11 @@ use crate::{
     text::bytes,
 };
 
-/// The largest first; the rest of the page is for the sum.
-const PAGE: &str = "/connz?sort=pending&limit=1024";
+/// The largest first; the others are for the sum.
+const LARGEST: List = List {
+    query: "/connz?sort=pending",
+    entries_max: 1024,
+};
 
 /// Clients that `-v` names.
 const NAMED_MAX: usize = 5;
@@ -45,19 +48,18 @@ pub(super) static NEEDS: &[Need] = &[
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
-    let connections = check.ask::<Page>(PAGE)?.connections;
-    let waiting: Vec<_> = connections
-        .iter()
-        .filter(|connection| connection.pending_bytes > 0)
-        .collect();
+    let read = LARGEST.read(check, |connection| connection.pending_bytes > 0)?;
+    let waiting = &read.connections;
     for connection in waiting.iter().take(NAMED_MAX) {
         let pending = bytes(connection.pending_bytes as f64);
         check
             .report
             .detail(1, &format!("{}: {pending} pending", connection.who()));
     }
+    // Of equal ones the first.
     let biggest = waiting
         .iter()
+        .rev()
         .max_by_key(|connection| connection.pending_bytes);
     let (max, phrase) = match biggest {
         None => (0.0, "no bytes pending".to_owned()),
@@ -77,5 +79,6 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     check
         .report
         .watch(PENDING_TOTAL.label, total, None, &phrase);
+    read.say_gap(check);
     Ok(())
 }

@@ -74,7 +74,7 @@ mod tests {
             event("a", "one"),
             event("b", "two"),
             event("b", "three"),
-            event("c\"|", "four"),
+            event("c\"", "four"),
         ];
         let lines: Vec<String> = by_subject(events.iter())
             .into_iter()
@@ -85,7 +85,7 @@ mod tests {
             [
                 "\"b\", 2 times, the last: three",
                 "\"a\": one",
-                "\"c??\": four"
+                "\"c'\": four"
             ]
         );
     }

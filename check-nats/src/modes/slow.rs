@@ -4,8 +4,8 @@ use monitor_client::{Incident, Kind, Slowz, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{CLOSED_NEED, CLOSED_WITH_SUBJECTS, Connection, closed_in, subjects},
-    culprit::{self, Culprit},
+    connection::{CLOSED_NEED, CLOSED_WITH_SUBJECTS, Connection, subjects},
+    culprit::{self, Culprit, found},
     need::{Need, for_names, may, must, of},
     since,
 };
@@ -85,14 +85,16 @@ fn set_totals(check: &mut Check, varz: &Varz) {
 
 /// Those that were cut off, as far as the broker still has their records.
 fn cut_off(check: &mut Check, span: &Span) -> Result<Vec<Culprit>, Failure> {
-    if let Some(answer) = check.ask_if_there::<Slowz>(INCIDENTS)? {
-        let mut evicted = answer.incidents;
+    let evicted = found(check, |check| {
+        let answer = check.ask_if_there::<Slowz>(INCIDENTS)?;
+        let mut evicted = answer.unwrap_or_default().incidents;
         evicted.retain(|incident| incident.state == "evicted" && span.includes(&incident.end));
-        if !evicted.is_empty() {
-            return Ok(evicted.iter().map(of_incident).collect());
-        }
+        Ok(evicted.iter().map(of_incident).collect())
+    });
+    if !evicted.is_empty() {
+        return Ok(evicted);
     }
-    let closed = closed_in(check, CLOSED_WITH_SUBJECTS, span)?;
+    let closed = CLOSED_WITH_SUBJECTS.closed_in(check, span)?.connections;
     let cut = closed
         .iter()
         .filter(|connection| connection.reason.starts_with("Slow Consumer"));
@@ -116,7 +118,7 @@ fn of_incident(incident: &Incident) -> Culprit {
         duration(incident.duration),
         plural(incident.lost_msgs, "message"),
         bytes(incident.lost_bytes as f64),
-        subjects(waiting),
+        subjects(waiting, incident.subjects.len()),
         incident.evidence
     );
     let name = match incident.subjects.first() {
@@ -127,7 +129,8 @@ fn of_incident(incident: &Incident) -> Culprit {
 }
 
 fn of_connection(connection: &Connection) -> Culprit {
-    let subscribed = subjects(connection.subscriptions_list.iter().map(String::as_str));
+    let subscribed = connection.subscriptions_list.iter().map(String::as_str);
+    let subscribed = subjects(subscribed, connection.subscriptions);
     let line = match &*subscribed {
         "" => format!("{}: {}", connection.who(), connection.reason),
         subjects => format!(

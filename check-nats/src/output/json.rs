@@ -25,6 +25,14 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
     format!("{answer}\n")
 }
 
+/// The report of a run without a mode.
+pub(super) fn draw_unnamed(report: &Report, service: &str) -> String {
+    let mut answer = object(report);
+    answer["check_suite"] = Value::Null;
+    answer["check_name"] = service.into();
+    format!("{answer}\n")
+}
+
 /// A report about one broker, or about several together.
 fn object(report: &Report) -> Value {
     let statements = report.statements();

@@ -13,10 +13,9 @@ use super::{
     metric::Threshold,
     options::{Format, Options},
     report::{Measured, Report},
+    status::Failure,
     text::{decimal, harmless},
 };
-
-pub use nagios::first_line;
 
 /// The whole output, with a line end.
 pub fn draw(report: &Report, options: &Options) -> String {
@@ -27,6 +26,20 @@ pub fn draw(report: &Report, options: &Options) -> String {
         Format::Text => text::draw,
     };
     format(report, options)
+}
+
+/// First word of the output of a run that could not begin.
+const SERVICE: &str = "NATS";
+
+/// The output of a run that could not begin, so that it has neither a mode nor a name.
+pub fn draw_failure(failure: &Failure, format: Format) -> String {
+    let mut report = Report::default();
+    report.fail(failure);
+    match format {
+        Format::Json => json::draw_unnamed(&report, SERVICE),
+        Format::Nagios | Format::Text => nagios::draw_unnamed(&report, SERVICE),
+        Format::OpenMetrics => openmetrics::draw_unnamed(&report, SERVICE),
+    }
 }
 
 /// A metric with its thresholds as written, for people.

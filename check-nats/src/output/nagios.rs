@@ -12,7 +12,7 @@ use crate::{
     options::Options,
     report::{Measured, Report, Statement},
     status::Status,
-    text::{decimal, harmless, shortened},
+    text::{decimal, harmless, plural, shortened},
 };
 
 /// Characters of the first line before its performance data.
@@ -84,16 +84,11 @@ fn left_out(report: &Report) -> usize {
     report.left_out() + report.lines_left_out()
 }
 
-/// The first line of a run that could not begin.
-pub fn first_line(service: &str, status: Status, text: &str) -> String {
-    let statement = Statement {
-        status,
-        text: harmless(text),
-        lines: Vec::new(),
-        remedy: String::new(),
-    };
-    let start = format!("{service} {status}: ");
-    head(&start, &[&statement], ", ", 0, TEXT_BYTES.1).0
+/// The first line of a run without a mode.
+pub(super) fn draw_unnamed(report: &Report, service: &str) -> String {
+    let start = format!("{service} {}: ", report.status());
+    let (line, _) = head(&start, &report.statements(), ", ", 0, TEXT_BYTES.1);
+    line + "\n"
 }
 
 /// The text of the first line: the worst statements that fit, and how many more there are.
@@ -217,7 +212,8 @@ fn append(output: &mut String, lines: &[String], left_out: usize, bytes_max: usi
     match lines.len() - written + left_out {
         0 => {}
         more => {
-            let text = format!("{more} more lines; --format text has more of them\n");
+            let more = plural(more, "more line");
+            let text = format!("{more}; --format text has more of them\n");
             output.push_str(&text);
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     options::Options,
     range::Unit,
     report::{Measured, Report},
+    status::Status,
 };
 
 /// Prefix of the metrics, as in `nats server check`.
@@ -15,15 +16,8 @@ const NAMESPACE: &str = "nats_server_check";
 pub(super) fn draw(report: &Report, options: &Options) -> String {
     let prefix = format!("{NAMESPACE}_{}", name_of(options.mode.name));
     let item = escaped(&options.service_name).replace('"', "\\\"");
-    let status = report.status();
-    let mut output = String::new();
-    let _ = write!(
-        output,
-        "# HELP {prefix}_status_code Result of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n\
-         # TYPE {prefix}_status_code gauge\n\
-         {prefix}_status_code{{item=\"{item}\",status=\"{status}\"}} {}\n",
-        status.code()
-    );
+    let help = "Result of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN";
+    let mut output = status_code(&prefix, help, &item, report.status());
     // Two labels may differ in characters that a name cannot have.
     let mut written = BTreeSet::from(["status_code".to_owned()]);
     let item = format!("item=\"{item}\"");
@@ -48,6 +42,22 @@ pub(super) fn draw(report: &Report, options: &Options) -> String {
     }
     output.push_str("# EOF\n");
     output
+}
+
+/// The report of a run without a mode: its only comment has the text.
+pub(super) fn draw_unnamed(report: &Report, service: &str) -> String {
+    let texts: Vec<&str> = report.statements().iter().map(|one| &*one.text).collect();
+    let help = escaped(&texts.join(", "));
+    status_code(NAMESPACE, &help, &escaped(service), report.status()) + "# EOF\n"
+}
+
+fn status_code(prefix: &str, help: &str, item: &str, status: Status) -> String {
+    format!(
+        "# HELP {prefix}_status_code {help}\n\
+         # TYPE {prefix}_status_code gauge\n\
+         {prefix}_status_code{{item=\"{item}\",status=\"{status}\"}} {}\n",
+        status.code()
+    )
 }
 
 /// A metric and its samples, each with its labels; nothing if none of them has a value.

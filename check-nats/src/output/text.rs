@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::described;
-use crate::{options::Options, report::Report, status::Status};
+use crate::{options::Options, report::Report, status::Status, text::plural};
 
 pub(super) fn draw(report: &Report, options: &Options) -> String {
     let mut output = format!("{}: {}\n", options.service_name, report.status());
@@ -32,7 +32,7 @@ fn write(output: &mut String, report: &Report, options: &Options) {
     match report.left_out() + report.lines_left_out() {
         0 => {}
         more => {
-            let _ = writeln!(output, "  {more} more lines");
+            let _ = writeln!(output, "  {}", plural(more, "more line"));
         }
     }
     for verbosity in 1..=options.verbosity.min(3) {

@@ -157,6 +157,17 @@ impl Target {
         }
     }
 
+    /// The host of the monitoring port; `None` for a Unix socket.
+    pub fn monitor_host(&self) -> Option<Address> {
+        let host = host_of(&self.monitor_place())?;
+        Some(Address { host, port: 0 })
+    }
+
+    /// Whether the monitoring port is at another host.
+    pub fn is_monitored_elsewhere(&self) -> bool {
+        self.monitor_host().is_some_and(|host| !host.is_loopback())
+    }
+
     /// Where the client port is: as given, or as the broker says in `/varz`, or at the usual
     /// place if nothing was given and no broker answers.
     ///
@@ -182,27 +193,27 @@ impl Target {
                 ))
             }
             Err(failure) => Err(Failure {
-                status: failure.status,
                 text: format!(
                     "the client port is not known, give it with -H or -p: {}",
                     failure.text
                 ),
+                ..failure
             }),
         }
     }
 
     /// The client port that the broker itself reports.
     fn announced_port(&self, varz: &Varz) -> Result<ClientPort, Failure> {
-        let asked = host_of(&self.monitor_place());
+        let asked = self.monitor_host();
         let mut address = Address {
             host: varz.host.clone(),
             port: varz.port,
         };
         if address.is_unspecified() {
-            address.host = asked.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+            let host = asked.as_ref().map(|asked| asked.host.clone());
+            address.host = host.unwrap_or_else(|| "127.0.0.1".to_owned());
         }
-        let asked = asked.map(|host| Address { host, port: 0 });
-        let is_elsewhere = asked.as_ref().is_some_and(|asked| !asked.is_loopback());
+        let is_elsewhere = self.is_monitored_elsewhere();
         let written = Written::parse(&address.to_string());
         match written {
             Ok(_) if address.is_loopback() && is_elsewhere => Err(Failure::unknown(format!(

@@ -77,7 +77,7 @@ fn invalid_data_on_the_client_port_is_unknown() {
             "SSH-2.0-OpenSSH_9.2\r\n",
             "no INFO but \"SSH-2.0-OpenSSH_9.2\"",
         ),
-        ("<h1>|`x`</h1>\r\n", "no INFO but \"?h1???x??/h1?\""),
+        ("<h1>|`x`</h1>\r\n", "no INFO but \"?h1??`x`?/h1?\""),
         ("INFO {\"server_id\":\r\n", "INFO not understood"),
         ("INFO {}\r\n", "INFO without a server_id"),
         ("INFO [1,2]\r\n", "no NATS broker"),

@@ -1,6 +1,7 @@
 //! Several brokers in one call: clusters of midge and nats-server that are complete, that
 //! lack a member or routes, and that a DNS server lists.
 
+mod configured;
 mod members;
 mod messages;
 mod options;

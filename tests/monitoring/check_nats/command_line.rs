@@ -90,10 +90,65 @@ fn usage_errors_give_unknown() {
     }
 }
 
+/// Nothing that a scheduler shows of a mistake has a separator of performance data, and each format
+/// keeps its form.
+#[test]
+fn a_mistake_is_told_in_the_format_that_was_asked_for() {
+    let mistakes: [&[&str]; 6] = [
+        &["--nonsense"],
+        &["--mode", "varz", "--figure", "a|b"],
+        &["--mode", "varz", "--figure", "a=b"],
+        &["-w", "5|x"],
+        &["--hold", "1m"],
+        &["--password", "x"],
+    ];
+    for mistake in mistakes {
+        for format in [&["--format", "json"][..], &["--format=json"]] {
+            let (code, output) = run(&[mistake, format].concat());
+            assert_eq!(code, 3, "{output}");
+            let answer: serde_json::Value = serde_json::from_str(&output).expect("JSON");
+            assert_eq!(answer["status"], "UNKNOWN");
+            let text = answer["unknown"][0].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{output}");
+        }
+        let (code, output) = run(&[mistake, &["--format", "openmetrics"]].concat());
+        assert_eq!(code, 3, "{output}");
+        assert!(output.ends_with("} 3\n# EOF\n"), "{output}");
+        for format in [&[][..], &["--format", "text"], &["--format"]] {
+            let (code, output) = run(&[mistake, format].concat());
+            assert_eq!(code, 3, "{output}");
+            assert!(output.starts_with("NATS UNKNOWN: "), "{output}");
+            assert!(!output.contains('|'), "{output}");
+        }
+    }
+    for asked in ["--help", "--version"] {
+        assert!(!run(&[asked]).1.contains('|'), "{asked}");
+    }
+}
+
+/// A monitoring port that takes connections of its own host alone is no reason to look for a dead
+/// broker: what to do is said.
+#[test]
+fn a_monitoring_port_that_is_not_reachable_is_explained() {
+    let port = test_support::free_address().port();
+    // It leads to this host, but does not name it as the loopback address does.
+    let elsewhere = format!("http://0.0.0.0:{port}");
+    let result = judge(&["--mode", "connections", "-u", &elsewhere]);
+    result
+        .expect(2, "connection refused")
+        .tell("\n  do: ")
+        .tell("set http: in its configuration")
+        .tell("--mode connect");
+    let here = format!("http://127.0.0.1:{port}");
+    let result = judge(&["--mode", "connections", "-u", &here]);
+    result.expect(2, "connection refused");
+    assert!(!result.output.contains("  do: "), "{result:?}");
+}
+
 /// An argument may be untrusted text too, when it comes from a macro.
 #[test]
 fn arguments_are_escaped_in_output() {
-    judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c??d?");
+    judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c?`d`");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Modes of what happened since the last run, on real brokers.
 
-use std::{fs, io::Read};
+use std::{
+    fs,
+    io::{Read, Write},
+};
 
 use tempfile::TempDir;
 
@@ -167,6 +170,36 @@ fn failed_handshakes_are_reported() {
         assert_eq!(failed.value("tls_failed_new"), "1");
         assert_eq!(logins.run(&[]).value("tls_failed_new"), "0");
     }
+}
+
+/// Who knocks at the route port is no client, and is counted by itself.
+#[test]
+fn failed_handshakes_of_routes_are_reported() {
+    let pki = test_support::pki::Pki::new(&["broker"]);
+    let route_port = test_support::free_address();
+    let text = format!(
+        "cluster {{ name: mesh, listen: \"{route_port}\", tls {{ cert_file: {:?}, key_file: {:?}, \
+         ca_file: {:?} }} }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    let broker = Broker::midge().config(text).start();
+    let logins = Since::begin(&broker, "logins");
+    let mut stranger = std::net::TcpStream::connect(route_port).expect("the route port");
+    stranger
+        .write_all(b"this is no TLS record\r\n")
+        .expect("sent");
+    let _ = stranger.read_to_end(&mut Vec::new());
+    wait_until("it is counted", || {
+        logins.look().value("route_tls_new") == "1"
+    });
+    let failed = logins.run(&["--route-tls-warning", "0", "--no-state-update"]);
+    failed.expect(0, "first run");
+    assert_eq!(failed.value("route_tls_failed"), "1c");
+    let found = logins.run(&[]);
+    found.expect(0, "0 refused logins in ");
+    assert_eq!(logins.run(&[]).value("route_tls_new"), "0");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn many_culprits_fit_into_every_transport() {
     };
     check(&[]).expect(0, "first run");
     let found = check(&["--no-state-update"]);
-    found.expect(1, "256 new slow consumers in 60 s: \"?????=;?名?");
+    found.expect(1, "256 new slow consumers in 60 s: \"?''??=;`名?");
     assert_eq!(found.value("slow_new"), "256");
     let last = found.output.lines().last().expect("a line");
     let (more, words) = last.split_once(' ').expect("two words");

@@ -157,10 +157,9 @@ fn what_is_compared_between_brokers_must_be_there() {
 fn is_decisive(mode: &Mode, need: &Need, whole: &BTreeMap<&str, Value>) -> bool {
     match (mode.name, need.path) {
         _ if need.is_for_names => false,
-        // Only if there is no better source.
-        ("cluster", "/routez") => !whole.contains_key("/clusterz"),
-        // For the comparison of several brokers, which has a test of its own.
-        ("cluster", "/varz") => false,
+        // Only if there is no better source; the comparison of several brokers has a test of its
+        // own.
+        ("cluster", "/routez" | "/varz") => !whole.contains_key("/clusterz"),
         (_, path) => whole.contains_key(path),
     }
 }

@@ -13,7 +13,7 @@ const PAYLOAD_BYTES: usize = 500_000;
 /// once.
 const STUCK_BYTES: u64 = 4 << 20;
 
-/// A client name with characters that are unsafe in a web page or perfdata.
+/// A client name with characters that are unsafe in a web page or perfdata, and some that are not.
 const NAME: &str = r"app|7<b>`x`";
 
 /// A new slow consumer is a warning that names it, once; afterwards it is not new any
@@ -55,7 +55,7 @@ fn a_new_slow_consumer_is_named() {
         let result = slow(&broker, &state, &[]);
         result
             .expect(1, "new slow consumer")
-            .expect(1, "\"app?7?b??x?\" 127.0.0.1")
+            .expect(1, "\"app?7?b?`x`\" 127.0.0.1")
             .expect(1, "(warning 0)")
             .tell("\n  do: ");
         if builder_is_midge {
@@ -93,7 +93,7 @@ fn pending_bytes_are_attributed_to_a_client() {
         let pending =
             |arguments: &[&str]| check(&broker, &[&["--mode", "pending"], arguments].concat());
         let result = pending(&["-w", "1TiB", "-c", "1TiB"]);
-        result.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
+        result.expect(0, "pending for \"app?7?b?`x`\" 127.0.0.1");
         assert_ne!(result.value("pending_max"), "0B");
         assert_eq!(result.value("pending_max"), result.value("pending_total"));
         assert!(

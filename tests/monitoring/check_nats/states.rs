@@ -1,16 +1,17 @@
 //! What runs of modes that compare with the last run know of each other.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
 };
 
 use check_nats::modes::{Compares, MODES};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -29,6 +30,11 @@ struct Counting {
 
 impl Counting {
     fn new() -> Self {
+        Self::with(|mut stream| respond(&mut stream, "404 Not Found", "404 page not found"))
+    }
+
+    /// One that does this on all other paths but `/varz`.
+    fn with(other: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
         let slow = Arc::new(AtomicU64::new(0));
         let counted = slow.clone();
         let seconds = AtomicU64::new(0);
@@ -36,8 +42,7 @@ impl Counting {
         let monitor = peer(move |mut stream| {
             let request = read_until(&mut stream, "\r\n\r\n");
             if !request.starts_with("GET /varz ") {
-                respond(&mut stream, "404 Not Found", "404 page not found");
-                return;
+                return other(stream);
             }
             // A second passes with each answer.
             let now = clock.fetch_add(1, Ordering::Relaxed);
@@ -183,6 +188,88 @@ fn a_run_that_fails_takes_no_event() {
     ];
     check_ports(broker.client, mute, &arguments).expect(3, "no answer within");
     broker.check(&[]).expect(1, "1 new slow consumer");
+}
+
+/// What was said once is not said again because the names of the culprits could not be had.
+#[test]
+fn an_event_is_found_once_whatever_happens_to_its_names() {
+    let others: [fn(TcpStream); 4] = [
+        |mut stream| {
+            read_until(&mut stream, "never");
+        },
+        drop,
+        |mut stream| respond(&mut stream, "500 Internal Server Error", "broken"),
+        |mut stream| {
+            let names = "x".repeat(9 << 20);
+            respond(&mut stream, "200 OK", &names);
+        },
+    ];
+    for other in others {
+        let broker = Counting::with(other);
+        let check = || broker.check(&["-t", "4"]);
+        check().expect(0, "first run");
+        broker.cut_off(1);
+        check().expect(1, "1 new slow consumer in ");
+        check().expect(0, "0 new slow consumers in ");
+    }
+}
+
+/// What a broker says of itself, as the test sets it.
+fn varz_of(says: &Arc<Mutex<Value>>) -> SocketAddr {
+    let says = says.clone();
+    peer(move |mut stream| {
+        read_until(&mut stream, "\r\n\r\n");
+        let varz = says.lock().expect("no panic").to_string();
+        respond(&mut stream, "200 OK", &varz);
+    })
+}
+
+/// A restart is none of another broker behind the same address, and is one whatever the clock
+/// of the broker shows.
+#[test]
+fn a_restart_is_one_of_a_broker_and_not_of_a_clock() {
+    for names in [["a", "b"], ["N1", "N9"]] {
+        let run = |id: &str, name: usize, start: &str, uptime: &str| {
+            let name = match names[name].starts_with('N') {
+                true => id,
+                false => names[name],
+            };
+            json!({
+                "server_id": id, "server_name": name, "start": start, "now": start,
+                "uptime": uptime,
+            })
+        };
+        let says = Arc::new(Mutex::new(Value::Null));
+        let (monitor, folder) = (varz_of(&says), tempfile::tempdir().expect("a folder"));
+        let check = |varz: Value| {
+            *says.lock().expect("no panic") = varz;
+            let state = ["--state-dir", text(folder.path())];
+            check_ports(
+                monitor,
+                monitor,
+                &[&["--mode", "restarts"][..], &state].concat(),
+            )
+        };
+        let first = run("N1", 0, "2026-01-01T10:00:00Z", "1d0h0m0s");
+        check(first.clone()).expect(0, "first run");
+        // Another broker, whose clock is ahead or behind.
+        for (id, start) in [
+            ("N2", "2027-01-01T00:00:00Z"),
+            ("N3", "2025-01-01T00:00:00Z"),
+        ] {
+            check(run(id, 1, start, "2h0m0s")).expect(0, "another broker answers here");
+            check(run(id, 1, start, "2h0m1s")).expect(0, "no restart in ");
+        }
+        check(first).expect(0, "no restart in ");
+        // The first one is started again, with its clock set back or forward.
+        for (id, start) in [
+            ("N4", "2020-01-01T00:00:00Z"),
+            ("N5", "2030-01-01T00:00:00Z"),
+        ] {
+            check(run(id, 0, start, "0s")).expect(1, "was restarted ");
+            check(run(id, 0, start, "0s")).expect(0, "no restart in ");
+        }
+    }
 }
 
 /// Another run that hangs is named, and does not hold this one for longer than its time.

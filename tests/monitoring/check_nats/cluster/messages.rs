@@ -63,7 +63,7 @@ fn messages_that_are_lost_in_one_direction_are_named() {
         };
         let cluster = Cluster::start_with(&kinds, &[deaf]);
         cluster.wait_for_routes();
-        let result = cluster.check(&["--mode", "roundtrip", "-t", "2"]);
+        let result = cluster.check(&["--mode", "roundtrip", "-t", "5"]);
         result.expect(2, "no message arrives from ");
     }
 }
