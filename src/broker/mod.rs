@@ -20,7 +20,10 @@ pub mod turned_away;
 use parking_lot::RwLock;
 
 use crate::{
-    account::Accounts, connection::admission::Admission, protocol::info::Info, telemetry::Telemetry,
+    account::Accounts,
+    connection::{admission::Admission, gate::Gate},
+    protocol::info::Info,
+    telemetry::Telemetry,
 };
 use limits::LimitsInForce;
 use registry::Registry;
@@ -38,6 +41,8 @@ pub struct Broker {
     pub registry: Registry,
     /// The places for connections before login, of all ports.
     pub admission: Admission,
+    /// Whether connections are accepted, on all ports.
+    pub gate: Gate,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::net::UnixListener,
+    os::{fd::AsFd, unix::net::UnixListener},
     path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -30,6 +30,7 @@ use super::{
     signals::{Request, Signals},
     tls,
     unix_socket::{self, SocketFile},
+    upgrade::{self, HandOver, Handed, take_over::TakeOver},
     warnings,
 };
 use crate::{
@@ -42,6 +43,9 @@ use crate::{
 
 /// How long connections may take to send what is queued when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reports of an upgrade that can wait; there are two at most.
+const HANDED_MAX: usize = 2;
 
 /// How long the announcement of the stop on the system account may take.
 const NOTICE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -59,6 +63,15 @@ pub struct Prepared {
     monitor_file: Option<SocketFile>,
     /// Listener for routes.
     pub routes: Option<TcpListener>,
+    /// More descriptors of all of them, for an upgrade.
+    listeners: upgrade::Listeners,
+}
+
+impl Prepared {
+    /// Whether the Unix socket was passed to the process.
+    pub(super) fn has_inherited_unix_socket(&self) -> bool {
+        self.monitor_unix.is_some() && self.monitor_file.is_none()
+    }
 }
 
 /// Why a broker could not be started.
@@ -150,13 +163,30 @@ pub fn prepare(
         monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
     };
+    let monitor = monitor.map(|(_, listener)| listener);
+    let routes = routes.map(|(_, listener)| listener);
+    let mut listeners = upgrade::Listeners::default();
+    let sockets = [
+        (Role::Client, Some(clients.as_fd())),
+        (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
+        (Role::Monitor, monitor.as_ref().map(AsFd::as_fd)),
+        (Role::Monitor, monitor_unix.as_ref().map(AsFd::as_fd)),
+    ];
+    for (role, socket) in sockets {
+        let Some(socket) = socket else { continue };
+        listeners.add(role, &socket).map_err(|error| StartError {
+            what: "Error keeping a listening socket for an upgrade".into(),
+            error,
+        })?;
+    }
     Ok(Prepared {
         server: Server::new(options, sources, listening, tls, route_tls),
         clients,
-        routes: routes.map(|(_, listener)| listener),
-        monitor: monitor.map(|(_, listener)| listener),
+        routes,
+        monitor,
         monitor_unix,
         monitor_file,
+        listeners,
     })
 }
 
@@ -233,7 +263,8 @@ pub fn announce(server: &Server, program: &str) {
     }
 }
 
-/// Runs a prepared server until a signal stops it.
+/// Runs a prepared server until a signal stops it, or until another process has taken over.
+/// `predecessor` is the process that this one takes over from.
 ///
 ///  # Errors
 ///
@@ -242,12 +273,15 @@ pub async fn run(
     prepared: Prepared,
     program: &str,
     mut signals: Signals,
+    predecessor: &mut Option<TakeOver>,
 ) -> Result<(), StartError> {
     let Prepared {
         server,
         clients,
-        monitor_file,
+        monitor_unix: _,
+        mut monitor_file,
         routes,
+        listeners,
         ..
     } = prepared;
     log_monitor_address(&server);
@@ -282,15 +316,39 @@ pub async fn run(
         what: "Error starting to watch the TLS files".into(),
         error,
     })?;
+    if let Some(predecessor) = predecessor {
+        predecessor.join(&server).await;
+    }
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
+    if let Some(predecessor) = predecessor {
+        predecessor.learn_interest(&server).await;
+    }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    if let Some(predecessor) = predecessor {
+        let takes_file = predecessor.serve(&server);
+        monitor_file = monitor_file.or_else(|| adopted(&options).filter(|_| takes_file));
+    }
+    let mut handed = listen_for_upgrades(&server, listeners, monitor_file.is_some());
     let mut leaving = None;
     loop {
         let request = tokio::select! {
             request = signals.next() => request,
+            Some(handed) = handed.recv() => match handed {
+                Handed::Stop => Request::Stop,
+                Handed::Over { has_unix_socket } => {
+                    server.broker.gate.shut();
+                    if let Some(file) = monitor_file.take_if(|_| has_unix_socket) {
+                        file.leave();
+                    }
+                    // The new process may be stopped meanwhile, and this one with it.
+                    signals.exit_within(server.options().lame_duck_duration, false);
+                    leaving = Some(leave(&server));
+                    continue;
+                }
+            },
             () = finished(&mut leaving) => Request::Stop,
         };
         match request {
@@ -300,9 +358,8 @@ pub async fn run(
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
-                signals.exit_within(server.options().lame_duck_duration);
-                let server = server.clone();
-                leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
+                signals.exit_within(server.options().lame_duck_duration, true);
+                leaving = Some(leave(&server));
             }
             Request::LameDuck => {}
         }
@@ -312,8 +369,11 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
+    if let Some(predecessor) = predecessor {
+        predecessor.stopping();
+    }
     announce_stop(&server).await;
-    if let Some(cluster) = &server.cluster {
+    if let Some(cluster) = server.cluster_or_link() {
         cluster.stop();
     }
     close_connections(&server).await;
@@ -321,6 +381,37 @@ pub async fn run(
     drop(monitor_file);
     info!("Server Exiting..");
     Ok(())
+}
+
+/// Lame duck mode, in a task of its own.
+fn leave(server: &Arc<Server>) -> JoinHandle<()> {
+    let server = server.clone();
+    tokio::spawn(async move { lame_duck::leave(&server).await })
+}
+
+/// The file of the Unix socket that another process has handed over.
+fn adopted(options: &Options) -> Option<SocketFile> {
+    options.monitor.unix.as_deref().map(SocketFile::adopt)
+}
+
+/// Takes requests for upgrades. Without them the broker runs as well.
+fn listen_for_upgrades(
+    server: &Arc<Server>,
+    listeners: upgrade::Listeners,
+    owns_socket_file: bool,
+) -> mpsc::Receiver<Handed> {
+    let (handed, receiver) = mpsc::channel(HANDED_MAX);
+    let server = server.clone();
+    let hand_over = HandOver {
+        server,
+        listeners,
+        owns_socket_file,
+        handed,
+    };
+    if let Err(error) = hand_over.listen() {
+        warn!("This process cannot be upgraded, only restarted: {error}");
+    }
+    receiver
 }
 
 /// Logs where monitoring is served.

@@ -2,7 +2,7 @@
 //!
 //! `main` creates a [`Server`] from the options and runs it; monitoring reads it. Start, signals
 //! and stop are in [`lifecycle`], accepting clients in [`listener`], applying a changed
-//! configuration in [`reload`].
+//! configuration in [`reload`], and handing over to a new process in [`upgrade`].
 
 mod advertised;
 mod exclusive;
@@ -18,6 +18,7 @@ pub mod reload;
 pub mod signals;
 pub mod tls;
 mod unix_socket;
+pub mod upgrade;
 mod warnings;
 
 use std::{
@@ -41,7 +42,7 @@ use crate::{
     },
     client::ClientListener,
     config::Options,
-    connection::{admission::Admission, tls_listener::TlsListener},
+    connection::{admission::Admission, gate::Gate, tls_listener::TlsListener},
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
@@ -83,6 +84,8 @@ pub struct Server {
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
     pub housekeeping: housekeeping::Readings,
+    /// Processes of this broker before this one, and after it.
+    pub upgrades: upgrade::Upgrades,
 }
 
 /// The addresses of the listeners.
@@ -146,6 +149,7 @@ impl Server {
                 options.max_memory.unwrap_or_else(memory::default_limit),
             ),
             admission: Admission::default(),
+            gate: Gate::default(),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
         });
@@ -178,6 +182,7 @@ impl Server {
             cluster,
             stopping: AtomicBool::new(false),
             housekeeping: housekeeping::Readings::default(),
+            upgrades: upgrade::Upgrades::default(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Operation of a broker: configuration, start, reload, signals, files and addresses.
+//! Operation of a broker: configuration, start, reload, signals, files, addresses and upgrades.
 
 mod addresses;
 mod blocked;
@@ -9,3 +9,4 @@ mod puppet;
 mod reload;
 mod safe_start;
 mod unit_files;
+mod upgrade;
