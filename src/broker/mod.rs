@@ -7,6 +7,7 @@
 //! [`Cluster`](crate::route::Cluster).
 
 pub mod client_info;
+pub mod halt;
 pub mod incident;
 pub mod info;
 pub mod limits;
@@ -25,6 +26,7 @@ use crate::{
     protocol::info::Info,
     telemetry::Telemetry,
 };
+use halt::Halt;
 use limits::LimitsInForce;
 use registry::Registry;
 use system_queue::SystemQueue;
@@ -43,6 +45,8 @@ pub struct Broker {
     pub admission: Admission,
     /// Whether connections are accepted, on all ports.
     pub gate: Gate,
+    /// Whether clients halt.
+    pub halt: Halt,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.

@@ -8,7 +8,7 @@
 //! `peer`. An active client has verbs ([`verbs`]); its publishes are read ([`batch`]),
 //! gathered ([`publish`]) and delivered ([`routing`]); a publisher that outruns its
 //! readers is paused ([`back_pressure`]); a reload may change what it may do
-//! ([`changed`]).
+//! ([`changed`]); an upgrade may hand it over to another process ([`moving`]).
 
 mod active;
 mod back_pressure;
@@ -21,6 +21,7 @@ mod listener;
 mod logging_in;
 mod login;
 mod member;
+mod moving;
 pub mod permission_cache;
 mod place;
 mod publish;
@@ -45,6 +46,7 @@ pub use changed::notify_all;
 use greeting::Greeting;
 pub use listener::ClientListener;
 use logging_in::{LoggingIn, log_in, log_in_again};
+pub use moving::{Taken, take_over};
 
 /// Serves one client until its connection has ended.
 pub fn serve(
@@ -56,17 +58,19 @@ pub fn serve(
     debug!("{} - Client connection created", connection.log_prefix());
     // Boxed, as all that is not needed for long: the task of a client at rest is small.
     let greeted = Box::pin(greet(broker, listener, connection, stream.clone()));
-    async move {
-        let mut session = greeted.await;
-        while let Some(mut active) = session {
-            session = match peer::drive(&mut *active, &stream).await {
-                Driven::Over => Box::pin(log_in_again(*active, &stream)).await,
-                Driven::Closing => {
-                    Box::pin(active.finish(&stream)).await;
-                    None
-                }
-            };
-        }
+    async move { run(greeted.await, &stream).await }
+}
+
+/// Serves a client that is in until its connection has ended.
+async fn run(mut session: Option<Box<Active>>, stream: &TcpStream) {
+    while let Some(mut active) = session {
+        session = match peer::drive(&mut *active, stream).await {
+            Driven::Over => Box::pin(log_in_again(*active, stream)).await,
+            Driven::Closing => {
+                Box::pin(active.finish(stream)).await;
+                None
+            }
+        };
     }
 }
 

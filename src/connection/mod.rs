@@ -307,6 +307,9 @@ impl Connection {
 
     /// Writes what is left for a peer whose connection is ending, for a while.
     pub async fn drain_and_close(&self, stream: &TcpStream) {
+        if self.outbound.close_reason() == Some(CloseReason::HandedOver) {
+            return;
+        }
         let last_words = async {
             while !with_buffers(|buffers| self.flush_closing(buffers)) {
                 if stream.writable().await.is_err() {

@@ -25,6 +25,7 @@ use crate::{
     config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{Connection, accepting::OpenSocket},
     protocol::route::RouteInfo,
+    telemetry::MonotonicMillis,
 };
 
 /// A peer of the old process.
@@ -160,7 +161,14 @@ impl Cluster {
     /// Whether all interest of the broker with this id is known: it has answered a question, and
     /// no message precedes its interest.
     pub fn hears(&self, id: &str) -> bool {
+        self.hears_since(id, MonotonicMillis(0))
+    }
+
+    /// The same with the interest that it had at that time.
+    pub fn hears_since(&self, id: &str, since: MonotonicMillis) -> bool {
         let snapshot = self.snapshot();
-        snapshot.member(id).is_some_and(|it| it.view.is_some())
+        let view = snapshot.member(id).and_then(|it| it.view.as_ref());
+        // It was asked after that, and has answered.
+        view.is_some_and(|view| since.until(view.at) >= view.took)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -43,9 +43,6 @@ use crate::{
 
 /// How long connections may take to send what is queued when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Reports of an upgrade that can wait; there are two at most.
-const HANDED_MAX: usize = 2;
 
 /// How long the announcement of the stop on the system account may take.
 const NOTICE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -322,16 +319,18 @@ pub async fn run(
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
+    let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
         predecessor.learn_interest(&server).await;
+        taken = predecessor.take_clients(&server)?;
     }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     if let Some(predecessor) = predecessor {
-        let takes_file = predecessor.serve(&server);
-        monitor_file = monitor_file.or_else(|| adopted(&options).filter(|_| takes_file));
+        let adopted = predecessor.serve(&server, taken);
+        monitor_file = monitor_file.or(adopted);
     }
-    let mut handed = listen_for_upgrades(&server, listeners, monitor_file.is_some());
+    let mut handed = HandOver::listen(&server, listeners, monitor_file.is_some());
     let mut leaving = None;
     loop {
         let request = tokio::select! {
@@ -387,31 +386,6 @@ pub async fn run(
 fn leave(server: &Arc<Server>) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move { lame_duck::leave(&server).await })
-}
-
-/// The file of the Unix socket that another process has handed over.
-fn adopted(options: &Options) -> Option<SocketFile> {
-    options.monitor.unix.as_deref().map(SocketFile::adopt)
-}
-
-/// Takes requests for upgrades. Without them the broker runs as well.
-fn listen_for_upgrades(
-    server: &Arc<Server>,
-    listeners: upgrade::Listeners,
-    owns_socket_file: bool,
-) -> mpsc::Receiver<Handed> {
-    let (handed, receiver) = mpsc::channel(HANDED_MAX);
-    let server = server.clone();
-    let hand_over = HandOver {
-        server,
-        listeners,
-        owns_socket_file,
-        handed,
-    };
-    if let Err(error) = hand_over.listen() {
-        warn!("This process cannot be upgraded, only restarted: {error}");
-    }
-    receiver
 }
 
 /// Logs where monitoring is served.

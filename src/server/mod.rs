@@ -34,6 +34,7 @@ use crate::{
     account::Accounts,
     broker::{
         Broker,
+        halt::Halt,
         limits::{Limits, LimitsInForce},
         memory,
         password_queue::{PasswordQueue, PasswordQueueState},
@@ -150,6 +151,7 @@ impl Server {
             ),
             admission: Admission::default(),
             gate: Gate::default(),
+            halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
         });

@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::route::PeerAddress;
+use crate::{broker::halt::ClientState, route::PeerAddress};
 
 /// The form of the messages. A process that knows another one only refuses.
 pub(super) const FORMAT: u32 = 1;
@@ -49,6 +49,8 @@ pub(super) struct Offer {
     pub(super) cluster_name: Option<String>,
     /// What the listeners serve, in the order of their descriptors.
     pub(super) listeners: Vec<String>,
+    /// The first connection id that the new process may assign.
+    pub(super) first_cid: u64,
     /// Whether the file of the Unix socket is the broker's, and not the service manager's.
     pub(super) owns_socket_file: bool,
     /// The peers that it has routes to.
@@ -58,10 +60,16 @@ pub(super) struct Offer {
 }
 
 /// What the old process says afterwards.
-#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) enum Decision {
-    /// The new process is to serve.
+    /// The new process is to get its routes.
     Go,
+    /// A client; its socket comes with it.
+    Client(Box<ClientState>),
+    /// There are no more clients.
+    NoMore,
+    /// The new process is to serve.
+    Serve,
 }
 
 /// What the new process says.
@@ -69,6 +77,10 @@ pub(super) enum Decision {
 pub(super) enum Report {
     /// It has read its configuration and has all that it needs.
     Ready(Ready),
+    /// It has its routes: clients may be handed over.
+    Joined,
+    /// It has taken so many clients, and does not read from them yet.
+    Taken(usize),
     /// It serves.
     Serving,
     /// It cannot serve.
@@ -221,7 +233,7 @@ mod tests {
             ..Offer::default()
         };
         one.send(&offer, &[folder.as_fd()]).unwrap();
-        one.send(&Decision::Go, &[]).unwrap();
+        one.send(&Decision::Serve, &[]).unwrap();
         let (received, mut descriptors) = other.receive::<Offer>(soon()).unwrap();
         assert_eq!(received.server_id, "N");
         let file = File::from(descriptors.pop().unwrap());
@@ -229,7 +241,10 @@ mod tests {
         assert_eq!(file.metadata().unwrap().len(), 11);
         let flags = rustix::io::fcntl_getfd(&file).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
-        assert_eq!(other.receive::<Decision>(soon()).unwrap().0, Decision::Go);
+        assert!(matches!(
+            other.receive::<Decision>(soon()).unwrap().0,
+            Decision::Serve
+        ));
     }
 
     #[test]

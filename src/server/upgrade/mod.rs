@@ -16,11 +16,15 @@
 //!    missing, loads its certificates, and reports `Ready`. Nothing of it is active yet.
 //! 3. The old process says `Go`. The new one opens the route to the old one and, in a mesh, routes
 //!    to all of its peers, and waits until it knows the interest of all, for a few seconds at most.
-//!    Then it accepts connections and reports `Serving`.
-//! 4. The old process accepts nothing more. For a moment it keeps its sockets: if the new one ends,
-//!    it accepts again. Then the new one is on its own: the old one tells the service manager
-//!    ([`service_manager`]), closes its listening sockets, and moves its clients in lame duck mode,
-//!    at the pace of `lame_duck_duration`. It ends with the last client.
+//!    Then it reports `Joined`.
+//! 4. The old process accepts nothing more. If it has no routes, it hands its clients over
+//!    ([`move_clients`]): `Client` each, and `NoMore`. The new one answers `Taken`, and is told to
+//!    `Serve`: up to here, every client can go on at the old one. The new one accepts connections
+//!    and reports `Serving`.
+//! 5. For a moment the old process keeps its listening sockets: if the new one ends, it accepts
+//!    again. Then the new one is on its own: the old one tells the service manager
+//!    ([`service_manager`]), closes its listening sockets, and moves the clients that it still has
+//!    in lame duck mode, at the pace of `lame_duck_duration`. It ends with the last of them.
 //!
 //! If anything fails before that, the old process ends the new one and serves on as if nothing had
 //! happened. Each step has a time limit. The sockets are shared the whole time, so that a client
@@ -39,17 +43,19 @@
 //!
 //! # What is not handed over
 //!
-//! Connections stay with the old process until it closes them, and so do counters, events,
-//! incidents and findings: the new process begins with none. A second upgrade waits until the
-//! first has ended.
+//! Clients of a broker with routes, those with TLS, and those with much that waits stay with the old
+//! process until it closes them. Counters, events, incidents and findings stay with it: the new
+//! process begins with none. A second upgrade waits until the first has ended.
 //!
 //! Everything here runs on threads of its own; the threads that serve connections never wait for
 //! the other process.
 
 mod channel;
 mod hand_over;
+mod move_clients;
 pub mod request;
 mod service_manager;
+mod successor;
 pub mod take_over;
 
 use std::sync::{Arc, OnceLock};

@@ -25,12 +25,14 @@ use super::{
 };
 use crate::{
     VERSION,
+    client::{self, Taken},
     protocol::route::RouteInfo,
     route::{Cluster, Sibling},
     server::{
         Server,
         inherited::Inherited,
         lifecycle::{Prepared, StartError},
+        unix_socket::SocketFile,
     },
     telemetry::event::EventKind,
 };
@@ -137,6 +139,7 @@ impl TakeOver {
         );
         let server = &prepared.server;
         server.broker.gate.hold();
+        server.broker.registry.begin_cids_at(self.offer.first_cid);
         if let (Some(cluster), Some(name)) = (&server.cluster, self.offer.cluster_name.take()) {
             cluster.adopt_generated_name(name);
         }
@@ -160,8 +163,10 @@ impl TakeOver {
         self.sibling = Some(sibling);
         self.channel.send(&Report::Ready(ready), &[])?;
         let deadline = Instant::now() + OLD_TIMEOUT;
-        let (Decision::Go, _) = self.channel.receive(deadline)?;
-        Ok(())
+        match self.channel.receive(deadline)?.0 {
+            Decision::Go => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Opens the route to the old process. To be called before others may be dialled: a broker's own
@@ -207,6 +212,44 @@ impl TakeOver {
         }
     }
 
+    /// Takes over the clients of the old process, and waits until it leaves them to this one. Nothing
+    /// is read from them before they are served.
+    ///
+    ///  # Errors
+    ///
+    /// The old process serves on, or has ended.
+    pub(in crate::server) fn take_clients(
+        &mut self,
+        server: &Arc<Server>,
+    ) -> Result<Vec<Taken>, StartError> {
+        self.try_take_clients(server).map_err(|error| StartError {
+            what: format!("Process {} did not hand over its clients", self.pid),
+            error,
+        })
+    }
+
+    fn try_take_clients(&mut self, server: &Arc<Server>) -> io::Result<Vec<Taken>> {
+        self.channel.send(&Report::Joined, &[])?;
+        let mut taken = Vec::new();
+        loop {
+            let (decision, mut sockets) = self.channel.receive(Instant::now() + OLD_TIMEOUT)?;
+            match (decision, sockets.pop()) {
+                (Decision::Client(state), Some(socket)) => {
+                    let stream = TcpStream::from(OwnedFd::from(Socket::from(socket)));
+                    let (broker, listener) = (&server.broker, &server.client_listener);
+                    taken.push(client::take_over(broker, listener, stream, &state)?);
+                }
+                (Decision::NoMore, _) => break,
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        self.channel.send(&Report::Taken(taken.len()), &[])?;
+        match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
+            Decision::Serve => Ok(taken),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
     fn named(&self, cluster: &Cluster, ids: &[&str]) -> String {
         let address = |id: &&str| {
             let mut peers = self.offer.peers.iter();
@@ -217,21 +260,32 @@ impl TakeOver {
         names.join(", ")
     }
 
-    /// Begins to serve, and tells the old process. Returns whether the file of the Unix socket is
+    /// Begins to serve, and tells the old process. Returns the file of the Unix socket if it is
     /// this process' now.
-    pub(in crate::server) fn serve(&mut self, server: &Server) -> bool {
+    pub(in crate::server) fn serve(
+        &mut self,
+        server: &Server,
+        clients: Vec<Taken>,
+    ) -> Option<SocketFile> {
+        let text = format!(
+            "took over from process {} (midge {}), with {} of its clients; it moves the others and \
+             ends",
+            self.pid,
+            self.offer.version,
+            clients.len()
+        );
+        clients.into_iter().for_each(Taken::serve);
         server.broker.gate.open();
         self.tell(&Report::Serving);
-        let text = format!(
-            "took over from process {} (midge {}), which moves its clients and ends",
-            self.pid, self.offer.version
-        );
         info!("Upgrade: {text}");
         let events = &server.broker.telemetry.events;
         events.record(EventKind::Server, 0, "upgrade", &text);
         // Set once.
         let _ = server.upgrades.taken_over_from.set(self.pid);
-        self.has_unix_socket && self.offer.owns_socket_file
+        let options = server.options();
+        let path = options.monitor.unix.as_deref();
+        path.filter(|_| self.has_unix_socket && self.offer.owns_socket_file)
+            .map(SocketFile::adopt)
     }
 
     /// Has the old process stop as well.
