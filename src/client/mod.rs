@@ -58,19 +58,25 @@ pub fn serve(
     debug!("{} - Client connection created", connection.log_prefix());
     // Boxed, as all that is not needed for long: the task of a client at rest is small.
     let greeted = Box::pin(greet(broker, listener, connection, stream.clone()));
-    async move { run(greeted.await, &stream).await }
+    run(greeted, stream)
 }
 
-/// Serves a client that is in until its connection has ended.
-async fn run(mut session: Option<Box<Active>>, stream: &TcpStream) {
-    while let Some(mut active) = session {
-        session = match peer::drive(&mut *active, stream).await {
-            Driven::Over => Box::pin(log_in_again(*active, stream)).await,
-            Driven::Closing => {
-                Box::pin(active.finish(stream)).await;
-                None
-            }
-        };
+/// Serves a client once it is in, until its connection has ended.
+fn run(
+    client: impl Future<Output = Option<Box<Active>>>,
+    stream: Arc<TcpStream>,
+) -> impl Future<Output = ()> {
+    async move {
+        let mut session = client.await;
+        while let Some(mut active) = session {
+            session = match peer::drive(&mut *active, &stream).await {
+                Driven::Over => Box::pin(log_in_again(*active, &stream)).await,
+                Driven::Closing => {
+                    Box::pin(active.finish(&stream)).await;
+                    None
+                }
+            };
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! its own configuration, as a reload does; what was proved before is not proved again if its
 //! secret is the same. A client that it would not let in gets the error and is closed.
 
-use std::{io, net::TcpStream, sync::Arc, time::Duration};
+use std::{future::ready, io, net::TcpStream, sync::Arc, time::Duration};
 
 use data_encoding::BASE64;
 use tokio::time::sleep;
@@ -28,7 +28,7 @@ use crate::{
         reading::Reader,
     },
     peer::{End, HeldFor},
-    protocol::connect::ConnectOptions,
+    protocol::{connect::ConnectOptions, json_fault},
     security::{
         refusal::Refusal,
         verdict::{Login, Verdict},
@@ -153,7 +153,11 @@ pub fn take_over(
     let (subscriptions, replies) = (decode(&state.subscriptions)?, decode(&state.replies)?);
     let (input, output) = (decode(&state.input)?, decode(&state.output)?);
     let options = match &state.connect {
-        Some(json) => Some(ConnectOptions::default().merge(json.as_bytes())?),
+        Some(json) => {
+            let merged = ConnectOptions::default().merge(json.as_bytes());
+            let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, json_fault(&error));
+            Some(merged.map_err(invalid)?)
+        }
         None => None,
     };
     let peer = as_shown(stream.peer_addr()?);
@@ -209,7 +213,7 @@ impl Taken {
         info::notify_info(&active.base.broker, &active.base.connection);
         tokio::spawn(async move {
             let _open = open;
-            run(Some(active), &stream).await;
+            run(ready(Some(active)), stream).await;
         });
     }
 }

@@ -8,11 +8,14 @@
 //!
 //! A broker without a cluster has a cluster of these two alone ([`Cluster::of_siblings`]), which
 //! nothing shows. In a mesh, the new process also dials all the old one's peers
-//! ([`Cluster::dial_peers`]), and serves once it has the interest of all ([`Cluster::hears`]).
+//! ([`Cluster::dial_peers`]), and serves once it has the interest of all ([`Cluster::learn_interest`]).
 
-use std::{net, sync::Arc};
+use std::{net, sync::Arc, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 use super::{
     cluster::{Cluster, Node, Origin},
@@ -27,6 +30,9 @@ use crate::{
     protocol::route::RouteInfo,
     telemetry::MonotonicMillis,
 };
+
+/// How often members are asked.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A peer of the old process.
 #[derive(Debug, Clone, Default, serde::Deserialize, serde::Serialize)]
@@ -158,17 +164,28 @@ impl Cluster {
         }
     }
 
-    /// Whether all interest of the broker with this id is known: it has answered a question, and
-    /// no message precedes its interest.
-    pub fn hears(&self, id: &str) -> bool {
-        self.hears_since(id, MonotonicMillis(0))
-    }
-
-    /// The same with the interest that it had at that time.
-    pub fn hears_since(&self, id: &str, since: MonotonicMillis) -> bool {
-        let snapshot = self.snapshot();
-        let view = snapshot.member(id).and_then(|it| it.view.as_ref());
-        // It was asked after that, and has answered.
-        view.is_some_and(|view| since.until(view.at) >= view.took)
+    /// Waits until all interest is known that the brokers with these ids have now: until each has
+    /// answered a question, as no message precedes its interest. Returns those of which it is not
+    /// known after `timeout`.
+    pub async fn learn_interest<'a>(
+        &self,
+        mut ids: Vec<&'a str>,
+        timeout: Duration,
+    ) -> Vec<&'a str> {
+        let begin = MonotonicMillis::now();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let snapshot = self.snapshot();
+            ids.retain(|id| {
+                let view = snapshot.member(id).and_then(|it| it.view.as_ref());
+                // It was asked after the beginning, and has answered.
+                !view.is_some_and(|view| begin.until(view.at) >= view.took)
+            });
+            if ids.is_empty() || Instant::now() >= deadline {
+                return ids;
+            }
+            self.request_views();
+            sleep(ASK_EVERY).await;
+        }
     }
 }

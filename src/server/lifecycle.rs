@@ -281,6 +281,8 @@ pub async fn run(
         listeners,
         ..
     } = prepared;
+    // Before anybody can know of this process.
+    let requests = upgrade::request::listen();
     log_monitor_address(&server);
     info!(
         "Listening for client connections on {}",
@@ -322,7 +324,7 @@ pub async fn run(
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
         predecessor.learn_interest(&server).await;
-        taken = predecessor.take_clients(&server)?;
+        taken = predecessor.take_clients(&server).await?;
     }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
@@ -330,7 +332,7 @@ pub async fn run(
         let adopted = predecessor.serve(&server, taken);
         monitor_file = monitor_file.or(adopted);
     }
-    let mut handed = HandOver::listen(&server, listeners, monitor_file.is_some());
+    let mut handed = HandOver::listen(&server, requests, listeners, monitor_file.is_some());
     let mut leaving = None;
     loop {
         let request = tokio::select! {
@@ -344,7 +346,7 @@ pub async fn run(
                     }
                     // The new process may be stopped meanwhile, and this one with it.
                     signals.exit_within(server.options().lame_duck_duration, false);
-                    leaving = Some(leave(&server));
+                    leaving = Some(leave(&server, true));
                     continue;
                 }
             },
@@ -358,7 +360,7 @@ pub async fn run(
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
                 signals.exit_within(server.options().lame_duck_duration, true);
-                leaving = Some(leave(&server));
+                leaving = Some(leave(&server, false));
             }
             Request::LameDuck => {}
         }
@@ -382,10 +384,15 @@ pub async fn run(
     Ok(())
 }
 
-/// Lame duck mode, in a task of its own.
-fn leave(server: &Arc<Server>) -> JoinHandle<()> {
+/// Lame duck mode, in a task of its own; `has_successor` is whether another process serves on.
+fn leave(server: &Arc<Server>, has_successor: bool) -> JoinHandle<()> {
     let server = server.clone();
-    tokio::spawn(async move { lame_duck::leave(&server).await })
+    tokio::spawn(async move {
+        lame_duck::leave(&server).await;
+        if has_successor {
+            upgrade::wait_for_replies(&server).await;
+        }
+    })
 }
 
 /// Logs where monitoring is served.

@@ -287,6 +287,33 @@ fn connected_clients_are_handed_over_with_all_that_they_have() {
     assert!(later.info()["client_id"].as_u64() > cid.as_u64());
 }
 
+/// A request to a service of another account waits for its answer while both clients are moved: the
+/// old process, which knows whose it is, stays for it.
+#[test]
+fn a_reply_from_another_account_reaches_its_requester() {
+    let accounts = r#"
+accounts {
+  A { users: [{ user: a, password: "s3cret" }], exports: [{ service: help }] }
+  B { users: [{ user: b, password: "s3cret" }], imports: [{ service: { account: A, subject: help } }] }
+}
+"#;
+    let mut broker = Broker::midge().config(format!("{LONG}{accounts}")).start();
+    let mut service = login(&broker, "a", "\"verbose\":false");
+    service.send("SUB help 1\r\n");
+    service.sync();
+    let mut requester = login(&broker, "b", "\"verbose\":false");
+    requester.send("SUB inbox 1\r\nPUB help inbox 2\r\n??\r\n");
+    requester.sync();
+    let request = service.next_message();
+    broker.upgrade();
+    // Behind the subject and the subscription's id.
+    let reply = request.arguments()[2].clone();
+    service.send(format!("PUB {reply} 2\r\n!!\r\n"));
+    service.sync();
+    assert_eq!(requester.next_message().body, b"!!");
+    assert!(broker.wait_exit().success());
+}
+
 /// Publishers and readers, of which each reader checks that it gets everything once and in order.
 struct Traffic {
     ends: Arc<AtomicBool>,

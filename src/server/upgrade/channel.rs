@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{broker::halt::ClientState, route::PeerAddress};
+use crate::{broker::halt::ClientState, protocol::json_fault, route::PeerAddress};
 
 /// The form of the messages. A process that knows another one only refuses.
 pub(super) const FORMAT: u32 = 1;
@@ -169,7 +169,10 @@ impl Channel {
                 Err(error) => return Err(error),
             }
         }
-        Ok((serde_json::from_slice(&body)?, descriptors))
+        // The error's own text may quote a secret.
+        let message = serde_json::from_slice(&body)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, json_fault(&error)))?;
+        Ok((message, descriptors))
     }
 
     /// Reads a part of a head, and what comes with it.

@@ -28,7 +28,7 @@ use crate::{
     protocol::route::RouteInfo,
     route::Sibling,
     server::{Server, inherited::Role, pid_file::PidFile},
-    telemetry::{MonotonicMillis, event::EventKind},
+    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
 };
 
 /// How long it may take to get its routes.
@@ -104,6 +104,7 @@ impl HandOver {
     /// Returns where is reported what is to be done.
     pub fn listen(
         server: &Arc<Server>,
+        requests: io::Result<UnixListener>,
         listeners: Listeners,
         owns_socket_file: bool,
     ) -> mpsc::Receiver<Handed> {
@@ -115,7 +116,7 @@ impl HandOver {
             handed,
         };
         let runtime = Handle::current();
-        let listening = request::listen().and_then(|listener| {
+        let listening = requests.and_then(|listener| {
             thread::Builder::new()
                 .name("upgrade".into())
                 .stack_size(STACK_LEN)
@@ -129,13 +130,22 @@ impl HandOver {
 
     fn run(mut self, listener: &UnixListener, runtime: &Handle) {
         let mut handed_to = None;
+        let throttle = LogThrottle::default();
         loop {
-            let answered = listener.accept().and_then(|(stream, _)| {
-                request::answer(stream, || self.upgrade(runtime, &mut handed_to))
-            });
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!("Accept error on the socket for upgrades: {error}");
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
+            };
+            let answered = request::answer(stream, || self.upgrade(runtime, &mut handed_to));
             if let Err(error) = answered {
-                warn!("A request for an upgrade could not be answered: {error}");
-                thread::sleep(ACCEPT_PAUSE);
+                let text = format!("A request for an upgrade could not be answered: {error}");
+                if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "requests") {
+                    warn!("{text}");
+                }
             }
         }
     }
@@ -188,7 +198,7 @@ impl HandOver {
             .map_err(|error| format!("the new process spoke nonsense: {error}"))?;
         let new_id = info.server_id.clone();
         runtime.spawn(sibling.serve(info));
-        let served = self.wait_for_service(&mut successor, &new_id);
+        let served = self.wait_for_service(&mut successor, &new_id, runtime);
         match served {
             Ok(()) => Ok((successor, ready)),
             Err(why) => {
@@ -234,7 +244,12 @@ impl HandOver {
     }
 
     /// Has the new process serve, and watches it for a moment.
-    fn wait_for_service(&self, successor: &mut Successor, new_id: &str) -> Result<(), String> {
+    fn wait_for_service(
+        &self,
+        successor: &mut Successor,
+        new_id: &str,
+        runtime: &Handle,
+    ) -> Result<(), String> {
         successor.say(&Decision::Go)?;
         match successor.report(JOINING_TIMEOUT)? {
             Report::Joined => {}
@@ -252,7 +267,10 @@ impl HandOver {
         let moved = moving.count();
         moving.commit();
         if moved > 0 {
-            self.wait_for_interest(new_id);
+            // Those that stay publish to those that were moved.
+            let cluster = self.server.link();
+            let learnt = cluster.learn_interest(vec![new_id], INTEREST_TIMEOUT);
+            runtime.block_on(learnt);
         }
         drop(moving);
         match successor.report(SERVING_TIMEOUT)? {
@@ -264,18 +282,6 @@ impl HandOver {
             Err(error) if is_timeout(&error) => Ok(()),
             Err(error) => Err(successor.lost(&error)),
             Ok((report, _)) => Err(report.unexpected()),
-        }
-    }
-
-    /// Waits until the interest of the clients that were moved is known here, so that those that
-    /// stayed may go on.
-    fn wait_for_interest(&self, new_id: &str) {
-        let cluster = self.server.link();
-        let begin = MonotonicMillis::now();
-        let deadline = Instant::now() + INTEREST_TIMEOUT;
-        while !cluster.hears_since(new_id, begin) && Instant::now() < deadline {
-            cluster.request_views();
-            thread::sleep(Duration::from_millis(5));
         }
     }
 

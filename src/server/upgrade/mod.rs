@@ -58,11 +58,19 @@ mod service_manager;
 mod successor;
 pub mod take_over;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::sleep;
 
 use super::Server;
 use crate::route::{Cluster, Node};
 pub(super) use hand_over::{HandOver, Handed, Listeners};
+
+/// How often it is looked whether replies are outstanding.
+const REPLIES_POLL: Duration = Duration::from_millis(50);
 
 /// What a server knows about its upgrades.
 #[derive(Default)]
@@ -71,6 +79,15 @@ pub struct Upgrades {
     link: OnceLock<Arc<Cluster>>,
     /// Id of the process that this one has taken over from.
     taken_over_from: OnceLock<u32>,
+}
+
+/// Waits until no reply is outstanding that this process alone can bring to its requester in
+/// another account. Those that do not come expire.
+pub(super) async fn wait_for_replies(server: &Server) {
+    let accounts = || server.broker.accounts.all().into_iter();
+    while accounts().any(|account| !account.replies.is_empty()) {
+        sleep(REPLIES_POLL).await;
+    }
 }
 
 impl Server {

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::channel::{Channel, Decision};
 use crate::{
     broker::halt::Halted,
-    connection::{Connection, Kind},
+    connection::{Connection, Kind, buffers::with_buffers},
     server::Server,
 };
 
@@ -68,7 +68,10 @@ impl<'a> Moving<'a> {
             return Ok(moving);
         }
         match moving.halt() {
-            true => moving.send_halted(channel)?,
+            true => {
+                moving.want_replies();
+                moving.send_halted(channel)?;
+            }
             false => warn!(
                 "Upgrade: the clients stay until lame duck mode: not all of them halted within \
                  {HALT_TIMEOUT:?}"
@@ -102,6 +105,20 @@ impl<'a> Moving<'a> {
             thread::sleep(POLL_EVERY);
         }
         true
+    }
+
+    /// Has replies come here that requesters of other accounts wait for. Before there was a route to
+    /// the new process, nobody had to know.
+    fn want_replies(&self) {
+        with_buffers(|buffers| {
+            for account in self.server.broker.accounts.all() {
+                if !account.replies.is_empty() {
+                    let pattern = account.replies.pattern();
+                    account.interest.want(buffers, pattern.as_bytes());
+                }
+            }
+            buffers.flush_touched();
+        });
     }
 
     fn send_halted(&mut self, channel: &mut Channel) -> Result<(), String> {

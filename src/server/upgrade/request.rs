@@ -95,7 +95,7 @@ pub fn ask(pid: i32) -> Result<String, AskError> {
 }
 
 /// The socket on which this process takes requests.
-pub(super) fn listen() -> io::Result<UnixListener> {
+pub(in crate::server) fn listen() -> io::Result<UnixListener> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     UnixListener::bind_addr(&address(own)?)
 }

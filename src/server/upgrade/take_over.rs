@@ -46,8 +46,11 @@ const OLD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the routes may take before this process serves without some.
 const ROUTES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the members are asked meanwhile.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long the latest interest of the old process may take.
+const LATEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether there is the route to the old process.
+const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// The old process, and what it offers.
 pub struct TakeOver {
@@ -183,7 +186,7 @@ impl TakeOver {
         let cluster = server.link();
         let deadline = Instant::now() + ROUTES_TIMEOUT;
         while !cluster.has_sibling() && Instant::now() < deadline {
-            sleep(ASK_EVERY).await;
+            sleep(POLL_EVERY).await;
         }
         cluster.dial_peers(&self.offer.peers);
     }
@@ -195,15 +198,7 @@ impl TakeOver {
         let peers = self.offer.peers.iter();
         let mut unheard: Vec<&str> = peers.map(|peer| &*peer.id).collect();
         unheard.push(&self.offer.server_id);
-        let deadline = Instant::now() + ROUTES_TIMEOUT;
-        loop {
-            unheard.retain(|id| !cluster.hears(id));
-            if unheard.is_empty() || Instant::now() >= deadline {
-                break;
-            }
-            cluster.request_views();
-            sleep(ASK_EVERY).await;
-        }
+        let unheard = cluster.learn_interest(unheard, ROUTES_TIMEOUT).await;
         if !unheard.is_empty() {
             warn!(
                 "Taking over without the interest of {}: no route within {ROUTES_TIMEOUT:?}",
@@ -218,17 +213,18 @@ impl TakeOver {
     ///  # Errors
     ///
     /// The old process serves on, or has ended.
-    pub(in crate::server) fn take_clients(
+    pub(in crate::server) async fn take_clients(
         &mut self,
         server: &Arc<Server>,
     ) -> Result<Vec<Taken>, StartError> {
-        self.try_take_clients(server).map_err(|error| StartError {
+        let taken = self.try_take_clients(server).await;
+        taken.map_err(|error| StartError {
             what: format!("Process {} did not hand over its clients", self.pid),
             error,
         })
     }
 
-    fn try_take_clients(&mut self, server: &Arc<Server>) -> io::Result<Vec<Taken>> {
+    async fn try_take_clients(&mut self, server: &Arc<Server>) -> io::Result<Vec<Taken>> {
         self.channel.send(&Report::Joined, &[])?;
         let mut taken = Vec::new();
         loop {
@@ -242,6 +238,11 @@ impl TakeOver {
                 (Decision::NoMore, _) => break,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
+        }
+        if !taken.is_empty() {
+            // That of the clients that stay, and of replies that they wait for.
+            let old = vec![&*self.offer.server_id];
+            server.link().learn_interest(old, LATEST_TIMEOUT).await;
         }
         self.channel.send(&Report::Taken(taken.len()), &[])?;
         match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
