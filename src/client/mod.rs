@@ -62,6 +62,8 @@ pub fn serve(
 }
 
 /// Serves a client once it is in, until its connection has ended.
+// An async fn would have room for its arguments twice, in every client's task.
+#[allow(clippy::manual_async_fn)]
 fn run(
     client: impl Future<Output = Option<Box<Active>>>,
     stream: Arc<TcpStream>,

@@ -178,8 +178,8 @@ impl Cluster {
             let snapshot = self.snapshot();
             ids.retain(|id| {
                 let view = snapshot.member(id).and_then(|it| it.view.as_ref());
-                // It was asked after the beginning, and has answered.
-                !view.is_some_and(|view| begin.until(view.at) >= view.took)
+                // It has not answered, or was asked before the beginning.
+                view.is_none_or(|view| begin.until(view.at) < view.took)
             });
             if ids.is_empty() || Instant::now() >= deadline {
                 return ids;
