@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    io,
+    fmt, io,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
     sync::Arc,
@@ -22,6 +22,7 @@ use midge::{
         lifecycle::{self, Prepared, StartError},
         reload::Sources,
         signals::Signals,
+        upgrade::take_over::TakeOver,
     },
     service_manager::ServiceManager,
     signal, system,
@@ -44,9 +45,18 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == "top") {
         return top(&arguments.collect::<Vec<_>>());
     }
+    // First, so that the process that has started this one hears of any failure.
+    let mut predecessor = match TakeOver::from_environment() {
+        Ok(predecessor) => predecessor,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let parsed = match config::parse(env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
+            fail(&mut predecessor, &error);
             eprintln!("{error}");
             return ExitCode::from(error.exit_code());
         }
@@ -68,12 +78,31 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
+        Invocation::Upgrade { target } => {
+            let mut is_done = true;
+            for outcome in signal::upgrade(&target, &program) {
+                match outcome {
+                    Ok(text) => println!("{program}: {text}"),
+                    Err(error) => {
+                        eprintln!("{program}: {error}");
+                        is_done = false;
+                    }
+                }
+            }
+            if !is_done {
+                return ExitCode::FAILURE;
+            }
+        }
         Invocation::Run(options) => {
             // Before anything opens a file that stays open.
-            let inherited = Inherited::from_environment();
+            let inherited = match &mut predecessor {
+                Some(predecessor) => predecessor.inherited(),
+                None => Inherited::from_environment(),
+            };
             let log = match log::init(&options) {
                 Ok(log) => log,
                 Err(error) => {
+                    fail(&mut predecessor, &error);
                     eprintln!("{program}: {error}");
                     return ExitCode::FAILURE;
                 }
@@ -90,8 +119,9 @@ fn main() -> ExitCode {
                 log: log.clone(),
                 service_manager: service_manager.clone(),
             };
-            let ended = run(*options, &program, sources, inherited);
+            let ended = run(*options, &program, sources, inherited, &mut predecessor);
             if let Err(error) = &ended {
+                fail(&mut predecessor, error);
                 error!(target: log::FATAL, "{error}");
                 service_manager.failed(&error.to_string(), error.error.raw_os_error());
             }
@@ -102,6 +132,13 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Tells the process that this one was to take over from why it cannot.
+fn fail(predecessor: &mut Option<TakeOver>, why: &dyn fmt::Display) {
+    if let Some(predecessor) = predecessor {
+        predecessor.fail(&why.to_string());
+    }
 }
 
 /// Becomes the terminal view, a program of its own: the one beside this program,
@@ -130,6 +167,7 @@ fn run(
     program: &str,
     sources: Sources,
     inherited: Result<Inherited, StartError>,
+    predecessor: &mut Option<TakeOver>,
 ) -> Result<(), StartError> {
     let inherited = inherited?;
     let failed = |what: &'static str| {
@@ -146,6 +184,9 @@ fn run(
         let signals =
             Signals::listen(sources.log.clone()).map_err(failed("Error listening to signals"))?;
         let mut prepared = lifecycle::prepare(options, sources, inherited)?;
+        if let Some(predecessor) = predecessor {
+            predecessor.prepared(&prepared)?;
+        }
         let server = prepared.server.clone();
         announce::announce(&server, program, &files_before);
         housekeeping::start(server.clone())
@@ -158,7 +199,7 @@ fn run(
         system::serve(server.clone(), monitor.clone())
             .map_err(failed("Error starting the system account"))?;
         serve_monitor(&mut prepared, &monitor).map_err(failed("Error starting the monitor"))?;
-        lifecycle::run(prepared, program, signals).await
+        lifecycle::run(prepared, program, signals, predecessor).await
     });
     // Not a drop, which would wait for calls of the system that never come back.
     runtime.shutdown_timeout(WORKERS_END_TIMEOUT);

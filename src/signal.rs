@@ -1,6 +1,6 @@
-//! Delivers what `--signal` asks for to a running broker: stop, reload and the like.
+//! Delivers what `--signal` asks for to a running broker: stop, reload, upgrade and the like.
 //!
-//! `main` calls [`send`] when the command line asks for it.
+//! `main` calls [`send`] or [`upgrade`] when the command line asks for it.
 
 use std::{
     fmt,
@@ -11,7 +11,10 @@ use std::{
     process,
 };
 
-use crate::config::{Signal, Target};
+use crate::{
+    config::{Signal, Target},
+    server::upgrade::request,
+};
 
 /// Names that a broker may have whose id is in a pid file.
 const NAMES: [&str; 2] = ["midge", "nats-server"];
@@ -47,6 +50,8 @@ pub enum SignalError {
     NotRunning(String, String),
     /// A file or the list of processes cannot be read.
     Read(PathBuf, io::Error),
+    /// The process did not hand over.
+    Upgrade(i32, request::AskError),
 }
 
 impl fmt::Display for SignalError {
@@ -81,6 +86,7 @@ impl fmt::Display for SignalError {
                 )
             }
             SignalError::Read(path, cause) => write!(f, "cannot read {}: {cause}", path.display()),
+            SignalError::Upgrade(pid, cause) => write!(f, "process {pid}: {cause}"),
         }
     }
 }
@@ -94,9 +100,15 @@ impl std::error::Error for SignalError {}
 ///
 /// What failed, after all brokers that can be signalled were.
 pub fn send(signal: Signal, target: &Target, program: &str) -> Result<(), Vec<SignalError>> {
-    let file = program_of("self");
-    let name = program;
-    Brokers { name, file }.send(signal, target)
+    Brokers::named(program).send(signal, target)
+}
+
+/// Has one broker or several hand over to new processes, one after the other. Returns what each of
+/// them says.
+pub fn upgrade(target: &Target, program: &str) -> Vec<Result<String, SignalError>> {
+    let ask = |pid| request::ask(pid).map_err(|error| SignalError::Upgrade(pid, error));
+    let found = Brokers::named(program).find(target).into_iter();
+    found.map(|pid| pid.and_then(ask)).collect()
 }
 
 /// By what brokers are known among processes: they were started by the same name as
@@ -107,10 +119,18 @@ struct Brokers<'a> {
     file: Option<Vec<u8>>,
 }
 
+impl<'a> Brokers<'a> {
+    fn named(name: &'a str) -> Self {
+        let file = program_of("self");
+        Self { name, file }
+    }
+}
+
 impl Brokers<'_> {
-    fn send(&self, signal: Signal, target: &Target) -> Result<(), Vec<SignalError>> {
+    /// The processes that are meant.
+    fn find(&self, target: &Target) -> Vec<Result<i32, SignalError>> {
         let one = |pid| vec![pid];
-        let found = match target {
+        match target {
             Target::Only => one(self.only()),
             Target::Pid(pid) => one(Ok(*pid)),
             Target::Pids(begin) => self.starting_with(begin),
@@ -119,8 +139,12 @@ impl Brokers<'_> {
                 Ok(paths) => paths.iter().map(|path| self.broker_of(path)).collect(),
                 Err(error) => one(Err(error)),
             },
-        };
-        let failed: Vec<SignalError> = found
+        }
+    }
+
+    fn send(&self, signal: Signal, target: &Target) -> Result<(), Vec<SignalError>> {
+        let failed: Vec<SignalError> = self
+            .find(target)
             .into_iter()
             .filter_map(|pid| pid.and_then(|pid| send_to(signal, pid)).err())
             .collect();

@@ -20,6 +20,9 @@ pub struct Varz {
     /// midge's own version; absent in a nats-server's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub midge: Option<String>,
+    /// Id of the process that this one took over from in an upgrade; absent after a plain start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_over_from: Option<u32>,
     /// Client protocol version.
     pub proto: i64,
     /// Commit of the build, if known.

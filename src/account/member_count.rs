@@ -52,6 +52,12 @@ impl Account {
             .map(|_| AccountMember(self.clone()))
     }
 
+    /// Adds a connection that was in the account already, at another process of this broker.
+    pub fn admit_again(self: &Arc<Self>) -> AccountMember {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        AccountMember(self.clone())
+    }
+
     /// Its connections at other members of the cluster, as they reported.
     pub fn remote_connections(&self) -> usize {
         self.remote_counts.all.load(Ordering::Relaxed)

@@ -7,6 +7,7 @@
 //! [`Cluster`](crate::route::Cluster).
 
 pub mod client_info;
+pub mod halt;
 pub mod incident;
 pub mod info;
 pub mod limits;
@@ -20,8 +21,12 @@ pub mod turned_away;
 use parking_lot::RwLock;
 
 use crate::{
-    account::Accounts, connection::admission::Admission, protocol::info::Info, telemetry::Telemetry,
+    account::Accounts,
+    connection::{admission::Admission, gate::Gate},
+    protocol::info::Info,
+    telemetry::Telemetry,
 };
+use halt::Halt;
 use limits::LimitsInForce;
 use registry::Registry;
 use system_queue::SystemQueue;
@@ -38,6 +43,10 @@ pub struct Broker {
     pub registry: Registry,
     /// The places for connections before login, of all ports.
     pub admission: Admission,
+    /// Whether connections are accepted, on all ports.
+    pub gate: Gate,
+    /// Whether clients halt.
+    pub halt: Halt,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.

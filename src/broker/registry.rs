@@ -146,6 +146,16 @@ impl Registry {
         self.next_cid.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The id that comes next.
+    pub fn coming_cid(&self) -> u64 {
+        self.next_cid.load(Ordering::Relaxed)
+    }
+
+    /// Has the next ids begin here, behind those that another process assigns.
+    pub fn begin_cids_at(&self, cid: u64) {
+        self.next_cid.fetch_max(cid, Ordering::Relaxed);
+    }
+
     /// Adds a connection unless there are `max` of its kind already.
     pub fn insert(&self, connection: &Arc<Connection>, max: usize) -> bool {
         let open = &mut self.inner.lock().of[connection.kind].open;

@@ -43,6 +43,12 @@ pub(super) fn report_connected(broker: &Broker, connection: &Arc<Connection>) {
     );
 }
 
+/// The same of a client that another process of this broker has handed over: to the system account
+/// alone, since it has not connected.
+pub(super) fn report_taken_over(broker: &Broker, connection: &Arc<Connection>) {
+    broker.system.leave(Notice::Connected(connection.clone()));
+}
+
 /// Reports that a client which had sent CONNECT is gone, with its `subscriptions`.
 pub(super) fn report_closed(
     broker: &Broker,
@@ -52,6 +58,9 @@ pub(super) fn report_closed(
 ) {
     let notice = Notice::Closed(connection.clone(), reason);
     broker.system.leave(notice);
+    if reason == CloseReason::HandedOver {
+        return;
+    }
     let telemetry = &broker.telemetry;
     let now = MonotonicMillis::now();
     if !telemetry

@@ -40,12 +40,22 @@ impl Base {
             let detail = format!("account {:?} has {}", account.name, account.limit_text());
             return Err(End::with_error(reason, error).with(detail));
         };
+        Ok(self.occupy(place))
+    }
+
+    /// The same for a client that another process of this broker had let in.
+    pub(super) fn join_again(&mut self, account: &Arc<Account>) -> Membership {
+        self.occupy(account.admit_again())
+    }
+
+    fn occupy(&mut self, place: AccountMember) -> Membership {
+        let account = place.account();
         self.limits = narrowed(self.broker.limits.current(), &account.limits());
         self.broker.system.count(&account.name);
-        Ok(Membership {
+        Membership {
             broker: self.broker.clone(),
             place: Some(place),
-        })
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! `peer`. An active client has verbs ([`verbs`]); its publishes are read ([`batch`]),
 //! gathered ([`publish`]) and delivered ([`routing`]); a publisher that outruns its
 //! readers is paused ([`back_pressure`]); a reload may change what it may do
-//! ([`changed`]).
+//! ([`changed`]); an upgrade may hand it over to another process ([`moving`]).
 
 mod active;
 mod back_pressure;
@@ -22,6 +22,7 @@ mod logging_in;
 mod login;
 mod member;
 mod message_trace;
+mod moving;
 pub mod permission_cache;
 mod place;
 mod publish;
@@ -46,6 +47,7 @@ pub use changed::notify_all;
 use greeting::Greeting;
 pub use listener::ClientListener;
 use logging_in::{LoggingIn, log_in, log_in_again};
+pub use moving::{Taken, take_over};
 
 /// Serves one client until its connection has ended.
 pub fn serve(
@@ -57,8 +59,18 @@ pub fn serve(
     debug!("{} - Client connection created", connection.log_prefix());
     // Boxed, as all that is not needed for long: the task of a client at rest is small.
     let greeted = Box::pin(greet(broker, listener, connection, stream.clone()));
+    run(greeted, stream)
+}
+
+/// Serves a client once it is in, until its connection has ended.
+// An async fn would have room for its arguments twice, in every client's task.
+#[allow(clippy::manual_async_fn)]
+fn run(
+    client: impl Future<Output = Option<Box<Active>>>,
+    stream: Arc<TcpStream>,
+) -> impl Future<Output = ()> {
     async move {
-        let mut session = greeted.await;
+        let mut session = client.await;
         while let Some(mut active) = session {
             session = match peer::drive(&mut *active, &stream).await {
                 Driven::Over => Box::pin(log_in_again(*active, &stream)).await,

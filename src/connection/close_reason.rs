@@ -21,6 +21,8 @@ pub enum CloseReason {
     DuplicateRoute,
     /// A route to a broker with our own name.
     DuplicateServerName,
+    /// Another process of this broker serves it now.
+    HandedOver,
     /// A peer on the routes' port that is not a broker.
     IncorrectPort,
     /// More connections than the account may have.
@@ -99,6 +101,7 @@ impl fmt::Display for CloseReason {
             Self::ClusterNameConflict => "Cluster Name Conflict",
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
+            Self::HandedOver => "Handed Over",
             Self::IncorrectPort => "Incorrect Port",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::Kicked => "Kicked",

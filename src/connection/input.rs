@@ -126,6 +126,13 @@ impl Input {
         !self.carry.is_empty()
     }
 
+    /// What was read and is not handled, in the order in which it was read.
+    pub fn unhandled(&self) -> Vec<u8> {
+        let large = self.large.as_ref();
+        let (line, payload) = large.map_or((&[][..], &[][..]), |it| (&*it.line, &*it.payload));
+        [line, payload, &self.carry].concat()
+    }
+
     /// Takes the kept bytes.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.carry)

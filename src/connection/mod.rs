@@ -5,7 +5,7 @@
 //! [`transport`], [`tls_listener`]). Each thread has one set of buffers for all connections
 //! ([`buffers`]). The connection's own task sleeps until there is something to do
 //! ([`Wake`]) and gets from the queue why it ends ([`CloseReason`]). Before the login it
-//! holds one of a port's places ([`admission`], [`accepting`]).
+//! holds one of a port's places ([`admission`], [`accepting`]); all ports have one [`gate`].
 //!
 //! A connection has a table of its peer's subscriptions and each subscription its
 //! connection ([`subscription`]): delivery goes directly from one to the other. Operations
@@ -18,6 +18,7 @@ pub mod budget;
 pub mod buffers;
 mod close_reason;
 pub mod congested;
+pub mod gate;
 pub mod handshake;
 mod identity;
 mod input;
@@ -319,6 +320,9 @@ impl Connection {
 
     /// Writes what is left for a peer whose connection is ending, for a while.
     pub async fn drain_and_close(&self, stream: &TcpStream) {
+        if self.outbound.close_reason() == Some(CloseReason::HandedOver) {
+            return;
+        }
         let last_words = async {
             while !with_buffers(|buffers| self.flush_closing(buffers)) {
                 if stream.writable().await.is_err() {

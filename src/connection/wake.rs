@@ -28,6 +28,9 @@ pub(super) const INTEREST_PENDING: u8 = 8;
 /// The socket has just become full: the connection's own task starts the write deadline.
 pub(super) const STUCK: u8 = 16;
 
+/// The connection's own task has halted; see [`crate::broker::halt`].
+const HALTED: u8 = 32;
+
 /// Why a connection's own task continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wake {
@@ -62,6 +65,19 @@ impl Connection {
     /// Whether the connection is to end.
     pub fn is_closing(&self) -> bool {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
+    }
+
+    /// Notes whether the own task has halted.
+    pub fn set_halted(&self, halted: bool) {
+        match halted {
+            true => self.flags.fetch_or(HALTED, Ordering::AcqRel),
+            false => self.flags.fetch_and(!HALTED, Ordering::AcqRel),
+        };
+    }
+
+    /// Whether the own task has halted.
+    pub fn is_halted(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & HALTED != 0
     }
 
     /// Notes that changes of local interest are pending because the queue is long: the

@@ -51,6 +51,13 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
         return Driven::Over;
     }
     loop {
+        if peer.has_to_halt() {
+            // Boxed: seldom, and it would make every task larger.
+            if Box::pin(peer.halt()).await {
+                return Driven::Closing;
+            }
+            unread = true;
+        }
         let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         if peer.is_out_of_date(wake) {
             with_buffers(|buffers| peer.keep_up_to_date(buffers));

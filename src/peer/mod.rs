@@ -125,6 +125,17 @@ pub trait Peer: Reader + Ends + Send {
         self.link_mut().held = held;
     }
 
+    /// Whether it is to halt before its next turn; see [`crate::broker::halt`].
+    fn has_to_halt(&self) -> bool {
+        false
+    }
+
+    /// Halts, and goes on unless another process has taken over the connection: returns whether
+    /// that is so.
+    fn halt(&mut self) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
+
     /// Whether another state takes over the connection.
     fn is_over(&self) -> bool {
         false

@@ -109,6 +109,33 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
+    /// The JSON of a CONNECT with these options, for another process of this broker. It holds
+    /// secrets.
+    pub fn json(&self) -> String {
+        let credentials = &self.credentials;
+        let mut json = serde_json::json!({
+            "verbose": self.verbose,
+            "pedantic": self.pedantic,
+            "echo": self.echo,
+            "protocol": self.protocol,
+            "headers": self.headers,
+            "no_responders": self.no_responders,
+            "user": credentials.user,
+            "pass": credentials.password,
+            "auth_token": credentials.token,
+            "nkey": credentials.nkey,
+            "sig": credentials.signature,
+            "name": self.name,
+            "lang": self.lang,
+            "version": self.version,
+        });
+        if credentials.has_jwt {
+            // Only whether there was one matters.
+            json["jwt"] = "-".into();
+        }
+        json.to_string()
+    }
+
     /// These options, overridden by the fields of a CONNECT: a field that the JSON does not have
     /// keeps its value. As tolerant as Go's decoder: invalid UTF-8 is replaced, `null` leaves a
     /// field unchanged, the last of several equal keys wins. Only an unpaired surrogate is refused,
@@ -208,6 +235,18 @@ mod tests {
         let second = first.merge(br#"{"echo":false}"#).unwrap();
         assert!(!second.verbose && !second.echo);
         assert_eq!(second.name, "a");
+    }
+
+    #[test]
+    fn options_survive_their_own_json() {
+        let json = br#"{"verbose":false,"echo":false,"protocol":1,"headers":true,"user":"u",
+            "pass":"\"p\n","auth_token":"t","nkey":"k","sig":"s","jwt":"j","name":"n","lang":"l",
+            "version":"v","no_responders":true,"pedantic":false}"#;
+        let options = ConnectOptions::default().merge(json).unwrap();
+        let again = ConnectOptions::default()
+            .merge(options.json().as_bytes())
+            .unwrap();
+        assert_eq!(options, again);
     }
 
     #[test]

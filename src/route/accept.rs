@@ -30,8 +30,11 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
     let admission = &cluster.broker.admission.routes;
     tokio::spawn(admission.clone().keep_time());
     let mut failures = AcceptFailures::new("the port for routes", admission);
-    while !cluster.is_stopping() {
-        match listener.accept().await {
+    let gate = &cluster.broker.gate;
+    while !cluster.is_stopping()
+        && let Some(accepted) = gate.next(|| listener.accept()).await
+    {
+        match accepted {
             Ok((stream, peer)) => {
                 let peer = as_shown(peer);
                 failures.end();

@@ -118,6 +118,8 @@ pub enum Origin {
     Configured,
     /// This broker dialled, because a peer announced the other (gossip).
     Discovered,
+    /// The other is another process of this broker, during an upgrade.
+    Sibling,
 }
 
 /// A route to another broker.

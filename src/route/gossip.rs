@@ -21,6 +21,10 @@ const GOSSIP_OVERRIDE: u8 = 2;
 
 /// Announces the peer of a new route to the other peers, if the rules permit it.
 pub(super) fn announce(cluster: &Cluster, route: &Arc<Route>) {
+    // The others know its address already.
+    if route.origin == Origin::Sibling {
+        return;
+    }
     let mut info = route.info.lock().clone();
     let from_gossip = route.origin == Origin::Discovered && info.gossip_mode != GOSSIP_OVERRIDE;
     if from_gossip || info.gossip_mode == GOSSIP_DISABLED {

@@ -281,7 +281,9 @@ impl Cluster {
             ));
         }
         let has_same_name = |known: &Arc<Route>| known.uses_name_of(info, from);
-        if info.server_name == self.node.server_name || self.routes().iter().any(has_same_name) {
+        let is_taken =
+            || info.server_name == self.node.server_name || self.routes().iter().any(has_same_name);
+        if !self.is_sibling(&info.server_id) && is_taken() {
             return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {

@@ -234,6 +234,14 @@ impl Membership {
     /// Records the end of a route.
     pub(super) fn record_lost(&self, route: &Route, reason: CloseReason) {
         let mut state = self.0.lock();
+        // Another process of the same broker has taken over, and is connected already.
+        let is_replaced = state.members.values().any(|other| {
+            let is_same = other.address == route.address && other.name == route.remote_name;
+            other.connected && other.id != route.remote_id && is_same
+        });
+        if is_replaced {
+            state.members.remove(&route.remote_id);
+        }
         if let Some(member) = state.members.get_mut(&route.remote_id) {
             member.connected = false;
             member.since = MonotonicMillis::now();

@@ -10,7 +10,8 @@
 //! are kept in [`failing`]; a route whose peer has to announce its interest again is ended
 //! by [`incomplete_interest`]. News of other brokers spread by [`gossip`], and brokers
 //! known only from it are dialled by [`discovered`]; the addresses for clients are
-//! collected in [`client_urls`]. The number of an account's connections at the other
+//! collected in [`client_urls`]. During an upgrade there is a route to the other process of this
+//! broker ([`sibling`]). The number of an account's connections at the other
 //! members is in [`connection_counts`]. The expected members and what each member sees are
 //! in the [`membership`], for the diagnosis.
 //!
@@ -39,6 +40,7 @@ mod reconfigure;
 mod register;
 mod resolve;
 mod session;
+mod sibling;
 mod tie_break;
 mod tls_upgrade;
 mod views;
@@ -60,6 +62,7 @@ pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
 pub use introduction::permissions_json;
+pub use sibling::{PeerAddress, Sibling};
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
@@ -129,7 +132,10 @@ async fn serve(
         accepts_own_messages,
         options,
     } = introduced;
-    let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
+    let configured_as = match origin {
+        Origin::Sibling => None,
+        _ => dialled_as.or_else(|| gossip::configured_as(cluster, &info)),
+    };
     connection.headers.store(info.headers, Ordering::Relaxed);
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);

@@ -80,7 +80,9 @@ pub(super) fn end_reason(
         (options.user.clone(), password, options.maps_certificates())
     };
     let other_login = || login(before) != login(now);
-    if tls_switched {
+    if route.origin == Origin::Sibling {
+        None
+    } else if tls_switched {
         Some((CloseReason::RouteRemoved, "TLS was switched on or off"))
     } else if route.origin == Origin::Accepted && other_login() {
         let reason = CloseReason::AuthenticationFailure;

@@ -78,7 +78,8 @@ impl Cluster {
     fn adopt_name(&self, route: &Route) -> Result<bool, End> {
         let agreed = {
             let info = route.info.lock();
-            if info.cluster.is_empty() {
+            // The other process may have been given another name; its peers know it by that.
+            if info.cluster.is_empty() || route.origin == Origin::Sibling {
                 return Ok(false);
             }
             self.agree_on_name(&info.cluster, info.cluster_dynamic)?
@@ -103,6 +104,10 @@ impl Cluster {
         // Before it is removed: afterwards this could affect the next route to the same broker.
         self.keep_lost_counts(route);
         self.membership.record_lost(route, reason);
+        if route.origin == Origin::Sibling {
+            self.membership.forget(&route.remote_id);
+            self.forget_counts(&route.remote_id);
+        }
         {
             let mut routes = self.routes.lock();
             routes.remove(&route.remote_id);

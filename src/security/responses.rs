@@ -102,6 +102,19 @@ impl Grants {
         valid
     }
 
+    /// The reply subjects that may still be published to, each with a line end behind it.
+    pub fn open(&self) -> Vec<u8> {
+        let known = self.known.lock();
+        let mut open = Vec::new();
+        for (reply, grant) in &known.grants {
+            if grant.left > 0 && !self.is_expired(grant.at, MonotonicMillis::now()) {
+                open.extend_from_slice(reply);
+                open.push(b'\n');
+            }
+        }
+        open
+    }
+
     /// Drops all grants, when the connection has ended. Publishers may still have its subscriptions
     /// in their caches.
     pub fn clear(&self) {

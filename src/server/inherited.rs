@@ -1,6 +1,7 @@
 //! Listening sockets that this process did not open itself, but was started with. A service manager
 //! passes them (socket activation, `systemd.socket(5)`): their number is in `LISTEN_FDS`, their
-//! names in `LISTEN_FDNAMES`, and `LISTEN_PID` says for which process they are.
+//! names in `LISTEN_FDNAMES`, and `LISTEN_PID` says for which process they are. In an upgrade, the
+//! old process passes its own ([`super::upgrade`]).
 //!
 //! `main` collects them once, before anything else has a descriptor
 //! ([`Inherited::from_environment`]). `lifecycle::prepare` takes the one of each configured listener
@@ -73,6 +74,9 @@ pub struct Inherited {
     sockets: Vec<Passed>,
     /// The listeners that were asked for, for error texts.
     asked: Vec<String>,
+    /// Whether some may be left: the process that this one takes over from (`upgrade`) may have had
+    /// another configuration.
+    may_be_left: bool,
 }
 
 impl Inherited {
@@ -115,6 +119,14 @@ impl Inherited {
             inherited.add(name, descriptor, socket)?;
         }
         Ok(inherited)
+    }
+
+    /// For the sockets of the process that this one takes over from.
+    pub fn of_predecessor() -> Self {
+        Self {
+            may_be_left: true,
+            ..Self::default()
+        }
     }
 
     /// Adds a socket that was passed as `descriptor`.
@@ -202,7 +214,7 @@ impl Inherited {
     ///
     /// There is such a socket.
     pub fn refuse_rest(self) -> Result<(), StartError> {
-        let Some(passed) = self.sockets.first() else {
+        let Some(passed) = self.sockets.first().filter(|_| !self.may_be_left) else {
             return Ok(());
         };
         let what = match Role::ALL.iter().any(|role| role.name() == passed.name) {

@@ -1,6 +1,7 @@
 //! Lame duck mode: stopping without disconnecting all clients at the same time.
 //!
-//! New connections are refused. Clients get an INFO that lets them move to another broker. After a
+//! New connections are refused, or are accepted by the process that has taken over
+//! ([`super::upgrade`]). Clients get an INFO that lets them move to another broker. After a
 //! grace period the remaining ones are closed one by one over the rest of the lame duck duration.
 
 use std::{sync::atomic::Ordering, time::Duration};
@@ -27,7 +28,7 @@ pub(super) async fn leave(server: &Server) {
     );
     server.stopping.store(true, Ordering::Release);
     server.broker.info.write().ldm = true;
-    if let Some(cluster) = &server.cluster {
+    if let Some(cluster) = server.cluster_or_link() {
         cluster.leave();
     }
     server.broker.system.leave(Notice::LameDuck);

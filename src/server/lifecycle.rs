@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::net::UnixListener,
+    os::{fd::AsFd, unix::net::UnixListener},
     path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -30,6 +30,7 @@ use super::{
     signals::{END_BOUND, Request, Signals},
     tls,
     unix_socket::{self, SocketFile},
+    upgrade::{self, HandOver, Handed, take_over::TakeOver},
 };
 use crate::{
     broker::system_queue::Notice,
@@ -58,6 +59,15 @@ pub struct Prepared {
     monitor_file: Option<SocketFile>,
     /// Listener for routes.
     pub routes: Option<TcpListener>,
+    /// More descriptors of all of them, for an upgrade.
+    listeners: upgrade::Listeners,
+}
+
+impl Prepared {
+    /// Whether the Unix socket was passed to the process.
+    pub(super) fn has_inherited_unix_socket(&self) -> bool {
+        self.monitor_unix.is_some() && self.monitor_file.is_none()
+    }
 }
 
 /// Why a broker could not be started.
@@ -151,13 +161,30 @@ pub fn prepare(
         monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
     };
+    let monitor = monitor.map(|(_, listener)| listener);
+    let routes = routes.map(|(_, listener)| listener);
+    let mut listeners = upgrade::Listeners::default();
+    let sockets = [
+        (Role::Client, Some(clients.as_fd())),
+        (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
+        (Role::Monitor, monitor.as_ref().map(AsFd::as_fd)),
+        (Role::Monitor, monitor_unix.as_ref().map(AsFd::as_fd)),
+    ];
+    for (role, socket) in sockets {
+        let Some(socket) = socket else { continue };
+        listeners.add(role, &socket).map_err(|error| StartError {
+            what: "Error keeping a listening socket for an upgrade".into(),
+            error,
+        })?;
+    }
     Ok(Prepared {
         server: Server::new(options, sources, listening, tls, route_tls),
         clients,
-        routes: routes.map(|(_, listener)| listener),
-        monitor: monitor.map(|(_, listener)| listener),
+        routes,
+        monitor,
         monitor_unix,
         monitor_file,
+        listeners,
     })
 }
 
@@ -197,7 +224,8 @@ fn monitor_name(options: &Options, port: u16) -> &'static str {
     }
 }
 
-/// Runs a prepared server until a signal stops it.
+/// Runs a prepared server until a signal stops it, or until another process has taken over.
+/// `predecessor` is the process that this one takes over from.
 ///
 ///  # Errors
 ///
@@ -206,14 +234,19 @@ pub async fn run(
     prepared: Prepared,
     program: &str,
     mut signals: Signals,
+    predecessor: &mut Option<TakeOver>,
 ) -> Result<(), StartError> {
     let Prepared {
         server,
         clients,
-        monitor_file,
+        monitor_unix: _,
+        mut monitor_file,
         routes,
+        listeners,
         ..
     } = prepared;
+    // Before anybody can know of this process.
+    let requests = upgrade::request::listen();
     announce::monitor_address(&server);
     info!(
         "Listening for client connections on {}",
@@ -246,16 +279,42 @@ pub async fn run(
         what: "Error starting to watch the TLS files".into(),
         error,
     })?;
+    if let Some(predecessor) = predecessor {
+        predecessor.join(&server).await;
+    }
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
+    let mut taken = Vec::new();
+    if let Some(predecessor) = predecessor {
+        predecessor.learn_interest(&server).await;
+        taken = predecessor.take_clients(&server).await?;
+    }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    if let Some(predecessor) = predecessor {
+        let adopted = predecessor.serve(&server, taken);
+        monitor_file = monitor_file.or(adopted);
+    }
+    let mut handed = HandOver::listen(&server, requests, listeners, monitor_file.is_some());
     server.service_manager().ready();
     let mut leaving = None;
     loop {
         let request = tokio::select! {
             request = signals.next() => request,
+            Some(handed) = handed.recv() => match handed {
+                Handed::Stop => Request::Stop,
+                Handed::Over { has_unix_socket } => {
+                    server.broker.gate.shut();
+                    if let Some(file) = monitor_file.take_if(|_| has_unix_socket) {
+                        file.leave();
+                    }
+                    // The new process may be stopped meanwhile, and this one with it.
+                    signals.exit_within(server.options().lame_duck_duration, false);
+                    leaving = Some(leave(&server, true));
+                    continue;
+                }
+            },
             () = finished(&mut leaving) => Request::Stop,
         };
         match request {
@@ -266,10 +325,9 @@ pub async fn run(
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
                 let duration = server.options().lame_duck_duration;
-                signals.exit_within(duration);
+                signals.exit_within(duration, true);
                 server.service_manager().stopping(duration + END_BOUND);
-                let server = server.clone();
-                leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
+                leaving = Some(leave(&server, false));
             }
             Request::LameDuck => {}
         }
@@ -280,8 +338,11 @@ pub async fn run(
     server.stopping.store(true, Ordering::Release);
     server.service_manager().stopping(END_BOUND);
     accepting.abort();
+    if let Some(predecessor) = predecessor {
+        predecessor.stopping();
+    }
     announce_stop(&server).await;
-    if let Some(cluster) = &server.cluster {
+    if let Some(cluster) = server.cluster_or_link() {
         cluster.stop();
     }
     close_connections(&server).await;
@@ -289,6 +350,17 @@ pub async fn run(
     drop(monitor_file);
     info!("Server Exiting..");
     Ok(())
+}
+
+/// Lame duck mode, in a task of its own; `has_successor` is whether another process serves on.
+fn leave(server: &Arc<Server>, has_successor: bool) -> JoinHandle<()> {
+    let server = server.clone();
+    tokio::spawn(async move {
+        lame_duck::leave(&server).await;
+        if has_successor {
+            upgrade::wait_for_replies(&server).await;
+        }
+    })
 }
 
 fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {

@@ -103,8 +103,10 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
     let broker = &server.broker;
     tokio::spawn(broker.admission.clients.clone().keep_time());
     let mut failures = AcceptFailures::new("the client port", &broker.admission.clients);
-    while !server.stopping.load(Ordering::Acquire) {
-        match listener.accept().await {
+    while !server.stopping.load(Ordering::Acquire)
+        && let Some(accepted) = broker.gate.next(|| listener.accept()).await
+    {
+        match accepted {
             Ok((stream, peer)) => {
                 let peer = as_shown(peer);
                 failures.end();

@@ -2,7 +2,7 @@
 //!
 //! `main` creates a [`Server`] from the options and runs it; monitoring reads it. Start, signals
 //! and stop are in [`lifecycle`], accepting clients in [`listener`], applying a changed
-//! configuration in [`reload`].
+//! configuration in [`reload`], and handing over to a new process in [`upgrade`].
 
 mod advertised;
 pub mod announce;
@@ -19,6 +19,7 @@ pub mod reload;
 pub mod signals;
 pub mod tls;
 mod unix_socket;
+pub mod upgrade;
 mod warnings;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::{
     account::Accounts,
     broker::{
         Broker,
+        halt::Halt,
         limits::{Limits, LimitsInForce},
         memory,
         password_queue::{PasswordQueue, PasswordQueueState},
@@ -42,7 +44,7 @@ use crate::{
     },
     client::ClientListener,
     config::{Options, options::MAX_CONNECTIONS},
-    connection::{accepting::Port, admission::Admission, tls_listener::TlsListener},
+    connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
@@ -85,6 +87,8 @@ pub struct Server {
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
     pub housekeeping: housekeeping::Readings,
+    /// Processes of this broker before this one, and after it.
+    pub upgrades: upgrade::Upgrades,
 }
 
 /// The addresses of the listeners.
@@ -148,6 +152,8 @@ impl Server {
                 options.max_memory.unwrap_or_else(memory::default_limit),
             ),
             admission: Admission::default(),
+            gate: Gate::default(),
+            halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
         });
@@ -180,6 +186,7 @@ impl Server {
             cluster,
             stopping: AtomicBool::new(false),
             housekeeping: housekeeping::Readings::default(),
+            upgrades: upgrade::Upgrades::default(),
         })
     }
 

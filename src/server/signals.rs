@@ -80,6 +80,8 @@ pub struct Signals {
 /// When a broker in lame duck mode must have exited.
 struct ExitDeadline {
     until: Mutex<Option<Instant>>,
+    /// Whether SIGTERM is ignored until then.
+    ignores_term: AtomicBool,
     /// Wakes the thread.
     wake: UnixStream,
 }
@@ -110,6 +112,7 @@ impl Signals {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let exit_deadline = Arc::new(ExitDeadline {
             until: Mutex::default(),
+            ignores_term: AtomicBool::new(false),
             wake,
         });
         let mut thread_state = SignalThread {
@@ -139,9 +142,12 @@ impl Signals {
         }
     }
 
-    /// Ends the process after this time at the latest. Until then only SIGINT stops the broker
-    /// immediately, as in nats-server.
-    pub(super) fn exit_within(&self, time: Duration) {
+    /// Ends the process after this time at the latest. With `ignores_term`, until then only SIGINT
+    /// stops the broker immediately, as in nats-server.
+    pub(super) fn exit_within(&self, time: Duration, ignores_term: bool) {
+        self.exit_deadline
+            .ignores_term
+            .store(ignores_term, Ordering::Relaxed);
         set_alarm(time + STOP_BOUND);
         *self.exit_deadline.until.lock() = Some(Instant::now() + time + STOP_BOUND);
         // If the pipe is full, the thread is about to wake anyway.
@@ -176,7 +182,8 @@ impl SignalThread {
                 self.exit_hard("The broker did not stop in time: something in it hangs");
             }
             for index in 0..self.arrived.len() {
-                self.handle(index, exit_by.is_some());
+                let ignores_term = self.exit_deadline.ignores_term.load(Ordering::Relaxed);
+                self.handle(index, exit_by.is_some() && ignores_term);
             }
         }
     }
@@ -199,7 +206,7 @@ impl SignalThread {
         }
     }
 
-    fn handle(&mut self, index: usize, is_leaving: bool) {
+    fn handle(&mut self, index: usize, ignores_term: bool) {
         let PendingSignal {
             number,
             name,
@@ -209,7 +216,7 @@ impl SignalThread {
         if !has_arrived.swap(false, Ordering::AcqRel) {
             return;
         }
-        let is_ignored = is_leaving && number == SIGTERM && self.stop_by.is_none();
+        let is_ignored = ignores_term && number == SIGTERM && self.stop_by.is_none();
         if request == Request::Stop && !is_ignored {
             // Before anything that takes a lock.
             set_alarm(match self.stop_by {

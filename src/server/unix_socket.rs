@@ -22,6 +22,18 @@ const BACKLOG: i32 = 64;
 /// The file of a listening socket; removed when dropped.
 pub struct SocketFile(PathBuf);
 
+impl SocketFile {
+    /// The file at `path`, of a socket that another process has handed over.
+    pub(super) fn adopt(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Leaves the file to the process that has taken the socket over.
+    pub(super) fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
 /// Listens at `path` with the permissions `mode`. Replaces the socket of a broker that has ended.
 ///
 ///  # Errors

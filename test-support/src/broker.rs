@@ -19,7 +19,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{HttpResponse, RawClient, endpoints, http, tools, wait_for, wait_until};
+use crate::{HttpResponse, RawClient, endpoints, http, tools, upgrade, wait_for, wait_until};
 
 /// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
@@ -212,6 +212,10 @@ impl Drop for Broker {
         // Failures do not matter here: the child has ended, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it has handed over to, or was about to.
+        for pid in self.processes() {
+            upgrade::kill(pid, libc::SIGKILL);
+        }
         if thread::panicking() {
             eprintln!(
                 "--- log of the broker on {} ---\n{}--- end of log ---",

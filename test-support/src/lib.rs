@@ -1,8 +1,8 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
 //! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
-//! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), a real
-//! [`collectd`] with the plugin, free [`ports`], and the paths of the programs that the
-//! tests start and drive ([`tools`]).
+//! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), processes
+//! that take over from a broker ([`upgrade`]), a real [`collectd`] with the plugin, free
+//! [`ports`], and the paths of the programs that the tests start and drive ([`tools`]).
 //!
 //! Every wait has a timeout, and a timeout fails the test.
 
@@ -20,6 +20,7 @@ pub mod raw_client;
 pub mod tls_client;
 pub mod tools;
 pub mod traffic;
+pub mod upgrade;
 pub mod wire;
 
 pub use broker::{Broker, BrokerBuilder};
@@ -28,6 +29,7 @@ pub use http::HttpResponse;
 pub use ports::{free_address, free_port};
 pub use raw_client::RawClient;
 pub use traffic::Traffic;
+pub use upgrade::Successor;
 pub use wire::Frame;
 
 use std::time::{Duration, Instant};

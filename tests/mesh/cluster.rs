@@ -24,3 +24,4 @@ mod simultaneous_dials;
 #[allow(dead_code)]
 mod streams;
 mod tls;
+mod upgrades;

@@ -1,4 +1,4 @@
-//! Operation of a broker: configuration, start, reload, signals, files and addresses.
+//! Operation of a broker: configuration, start, reload, signals, files, addresses and upgrades.
 
 mod addresses;
 mod blocked;
@@ -14,3 +14,4 @@ mod service_files;
 mod service_manager;
 mod socket_activation;
 mod unit_files;
+mod upgrade;

@@ -73,6 +73,14 @@ impl Peer for Active {
         self.send_rest(buffers);
     }
 
+    fn has_to_halt(&self) -> bool {
+        Active::has_to_halt(self)
+    }
+
+    async fn halt(&mut self) -> bool {
+        self.halt_and_export().await
+    }
+
     /// Answers that wait hold the rest of the batch in any case.
     fn set_held(&mut self, held: HeldFor) {
         self.base.link.held = match held {

@@ -213,6 +213,21 @@ impl Active {
         Ok(())
     }
 
+    /// Puts the options of a CONNECT in force that another process has confirmed.
+    pub(super) fn resume_options(&mut self, buffers: &mut ThreadBuffers, options: ConnectOptions) {
+        let verbose = options.verbose;
+        let quiet = ConnectOptions {
+            verbose: false,
+            ..options
+        };
+        self.begin(buffers, quiet, false);
+        self.options.verbose = verbose;
+        self.base.link.keepalive.connected(FIRST_PING_DELAY_MAX);
+        let (broker, connection) = (&self.base.broker, &self.base.connection);
+        connection_events::report_taken_over(broker, connection);
+        broker.telemetry.loads.connect(&connection.holder());
+    }
+
     /// Puts the options of a CONNECT in force; `is_first` marks the client's first one.
     fn begin(&mut self, buffers: &mut ThreadBuffers, mut options: ConnectOptions, is_first: bool) {
         options.headers &= self.base.limits.headers;

@@ -105,7 +105,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Signal,
         value: "SIGNAL[=PID]",
         group: Group::Server,
-        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term). PID: a process id, its first digits and *, or a pid file (* for several)",
+        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term), or have it hand over to a new process (upgrade). PID: a process id, its first digits and *, or a pid file (* for several)",
     },
     Flag {
         names: &["cluster"],

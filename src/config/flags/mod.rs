@@ -38,6 +38,9 @@ use crate::{
     },
 };
 
+/// The signal that is none of the system's: the broker is to hand over to a new process.
+const UPGRADE: &str = "upgrade";
+
 /// The action requested by the command line.
 #[derive(Debug)]
 pub enum Invocation {
@@ -52,6 +55,11 @@ pub enum Invocation {
     Signal {
         /// The signal to send it.
         signal: Signal,
+        /// Which one.
+        target: Target,
+    },
+    /// Have a running broker hand over to a new process.
+    Upgrade {
         /// Which one.
         target: Target,
     },
@@ -386,8 +394,15 @@ fn read_signal(text: &str) -> Result<Invocation, String> {
         Some((name, target)) => (name, Target::from_text(target)),
         None => (text, Target::Only),
     };
-    let signal = Signal::from_name(name)
-        .ok_or_else(|| format!("unknown signal {name:?}; known are {}", Signal::NAMES))?;
+    if name == UPGRADE {
+        return Ok(Invocation::Upgrade { target });
+    }
+    let signal = Signal::from_name(name).ok_or_else(|| {
+        format!(
+            "unknown signal {name:?}; known are {}, {UPGRADE}",
+            Signal::NAMES
+        )
+    })?;
     Ok(Invocation::Signal { signal, target })
 }
 

@@ -209,7 +209,7 @@ fn what_cannot_be_followed_is_an_error() {
         ),
         (
             &["-sl", "bogus"],
-            "midge: unknown signal \"bogus\"; known are ldm, quit, reload, reopen, stop, term",
+            "midge: unknown signal \"bogus\"; known are ldm, quit, reload, reopen, stop, term, upgrade",
         ),
         (
             &["-t"],

@@ -10,6 +10,7 @@
 mod appender;
 mod backlog;
 mod flush;
+mod frozen;
 mod inspection;
 mod queue;
 mod sealed;
@@ -104,6 +105,11 @@ impl Outbound {
     pub fn local_ip(&self) -> Option<IpAddr> {
         let stream = self.state.lock().stream.clone()?;
         stream.local_addr().ok().map(|address| address.ip())
+    }
+
+    /// The socket, unless the connection has ended.
+    pub fn socket(&self) -> Option<Arc<TcpStream>> {
+        self.state.lock().stream.clone()
     }
 
     /// Which publishers fill the queue and which were paused for it, since its reader fell

@@ -329,6 +329,18 @@ impl Queue {
         &first[self.offset..]
     }
 
+    /// A copy of what waits, without TLS.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let pieces = self.chunks.iter().map(Chunk::as_slice);
+        let mut bytes = Vec::with_capacity(self.len());
+        let mut offset = self.offset;
+        for piece in pieces.chain([self.open.as_slice()]) {
+            bytes.extend_from_slice(&piece[offset..]);
+            offset = 0;
+        }
+        bytes
+    }
+
     fn write_slices(&self, stream: &TcpStream) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;

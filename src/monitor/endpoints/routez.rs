@@ -64,7 +64,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         remote_id: route.remote_id.clone(),
         remote_name: route.announced_name(),
         remote_version: view.identity.version.clone(),
-        did_solicit: route.origin != Origin::Accepted,
+        did_solicit: !matches!(route.origin, Origin::Accepted | Origin::Sibling),
         is_configured: route.is_configured(),
         ip: view.peer.ip().to_canonical().to_string(),
         port: view.peer.port(),

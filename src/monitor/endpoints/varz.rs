@@ -95,6 +95,7 @@ fn settings(monitor: &Monitor) -> Varz {
         server_name: server.name.clone(),
         version: info.version.clone(),
         midge: Some(VERSION.into()),
+        taken_over_from: server.taken_over_from(),
         proto: info.proto,
         git_commit: info.git_commit.clone(),
         go: info.go.clone(),

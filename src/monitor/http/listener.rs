@@ -38,11 +38,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the handshake of a connection to an https port.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long the answers in hand may take when the broker has handed its ports over.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a connection may be open: one that follows the events stays. What it
 /// does has bounds of its own.
 const HOLD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Accepts connections and measures the processor use; never returns.
+/// Accepts connections, and measures the processor use as long as the process lives.
 pub(in crate::monitor) async fn run(
     monitor: Arc<Monitor>,
     tcp: Option<TcpListener>,
@@ -139,8 +142,8 @@ async fn measure(monitor: &Monitor) {
 async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<Places>) {
     tokio::spawn(places.clone().keep_time());
     let mut failures = AcceptFailures::new("the monitor port", places);
-    loop {
-        match listener.next().await {
+    while let Some(accepted) = monitor.server.broker.gate.next(|| listener.next()).await {
+        match accepted {
             Ok((stream, source, listener)) => {
                 failures.end();
                 let open = OpenSocket::new();
@@ -244,7 +247,15 @@ where
             TokioIo::new(BoundedStream::new(stream, ANSWER_TIMEOUT, place)),
             answer,
         );
-    let Err(error) = (&mut connection).await else {
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        // Who reads on connects again, and reaches the process that has the port now.
+        () = monitor.server.broker.gate.shutting() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            timeout(LAST_ANSWERS_TIMEOUT, &mut connection).await.unwrap_or(Ok(()))
+        }
+    };
+    let Err(error) = ended else {
         return;
     };
     let has_begun = !connection.into_parts().read_buf.is_empty();

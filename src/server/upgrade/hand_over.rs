@@ -1,0 +1,341 @@
+//! The old process of an upgrade: starts the new one, hands the listening sockets over, and leaves
+//! once the new one serves. `lifecycle::run` starts the thread that does it ([`HandOver::listen`])
+//! and acts on what it reports ([`Handed`]).
+
+use std::{
+    io,
+    net::TcpStream,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, sync::mpsc};
+use tracing::{error, info, warn};
+
+use super::{
+    channel::{Decision, FORMAT, Offer, Ready, Report},
+    move_clients::Moving,
+    request, service_manager,
+    successor::{Successor, is_timeout, tcp_pair},
+};
+use crate::{
+    VERSION,
+    protocol::route::RouteInfo,
+    route::Sibling,
+    server::{Server, inherited::Role, pid_file::PidFile},
+    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
+};
+
+/// How long it may take to get its routes.
+const JOINING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long it may take to take the clients over.
+const TAKING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the interest of clients that were moved may take to come back.
+const INTEREST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long it may take to serve then.
+const SERVING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it must serve before the old process leaves.
+const PROBATION: Duration = Duration::from_secs(2);
+
+/// Upper limit of the time until the outcome of an upgrade is known.
+pub(super) const LONGEST: Duration = Duration::from_secs(70);
+
+/// Reports that can wait; there are two at most.
+const HANDED_MAX: usize = 2;
+
+/// Connection ids that the old process may still assign.
+const CIDS_LEFT: u64 = 1024 * 1024;
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes of a thread's stack.
+const STACK_LEN: usize = 256 * 1024;
+
+/// What [`super::super::lifecycle::run`] has to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Handed {
+    /// The new process serves: leave.
+    Over {
+        /// Whether it has the Unix socket, so that its file must stay.
+        has_unix_socket: bool,
+    },
+    /// The new process was asked to stop: stop as well.
+    Stop,
+}
+
+/// Second descriptors of the listening sockets, in addition to those of the accept loops.
+#[derive(Default)]
+pub struct Listeners(Vec<(Role, OwnedFd)>);
+
+impl Listeners {
+    /// Adds one.
+    ///
+    ///  # Errors
+    ///
+    /// There is no free descriptor.
+    pub fn add(&mut self, role: Role, listener: &impl AsFd) -> io::Result<()> {
+        let descriptor = listener.as_fd().try_clone_to_owned()?;
+        self.0.push((role, descriptor));
+        Ok(())
+    }
+}
+
+/// What an upgrade needs.
+pub struct HandOver {
+    server: Arc<Server>,
+    listeners: Listeners,
+    /// Whether the file of the Unix socket is this process'.
+    owns_socket_file: bool,
+    handed: mpsc::Sender<Handed>,
+}
+
+impl HandOver {
+    /// Takes requests for upgrades on a thread of its own; without it the broker runs as well.
+    /// Returns where is reported what is to be done.
+    pub fn listen(
+        server: &Arc<Server>,
+        requests: io::Result<UnixListener>,
+        listeners: Listeners,
+        owns_socket_file: bool,
+    ) -> mpsc::Receiver<Handed> {
+        let (handed, receiver) = mpsc::channel(HANDED_MAX);
+        let hand_over = Self {
+            server: server.clone(),
+            listeners,
+            owns_socket_file,
+            handed,
+        };
+        let runtime = Handle::current();
+        let listening = requests.and_then(|listener| {
+            thread::Builder::new()
+                .name("upgrade".into())
+                .stack_size(STACK_LEN)
+                .spawn(move || hand_over.run(&listener, &runtime))
+        });
+        if let Err(error) = listening {
+            warn!("This process cannot be upgraded, only restarted: {error}");
+        }
+        receiver
+    }
+
+    fn run(mut self, listener: &UnixListener, runtime: &Handle) {
+        let mut handed_to = None;
+        let throttle = LogThrottle::default();
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!("Accept error on the socket for upgrades: {error}");
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
+            };
+            let answered = request::answer(stream, || self.upgrade(runtime, &mut handed_to));
+            if let Err(error) = answered {
+                let text = format!("A request for an upgrade could not be answered: {error}");
+                if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "requests") {
+                    warn!("{text}");
+                }
+            }
+        }
+    }
+
+    /// Upgrades; returns what is to be said about it.
+    fn upgrade(&mut self, runtime: &Handle, handed_to: &mut Option<u32>) -> Result<String, String> {
+        if let Some(pid) = handed_to {
+            return Err(format!("process {pid} has taken over already"));
+        }
+        info!("Upgrade: starting another process, which is to take over");
+        match self.try_upgrade(runtime) {
+            Ok((successor, ready)) => {
+                let pid = successor.pid();
+                *handed_to = Some(pid);
+                Ok(self.leave(successor, &ready))
+            }
+            Err(why) => {
+                let text = format!("the upgrade failed, this process serves on: {why}");
+                error!("{text}");
+                self.record(&text);
+                Err(text)
+            }
+        }
+    }
+
+    /// Hands over to a new process.
+    fn try_upgrade(&self, runtime: &Handle) -> Result<(Successor, Ready), String> {
+        let server = &self.server;
+        if server.stopping.load(std::sync::atomic::Ordering::Acquire) {
+            return Err("it is stopping".into());
+        }
+        if server.cluster_or_link().is_some_and(|it| it.has_sibling()) {
+            return Err(
+                "the process that it has taken over from still has clients; wait until it has ended"
+                    .into(),
+            );
+        }
+        service_manager::check()?;
+        let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        let (mut successor, ours, theirs) = Successor::start()
+            .and_then(|successor| tcp_pair().map(|(ours, theirs)| (successor, ours, theirs)))
+            .map_err(failed("the new process cannot be started"))?;
+        let sibling = {
+            let _entered = runtime.enter();
+            Sibling::new(server.link(), ours).map_err(failed("the route to the new process"))?
+        };
+        self.offer(&mut successor, &sibling, theirs)?;
+        let ready = successor.ready()?;
+        let info: RouteInfo = serde_json::from_str(&ready.info)
+            .map_err(|error| format!("the new process spoke nonsense: {error}"))?;
+        let new_id = info.server_id.clone();
+        runtime.spawn(sibling.serve(info));
+        let served = self.wait_for_service(&mut successor, &new_id, runtime);
+        match served {
+            Ok(()) => Ok((successor, ready)),
+            Err(why) => {
+                // First, so that it accepts nothing more.
+                drop(successor);
+                self.restore();
+                Err(why)
+            }
+        }
+    }
+
+    /// Offers the sockets.
+    fn offer(
+        &self,
+        successor: &mut Successor,
+        sibling: &Sibling,
+        link: TcpStream,
+    ) -> Result<(), String> {
+        let server = &self.server;
+        let cluster = server.cluster.as_ref();
+        let name = cluster.map(|cluster| cluster.name());
+        let listeners = &self.listeners.0;
+        let offer = Offer {
+            format: FORMAT,
+            version: VERSION.into(),
+            server_id: server.id.clone(),
+            cluster_name: name.filter(|name| name.dynamic).map(|name| name.text),
+            listeners: listeners
+                .iter()
+                .map(|(role, _)| role.name().into())
+                .collect(),
+            owns_socket_file: self.owns_socket_file,
+            first_cid: server.broker.registry.coming_cid() + CIDS_LEFT,
+            peers: cluster.map(|cluster| cluster.peers()).unwrap_or_default(),
+            // A struct of texts and numbers always serialises.
+            info: serde_json::to_string(&sibling.info()).unwrap_or_default(),
+        };
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            listeners.iter().map(|(_, socket)| socket.as_fd()).collect();
+        descriptors.push(link.as_fd());
+        let sent = successor.channel.send(&offer, &descriptors);
+        sent.map_err(|error| successor.lost(&error))
+    }
+
+    /// Has the new process serve, and watches it for a moment.
+    fn wait_for_service(
+        &self,
+        successor: &mut Successor,
+        new_id: &str,
+        runtime: &Handle,
+    ) -> Result<(), String> {
+        successor.say(&Decision::Go)?;
+        match successor.report(JOINING_TIMEOUT)? {
+            Report::Joined => {}
+            other => return Err(other.unexpected()),
+        }
+        // Whoever connects from now on is accepted by the new process, or again by this one.
+        self.server.broker.gate.hold();
+        let mut moving = Moving::send(&self.server, &mut successor.channel)?;
+        successor.say(&Decision::NoMore)?;
+        match successor.report(TAKING_TIMEOUT)? {
+            Report::Taken(count) if count == moving.count() => {}
+            other => return Err(other.unexpected()),
+        }
+        successor.say(&Decision::Serve)?;
+        let moved = moving.count();
+        moving.commit();
+        if moved > 0 {
+            // Those that stay publish to those that were moved.
+            let cluster = self.server.link();
+            let learnt = cluster.learn_interest(vec![new_id], INTEREST_TIMEOUT);
+            runtime.block_on(learnt);
+        }
+        drop(moving);
+        match successor.report(SERVING_TIMEOUT)? {
+            Report::Serving => {}
+            other => return Err(other.unexpected()),
+        }
+        let deadline = Instant::now() + PROBATION;
+        match successor.channel.receive::<Report>(deadline) {
+            Err(error) if is_timeout(&error) => Ok(()),
+            Err(error) => Err(successor.lost(&error)),
+            Ok((report, _)) => Err(report.unexpected()),
+        }
+    }
+
+    /// Serves on after a new process has failed that may have been about to serve.
+    fn restore(&self) {
+        self.server.broker.gate.open();
+        if let Some(path) = &self.server.options().pid_file
+            && let Err(error) = PidFile::write(path).map(PidFile::keep)
+        {
+            error!(
+                "The pid file {} could not be written again: {error}",
+                path.display()
+            );
+        }
+    }
+
+    /// Leaves: the new process serves. Returns what is to be said about it.
+    fn leave(&self, mut successor: Successor, ready: &Ready) -> String {
+        successor.serves = true;
+        let pid = successor.pid();
+        if let Err(error) = service_manager::tell_main_pid(pid) {
+            warn!("systemd could not be told that process {pid} is the main one now: {error}");
+        }
+        let text = format!(
+            "process {pid} (midge {}) has taken over from process {} (midge {VERSION}), which \
+             moves its clients within {:?} and ends",
+            ready.version,
+            std::process::id(),
+            self.server.options().lame_duck_duration
+        );
+        info!("Upgrade: {text}");
+        self.record(&text);
+        let has_unix_socket = ready.has_unix_socket;
+        self.hand(Handed::Over { has_unix_socket });
+        let handed = self.handed.clone();
+        let watching = thread::Builder::new()
+            .name("upgrade-watch".into())
+            .stack_size(STACK_LEN)
+            .spawn(move || successor.watch(&handed));
+        if let Err(error) = watching {
+            warn!(
+                "The end of process {pid} will not be noticed: no thread could be started: {error}"
+            );
+        }
+        text
+    }
+
+    fn hand(&self, what: Handed) {
+        // The main loop ends with the process only.
+        let _ = self.handed.blocking_send(what);
+    }
+
+    fn record(&self, text: &str) {
+        let events = &self.server.broker.telemetry.events;
+        events.record(EventKind::Server, 0, "upgrade", text);
+    }
+}

@@ -1,0 +1,119 @@
+//! Upgrade without a gap: a new process takes over from the running one, and no connection is
+//! refused meanwhile.
+//!
+//! # Who does what
+//!
+//! `midge --signal upgrade` asks the running broker for it ([`request`]). The **old process** starts
+//! the program that it was started as, by the same name and with the same arguments, as its child
+//! ([`hand_over`]): so the new one has the same user, limits, sandbox and control group, and whoever
+//! may not start a program as this user cannot have one started. The **new process** finds the
+//! other end of a channel as its standard input ([`take_over`], [`channel`]). They agree step by
+//! step:
+//!
+//! 1. The old process sends an `Offer`: its listening sockets (client port, route port, monitoring
+//!    port and Unix socket) and one end of a connection between the two.
+//! 2. The new process reads its configuration, uses the sockets that this names, opens what is
+//!    missing, loads its certificates, and reports `Ready`. Nothing of it is active yet.
+//! 3. The old process says `Go`. The new one opens the route to the old one and, in a mesh, routes
+//!    to all of its peers, and waits until it knows the interest of all, for a few seconds at most.
+//!    Then it reports `Joined`.
+//! 4. The old process accepts nothing more. If it has no routes, it hands its clients over
+//!    ([`move_clients`]): `Client` each, and `NoMore`. The new one answers `Taken`, and is told to
+//!    `Serve`: up to here, every client can go on at the old one. The new one accepts connections
+//!    and reports `Serving`.
+//! 5. For a moment the old process keeps its listening sockets: if the new one ends, it accepts
+//!    again. Then the new one is on its own: the old one tells the service manager
+//!    ([`service_manager`]), closes its listening sockets, and moves the clients that it still has
+//!    in lame duck mode, at the pace of `lame_duck_duration`. It ends with the last of them.
+//!
+//! If anything fails before that, the old process ends the new one and serves on as if nothing had
+//! happened. Each step has a time limit. The sockets are shared the whole time, so that a client
+//! that connects is always in the queue of one of the two.
+//!
+//! # Two processes of one broker
+//!
+//! For a while, two processes have the same name, configuration and addresses, but different ids.
+//! Clients of both must reach each other and the rest of the mesh, and a message goes over one route
+//! at most. So the old and the new process are two full members of the mesh, joined by a route to
+//! each other ([`crate::route::Sibling`]), also if the broker is in no cluster. Peers accept the new
+//! one beside the old one, since its name and its address are the same
+//! (`route::introduction`, `Route::uses_name_of`); when the old one leaves, they forget it
+//! (`route::membership`). A nats-server accepts no second route to a broker of the same name: it
+//! gets its route to the new process when the old one ends.
+//!
+//! # What is not handed over
+//!
+//! Clients of a broker with routes, those with TLS, and those with much that waits stay with the old
+//! process until it closes them. Counters, events, incidents and findings stay with it: the new
+//! process begins with none. A second upgrade waits until the first has ended.
+//!
+//! Everything here runs on threads of its own; the threads that serve connections never wait for
+//! the other process.
+
+mod channel;
+mod hand_over;
+mod move_clients;
+pub mod request;
+mod service_manager;
+mod successor;
+pub mod take_over;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::Server;
+use crate::route::{Cluster, Node};
+pub(super) use hand_over::{HandOver, Handed, Listeners};
+
+/// How often it is looked whether replies are outstanding.
+const REPLIES_POLL: Duration = Duration::from_millis(50);
+
+/// What a server knows about its upgrades.
+#[derive(Default)]
+pub struct Upgrades {
+    /// The cluster of the two processes, of a broker that is in none.
+    link: OnceLock<Arc<Cluster>>,
+    /// Id of the process that this one has taken over from.
+    taken_over_from: OnceLock<u32>,
+}
+
+/// Waits until no reply is outstanding that this process alone can bring to its requester in
+/// another account. Those that do not come expire.
+pub(super) async fn wait_for_replies(server: &Server) {
+    let accounts = || server.broker.accounts.all().into_iter();
+    while accounts().any(|account| !account.replies.is_empty()) {
+        sleep(REPLIES_POLL).await;
+    }
+}
+
+impl Server {
+    /// The cluster that has a route to the other process of this broker, if there is or was one.
+    pub(super) fn cluster_or_link(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref().or_else(|| self.upgrades.link.get())
+    }
+
+    /// The cluster for a route to the other process of this broker.
+    fn link(&self) -> Arc<Cluster> {
+        let link = || {
+            let node = Node {
+                server_id: self.id.clone(),
+                server_name: self.name.clone(),
+                address: self.client_address,
+            };
+            Cluster::of_siblings(self.broker.clone(), node)
+        };
+        match &self.cluster {
+            Some(cluster) => cluster.clone(),
+            None => self.upgrades.link.get_or_init(link).clone(),
+        }
+    }
+
+    /// Id of the process that this one has taken over from, if it has.
+    pub fn taken_over_from(&self) -> Option<u32> {
+        self.upgrades.taken_over_from.get().copied()
+    }
+}

@@ -1,0 +1,183 @@
+//! The old process of an upgrade hands its connected clients over, all at the same moment.
+//!
+//! All sessions halt (`broker::halt`), so that no message is on its way within the broker; then the
+//! sockets and the states of those that can be moved are sent to the new process. Until that has
+//! all of them, it reads from none, and every client can go on here ([`Moving`] is dropped). With
+//! [`Moving::commit`] they are the new one's. The others (with TLS, or with much that waits) go on
+//! here and are moved in lame duck mode.
+//!
+//! Only a broker without routes does so. In a mesh, messages for a client come over two routes
+//! meanwhile, that of the old and that of the new process, and nobody could tell which of them have
+//! arrived: there, clients reconnect.
+
+use std::{
+    collections::HashSet,
+    os::fd::AsFd,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::channel::{Channel, Decision};
+use crate::{
+    broker::halt::Halted,
+    connection::{Connection, Kind, buffers::with_buffers},
+    server::Server,
+};
+
+/// How long all clients may take to halt. Some are paused for slow readers, and then none is moved.
+const HALT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long all states may take to be sent.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Interval at which it is looked who has halted, and who has exported.
+const POLL_EVERY: Duration = Duration::from_millis(1);
+
+/// Clients that have halted. Dropping it lets all go on that were not moved.
+pub(super) struct Moving<'a> {
+    server: &'a Arc<Server>,
+    clients: Vec<Arc<Connection>>,
+    moved: Vec<Halted>,
+    staying: Vec<Halted>,
+    exported: Option<mpsc::Receiver<Halted>>,
+}
+
+impl<'a> Moving<'a> {
+    /// Halts all clients and sends those that can be moved.
+    ///
+    ///  # Errors
+    ///
+    /// The new process does not take them.
+    pub(super) fn send(server: &'a Arc<Server>, channel: &mut Channel) -> Result<Self, String> {
+        let mut moving = Self {
+            server,
+            clients: Vec::new(),
+            moved: Vec::new(),
+            staying: Vec::new(),
+            exported: None,
+        };
+        if server
+            .cluster
+            .as_ref()
+            .is_some_and(|it| !it.peers().is_empty())
+        {
+            return Ok(moving);
+        }
+        match moving.halt() {
+            true => {
+                moving.want_replies();
+                moving.send_halted(channel)?;
+            }
+            false => warn!(
+                "Upgrade: the clients stay until lame duck mode: not all of them halted within \
+                 {HALT_TIMEOUT:?}"
+            ),
+        }
+        Ok(moving)
+    }
+
+    /// Has all clients halt; returns whether they did.
+    fn halt(&mut self) -> bool {
+        let broker = &self.server.broker;
+        broker.halt.begin();
+        self.clients = broker.registry.open(Kind::Client);
+        let clients = self.clients.iter();
+        clients.clone().for_each(|client| client.notify_changed());
+        let is_login_required = self
+            .server
+            .client_listener
+            .authentication
+            .read()
+            .is_required();
+        let is_in =
+            |client: &Connection| !is_login_required || !client.identity.lock().account.is_empty();
+        let runs =
+            |client: &Arc<Connection>| !client.is_halted() && !client.is_closing() && is_in(client);
+        let deadline = Instant::now() + HALT_TIMEOUT;
+        while clients.clone().any(runs) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(POLL_EVERY);
+        }
+        true
+    }
+
+    /// Has replies come here that requesters of other accounts wait for. Before there was a route to
+    /// the new process, nobody had to know.
+    fn want_replies(&self) {
+        with_buffers(|buffers| {
+            for account in self.server.broker.accounts.all() {
+                if !account.replies.is_empty() {
+                    let pattern = account.replies.pattern();
+                    account.interest.want(buffers, pattern.as_bytes());
+                }
+            }
+            buffers.flush_touched();
+        });
+    }
+
+    fn send_halted(&mut self, channel: &mut Channel) -> Result<(), String> {
+        let deadline = Instant::now() + SEND_TIMEOUT;
+        let exported = self.exported.insert(self.server.broker.halt.export());
+        let mut received = HashSet::new();
+        loop {
+            let Ok(mut client) = exported.try_recv() else {
+                // One whose connection has ended meanwhile exports nothing.
+                let is_awaited = |client: &Arc<Connection>| {
+                    client.is_halted() && !received.contains(&client.cid)
+                };
+                if !self.clients.iter().any(is_awaited) {
+                    return Ok(());
+                }
+                if Instant::now() >= deadline {
+                    return Err(format!(
+                        "the clients could not be handed over within {SEND_TIMEOUT:?}"
+                    ));
+                }
+                thread::sleep(POLL_EVERY);
+                continue;
+            };
+            received.insert(client.connection.cid);
+            let state = client.state.take();
+            let socket = client.connection.outbound().socket();
+            let (Some(state), Some(socket)) = (state, socket) else {
+                self.staying.push(client);
+                continue;
+            };
+            let message = Decision::Client(Box::new(state));
+            channel
+                .send(&message, &[socket.as_fd()])
+                .map_err(|error| format!("a client could not be handed over: {error}"))?;
+            self.moved.push(client);
+        }
+    }
+
+    /// Number of clients that are moved.
+    pub(super) fn count(&self) -> usize {
+        self.moved.len()
+    }
+
+    /// The new process has the clients.
+    pub(super) fn commit(&mut self) {
+        if !self.moved.is_empty() {
+            info!(
+                "Upgrade: {} clients were handed over, {} stay",
+                self.moved.len(),
+                self.staying.len()
+            );
+        }
+        self.moved.drain(..).for_each(Halted::forget);
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        // Before those that wait for a verdict, which would halt again.
+        self.server.broker.halt.end();
+    }
+}

@@ -1,0 +1,226 @@
+//! The new process of an upgrade, as the old one sees it: its start, what it says, and its end.
+
+use std::{
+    env, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Command, ExitStatus},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::{
+    channel::{Channel, Decision, Ready, Report},
+    hand_over::Handed,
+    take_over::VARIABLE,
+};
+
+/// How long it may take to read its configuration and to open what it needs.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a process that was killed may take to be gone.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it has ended.
+const POLL_EVERY: Duration = Duration::from_millis(10);
+
+/// How long one wait for a message may take while it serves.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Strangers that may be in front of the own connection in the queue of a new listener.
+const STRANGERS_MAX: usize = 1024;
+
+/// Variables that a service manager set for this process alone.
+const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
+
+/// A new process. Dropping it ends it, unless it serves.
+pub(super) struct Successor {
+    child: Child,
+    pub(super) channel: Channel,
+    /// Whether it goes on without this process.
+    pub(super) serves: bool,
+}
+
+impl Successor {
+    /// Starts the program that this process was started as, with the same arguments.
+    pub(super) fn start() -> io::Result<Self> {
+        let mut arguments = env::args_os();
+        let program = arguments.next().unwrap_or_else(|| "midge".into());
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env(VARIABLE, std::process::id().to_string())
+            .stdin(OwnedFd::from(theirs));
+        for variable in OWN_VARIABLES {
+            command.env_remove(variable);
+        }
+        let child = command.spawn()?;
+        // It holds the child's end of the channel.
+        drop(command);
+        Ok(Self {
+            child,
+            channel: Channel::new(ours)?,
+            serves: false,
+        })
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn say(&mut self, decision: &Decision) -> Result<(), String> {
+        let sent = self.channel.send(decision, &[]);
+        sent.map_err(|error| self.lost(&error))
+    }
+
+    /// Waits until it is ready.
+    pub(super) fn ready(&mut self) -> Result<Ready, String> {
+        match self.report(READY_TIMEOUT)? {
+            Report::Ready(ready) => Ok(ready),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    pub(super) fn report(&mut self, timeout: Duration) -> Result<Report, String> {
+        match self.channel.receive(Instant::now() + timeout) {
+            Ok((report, _)) => Ok(report),
+            Err(error) if is_timeout(&error) => Err(format!(
+                "the new process did not become ready within {timeout:?}"
+            )),
+            Err(error) => Err(self.lost(&error)),
+        }
+    }
+
+    /// Why nothing can be said to it or be heard of it.
+    pub(super) fn lost(&mut self, error: &io::Error) -> String {
+        match self.ended_within(END_TIMEOUT) {
+            Some(status) => format!("the new process has ended ({status}); see its log"),
+            None if has_closed(error) => {
+                "the new process does not take part; is it a midge that can upgrade?".into()
+            }
+            None => format!("the new process spoke nonsense: {error}"),
+        }
+    }
+
+    /// Its exit status, if it ends in this time.
+    fn ended_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < deadline => {
+                    thread::sleep(POLL_EVERY);
+                }
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Waits for its end, as long as this process lives.
+    pub(super) fn watch(mut self, handed: &mpsc::Sender<Handed>) {
+        let pid = self.child.id();
+        loop {
+            match self
+                .channel
+                .receive::<Report>(Instant::now() + WATCH_TIMEOUT)
+            {
+                Ok((Report::Stopping, _)) => {
+                    info!("Upgrade: process {pid} stops, and so does this one");
+                    // The main loop ends with the process only.
+                    let _ = handed.blocking_send(Handed::Stop);
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {}
+                Err(_) => {
+                    let status = self.child.wait();
+                    let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
+                    error!("Upgrade: process {pid}, which had taken over, has ended: {status}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if self.serves {
+            return;
+        }
+        // Fails if it has ended.
+        let _ = self.child.kill();
+        if self.ended_within(END_TIMEOUT).is_none() {
+            warn!(
+                "Process {} was killed and has not ended yet",
+                self.child.id()
+            );
+        }
+    }
+}
+
+impl Report {
+    /// Why this ends the upgrade.
+    pub(super) fn unexpected(self) -> String {
+        match self {
+            Self::Failed(why) => format!("the new process cannot serve: {why}"),
+            Self::Stopping => "the new process was asked to stop".into(),
+            Self::Ready(_) | Self::Joined | Self::Taken(_) | Self::Serving => {
+                "the new process spoke out of turn".into()
+            }
+        }
+    }
+}
+
+/// Whether a message did not come in time.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
+}
+
+/// Whether the other end was closed, with something unread or not.
+fn has_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+/// The two ends of a TCP connection within this host.
+pub(super) fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+    let loopback: [SocketAddr; 2] = [
+        (Ipv4Addr::LOCALHOST, 0).into(),
+        (Ipv6Addr::LOCALHOST, 0).into(),
+    ];
+    let listener = TcpListener::bind(&loopback[..])?;
+    let ours = TcpStream::connect(listener.local_addr()?)?;
+    let own = ours.local_addr()?;
+    for _ in 0..STRANGERS_MAX {
+        let (theirs, peer) = listener.accept()?;
+        if peer == own {
+            return Ok((ours, theirs));
+        }
+    }
+    Err(io::Error::other("others use the port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn both_ends_of_a_pair_are_connected_to_each_other() {
+        let (mut one, mut other) = tcp_pair().unwrap();
+        one.write_all(b"x").unwrap();
+        let mut read = [0];
+        other.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"x");
+    }
+}
