@@ -38,8 +38,7 @@
 //! each other ([`crate::route::Sibling`]), also if the broker is in no cluster. Peers accept the new
 //! one beside the old one, since its name and its address are the same
 //! (`route::introduction`, `Route::uses_name_of`); when the old one leaves, they forget it
-//! (`route::membership`). A nats-server accepts no second route to a broker of the same name: it
-//! gets its route to the new process when the old one ends.
+//! (`route::membership`). nats-servers accept both.
 //!
 //! # What is not handed over
 //!
