@@ -1,5 +1,5 @@
 //! What the broker tells the service manager that started it: that it is ready, reloads, stops,
-//! still works, and how it is (`sd_notify(3)`; systemd with `Type=notify`, and others that speak
+//! still works, how it is, and which process is the broker after an upgrade (`sd_notify(3)`; systemd with `Type=notify`, and others that speak
 //! this protocol).
 //!
 //! The manager names a datagram socket in `NOTIFY_SOCKET`; without it nothing is ever sent.
@@ -128,6 +128,15 @@ impl ServiceManager {
         state.stops = true;
         let text = format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", time.as_micros());
         self.tell(&mut state, text);
+    }
+
+    /// The process `pid` is the main one from now on: it takes over from this one, which ends.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told now.
+    pub fn main_process_is(&self, pid: u32) -> io::Result<()> {
+        self.send(&format!("MAINPID={pid}"))
     }
 
     /// The broker ends because of an error.

@@ -302,7 +302,7 @@ impl HandOver {
     fn leave(&self, mut successor: Successor, ready: &Ready) -> String {
         successor.serves = true;
         let pid = successor.pid();
-        if let Err(error) = service_manager::tell_main_pid(pid) {
+        if let Err(error) = self.server.service_manager().main_process_is(pid) {
             warn!("systemd could not be told that process {pid} is the main one now: {error}");
         }
         let text = format!(
