@@ -178,7 +178,10 @@ fn run(
     };
     memory::prepare_process();
     let files_before = process::raise_open_files_max();
-    let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
+    let runtime = lifecycle::runtime().map_err(failed(
+        "Error starting the threads that serve connections; the service needs more TasksMax, \
+         LimitNPROC or memory",
+    ))?;
     let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
         let signals =

@@ -50,7 +50,7 @@ use std::{
 
 use chrono::Utc;
 use rustls::ServerConfig;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 
 use crate::{
     observe::diagnosis::Diagnosis,
@@ -116,16 +116,18 @@ pub struct Listeners {
 pub fn serve(monitor: &Arc<Monitor>, listeners: Listeners) -> io::Result<()> {
     // The runtime would panic without it.
     threads::try_out(LONG_ANSWERS)?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_blocking_threads(LONG_ANSWERS)
-        .thread_keep_alive(Duration::MAX)
-        .thread_name("monitor-long")
-        .thread_stack_size(STACK_LEN)
-        .build()?;
+    let runtime = OwnRuntime::new(
+        runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(LONG_ANSWERS)
+            .thread_keep_alive(Duration::MAX)
+            .thread_name("monitor-long")
+            .thread_stack_size(STACK_LEN)
+            .build()?,
+    );
     let (tcp, unix) = {
-        let _entered = runtime.enter();
+        let _entered = runtime.get().enter();
         let tcp = listeners.tcp.map(|listener| {
             listener.set_nonblocking(true)?;
             tokio::net::TcpListener::from_std(listener)
@@ -137,13 +139,35 @@ pub fn serve(monitor: &Arc<Monitor>, listeners: Listeners) -> io::Result<()> {
         (tcp.transpose()?, unix.transpose()?)
     };
     // From here on it is there, also when the system gives no thread any more.
-    drop(runtime.spawn_blocking(|| ()));
+    drop(runtime.get().spawn_blocking(|| ()));
     let monitor = monitor.clone();
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)
-        .spawn(move || runtime.block_on(listener::run(monitor, tcp, unix)))?;
+        .spawn(move || runtime.get().block_on(listener::run(monitor, tcp, unix)))?;
     Ok(())
+}
+
+/// The runtime of monitoring. If it cannot be used after all, it is dropped where the broker's own
+/// one runs, which waits for nothing.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new(runtime: Runtime) -> Self {
+        Self(Some(runtime))
+    }
+
+    fn get(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Monitor {

@@ -2,7 +2,10 @@
 //! system may refuse one (TasksMax, LimitNPROC, memory): then that work fails with an error, and
 //! the diagnosis reports it by [`refused`].
 
-use std::{io, thread};
+use std::{
+    fs, io, thread,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -12,6 +15,12 @@ use super::MonotonicMillis;
 /// Stack of a thread for work of no known depth, in bytes: the resolver of the system, and the
 /// configuration's parser, which is recursive.
 pub const STACK_LEN: usize = 2 * 1024 * 1024;
+
+const TASKS_FOLDER: &str = "/proc/self/task";
+
+/// How long the system may take to forget threads that have ended, and how often that is looked up.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+const END_PAUSE: Duration = Duration::from_micros(200);
 
 /// The threads that the system refused.
 #[derive(Clone, Debug)]
@@ -81,21 +90,34 @@ pub async fn run<T: Send + 'static>(
         .map_err(|_| io::Error::other("the work was not finished"))
 }
 
-/// Whether the system gives so many threads now: for code that panics without them.
+/// Whether the system gives so many threads now: for code that panics without them. To be called
+/// while no other thread starts or ends.
 ///
 ///  # Errors
 ///
 /// It does not.
 pub fn try_out(count: usize) -> io::Result<()> {
+    let before = present();
     let gate = Mutex::new(());
-    thread::scope(|scope| {
+    let given = thread::scope(|scope| {
         // Until all of them are there, none of them ends.
         let _closed = gate.lock();
         (0..count).try_for_each(|_| {
             let thread = thread::Builder::new();
             thread.spawn_scoped(scope, || drop(gate.lock())).map(drop)
         })
-    })
+    });
+    // For a moment after its end, a thread still counts against the limits.
+    let deadline = Instant::now() + END_TIMEOUT;
+    while present() > before && Instant::now() < deadline {
+        thread::sleep(END_PAUSE);
+    }
+    given
+}
+
+/// The threads of this process; 0 if the system does not list them.
+fn present() -> usize {
+    fs::read_dir(TASKS_FOLDER).map_or(0, Iterator::count)
 }
 
 #[cfg(test)]

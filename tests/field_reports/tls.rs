@@ -130,6 +130,10 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
     let route_port = free_port();
     let cluster = format!("cluster {{ name: c, listen: \"127.0.0.1:{route_port}\"\n {tls} }}\n");
     let broker = Broker::midge().config(format!("{tls}{cluster}")).start();
+    // The log may be a moment behind the ports.
+    wait_until("the start is logged", || {
+        broker.log().contains("Server is ready")
+    });
     let before = broker.log().lines().count();
     for port in [broker.client_addr().port(), route_port] {
         for _ in 0..PROBES {

@@ -9,4 +9,5 @@ mod fairness;
 mod floods;
 mod memory;
 mod slow_consumers;
+mod threads;
 mod unauthenticated;
