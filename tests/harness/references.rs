@@ -22,6 +22,9 @@ const FOLDERS: [&str; 11] = [
     "top",
 ];
 
+/// The page of other people's texts.
+const OF_OTHERS: &str = "THIRD-PARTY.md";
+
 /// Names that begin a path into other crates, or none.
 const FOREIGN: [&str; 12] = [
     "Box", "Self", "core", "crate", "i64", "libc", "rustls", "self", "std", "super", "tokio",
@@ -73,6 +76,8 @@ fn texts() -> BTreeMap<String, String> {
                 if is_ours && name != "target" {
                     waiting.push(path);
                 }
+            } else if name == OF_OTHERS {
+                // Licences name files of the crates that they are from.
             } else if let Ok(text) = fs::read_to_string(entry.path()) {
                 texts.insert(path, text);
             }
