@@ -28,6 +28,9 @@ pub(super) const INTEREST_PENDING: u8 = 8;
 /// The socket has just become full: the connection's own task starts the write deadline.
 pub(super) const STUCK: u8 = 16;
 
+/// Something is queued for a reader in this process.
+pub(super) const QUEUED: u8 = 32;
+
 /// Why a connection's own task continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wake {
@@ -106,6 +109,20 @@ impl Connection {
             }
         })
         .await;
+    }
+
+    /// Waits until something is queued, for the reader of a connection without a socket.
+    /// `false`: the connection has ended.
+    pub async fn queued(&self) -> bool {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.flags.load(Ordering::Acquire) {
+                flags if flags & CLOSING != 0 => Poll::Ready(false),
+                flags if flags & QUEUED != 0 => Poll::Ready(true),
+                _ => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Waits for the next thing that the own task has to do. `timer` must be the task's own

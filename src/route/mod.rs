@@ -36,7 +36,6 @@ mod member_addresses;
 pub mod membership;
 mod reconfigure;
 mod register;
-mod resolve;
 mod session;
 mod tie_break;
 mod tls_upgrade;
