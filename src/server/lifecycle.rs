@@ -32,7 +32,10 @@ use super::{
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     broker::system_queue::Notice,
-    config::{HttpPort, Options, options::cluster::ClusterOptions},
+    config::{
+        HttpPort, Options,
+        options::{cluster::ClusterOptions, federation::FederationOptions},
+    },
     connection::{CloseReason, Kind, buffers},
     route::{self, Cluster},
 };
@@ -102,6 +105,8 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
+    let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
+    let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
         Some(path) => unix_socket::bind(path, options.monitor.unix_mode)
             .map(|(listener, file)| (Some(listener), Some(file)))
@@ -139,7 +144,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         routes: routes.as_ref().map(|(address, _)| *address),
     };
     Ok(Prepared {
-        server: Server::new(options, sources, listening, tls, route_tls),
+        server: Server::new(options, sources, listening, tls, route_tls, federation_tls),
         clients,
         routes: routes.map(|(_, listener)| listener),
         monitor: monitor.map(|(_, listener)| listener),
@@ -248,6 +253,12 @@ pub async fn run(
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
+    if let Some(federation) = server.federation() {
+        federation.start().map_err(|error| StartError {
+            what: "Error starting the thread of the federation".into(),
+            error,
+        })?;
+    }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     let mut leaving = None;
@@ -275,6 +286,10 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
+    if let Some(federation) = server.federation() {
+        federation.leave();
+        federation.left().await;
+    }
     announce_stop(&server).await;
     if let Some(cluster) = &server.cluster {
         cluster.stop();
