@@ -8,6 +8,7 @@ mod ceilings;
 mod certificates;
 mod channels;
 mod clients;
+mod federation;
 mod proofs;
 mod readers;
 mod routes;

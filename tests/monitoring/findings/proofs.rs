@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use midge::observe::diagnosis::rules::RULES;
 
-use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
+use super::{broker, ceilings, certificates, clients, federation, readers, routes, system, tables};
 
 /// The code of each rule, and the test that proves it.
 const PROOFS: &[(&str, fn())] = &[
@@ -77,6 +77,22 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "members-differ",
         routes::members_with_different_limits_are_reported,
+    ),
+    (
+        "federation-unreachable",
+        federation::a_lost_upstream_broker_is_reported_until_it_is_back,
+    ),
+    (
+        "federation-refused",
+        federation::refused_messages_are_reported_by_reason_for_a_while,
+    ),
+    (
+        "federation-dropped",
+        federation::dropped_replies_are_reported_for_a_while,
+    ),
+    (
+        "federation-slow",
+        federation::growing_round_trips_are_reported,
     ),
     (
         "login-failures",
