@@ -1,5 +1,7 @@
-//! Several subject spaces and several brokers: accounts, clusters and the system account.
+//! Several subject spaces and several brokers: accounts, clusters, the federation and the system
+//! account.
 
 mod accounts;
 mod cluster;
+mod federation;
 mod system_account;
