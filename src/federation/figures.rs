@@ -28,6 +28,9 @@ use crate::{
 /// Different texts that are told until an upstream broker is reached.
 const TOLD_MAX: usize = 32;
 
+const OVERFLOW: &str = "Replies for the federation came faster than they could be passed on, and \
+                        more than max_pending waited: they were dropped; see /federationz";
+
 /// One of the two directions.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Direction {
@@ -231,6 +234,16 @@ impl Figures {
         state.failures = 0;
         drop(state);
         self.told.lock().clear();
+    }
+
+    /// More replies came at once than are kept; `local` is the next connection by which they come.
+    pub(super) fn rejoined(&self, local: Arc<Connection>) {
+        if let Some(connected) = &mut self.upstream.lock().connected {
+            connected.local = local;
+        }
+        if self.is_new(OVERFLOW) {
+            warn!("{OVERFLOW}");
+        }
     }
 
     /// The connection has ended; `left` is whether we wanted that.

@@ -64,7 +64,7 @@ impl Local {
         &self.connection
     }
 
-    /// Waits for replies. `false`: too many came at once, and the queue group was left.
+    /// Waits for replies. `false`: too many came at once, and no more do.
     pub(super) async fn has_some(&self) -> bool {
         self.connection.queued().await
     }

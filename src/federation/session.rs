@@ -59,6 +59,7 @@ pub(super) struct Session<'a> {
     pool: &'a mut Pool,
     address: Address,
     server: Server,
+    account: Arc<Account>,
     local: Local,
     keepalive: Keepalive,
     /// How hops of requests and of replies are recorded.
@@ -79,8 +80,7 @@ impl<'a> Session<'a> {
         server: Server,
         account: &Arc<Account>,
     ) -> Self {
-        let (subject, queue) = federation.reply_group();
-        let local = Local::join(&federation.broker, account, &subject, &queue);
+        let local = join(federation, account);
         let connected = Connected {
             address: server.address.clone(),
             server_name: server.info.server_name.clone(),
@@ -106,6 +106,7 @@ impl<'a> Session<'a> {
             pool,
             address,
             server,
+            account: account.clone(),
             local,
             keepalive,
             server_leaves: false,
@@ -149,7 +150,10 @@ impl<'a> Session<'a> {
                 wake = connection.wake(&stream, timer.as_mut(), &mut unread) => self.act(wake),
                 is_open = self.local.has_some() => match is_open {
                     true => self.handle_local(),
-                    false => Err("replies came faster than they could be passed on".to_owned()),
+                    false => {
+                        self.rejoin();
+                        Ok(())
+                    }
                 },
             };
             if let Err(why) = handled {
@@ -404,6 +408,14 @@ impl<'a> Session<'a> {
         connection.drain_and_close(&self.server.stream).await;
     }
 
+    /// Too many replies came at once, and the queue group was left with them: joins it again.
+    fn rejoin(&mut self) {
+        self.count_lost();
+        self.local = join(self.federation, &self.account);
+        let local = self.local.connection().clone();
+        self.federation.figures.rejoined(local);
+    }
+
     /// Counts what was lost because too many replies came at once.
     fn count_lost(&self) {
         let lost = self.local.lost();
@@ -411,4 +423,10 @@ impl<'a> Session<'a> {
         counts.dropped.add(lost.msgs);
         counts.dropped_bytes.add(lost.bytes);
     }
+}
+
+/// Joins the site's queue group.
+fn join(federation: &Federation, account: &Arc<Account>) -> Local {
+    let (subject, queue) = federation.reply_group();
+    Local::join(&federation.broker, account, &subject, &queue)
 }

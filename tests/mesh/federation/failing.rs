@@ -217,6 +217,47 @@ fn a_slow_upstream_broker_harms_nobody_else() {
     round_trip(&mut admin, "other", &mut node);
 }
 
+/// More replies at once than may wait for the federation: they are dropped, and the next ones pass.
+#[test]
+fn a_burst_of_replies_beyond_the_limit_is_counted() {
+    let central = Broker::midge().start();
+    let text = format!(
+        "max_payload: 2000\nmax_pending: 2000\n{}",
+        super::block("prod", &[&central], "")
+    );
+    let site = Broker::midge().config(text).start();
+    connected(&site);
+    let mut node = Node::at(&site, "web1");
+    let mut admin = admin(&central);
+    let reply = json!({
+        "data": "x".repeat(500),
+        "headers": { "mc_sender": "web1", "federation": { "req": "1", "reply-to": REPLY } },
+    });
+    let payload = reply.to_string();
+    let subject = "choria.federation.prod.collective";
+    let one = format!("PUB {subject} {}\r\n{payload}\r\n", payload.len());
+    wait_until("some are dropped", || {
+        node.client.send(one.repeat(40));
+        node.client.sync();
+        figure(&site, "replies", "dropped") > 0
+    });
+    // What passed has arrived before the next answer.
+    let passed = admin.sync();
+    assert!(passed.iter().all(|frame| frame.is_message()), "{passed:?}");
+    let site_of = || federationz(&site)["upstream"]["connects"].clone();
+    assert_eq!(site_of(), 1);
+    ask(
+        &mut admin,
+        "prod",
+        &request("later", &["mcollective.node.web1"]),
+    );
+    node.serve();
+    wait_until("a later reply arrives", || {
+        let frame = admin.next_message();
+        String::from_utf8_lossy(&frame.body).contains("reply of web1")
+    });
+}
+
 /// An upstream broker that takes nothing for the time `write_deadline` is left for another.
 #[test]
 fn a_stuck_upstream_broker_is_left_for_another() {

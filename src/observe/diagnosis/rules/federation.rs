@@ -123,7 +123,8 @@ fn dropped(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     }
     let text = format!(
-        "{} within {} dropped by the federation: more than {} waited",
+        "{} within {} dropped by the federation: more waited than is kept ({} for the upstream \
+         broker, max_pending before that)",
         count(dropped, "message"),
         time(evidence.thresholds.incident_window),
         bytes(PENDING_MAX),
