@@ -26,6 +26,8 @@ pub enum Step {
     Eventsz,
     /// Asking for `/explainz`.
     Explainz,
+    /// Asking for `/federationz`.
+    Federationz,
     /// Reading the files for TLS and logins.
     Files,
     /// The TLS handshake on the client port.
@@ -90,6 +92,7 @@ impl fmt::Display for Step {
             Self::Exchange => "waiting for messages of the other brokers",
             Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
+            Self::Federationz => "asking for /federationz",
             Self::Files => "reading the files for TLS and logins",
             Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",

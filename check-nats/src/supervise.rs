@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use srv_records::Srv;
+
 use super::{
     brokers::{
-        self, Among, BROKERS_MAX, Brokers, Shared, Srv, names,
+        self, Among, BROKERS_MAX, Brokers, Shared, names,
         parallel::{self, Undone},
     },
     deadline::{Deadline, Step},

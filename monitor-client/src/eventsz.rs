@@ -28,8 +28,8 @@ pub struct EventInfo {
     /// When it happened, RFC 3339.
     pub time: String,
     /// Kind, dotted and stable: `client.connected`, `client.closed`,
-    /// `auth.failed`, `auth.violation`, `slow`, `storm`, `route`, `reload`,
-    /// `certificate`, `worker.stall`, `server`, `finding`.
+    /// `auth.failed`, `auth.violation`, `slow`, `storm`, `route`, `federation`,
+    /// `reload`, `certificate`, `worker.stall`, `server`, `finding`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The connection concerned; 0 for none.

@@ -16,6 +16,7 @@ pub mod control;
 pub mod error;
 pub mod eventsz;
 pub mod explainz;
+pub mod federationz;
 pub mod files;
 pub mod gatewayz;
 pub mod healthz;
@@ -50,6 +51,7 @@ pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use error::{Error, Phase};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
+pub use federationz::{FederationRoundTrips, FederationTraffic, FederationUpstream, Federationz};
 pub use gatewayz::Gatewayz;
 pub use healthz::{HealthError, Healthz};
 pub use inspect::{Bounds, Field, Found, Kind};
@@ -63,5 +65,6 @@ pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, Subj
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
 pub use varz::{
-    DiskIoWaitStats, Figure, FigureUnit, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz, figure,
+    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, TlsGap, TlsVarz,
+    Varz, figure,
 };

@@ -166,6 +166,10 @@ pub struct Varz {
     /// Logins since the start; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginsVarz>,
+    /// The federation of the site, in short; only in midge, and only of a federation broker.
+    /// `/federationz` has all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub federation: Option<FederationVarz>,
     /// Publishes and subscriptions of clients that were refused for lack of a permission; only in
     /// midge.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,6 +209,30 @@ pub struct LoginsVarz {
     pub delayed: u64,
     /// Logins that waited before they were checked, because their source had many refusals.
     pub held: u64,
+}
+
+/// The federation of a site, in short. Totals are since it began.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct FederationVarz {
+    /// Name of the site.
+    pub name: String,
+    /// Whether an upstream broker is connected.
+    pub connected: bool,
+    /// Requests from upstream.
+    pub requests: u64,
+    /// Replies of the site.
+    pub replies: u64,
+    /// Messages of both directions that were not passed on.
+    pub refused: u64,
+    /// Replies that were dropped because too much waited.
+    pub dropped: u64,
+    /// Bytes that wait for the upstream broker.
+    pub pending: u64,
+    /// Seconds from a request to its first reply, the shortest of the last sixteen; absent before
+    /// there are so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<f64>,
 }
 
 /// A problem with the TLS files of a listener.

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod memory;
 pub mod password_queue;
 pub mod registry;
+pub mod resolve;
 pub mod surplus;
 pub mod system_queue;
 pub mod turned_away;

@@ -39,7 +39,7 @@ pub mod transport;
 mod wake;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -72,7 +72,7 @@ pub use subscription::{Subscription, SubscriptionTable};
 pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
 pub use wake::Wake;
-use wake::{BLOCKED, CLOSING, STUCK};
+use wake::{BLOCKED, CLOSING, QUEUED, STUCK};
 
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -156,6 +156,24 @@ impl Connection {
         cid: u64,
         peer: SocketAddr,
         stream: Arc<TcpStream>,
+        max_pending: usize,
+        budget: Arc<Budget>,
+    ) -> Self {
+        Self::of(kind, cid, peer, Some(stream), max_pending, budget)
+    }
+
+    /// A connection without a socket: a part of the broker subscribes by it like a client, and
+    /// takes what is queued for it ([`Connection::queued`], [`Connection::take_queued`]).
+    pub fn in_process(cid: u64, max_pending: usize) -> Self {
+        let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+        Self::of(Kind::Client, cid, nowhere, None, max_pending, Budget::own())
+    }
+
+    fn of(
+        kind: Kind,
+        cid: u64,
+        peer: SocketAddr,
+        stream: Option<Arc<TcpStream>>,
         max_pending: usize,
         budget: Arc<Budget>,
     ) -> Self {
@@ -316,6 +334,15 @@ impl Connection {
     /// that is new.
     pub fn set_announced(&self) -> bool {
         !self.is_announced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Queues a line and writes as much as the socket accepts. Not to be called with the
+    /// thread's buffers in use.
+    pub fn send_now(self: &Arc<Self>, line: &[u8]) {
+        with_buffers(|buffers| {
+            self.send(buffers, line);
+            buffers.flush_touched();
+        });
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.

@@ -223,7 +223,7 @@ pub async fn read_some(
     plain: &mut Vec<u8>,
 ) -> io::Result<()> {
     loop {
-        match try_read_some(connection, stream, plain) {
+        match try_read_some(connection, stream, plain, READ_SHORT) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
             result => {
                 tokio::task::yield_now().await;
@@ -233,25 +233,28 @@ pub async fn read_some(
     }
 }
 
-fn try_read_little(stream: &TcpStream, plain: &mut Vec<u8>) -> io::Result<usize> {
-    plain.reserve(READ_SHORT);
-    stream.try_read_buf(&mut plain.limit(READ_SHORT))
-}
-
-fn try_read_some(
+/// The same of what is there now, at most `space` bytes of the socket.
+///
+/// # Errors
+///
+/// The same; `WouldBlock` if there is nothing.
+pub fn try_read_some(
     connection: &Arc<Connection>,
     stream: &TcpStream,
     plain: &mut Vec<u8>,
+    space: usize,
 ) -> io::Result<()> {
     let held = plain.len();
     let result = match connection.tls() {
-        None => match try_read_little(stream, plain)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        },
+        None => {
+            plain.reserve(space);
+            match stream.try_read_buf(&mut plain.limit(space))? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            }
+        }
         Some(tls) => with_buffers(|buffers| {
             let mut incoming = std::mem::take(&mut buffers.tls.incoming);
-            let space = READ_SHORT;
             let opened = open_into(
                 connection,
                 buffers,

@@ -30,6 +30,8 @@ pub(super) const STUCK: u8 = 16;
 
 /// The connection's own task has halted; see [`crate::broker::halt`].
 const HALTED: u8 = 32;
+/// Something is queued for a reader in this process.
+pub(super) const QUEUED: u8 = 64;
 
 /// Why a connection's own task continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,6 +124,20 @@ impl Connection {
             }
         })
         .await;
+    }
+
+    /// Waits until something is queued, for the reader of a connection without a socket.
+    /// `false`: the connection has ended.
+    pub async fn queued(&self) -> bool {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.flags.load(Ordering::Acquire) {
+                flags if flags & CLOSING != 0 => Poll::Ready(false),
+                flags if flags & QUEUED != 0 => Poll::Ready(true),
+                _ => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Waits for the next thing that the own task has to do. `timer` must be the task's own

@@ -14,11 +14,10 @@ use super::{
     cluster::{Cluster, Origin},
     failing::is_fault,
     handshake::{Handshake, NotDialled},
-    refuse,
-    resolve::resolve,
-    serve,
+    refuse, serve,
 };
 use crate::{
+    broker::resolve::resolve,
     config::options::cluster::RouteUrl,
     connection::{CloseReason, accepting::OpenSocket},
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},

@@ -24,9 +24,7 @@ use super::{
 use crate::{
     broker::turned_away,
     config::options::cluster::{ClusterOptions, RouteUrl},
-    connection::{
-        CloseReason, Connection, admission::Place, buffers::with_buffers, reading::read_some,
-    },
+    connection::{CloseReason, Connection, admission::Place, reading::read_some},
     peer::End,
     protocol::{
         PING, PONG,
@@ -382,15 +380,5 @@ impl<'a> Handshake<'a> {
             "Authorization Violation",
         );
         end.with(detail).for_login(why)
-    }
-}
-
-impl Connection {
-    /// Queues a line and writes as much as the socket accepts.
-    pub(super) fn send_now(self: &Arc<Self>, line: &[u8]) {
-        with_buffers(|buffers| {
-            self.send(buffers, line);
-            buffers.flush_touched();
-        });
     }
 }

@@ -38,7 +38,6 @@ pub mod membership;
 mod message_trace;
 mod reconfigure;
 mod register;
-mod resolve;
 mod session;
 mod sibling;
 mod tie_break;

@@ -31,6 +31,9 @@ pub(super) async fn leave(server: &Server) {
     if let Some(cluster) = server.cluster_or_link() {
         cluster.leave();
     }
+    if let Some(federation) = server.federation() {
+        federation.leave();
+    }
     server.broker.system.leave(Notice::LameDuck);
     let clients = server.broker.registry.open(Kind::Client);
     for connection in &clients {

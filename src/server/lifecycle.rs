@@ -34,7 +34,10 @@ use super::{
 };
 use crate::{
     broker::system_queue::Notice,
-    config::{HttpPort, Options, options::cluster::ClusterOptions},
+    config::{
+        HttpPort, Options,
+        options::{cluster::ClusterOptions, federation::FederationOptions},
+    },
     connection::{CloseReason, Kind, buffers},
     route::{self, Cluster},
     telemetry::threads,
@@ -114,6 +117,8 @@ pub fn prepare(
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
+    let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
+    let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
         Some(path) => {
             listen_unix(&mut inherited, path, options.monitor.unix_mode).map_err(|error| {
@@ -178,7 +183,7 @@ pub fn prepare(
         })?;
     }
     Ok(Prepared {
-        server: Server::new(options, sources, listening, tls, route_tls),
+        server: Server::new(options, sources, listening, tls, route_tls, federation_tls),
         clients,
         routes,
         monitor,
@@ -285,6 +290,12 @@ pub async fn run(
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
+    if let Some(federation) = server.federation() {
+        federation.start().map_err(|error| StartError {
+            what: "Error starting the thread of the federation".into(),
+            error,
+        })?;
+    }
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
         predecessor.learn_interest(&server).await;
@@ -338,6 +349,10 @@ pub async fn run(
     server.stopping.store(true, Ordering::Release);
     server.service_manager().stopping(END_BOUND);
     accepting.abort();
+    if let Some(federation) = server.federation() {
+        federation.leave();
+        federation.left().await;
+    }
     if let Some(predecessor) = predecessor {
         predecessor.stopping();
     }

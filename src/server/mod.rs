@@ -7,6 +7,7 @@
 mod advertised;
 pub mod announce;
 mod exclusive;
+mod federation;
 pub mod housekeeping;
 mod identity;
 pub mod inherited;
@@ -45,6 +46,7 @@ use crate::{
     client::ClientListener,
     config::{Options, options::MAX_CONNECTIONS},
     connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
+    federation::Federation,
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
@@ -83,6 +85,7 @@ pub struct Server {
     pub monitor_error: Option<String>,
     /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
+    federation: RwLock<Option<Arc<Federation>>>,
     /// Whether new connections are refused because the broker stops.
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
@@ -104,13 +107,15 @@ pub struct Listening {
 }
 
 impl Server {
-    /// A broker with these options and addresses, with TLS for clients and for routes.
+    /// A broker with these options and addresses, with TLS for clients, for routes and for the
+    /// federation.
     pub fn new(
         options: Options,
         sources: Sources,
         listening: Listening,
         tls: Option<Arc<TlsListener>>,
         route_tls: Option<Arc<TlsListener>>,
+        federation_tls: Option<Arc<TlsListener>>,
     ) -> Arc<Self> {
         let client_address = listening.clients;
         // Stamps count from the start of the broker.
@@ -169,9 +174,14 @@ impl Server {
                 let client_urls = advertised::urls(&options, client_address);
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
+        let federation = options.federation.clone();
+        let federation = federation
+            .map(|block| Federation::new(broker.clone(), block, federation_tls, &name))
+            .map(Arc::new);
         Arc::new(Self {
             id,
             name,
+            federation: RwLock::new(federation),
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),
@@ -198,6 +208,11 @@ impl Server {
     /// The state of the log.
     pub fn log_state(&self) -> LogState {
         self.sources.log.state()
+    }
+
+    /// The federation broker of this site, if this broker is one.
+    pub fn federation(&self) -> Option<Arc<Federation>> {
+        self.federation.read().clone()
     }
 
     /// Who started the broker and is told how it is.

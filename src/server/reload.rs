@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::{
     Server, advertised,
     exclusive::{Exclusive, ExclusiveGuard},
+    federation::PreparedFederation,
     limits,
     pid_file::PidFile,
     tls::PreparedTls,
@@ -133,6 +134,7 @@ struct Prepared {
     options: Options,
     tls: PreparedTls,
     route_tls: PreparedTls,
+    federation: PreparedFederation,
     authentication: Authentication,
     /// The pid file, if it has another name.
     pid_file: Option<PidFile>,
@@ -244,6 +246,7 @@ impl Server {
         let opening = "opening the files named in the configuration";
         let _opening = self.calls().begin(opening, file.display().to_string());
         let (tls, route_tls) = self.prepare_tls(&options)?;
+        let federation = self.prepare_federation(&options)?;
         let pid_file = match &options.pid_file {
             Some(path) if self.options().pid_file.as_ref() != Some(path) => {
                 let written = PidFile::write(path);
@@ -261,6 +264,7 @@ impl Server {
             pid_file,
             tls,
             route_tls,
+            federation,
             options,
         })
     }
@@ -271,6 +275,7 @@ impl Server {
             options,
             tls,
             route_tls,
+            federation,
             authentication,
             pid_file,
             log,
@@ -309,6 +314,7 @@ impl Server {
             let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
+        self.apply_federation(federation);
         *self.options.write() = Arc::new(options);
     }
 

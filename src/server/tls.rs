@@ -1,4 +1,4 @@
-//! TLS of a running broker, for clients and routes: loading it, announcing it in INFO, and watching
+//! TLS of a running broker, for clients, routes and the federation: loading it, announcing it in INFO, and watching
 //! its files.
 
 use std::{
@@ -96,21 +96,23 @@ fn check_files(server: &Weak<Server>) {
     }
 }
 
-/// The listener that uses TLS.
+/// What uses TLS.
 #[derive(Clone, Copy)]
 enum Port {
     Clients,
     Routes,
+    Federation,
 }
 
 impl Port {
-    const ALL: [Self; 2] = [Self::Clients, Self::Routes];
+    const ALL: [Self; 3] = [Self::Clients, Self::Routes, Self::Federation];
 
     /// The name in metrics.
     fn name(self) -> &'static str {
         match self {
             Self::Clients => "client",
             Self::Routes => "route",
+            Self::Federation => "federation",
         }
     }
 }
@@ -214,6 +216,7 @@ impl Server {
         match port {
             Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
+            Port::Federation => self.federation()?.tls.clone(),
         }
     }
 
@@ -232,6 +235,13 @@ impl Server {
                 let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
                 let connections = routes.iter().map(|route| &route.connection);
                 close_untrusted(&self.broker, tls, connections)
+            }
+            // Its one connection begins anew, with the other certificate.
+            Port::Federation => {
+                if let Some(federation) = self.federation() {
+                    federation.reconnect();
+                }
+                0
             }
         }
     }

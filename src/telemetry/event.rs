@@ -38,6 +38,8 @@ pub enum EventKind {
     Storm,
     /// A route was opened, lost or refused.
     Route,
+    /// The federation has reached or lost an upstream broker.
+    Federation,
     /// The configuration was reloaded.
     Reload,
     /// A certificate, key, CA or CRL changed, or could not be read.
@@ -52,7 +54,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientConnected,
         Self::ClientClosed,
         Self::AuthenticationFailed,
@@ -61,6 +63,7 @@ impl EventKind {
         Self::SlowConsumer,
         Self::Storm,
         Self::Route,
+        Self::Federation,
         Self::Reload,
         Self::Certificate,
         Self::WorkerStall,
@@ -84,6 +87,7 @@ impl EventKind {
             Self::SlowConsumer => "slow",
             Self::Storm => "storm",
             Self::Route => "route",
+            Self::Federation => "federation",
             Self::Reload => "reload",
             Self::Certificate => "certificate",
             Self::WorkerStall => "worker.stall",

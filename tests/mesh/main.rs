@@ -1,6 +1,8 @@
-//! Several subject spaces and several brokers: accounts, clusters and the system account.
+//! Several subject spaces and several brokers: accounts, clusters, the federation and the system
+//! account.
 
 mod accounts;
 mod cluster;
+mod federation;
 mod message_trace;
 mod system_account;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod cluster;
+mod federation;
 mod legible;
 mod many_connections;
 

@@ -8,7 +8,10 @@ use crate::{
     app::App,
     history::{Entry, Series},
     text::{age, bytes, clock, duration, exact, short},
-    view::{self, ceilings, connections, incidents, load, routes, table::Column},
+    view::{
+        self, ceilings, connections, incidents, load, overview::federation_state, routes,
+        table::Column,
+    },
 };
 
 /// Lines of each list in the whole report; a report of only the connections has all of them.
@@ -120,6 +123,18 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
         "  cpu {cpu:.1} %, memory {mem}, connections {} of {}, subscriptions {}, slow consumers {}",
         varz.connections, varz.max_connections, varz.subscriptions, varz.slow_consumers
     )?;
+    if let Some(federation) = &varz.federation {
+        writeln!(
+            out,
+            "  federation {} is {}, {} requests, {} replies, {} refused, {} dropped",
+            federation.name,
+            federation_state(federation.connected),
+            federation.requests,
+            federation.replies,
+            federation.refused,
+            federation.dropped
+        )?;
+    }
     if let Some(latencyz) = &answers.latencyz {
         let recent = latencyz.total.last_minute;
         writeln!(

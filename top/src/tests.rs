@@ -1,8 +1,8 @@
 //! Draws the views in memory, in every size, also with answers that no normal broker gives.
 
 use monitor_client::{
-    Ceiling, ConnInfo, Connz, EventInfo, Eventsz, Explainz, Finding, Incident, Latencyz, Memz,
-    PendingSample, RouteInfo, Routez, Slowz, SubjectLoad, Topz, Varz,
+    Ceiling, ConnInfo, Connz, EventInfo, Eventsz, Explainz, FederationVarz, Finding, Incident,
+    Latencyz, Memz, PendingSample, RouteInfo, Routez, Slowz, SubjectLoad, Topz, Varz,
 };
 use proptest::prelude::*;
 use ratatui::{
@@ -111,6 +111,11 @@ fn answers(name: &str, second: u32, connections: usize) -> Answers {
             now: time.clone(),
             in_msgs: i64::from(second) * 1000,
             out_msgs: i64::from(second) * 5000,
+            federation: Some(FederationVarz {
+                name: "prod".into(),
+                requests: 7,
+                ..FederationVarz::default()
+            }),
             ..Varz::default()
         },
         explainz: Some(Explainz {
@@ -252,6 +257,7 @@ fn a_nats_server_is_shown_without_what_it_lacks() {
         varz: Varz {
             midge: None,
             version: "2.9.10".into(),
+            federation: None,
             ..whole.varz
         },
         connz: whole.connz,
@@ -377,6 +383,7 @@ fn the_report_is_plain_text_with_everything_in_it() {
     for part in [
         "CRITICAL slow-consumer",
         "Traffic",
+        "federation prod is down, 7 requests",
         "Connections: 12 of 12",
         "… 2 more",
         "Incidents",

@@ -10,7 +10,6 @@ mod exchange;
 mod merged;
 pub mod names;
 pub mod parallel;
-mod srv;
 pub mod words;
 
 use std::{
@@ -23,9 +22,9 @@ use clap::ArgMatches;
 pub use self::{
     exchange::{Arrivals, Exchange, Slowest},
     merged::merge,
-    srv::Srv,
 };
 use crate::{modes::Member, target::Target};
+use srv_records::{Srv, parse_nameserver};
 
 /// Most brokers of one call: each has a thread and a few connections.
 pub const BROKERS_MAX: usize = 64;
@@ -64,8 +63,10 @@ impl Brokers {
             if !hosts.is_empty() || !urls.is_empty() || matches.contains_id("socket") {
                 return Err("--srv names the brokers: leave out -H, -u and --socket".into());
             }
+            let nameserver = nameserver.map(parse_nameserver).transpose();
+            let nameserver = nameserver.map_err(|why| format!("--nameserver {why}"))?;
             return Ok(Self::Srv {
-                srv: Srv::new(name, nameserver)?,
+                srv: Srv::new(name, nameserver).map_err(|why| format!("--srv {why}"))?,
                 access: Box::new(Target::new(matches, None, None)?),
             });
         }

@@ -11,6 +11,7 @@ mod connections;
 mod counted;
 mod culprit;
 mod explain;
+mod federation;
 mod health;
 mod lameduck;
 mod latency;
@@ -280,6 +281,24 @@ pub static MODES: &[Mode] = &[
             metrics: &[&metric::ROUTES_MISSING, &metric::VERSIONS, &metric::CONFIGS],
             compare: cluster::compare,
         }),
+    },
+    Mode {
+        name: "federation",
+        help: "whether the federation broker of a Choria site is connected upstream, and what it \
+               passes on; midge only",
+        metrics: &[
+            &metric::FEDERATION_UP,
+            &metric::FEDERATION_PENDING,
+            &metric::FEDERATION_RTT,
+            &metric::FEDERATION_REQUESTS,
+            &metric::FEDERATION_REPLIES,
+            &metric::FEDERATION_REFUSED,
+            &metric::FEDERATION_DROPPED,
+        ],
+        needs: federation::NEEDS,
+        compares: Compares::Nothing,
+        run: federation::run,
+        joint: None,
     },
     Mode {
         name: "latency",

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, fs};
 
 use monitor_client::{
-    AccountStat, Accstatz, Ceiling, ClusterMember, Clusterz, ConnInfo, Connz, Explainz, Finding,
-    Latencyz, LoginsVarz, MemoryCause, Memz, RouteInfo, Routez, Slowz, TlsVarz, Varz,
+    AccountStat, Accstatz, Ceiling, ClusterMember, Clusterz, ConnInfo, Connz, Explainz,
+    FederationVarz, Finding, Latencyz, LoginsVarz, MemoryCause, Memz, RouteInfo, Routez, Slowz,
+    TlsVarz, Varz,
 };
 use serde_json::{Value as Json, json};
 
@@ -88,6 +89,10 @@ fn full_answer(endpoint: Endpoint) -> Json {
             max_subscriptions: Some(0),
             dropped_msgs: Some(Default::default()),
             dropped_bytes: Some(Default::default()),
+            federation: Some(FederationVarz {
+                round_trip: Some(0.0),
+                ..FederationVarz::default()
+            }),
             logins: Some(LoginsVarz::default()),
             tls_cert_not_after: Some(String::new()),
             // No type has the keys of this block.

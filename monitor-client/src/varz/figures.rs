@@ -65,6 +65,12 @@ pub const FIGURES: &[Figure] = &[
     total("disk_io_wait_stats.waits", Count),
     total("dropped_bytes.*", Bytes),
     total("dropped_msgs.*", Count),
+    total("federation.dropped", Count),
+    level("federation.pending", Bytes),
+    total("federation.refused", Count),
+    total("federation.replies", Count),
+    total("federation.requests", Count),
+    level("federation.round_trip", Seconds),
     level("gomaxprocs", Count),
     level("http_port", Count),
     total("http_req_stats.*", Count),
@@ -144,7 +150,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{LoginsVarz, TlsVarz, Varz};
+    use crate::{FederationVarz, LoginsVarz, TlsVarz, Varz};
 
     /// An answer with every number.
     fn full() -> Value {
@@ -164,6 +170,10 @@ mod tests {
             dropped_bytes: Some(by_key()),
             stale_connections: Some(0),
             stalled_clients: Some(0),
+            federation: Some(FederationVarz {
+                round_trip: Some(0.0),
+                ..FederationVarz::default()
+            }),
             logins: Some(LoginsVarz {
                 refused: by_key(),
                 ..LoginsVarz::default()

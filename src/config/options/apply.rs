@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use super::{
-    ANY_HOST, Options,
+    ANY_HOST, Options, federation,
     keys::TOP,
     problems::Problems,
     table::{Key, Kind},
@@ -185,6 +185,10 @@ impl Reading {
         }
         if let Err(text) = check_system_account(&self.options) {
             let position = self.decided_at(["system_account", "accounts"]);
+            self.error(&position, text);
+        }
+        if let Err(text) = federation::check(&self.options) {
+            let position = self.decided_at(["federation", "accounts"]);
             self.error(&position, text);
         }
         if lame_duck_grace_period >= lame_duck_duration {

@@ -14,6 +14,7 @@ pub mod cluster;
 mod describe;
 pub mod diagnosis;
 mod duration;
+pub mod federation;
 pub mod keys;
 pub mod monitor;
 pub(super) mod permissions;
@@ -33,6 +34,7 @@ use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
+use federation::FederationOptions;
 pub use monitor::{Monitor, MonitorLogin};
 pub use syslog::RemoteSyslog;
 
@@ -166,6 +168,8 @@ pub struct Options {
     pub server_metadata: BTreeMap<String, String>,
     /// The other brokers; `None` if there is no block for them.
     pub cluster: Option<ClusterOptions>,
+    /// This broker as the federation broker of its site; `None` if it is none.
+    pub federation: Option<FederationOptions>,
     /// The accounts that are defined; the global one is always there.
     pub accounts: Vec<AccountConfig>,
     /// Mappings of the global account.
@@ -283,6 +287,7 @@ impl Default for Options {
             server_tags: Vec::new(),
             server_metadata: BTreeMap::new(),
             cluster: None,
+            federation: None,
             accounts: Vec::new(),
             mappings: Vec::new(),
             system_account: DEFAULT_SYSTEM_ACCOUNT.into(),

@@ -9,7 +9,9 @@ use parking_lot::MutexGuard;
 
 use super::state::State;
 use crate::{
-    connection::{BLOCKED, CLOSING, CloseReason, Connection, STUCK, buffers::ThreadBuffers},
+    connection::{
+        BLOCKED, CLOSING, CloseReason, Connection, QUEUED, STUCK, buffers::ThreadBuffers,
+    },
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
@@ -54,6 +56,9 @@ impl Connection {
             return state.pending;
         }
         let Some(stream) = state.stream.clone() else {
+            // A reader in this process takes it.
+            drop(state);
+            self.raise(QUEUED);
             return 0;
         };
         state.writing = true;

@@ -11,6 +11,7 @@ mod appender;
 mod backlog;
 mod flush;
 mod frozen;
+mod in_process;
 mod inspection;
 mod queue;
 mod sealed;
@@ -46,13 +47,13 @@ pub struct Outbound {
 impl Outbound {
     pub(super) fn new(
         kind: Kind,
-        stream: Arc<TcpStream>,
+        stream: Option<Arc<TcpStream>>,
         max_pending: usize,
         budget: Arc<Budget>,
     ) -> Self {
         let state = State {
             kind,
-            stream: Some(stream),
+            stream,
             queue: Queue::default(),
             pending: 0,
             max_pending,

@@ -378,6 +378,17 @@ impl Queue {
         self.offset += written;
     }
 
+    /// Copies the plaintext to the end of `bytes`.
+    pub(super) fn copy_to(&self, bytes: &mut Vec<u8>) {
+        bytes.reserve(self.len());
+        let pieces = self.chunks.iter().map(Chunk::as_slice);
+        let mut offset = self.offset;
+        for piece in pieces.chain([&*self.open]) {
+            bytes.extend_from_slice(&piece[offset..]);
+            offset = 0;
+        }
+    }
+
     pub(super) fn recycle(self, buffers: &mut ThreadBuffers) {
         buffers.give_chunk(self.open);
     }

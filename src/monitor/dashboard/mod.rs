@@ -31,6 +31,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("app/load.js"),
     include_str!("app/cluster.js"),
     include_str!("app/access.js"),
+    include_str!("app/federation.js"),
     include_str!("app/events.js"),
     include_str!("app/main.js"),
 );

@@ -13,6 +13,7 @@ mod connz_sort;
 pub(super) mod control;
 pub mod eventsz;
 pub mod explainz;
+pub mod federationz;
 pub mod gatewayz;
 pub mod healthz;
 pub mod jsz;

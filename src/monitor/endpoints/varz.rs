@@ -3,10 +3,12 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
+use monitor_client::{
+    DiskIoWaitStats, FederationVarz, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz,
+};
 use serde_json::json;
 
-use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
+use super::{super::Monitor, federationz, query::Query, refusal::Refusal, time_text};
 use crate::{
     VERSION,
     broker::registry::Totals,
@@ -66,6 +68,17 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
             .collect(),
         delayed: logins.delayed,
         held: logins.held,
+    });
+    let federation = federationz::build(monitor);
+    varz.federation = federation.enabled.then(|| FederationVarz {
+        name: federation.name,
+        connected: federation.upstream.connected,
+        requests: federation.requests.received,
+        replies: federation.replies.received,
+        refused: federation.requests.refused + federation.replies.refused,
+        dropped: federation.replies.dropped,
+        pending: federation.upstream.pending,
+        round_trip: federation.round_trips.shortest,
     });
     let violations = &server.broker.telemetry.permission_violations;
     varz.permission_violations = Some(violations.load(Ordering::Relaxed));

@@ -9,8 +9,8 @@ use super::{access::MonitorListener, answer::Answer, event_stream::EventStream, 
 use crate::monitor::{
     Monitor, dashboard,
     endpoints::{
-        accountz, accstatz, clusterz, connz, control, eventsz, explainz, gatewayz, healthz, jsz,
-        latencyz, leafz, memz, refusal::Refusal, routez, slowz, subsz, topz, varz,
+        accountz, accstatz, clusterz, connz, control, eventsz, explainz, federationz, gatewayz,
+        healthz, jsz, latencyz, leafz, memz, refusal::Refusal, routez, slowz, subsz, topz, varz,
     },
     metrics::{self, Format},
 };
@@ -108,6 +108,11 @@ pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
         "/clusterz",
         "Members, and the routes between them",
         |monitor, request| pretty(clusterz::answer(monitor, &request.query)),
+    ),
+    endpoint(
+        "/federationz",
+        "The federation of the site",
+        |monitor, request| pretty(federationz::answer(monitor, &request.query)),
     ),
     endpoint("/leafz", "Leafnodes", |monitor, request| {
         pretty(leafz::answer(monitor, &request.query))

@@ -5,7 +5,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use monitor_client::{AccountStat, Healthz, TlsVarz, Varz};
+use monitor_client::{AccountStat, Federationz, Healthz, TlsVarz, Varz};
 use serde_json::Value;
 
 use crate::{
@@ -20,7 +20,8 @@ use crate::{
     monitor::{
         Monitor, cpu,
         endpoints::{
-            accstatz, healthz, leafz, query::Query, refusal::Refusal, routez, subsz, varz,
+            accstatz, federationz, healthz, leafz, query::Query, refusal::Refusal, routez, subsz,
+            varz,
         },
     },
     observe::diagnosis::Report,
@@ -64,6 +65,10 @@ pub(super) struct Snapshot {
     pub(super) latency: Latency,
     /// Routes, at most [`ROUTES_MAX`].
     pub(super) routes: Vec<RouteFigures>,
+    /// The answer of `/federationz`.
+    pub(super) federation: Federationz,
+    /// How long its requests took, if there is a federation.
+    pub(super) federation_round_trips: Option<Distribution>,
     /// Leafnode connections.
     pub(super) leafnodes: usize,
     /// The open connections.
@@ -217,6 +222,8 @@ impl Snapshot {
             slow: telemetry.slow.counts(),
             latency: Latency::of(telemetry, &accounts),
             routes: RouteFigures::of(monitor),
+            federation: federationz::build(monitor),
+            federation_round_trips: server.federation().map(|it| it.figures.round_trips().all),
             leafnodes: leafz::build(monitor).leafnodes,
             connections: Connections::take(&registered, top),
             closed: registered.of[Kind::Client]

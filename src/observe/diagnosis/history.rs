@@ -7,6 +7,7 @@ use crate::{
     broker::registry::FailureCounts,
     config::Diagnosis,
     connection::{CloseReason, Connection, admission::PlacesView, handshake::Handshakers},
+    federation::{figures::Direction, refusal::Refusal},
     observe::sample::{Holder, Sample},
     security::failure::Cause as FailureCause,
     server::Server,
@@ -71,6 +72,12 @@ pub(super) struct History {
     /// Messages without receivers, by subject.
     pub(super) no_interest: Recent,
     no_interest_seen: HashMap<Box<[u8]>, u64>,
+    /// Messages that the federation refused, by direction and reason.
+    pub(super) federation_refused: Recent,
+    federation_refused_seen: HashMap<(Direction, Refusal), u64>,
+    /// Replies that it dropped.
+    pub(super) federation_dropped: Recent,
+    federation_dropped_seen: u64,
     /// Bytes of all these incidents.
     pub(super) memory: usize,
     /// Number of the last event that was taken in.
@@ -118,6 +125,7 @@ impl History {
         self.add_full_tables(sample.at);
         self.add_handshakes(server, sample.at);
         self.add_no_interest(server, thresholds, sample.at);
+        self.add_federation(server, sample.at);
         self.add_events(server, sample.at);
         for recent in self.incidents() {
             recent.expire(sample.at, thresholds.incident_window);
@@ -146,7 +154,7 @@ impl History {
     }
 
     /// All incidents, by their kinds.
-    fn incidents(&mut self) -> [&mut Recent; 14] {
+    fn incidents(&mut self) -> [&mut Recent; 16] {
         [
             &mut self.slow_consumers,
             &mut self.stale_peers,
@@ -162,6 +170,8 @@ impl History {
             &mut self.replies_full,
             &mut self.pruned_paths,
             &mut self.full_tables,
+            &mut self.federation_refused,
+            &mut self.federation_dropped,
         ]
     }
 
@@ -253,6 +263,42 @@ impl History {
         for (who, count) in telemetry.refused_as_revoked.drain() {
             self.refused_as_revoked.add(now, who, count);
         }
+    }
+
+    /// A reload may have begun another federation, whose counts begin anew.
+    fn add_federation(&mut self, server: &Server, now: MonotonicMillis) {
+        let mut seen = HashMap::new();
+        let mut dropped = 0;
+        if let Some(federation) = server.federation() {
+            for direction in Direction::ALL {
+                let counts = federation.figures.of(direction);
+                dropped += counts.dropped.value();
+                for (refusal, count) in counts.refused() {
+                    let key = (direction, refusal);
+                    let before = self.federation_refused_seen.get(&key).copied().unwrap_or(0);
+                    let times = count.checked_sub(before).unwrap_or(count);
+                    if times > 0 {
+                        let subject = format!("{}: {}", direction.name(), refusal.name());
+                        let count = Count {
+                            times,
+                            ..once(0, 0)
+                        };
+                        self.federation_refused.add(now, subject, count);
+                    }
+                    seen.insert(key, count);
+                }
+            }
+        }
+        let times = dropped.saturating_sub(self.federation_dropped_seen);
+        if times > 0 {
+            let count = Count {
+                times,
+                ..once(0, 0)
+            };
+            self.federation_dropped.add(now, String::new(), count);
+        }
+        self.federation_refused_seen = seen;
+        self.federation_dropped_seen = dropped;
     }
 
     fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {

@@ -152,6 +152,13 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
         ),
         pool("closed_connections", &closed::POOL),
         cause("log", server.log_state().waiting, 0),
+        cause(
+            "federation",
+            server
+                .federation()
+                .map_or(0, |federation| federation.memory()),
+            0,
+        ),
         cause("events", events.memory(), events.count()),
         cause(
             "replies",

@@ -30,8 +30,13 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                         "/explainz: HTTP status 404: not in the answer: only midge",
                     );
                 }
-                "latency" | "ceilings" | "losses" | "no-interest" | "violations" if is_foreign => {
+                "latency" | "ceilings" | "losses" | "no-interest" | "violations" | "federation"
+                    if is_foreign =>
+                {
                     well.expect(3, "only midge");
+                }
+                "federation" => {
+                    well.expect(3, "this broker is no federation broker");
                 }
                 "cert" => {
                     well.expect(3, "has no TLS");

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, members_differ, readers, routes, system, tables,
+    broker, ceilings, certificates, clients, federation, members_differ, readers, routes, system,
+    tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -84,6 +85,22 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "members-differ",
         members_differ::members_with_different_limits_are_reported,
+    ),
+    (
+        "federation-unreachable",
+        federation::a_lost_upstream_broker_is_reported_until_it_is_back,
+    ),
+    (
+        "federation-refused",
+        federation::refused_messages_are_reported_by_reason_for_a_while,
+    ),
+    (
+        "federation-dropped",
+        federation::dropped_replies_are_reported_for_a_while,
+    ),
+    (
+        "federation-slow",
+        federation::growing_round_trips_are_reported,
     ),
     (
         "login-failures",

@@ -6,7 +6,7 @@ mod events;
 mod help;
 pub(crate) mod incidents;
 pub(crate) mod load;
-mod overview;
+pub(crate) mod overview;
 pub(crate) mod routes;
 pub(crate) mod table;
 pub(crate) mod theme;

@@ -143,6 +143,17 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The name of its state among the numbers.
+const FEDERATION: &str = "federation";
+
+/// The state of a site's federation in a word.
+pub(crate) fn federation_state(connected: bool) -> &'static str {
+    match connected {
+        true => "up",
+        false => "down",
+    }
+}
+
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let Some(answers) = &app.answers else { return };
     let (varz, history, theme) = (&answers.varz, &app.history, app.theme);
@@ -196,11 +207,18 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if varz.dropped_msgs.is_some() {
         last.push(("lost", count(lost)));
     }
+    if let Some(federation) = &varz.federation {
+        last.push((
+            FEDERATION,
+            federation_state(federation.connected).to_owned(),
+        ));
+    }
     lines.push(last);
     let lines = lines.into_iter().map(|numbers| {
         let mut spans = Vec::new();
         for (name, value) in numbers {
-            let alarming = name == "slow consumers" && varz.slow_consumers > 0;
+            let alarming = name == "slow consumers" && varz.slow_consumers > 0
+                || name == FEDERATION && value == federation_state(false);
             let style = if alarming {
                 theme.severity("warning")
             } else {

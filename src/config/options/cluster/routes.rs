@@ -44,6 +44,15 @@ impl RouteUrl {
     ///
     /// A text that says what is wrong and contains no secret.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, "write routes as nats-route://host:port")
+    }
+
+    /// The same, of an address that is no route; `form` says how it is written.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn parse_with(text: &str, form: &str) -> Result<Self, String> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (login, address) = match rest.rsplit_once('@') {
             Some((login, address)) => (login, address),
@@ -51,9 +60,8 @@ impl RouteUrl {
         };
         let address = address.trim_end_matches('/');
         let shown = without_login(address);
-        let (host, port) = parse_address(address).map_err(|_| {
-            format!("{shown:?} is not HOST:PORT: write routes as nats-route://host:port")
-        })?;
+        let (host, port) =
+            parse_address(address).map_err(|_| format!("{shown:?} is not HOST:PORT: {form}"))?;
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
         let (Some(port), false) = (port, host.is_empty()) else {
             return Err(format!("{shown:?} is not HOST:PORT of another broker"));
@@ -70,7 +78,7 @@ impl RouteUrl {
 
 /// A password that this broker sends, so that it must be plain.
 fn secret(text: &str) -> Result<Secret, String> {
-    let why = "the password of a route is sent to the other broker, so it must be the plain text, \
+    let why = "the password in a URL is sent to the other broker, so it must be the plain text, \
                not a bcrypt hash";
     Secret::plain(text).map_err(|_| why.to_owned())
 }

@@ -10,6 +10,7 @@ use crate::config::{
         cluster::{self, CLUSTER},
         describe,
         diagnosis::DIAGNOSIS,
+        federation::{self, FEDERATION, FEDERATION_ACCESS},
         monitor::MONITOR,
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
@@ -112,6 +113,24 @@ pub(super) const MESH: &[Key<Options>] = &[Key {
     ),
     doc: "The other brokers of the cluster; cluster.conf shows the block in full.",
     reload: Reload::PerKey(cluster::plan),
+}];
+
+/// Federation.
+pub(super) const SITES: &[Key<Options>] = &[Key {
+    name: "federation",
+    aliases: &[],
+    kind: Kind::Structure {
+        form: "block",
+        read: federation::read,
+        blocks: &[&FEDERATION],
+    },
+    usual: Usual::Example(
+        "{ name: \"prod\", upstream: [\"tls://central1.example.net:4222\"], tls { puppet: true } }",
+    ),
+    doc: "This broker as the federation broker of its Choria or MCollective site: it passes \
+          requests of clients at the upstream brokers on to the nodes here, and their replies \
+          back.",
+    reload: Reload::Live(FEDERATION_ACCESS),
 }];
 
 /// TLS.

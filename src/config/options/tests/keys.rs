@@ -1,6 +1,7 @@
 //! Which options a file gives: defaults, and each key.
 
 use super::*;
+use crate::config::options::federation::Upstream;
 
 #[test]
 fn without_a_file_only_this_machine_is_served() {
@@ -248,6 +249,9 @@ fn each_key_sets_its_option() {
                 .as_ref()
                 .is_some_and(|cluster| cluster.port == Some(4223))
         }),
+        ("federation: { name: a, upstream: \"b:1\" }", |o| {
+            o.federation.as_ref().is_some_and(|it| it.name == "a")
+        }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
         ("accounts: [A]", |o| o.accounts[0].name == "A"),
@@ -357,6 +361,38 @@ fn file_and_digest_are_kept() {
 }
 
 /// The block as the legacy Puppet module's template writes it.
+#[test]
+fn a_federation_with_every_key() {
+    let text = "accounts { choria {} }\nfederation { name: \"prod-1\", account: choria, \
+                collectives: [mcollective, eu], tls { cert_file: c, key_file: k }, upstream: [\n\
+                \"tls://central1.example.net\", \"nats://u:p@[::1]:4333\", \
+                \"srv://_mcollective-federation_server._tcp.example.net\" ] }";
+    let federation = options(text).federation.expect("a federation");
+    assert_eq!(federation.name, "prod-1");
+    assert_eq!(federation.account.as_deref(), Some("choria"));
+    assert_eq!(federation.collectives, ["mcollective", "eu"]);
+    let shown: Vec<String> = federation
+        .upstream
+        .iter()
+        .map(|upstream| match upstream {
+            Upstream::Broker(url) => format!("{url} {:?}", url.user),
+            Upstream::Srv(srv) => srv.to_string(),
+        })
+        .collect();
+    let expected = [
+        "central1.example.net:4222 \"\"",
+        "[::1]:4333 \"u\"",
+        "SRV record \"_mcollective-federation_server._tcp.example.net\"",
+    ];
+    assert_eq!(shown, expected);
+    let tls = federation.tls().expect("a block");
+    assert_eq!(tls.known_hosts, ["central1.example.net", "::1"]);
+    let least = options("federation { name: a, upstream: \"b:1\" }");
+    let least = least.federation.expect("a federation");
+    assert_eq!(least.collectives, ["mcollective"]);
+    assert!(least.account.is_none() && least.tls.is_none());
+}
+
 #[test]
 fn a_cluster_as_puppet_writes_it() {
     let text = "cluster {\n  port: 4223\n  no_advertise: true\n  authorization {\n    \

@@ -235,6 +235,66 @@ fn rules_over_two_keys_are_checked_at_load() {
 }
 
 #[test]
+fn what_a_federation_cannot_be() {
+    for (text, expected) in [
+        (
+            "federation: 5",
+            "1:13: \"federation\" must be a block { … }, not an integer",
+        ),
+        (
+            "federation { upstream: \"a:1\" }",
+            "1:1: \"federation\" needs the \"name\" of the site",
+        ),
+        (
+            "federation { name: a }",
+            "1:1: \"federation\" needs \"upstream\": the brokers",
+        ),
+        (
+            "federation {\n name: \"a.b\", upstream: \"a:1\" }",
+            "2:2: \"name\" in \"federation\" is of letters, digits, - and _; it is not \"a.b\"",
+        ),
+        (
+            "federation { name: a, upstream: [\n \"wss://u:secret@b:1\" ] }",
+            "2:2: wss://…@b:1 is no broker: write brokers as tls://host:port",
+        ),
+        (
+            "federation { name: a, upstream: [\n \"nats://u:secret@b:x\" ] }",
+            "2:2: \"b:…\" is not HOST:PORT: write brokers as tls://host:port",
+        ),
+        (
+            "federation { name: a, upstream: [\n \"srv://a..b\" ] }",
+            "2:2: \"a..b\": no name of a record",
+        ),
+        (
+            "federation { name: a,\n upstream: [\"tls://b:1\"] }",
+            "2:2: tls:// in \"upstream\" needs a block \"tls\" beside it",
+        ),
+        (
+            "federation { name: a, upstream: \"b:1\",\n collectives: [] }",
+            "2:2: \"collectives\" needs a name",
+        ),
+        (
+            "federation { name: a, upstream: \"b:1\", collectives: [\n \"a.>\" ] }",
+            "2:2: \"collectives\" in \"federation\" is of letters",
+        ),
+        (
+            "federation { name: a, upstream: \"b:1\", account: C }",
+            "1:1: the \"account\" of \"federation\" is \"C\", which is not in \"accounts\"",
+        ),
+        (
+            "federation { name: a, upstream: \"b:1\", account: \"$SYS\" }",
+            "1:1: the \"account\" of \"federation\" is \"$SYS\", the system account",
+        ),
+        (
+            "federation {\n gateway: a }",
+            "2:2: unknown key \"gateway\" in \"federation\"",
+        ),
+    ] {
+        refuses(text, expected);
+    }
+}
+
+#[test]
 fn what_a_cluster_cannot_be() {
     for (text, expected) in [
         (

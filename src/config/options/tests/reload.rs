@@ -175,6 +175,10 @@ fn each_structure_is_reported() {
         (base("tls { cert_file: c, key_file: k }"), &["tls"]),
         (base("mappings { a: b }"), &["mappings"]),
         (base("accounts { a {} }"), &["accounts"]),
+        (
+            base("federation { name: a, upstream: \"b:1\" }"),
+            &["federation"],
+        ),
         (with_cluster("routes: [\"a:1\"]"), &["cluster routes"]),
         (
             with_cluster("tls { cert_file: c, key_file: k }"),
@@ -203,7 +207,8 @@ fn lines_that_move_change_nothing() {
     let text = "accounts { A { exports: [{ stream: a }], mappings { c: d } }, B { imports: [{ \
                 stream: { account: A, subject: a } }], users: [{ user: b, password: b }] } }\n\
                 tls { cert_file: c, key_file: k }\nmappings { m: n }\n\
-                cluster { port: 1, routes: [\"nats://a:1\"], tls { cert_file: c, key_file: k } }";
+                cluster { port: 1, routes: [\"nats://a:1\"], tls { cert_file: c, key_file: k } }\n\
+                federation { name: a, upstream: \"tls://b\", tls { cert_file: c, key_file: k } }";
     let moved = format!("# A line.\n\n{text}");
     assert_eq!(changes(&options(text), &options(&moved)).0, []);
     let alone = options("port: 5");

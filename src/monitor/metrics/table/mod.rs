@@ -10,6 +10,7 @@ mod accounts;
 mod broker;
 mod cluster;
 mod connections;
+mod federation;
 #[cfg(test)]
 mod manual;
 mod messages;
@@ -30,6 +31,7 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
     ("Messages", messages::METRICS),
     ("Accounts and subscriptions", accounts::METRICS),
     ("Cluster", cluster::METRICS),
+    ("Federation", federation::METRICS),
     ("TLS and logins", security::METRICS),
     ("The process", process::METRICS),
 ];

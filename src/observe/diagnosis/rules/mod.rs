@@ -8,6 +8,7 @@ mod broker;
 mod ceilings;
 mod certificates;
 mod clients;
+mod federation;
 mod manual;
 mod readers;
 mod routes;
@@ -103,6 +104,7 @@ const PARTS: &[&[Rule]] = &[
     clients::RULES,
     ceilings::RULES,
     routes::RULES,
+    federation::RULES,
     subjects::RULES,
     broker::RULES,
     system::RULES,

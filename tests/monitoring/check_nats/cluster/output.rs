@@ -21,6 +21,9 @@ fn all_modes_check_several_brokers() {
             3 if mode.name == "cert" => {
                 result.expect(3, "has no TLS");
             }
+            3 if mode.name == "federation" => {
+                result.expect(3, "this broker is no federation broker");
+            }
             // What only midge has.
             _ => {
                 result

@@ -6,6 +6,7 @@
 
 mod clients;
 mod diagnosis;
+mod federation;
 mod log;
 mod logins;
 mod queues;
@@ -33,6 +34,7 @@ type Effect = (&'static str, fn());
 const EFFECTS: &[&[Effect]] = &[
     clients::EFFECTS,
     diagnosis::EFFECTS,
+    federation::EFFECTS,
     log::EFFECTS,
     logins::EFFECTS,
     queues::EFFECTS,

@@ -1,15 +1,17 @@
-//! Resolves the host names of brokers.
+//! Resolves the names of brokers: host names, and SRV records that list them.
 //!
 //! The system's resolver may hang. It is called on threads that serve no connections, a few at a
 //! time, and the caller waits for [`RESOLVE_TIMEOUT`] at most.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
+use srv_records::{Listed, Srv};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::telemetry::{calls::Calls, threads};
@@ -27,7 +29,7 @@ static QUERIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 ///  # Errors
 ///
 /// The resolver does not know it, or does not answer in time.
-pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
@@ -47,5 +49,27 @@ pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<
     match timeout(RESOLVE_TIMEOUT, query).await {
         Ok(answer) => answer?,
         Err(_) => Err(late("did not answer")),
+    }
+}
+
+/// The brokers that an SRV record lists.
+///
+/// # Errors
+///
+/// Why there are none, and who was asked.
+pub async fn look_up_srv(calls: &Calls, srv: &Srv) -> Result<BTreeSet<Listed>, String> {
+    let late = || format!("{srv}: no answer within {RESOLVE_TIMEOUT:?}");
+    let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUERIES.clone().acquire_owned()).await else {
+        return Err(late());
+    };
+    let (record, calls) = (srv.clone(), calls.clone());
+    let query = threads::run("resolver", move || {
+        let _permit = permit;
+        let _call = calls.begin("asking the name servers for the", record.to_string());
+        record.look_up(RESOLVE_TIMEOUT)
+    });
+    match query.await {
+        Ok(answer) => answer,
+        Err(error) => Err(format!("{srv}: {error}")),
     }
 }

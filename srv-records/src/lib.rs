@@ -1,7 +1,8 @@
 //! The brokers that a DNS SRV record lists, such as `_nats-server._tcp.example.net`.
 //!
 //! The system's own resolver has no look-up of SRV records, so a library asks the name servers
-//! of /etc/resolv.conf, or the one of `--nameserver`, one after the other.
+//! of /etc/resolv.conf, or one that the caller names, one after the other. The check looks for the
+//! brokers that it checks, and the broker for the upstream brokers of its federation.
 
 use std::{
     collections::BTreeSet,
@@ -11,15 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_client::files;
+use monitor_client::{files, text::quoted};
 use rsdns::{
     Error,
     clients::{ClientConfig, std::Client},
     message::RCode,
     records::{Class, RecordSet, data::Srv as Record},
 };
-
-use crate::text::{duration, quoted};
 
 /// Where the system's name servers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -40,7 +39,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const NAME_BYTES_MAX: usize = 254;
 
 /// A record to look up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Srv {
     name: String,
     /// In place of those of /etc/resolv.conf.
@@ -58,11 +57,11 @@ pub struct Listed {
 }
 
 impl Srv {
-    /// The record with this full name, asked of `nameserver` (an address, a port may follow).
+    /// The record with this full name, asked of `nameserver` instead of the system's.
     ///
     /// # Errors
-    /// A sentence that names the option and what to write.
-    pub fn new(name: &str, nameserver: Option<&str>) -> Result<Self, String> {
+    /// What is wrong with the name, and what to write.
+    pub fn new(name: &str, nameserver: Option<SocketAddr>) -> Result<Self, String> {
         let is_label = |label: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             (1..=63).contains(&label.len()) && label.chars().all(fits)
@@ -70,13 +69,13 @@ impl Srv {
         let full = name.strip_suffix('.').unwrap_or(name);
         if name.len() > NAME_BYTES_MAX || !full.split('.').all(is_label) {
             return Err(format!(
-                "--srv {}: no name of a record: write it like _nats-server._tcp.example.net",
-                quoted(name)
+                "{}: no name of a record: write it like _nats-server._tcp.example.net",
+                quoted(name.as_bytes())
             ));
         }
         Ok(Self {
             name: full.to_owned(),
-            nameserver: nameserver.map(parse_nameserver).transpose()?,
+            nameserver,
         })
     }
 
@@ -142,7 +141,7 @@ impl Srv {
 
 impl fmt::Display for Srv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SRV record {}", quoted(&self.name))
+        write!(f, "SRV record {}", quoted(self.name.as_bytes()))
     }
 }
 
@@ -161,7 +160,7 @@ impl Failure {
         );
         let text = match error {
             _ if is_final => "there is none".to_owned(),
-            Error::Timeout => format!("no answer within {}", duration(time.as_secs_f64())),
+            Error::Timeout => format!("no answer within {time:.1?}"),
             Error::IoError(error) => error.to_string(),
             Error::BadResponseCode(code) => format!("answers {code}"),
             error => error.to_string(),
@@ -173,7 +172,7 @@ impl Failure {
 /// Those of /etc/resolv.conf; without any the one of this host, as the system's resolver does.
 fn system_nameservers() -> Result<Vec<SocketAddr>, String> {
     let content = files::read(Path::new(RESOLV_CONF), RESOLV_CONF_BYTES_MAX)
-        .map_err(|error| format!("{error}: give --nameserver"))?;
+        .map_err(|error| error.to_string())?;
     // A line that is not understood does not matter to the others.
     let (config, _) = resolv_conf::Config::parse_with_errors(&content.bytes);
     let listed = config.nameservers.into_iter().take(NAMESERVERS_MAX);
@@ -186,16 +185,19 @@ fn system_nameservers() -> Result<Vec<SocketAddr>, String> {
     })
 }
 
-/// `127.0.0.1`, `127.0.0.1:5353`, `::1` or `[::1]:5353`.
-fn parse_nameserver(text: &str) -> Result<SocketAddr, String> {
+/// Reads the address of a name server: `127.0.0.1`, `127.0.0.1:5353`, `::1` or `[::1]:5353`.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_nameserver(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>();
     address
         .map(|ip| SocketAddr::new(ip, DNS_PORT))
         .or_else(|_| text.parse())
         .map_err(|_| {
             format!(
-                "--nameserver {}: write it as ADDRESS or ADDRESS:PORT",
-                quoted(text)
+                "{}: write it as ADDRESS or ADDRESS:PORT",
+                quoted(text.as_bytes())
             )
         })
 }

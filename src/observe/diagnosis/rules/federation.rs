@@ -1,0 +1,157 @@
+//! The federation: no upstream broker, messages that are not passed on, and a site that answers
+//! later than it used to.
+
+use std::time::Duration;
+
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
+use crate::{
+    federation::{figures::Direction, refusal::Refusal, session::PENDING_MAX},
+    observe::diagnosis::humanize::{bytes, count, time},
+};
+
+/// How many times what is usual a round trip takes that has grown.
+const GROWN_TIMES: u32 = 2;
+
+/// A round trip that was measured longer ago than this says nothing about now.
+const RECENT: Duration = Duration::from_secs(600);
+
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "federation-unreachable",
+        levels: "critical",
+        meaning: "This broker is the federation broker of its site (block `federation`) and none \
+                  of the upstream brokers is connected. Clients there reach the nodes of this site \
+                  through other federation brokers of it, or not at all.",
+        cause: "The upstream brokers are down, cannot be reached, or refuse this one (login, \
+                certificate, permissions).",
+        remedy: "The text names the reason of the last attempt. Check host and port in `upstream`, \
+                 the certificates, and on the upstream brokers the log and the permissions: the \
+                 federation subscribes to `choria.federation.NAME.federation` there.",
+        pace: Pace::Lasting,
+        find: unreachable,
+    },
+    Rule {
+        code: "federation-refused",
+        levels: "warning",
+        meaning: "The federation did not pass messages on, within the time `incident_window`. Each \
+                  is counted by its reason in /federationz.",
+        cause: "By the reason: a client of another collective than those of the block \
+                `federation`, something that is no Choria message on the federation's subjects, or \
+                an attempt to publish on subjects that are not for agents, nodes or replies.",
+        remedy: "Name all collectives of the site in `collectives`. Otherwise find who publishes on \
+                 the subject: /topz on the upstream brokers for requests, here for replies; and \
+                 permit it only to clients.",
+        pace: Pace::AtOnce,
+        find: refused,
+    },
+    Rule {
+        code: "federation-dropped",
+        levels: "warning",
+        meaning: "The federation dropped replies of the site, within the time `incident_window`: \
+                  more waited for the upstream broker than is kept.",
+        cause: "The upstream broker or the network to it takes less than the site sends, or the \
+                replies of a whole fleet came at once.",
+        remedy: "Check the network to the upstream broker and its load. Ask in batches (`--batch` \
+                 of mco), or add federation brokers: each other broker of the site may have the \
+                 same block.",
+        pace: Pace::AtOnce,
+        find: dropped,
+    },
+    Rule {
+        code: "federation-slow",
+        levels: "warning",
+        meaning: "Requests that the federation passes on are answered later than usual: the \
+                  shortest of the last sixteen round trips takes more than twice as long, and \
+                  longer by the time `route_rtt`.",
+        cause: "The nodes or the network of the site are slow, or all recent requests were for \
+                agents that take long.",
+        remedy: "Compare with a plain `mco ping` to the site. Check the load of this broker's host \
+                 (/explainz), then the network to the nodes.",
+        pace: Pace::Lasting,
+        find: slow,
+    },
+];
+
+fn unreachable(evidence: &Evidence) -> Vec<Symptom> {
+    let Some(federation) = evidence.server.federation() else {
+        return Vec::new();
+    };
+    let state = federation.figures.upstream();
+    let Some(missing_for) = state.unreachable_for() else {
+        return Vec::new();
+    };
+    let why = match &*state.error {
+        "" => "it is being connected".to_owned(),
+        error => error.to_owned(),
+    };
+    let attempts = match state.failures {
+        0 => String::new(),
+        failures => format!(" after {}", count(failures.into(), "failed attempt")),
+    };
+    let text = format!(
+        "no upstream broker of the federation {:?} has been connected for {}{attempts}: {why}",
+        federation.options.name,
+        time(missing_for),
+    );
+    vec![Symptom {
+        severity: Severity::Critical,
+        ..warning(&federation.options.name, 0, text)
+    }]
+}
+
+fn refused(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.federation_refused.by_subject();
+    let symptoms = sums.iter().map(|sum| {
+        let reason = sum.subject.split_once(": ").map(|(_, reason)| reason);
+        let mut known = Refusal::ALL.into_iter();
+        let known = known.find(|refusal| Some(refusal.name()) == reason);
+        let why = known.map_or("", Refusal::text);
+        let text = format!(
+            "{} within {} not passed on by the federation: {why}",
+            count(sum.count.times, "message"),
+            time(evidence.thresholds.incident_window),
+        );
+        warning(&sum.subject, 0, text)
+    });
+    symptoms.collect()
+}
+
+fn dropped(evidence: &Evidence) -> Vec<Symptom> {
+    let dropped = evidence.history.federation_dropped.total();
+    if dropped == 0 {
+        return Vec::new();
+    }
+    let text = format!(
+        "{} within {} dropped by the federation: more waited than is kept ({} for the upstream \
+         broker, max_pending before that)",
+        count(dropped, "message"),
+        time(evidence.thresholds.incident_window),
+        bytes(PENDING_MAX),
+    );
+    vec![warning(Direction::Replies.name(), 0, text)]
+}
+
+fn slow(evidence: &Evidence) -> Vec<Symptom> {
+    let Some(federation) = evidence.server.federation() else {
+        return Vec::new();
+    };
+    let trips = federation.figures.round_trips();
+    let (Some(shortest), Some(usual), Some(last_at)) = (trips.shortest, trips.usual, trips.last_at)
+    else {
+        return Vec::new();
+    };
+    let is_recent = last_at.millis().until(evidence.sample.at) < RECENT;
+    let more = shortest.saturating_sub(usual);
+    let has_grown = shortest > usual * GROWN_TIMES && more >= evidence.thresholds.route_rtt;
+    if !is_recent || !has_grown {
+        return Vec::new();
+    }
+    let text = format!(
+        "the nodes of the site answer requests of the federation after {} at the least; usual is \
+         {}",
+        time(shortest),
+        time(usual),
+    );
+    vec![warning(&federation.options.name, 0, text)]
+}

@@ -1,0 +1,172 @@
+//! Findings about the federation of a site.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{appears, appears_while, clears, quick_with, stays_silent, text};
+use test_support::{Broker, RawClient, free_port, wait_until};
+
+const REQUESTS: &str = "choria.federation.prod.federation";
+const REPLIES: &str = "choria.federation.prod.collective";
+
+/// A site's broker whose upstream broker is at this port.
+fn site(port: u16, more: &str, options: &str) -> Broker {
+    let block = format!("federation {{ name: prod, upstream: \"nats://127.0.0.1:{port}\" }}");
+    quick_with(more, &format!("{block}\n{options}")).start()
+}
+
+fn connected(site: &Broker) {
+    wait_until("it is connected", || {
+        site.get_json("/federationz")["upstream"]["connected"] == true
+    });
+}
+
+fn publish(client: &mut RawClient, subject: &str, message: &Value) {
+    let payload = message.to_string();
+    let len = payload.len();
+    client.send(format!("PUB {subject} {len}\r\n{payload}\r\n"));
+}
+
+#[test]
+pub fn a_lost_upstream_broker_is_reported_until_it_is_back() {
+    let port = free_port();
+    let site = site(port, "", "");
+    let finding = appears(&site, "federation-unreachable");
+    assert_eq!(finding["severity"], "critical");
+    assert_eq!(finding["subject"], "prod");
+    let words = text(&finding);
+    assert!(
+        words.contains("no upstream broker of the federation"),
+        "{words}"
+    );
+    assert!(words.contains(&format!("127.0.0.1:{port}")), "{words}");
+    let mut central = Broker::midge().port(port).start();
+    clears(&site, "federation-unreachable");
+    central.kill();
+    appears(&site, "federation-unreachable");
+    // A broker without the block has nothing to miss.
+    let file = site.folder().join("broker.conf");
+    let config = fs::read_to_string(&file).expect("the configuration");
+    let without: Vec<&str> = config
+        .lines()
+        .filter(|line| !line.starts_with("federation"))
+        .collect();
+    fs::write(&file, without.join("\n")).expect("write it");
+    site.signal(libc::SIGHUP);
+    clears(&site, "federation-unreachable");
+}
+
+#[test]
+pub fn refused_messages_are_reported_by_reason_for_a_while() {
+    let central = Broker::midge().start();
+    let site = site(central.client_addr().port(), "", "");
+    connected(&site);
+    stays_silent(&site, "federation-refused");
+    let mut client = RawClient::connect_quietly(central.client_addr());
+    let request = json!({
+        "headers": {
+            "reply-to": "mcollective.reply.a",
+            "federation": { "req": "1", "target": ["other.subject"] },
+        },
+    });
+    let finding = appears_while(&site, "federation-refused", || {
+        publish(&mut client, REQUESTS, &request);
+        client.sync();
+    });
+    assert_eq!(finding["severity"], "warning");
+    assert_eq!(finding["subject"], "requests: target");
+    assert!(text(&finding).contains("a target is no agent"), "{finding}");
+    clears(&site, "federation-refused");
+}
+
+/// The upstream broker lets the federation in and then reads nothing more.
+#[test]
+pub fn dropped_replies_are_reported_for_a_while() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let info = "INFO {\"server_id\":\"STUCK\",\"max_payload\":1048576}\r\n";
+            let _ = stream.write_all(info.as_bytes());
+            let mut received = Vec::new();
+            let mut buffer = [0; 1024];
+            while !received.ends_with(b"PING\r\n") {
+                match stream.read(&mut buffer) {
+                    Ok(len) if len > 0 => received.extend_from_slice(&buffer[..len]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(b"PONG\r\n");
+            held.push(stream);
+        }
+    });
+    let site = site(port, "", "write_deadline: \"1h\"");
+    connected(&site);
+    stays_silent(&site, "federation-dropped");
+    let mut nodes = RawClient::connect_quietly(site.client_addr());
+    let reply = json!({
+        "data": "x".repeat(900_000),
+        "headers": { "federation": { "req": "1", "reply-to": "mcollective.reply.a" } },
+    });
+    let finding = appears_while(&site, "federation-dropped", || {
+        for _ in 0..10 {
+            publish(&mut nodes, REPLIES, &reply);
+        }
+        nodes.sync();
+    });
+    assert_eq!(finding["severity"], "warning");
+    assert!(text(&finding).contains("32 MiB"), "{finding}");
+    clears(&site, "federation-dropped");
+}
+
+#[test]
+pub fn growing_round_trips_are_reported() {
+    let central = Broker::midge().start();
+    let site = site(central.client_addr().port(), "route_rtt: 100ms", "");
+    connected(&site);
+    let mut client = RawClient::connect_quietly(central.client_addr());
+    client.send("SUB mcollective.reply.> 1\r\n");
+    client.sync();
+    let mut node = RawClient::connect_quietly(site.client_addr());
+    node.send("SUB mcollective.node.web1 1\r\n");
+    node.sync();
+    let mut number = 0;
+    let mut trip = |delay: Duration| {
+        number += 1;
+        let request = json!({
+            "headers": {
+                "reply-to": "mcollective.reply.a",
+                "federation": { "req": number.to_string(), "target": ["mcollective.node.web1"] },
+            },
+        });
+        publish(&mut client, REQUESTS, &request);
+        let received = node.next_message();
+        // The node's own time is what is measured here.
+        thread::sleep(delay);
+        let received: Value = serde_json::from_slice(&received.body).expect("JSON");
+        publish(&mut node, REPLIES, &received);
+        client.next_message();
+    };
+    for _ in 0..32 {
+        trip(Duration::ZERO);
+    }
+    stays_silent(&site, "federation-slow");
+    let finding = appears_while(&site, "federation-slow", || {
+        trip(Duration::from_millis(400))
+    });
+    assert_eq!(finding["severity"], "warning");
+    assert!(text(&finding).contains("usual is"), "{finding}");
+    wait_until("it clears", || {
+        trip(Duration::ZERO);
+        super::findings(&site, "federation-slow").is_empty()
+    });
+}
