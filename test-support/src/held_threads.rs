@@ -19,52 +19,21 @@ impl HeldThreads {
     pub fn hold(broker: &Broker, name: &str) -> Self {
         let mut held = Self(Vec::new());
         for task in threads(broker, name) {
-            stop_while_idle(id_of(&task), &task.join("syscall"));
+            wait_until("a thread waits for work", || stop_in(&task, &IDLE));
             held.0.push(id_of(&task));
         }
         assert!(!held.0.is_empty(), "the broker has no thread {name:?}");
         held
     }
 
-    /// Stops the first thread with this name that is seen computing, and no other one. It may
-    /// have begun to wait for work when it stops.
-    pub fn hold_running(broker: &Broker, name: &str) -> Self {
-        let mut held = Self(Vec::new());
-        let running = wait_for(&format!("a thread {name:?} computes"), || {
-            threads(broker, name).into_iter().find(|task| {
-                let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-                stat.rsplit_once(") ")
-                    .is_some_and(|(_, state)| state.starts_with('R'))
-            })
+    /// Stops one of the threads with this name, of a broker with much traffic, while it reads.
+    pub fn hold_at_work(broker: &Broker, name: &str) -> Self {
+        let task = wait_for("a thread reads", || {
+            let mut tasks = threads(broker, name).into_iter();
+            tasks.find(|task| stop_in(task, &READING))
         });
-        held.stop(id_of(&running));
-        held
+        Self(vec![id_of(&task)])
     }
-
-    fn stop(&mut self, id: i32) {
-        trace(libc::PTRACE_SEIZE, id);
-        self.0.push(id);
-        trace(libc::PTRACE_INTERRUPT, id);
-        // SAFETY: a null pointer for the state is permitted.
-        let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
-        assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
-    }
-}
-
-/// The folders in `/proc` of the threads with this name.
-fn threads(broker: &Broker, name: &str) -> Vec<PathBuf> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", broker.pid())).expect("threads");
-    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
-    let has_name = |task: &PathBuf| {
-        let comm = fs::read_to_string(task.join("comm")).unwrap_or_default();
-        comm.trim_end() == name
-    };
-    tasks.filter(has_name).collect()
-}
-
-fn id_of(task: &Path) -> i32 {
-    let name = task.file_name().expect("a name").to_string_lossy();
-    name.parse().expect("an id")
 }
 
 impl HeldThreads {
@@ -97,24 +66,47 @@ impl Drop for HeldThreads {
     }
 }
 
-/// Stops a thread that waits for work. One that is stopped at work may hold a lock, such as
-/// the allocator's, without which the other threads cannot continue.
-fn stop_while_idle(id: i32, syscall: &Path) {
-    wait_until("a thread waits for work", || {
-        trace(libc::PTRACE_SEIZE, id);
-        trace(libc::PTRACE_INTERRUPT, id);
-        // SAFETY: a null pointer for the state is permitted.
-        let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
-        assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
-        let call = fs::read_to_string(syscall).expect("a stopped thread's system call");
-        let number = call.split(' ').next().and_then(|word| word.parse().ok());
-        let idle = number.is_some_and(|number| IDLE.contains(&number));
-        if !idle {
-            trace(libc::PTRACE_DETACH, id);
-        }
-        idle
-    });
+/// The folders in `/proc` of the threads with this name.
+fn threads(broker: &Broker, name: &str) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", broker.pid())).expect("threads");
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    let has_name = |task: &PathBuf| {
+        let comm = fs::read_to_string(task.join("comm")).unwrap_or_default();
+        comm.trim_end() == name
+    };
+    tasks.filter(has_name).collect()
 }
+
+fn id_of(task: &Path) -> i32 {
+    let name = task.file_name().expect("a name").to_string_lossy();
+    name.parse().expect("an id")
+}
+
+/// Stops a thread if it is in one of these system calls. Anywhere else it may hold a lock, such as
+/// the allocator's, without which the other threads cannot continue.
+fn stop_in(task: &Path, calls: &[libc::c_long]) -> bool {
+    let id = id_of(task);
+    trace(libc::PTRACE_SEIZE, id);
+    trace(libc::PTRACE_INTERRUPT, id);
+    // SAFETY: a null pointer for the state is permitted.
+    let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
+    assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
+    let call = fs::read_to_string(task.join("syscall")).expect("a stopped thread's system call");
+    let number = call.split(' ').next().and_then(|word| word.parse().ok());
+    let is_there = number.is_some_and(|number| calls.contains(&number));
+    if !is_there {
+        trace(libc::PTRACE_DETACH, id);
+    }
+    is_there
+}
+
+/// The system calls in which a thread takes what a client has sent.
+const READING: [libc::c_long; 4] = [
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_read,
+    libc::SYS_readv,
+];
 
 /// The system calls in which a thread waits for work or for a time.
 const IDLE: [libc::c_long; 5] = [

@@ -327,7 +327,7 @@ fn one_hanging_worker_is_reported_and_the_watchdog_is_fed() {
     let mut broker = watched(&manager);
     let traffic = Traffic::start(&broker);
     let held = wait_for("one is held at its work while others run", || {
-        let held = HeldThreads::hold_running(&broker, "tokio-rt-worker");
+        let held = HeldThreads::hold_at_work(&broker, "tokio-rt-worker");
         manager.drain();
         let (mut is_reported, mut signs) = (false, 0);
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -105,7 +105,7 @@ pub fn a_worker_that_hangs_alone_is_reported() {
     // Busy threads are no finding.
     stays_silent(&broker, "worker-stuck");
     let held = wait_for("one is held at its work", || {
-        let held = HeldThreads::hold_running(&broker, "tokio-rt-worker");
+        let held = HeldThreads::hold_at_work(&broker, "tokio-rt-worker");
         let lines = || broker.log().matches("critical worker-stuck").count();
         let (before, deadline) = (lines(), Instant::now() + Duration::from_secs(20));
         // It may have been about to wait, and then hangs nowhere.
