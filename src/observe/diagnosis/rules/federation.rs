@@ -87,7 +87,7 @@ fn unreachable(evidence: &Evidence) -> Vec<Symptom> {
     };
     let attempts = match state.failures {
         0 => String::new(),
-        failures => format!(" after {}", count(failures.into(), "failed attempt")),
+        failures => format!(" after {}", count(failures, "failed attempt")),
     };
     let text = format!(
         "no upstream broker of the federation {:?} has been connected for {}{attempts}: {why}",
