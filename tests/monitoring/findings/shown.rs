@@ -80,6 +80,6 @@ fn a_finding_appears_in_every_output() {
     assert_eq!(events.len(), 3, "{events:?}");
     for event in events {
         let line = format!("Finding: {event}");
-        assert!(broker.log().contains(&line), "{line}: {}", broker.log());
+        broker.log().wait_for(&line);
     }
 }
