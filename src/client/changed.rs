@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{info, warn};
-
 use super::{
     active::{Active, Standing},
     base::refused,
@@ -26,6 +24,7 @@ use crate::{
     account::Account,
     broker::{Broker, limits::Limits},
     connection::{CloseReason, Connection, Kind, Subscription, buffers::ThreadBuffers},
+    log,
     peer::{End, Peer},
     protocol::error::{ClientError, error_line, quoted},
     security::{
@@ -186,12 +185,10 @@ impl Active {
 
     /// Moves the client and its subscriptions to another account.
     fn move_to(&mut self, buffers: &mut ThreadBuffers, account: Arc<Account>) -> Result<(), End> {
-        info!(
-            "{} - Moved from account {:?} to {:?}",
-            self.base.connection.log_prefix(),
-            self.account.name,
-            account.name
-        );
+        log::about(&self.base.connection).info(format_args!(
+            "Moved from account {:?} to {:?}",
+            self.account.name, account.name
+        ));
         let before = self.base.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
@@ -291,19 +288,23 @@ impl Active {
     /// Logs the subscriptions that were removed; those without a permission are counted as
     /// violations.
     fn report_removed(&self, errors: &[ClientError]) {
-        let prefix = self.base.connection.log_prefix();
+        let about = || log::about(&self.base.connection);
         for error in errors.iter().take(REMOVED_LOGGED) {
-            warn!("{prefix} - {error}, after a reload");
+            about().warn(format_args!("{error}, after a reload"));
         }
         let is_violation = |error: &&ClientError| error.is_permission_violation();
         let denied = errors.iter().filter(is_violation).count();
         let too_long = errors.len() - denied;
         if too_long > 0 {
-            warn!("{prefix} - {too_long} subscriptions removed: more tokens than max_sub_tokens");
+            about().warn(format_args!(
+                "{too_long} subscriptions removed: more tokens than max_sub_tokens"
+            ));
         }
         if denied > 0 {
             let text = format!("{denied} subscriptions removed: no longer permitted");
-            warn!("{prefix} - {text}");
+            about()
+                .code(EventKind::PermissionViolation.name())
+                .warn(format_args!("{text}"));
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
             let telemetry = &self.base.broker.telemetry;
             telemetry

@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use tracing::{debug, error};
-
 use super::{
     active::{Active, Standing},
     login::LogsIn,
@@ -15,6 +13,7 @@ use super::{
 use crate::{
     broker::info::info_for,
     connection::{CloseReason, Subscription, buffers::ThreadBuffers},
+    log,
     peer::End,
     protocol::{
         OK, PONG,
@@ -226,7 +225,7 @@ impl Active {
     pub(super) fn complain(&self, buffers: &mut ThreadBuffers, error: ClientError) {
         match error.is_permission_violation() {
             true => self.note_violation(&error),
-            false => debug!("{} - {error}", self.base.connection.log_prefix()),
+            false => log::about(&self.base.connection).debug(format_args!("{error}")),
         }
         self.base
             .trace
@@ -249,7 +248,11 @@ impl Active {
         }
         self.violations.logged.store(now.0, Ordering::Relaxed);
         let text = format!("{error} ({count} violations of this connection so far)");
-        error!("{} - {text}", self.base.connection.log_prefix());
+        if let Some(text) = telemetry.sessions.throttle(now, text.clone(), "lines") {
+            log::about(&self.base.connection)
+                .code(EventKind::PermissionViolation.name())
+                .error(format_args!("{text}"));
+        }
         telemetry.events.record(
             EventKind::PermissionViolation,
             self.base.connection.cid,

@@ -15,7 +15,6 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::debug;
 
 use super::{
     cluster::Cluster,
@@ -27,6 +26,7 @@ use crate::{
     connection::{
         CloseReason, Connection, admission::Place, buffers::with_buffers, reading::read_some,
     },
+    log,
     peer::End,
     protocol::{
         PING, PONG,
@@ -375,7 +375,7 @@ impl<'a> Handshake<'a> {
     }
 
     async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> End {
-        debug!("{} - {detail}", self.connection.log_prefix());
+        log::about(self.connection).debug(format_args!("{detail}"));
         sleep(REFUSAL_DELAY).await;
         let end = End::with_error(
             CloseReason::AuthenticationFailure,

@@ -134,7 +134,10 @@ impl ConnectionChurn {
                 since_logged: 0,
             };
             sources.insert(source, new);
-            info!("{source} - Connected and left without sending anything: {PROBE_DESCRIPTION}");
+            info!(
+                ip = %source,
+                "Connected and left without sending anything: {PROBE_DESCRIPTION}"
+            );
         }
     }
 
@@ -160,7 +163,8 @@ impl ConnectionChurn {
         }
         for (source, count) in probes {
             info!(
-                "{source} - Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
+                ip = %source,
+                "Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
                  without sending anything: {PROBE_DESCRIPTION}"
             );
         }

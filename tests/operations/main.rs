@@ -4,6 +4,7 @@ mod addresses;
 mod blocked;
 mod clock;
 mod config_differential;
+mod fail2ban;
 mod lifecycle;
 mod puppet;
 mod reload;

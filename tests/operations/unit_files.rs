@@ -4,7 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::MetadataExt, net::UnixDatagram},
     process::Command,
 };
 
@@ -199,6 +199,68 @@ fn flags_of_unit_files_are_accepted() {
             is_to_syslog && !is_there,
             "{flags:?} {log}"
         );
+    }
+}
+
+/// In a unit whose output goes to the journal, the journal gets the lines with their fields; if
+/// there is no journal, standard error does, and says so.
+#[test]
+fn the_log_goes_to_the_journal_that_stderr_goes_to() {
+    let is_there = UnixDatagram::unbound()
+        .and_then(|socket| socket.connect("/run/systemd/journal/socket"))
+        .is_ok();
+    for (is_named, config, is_to_journal) in [
+        (true, "", true),
+        (false, "", false),
+        (true, "log_format: text", false),
+        (false, "log_format: journald", true),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stderr");
+        let file = std::fs::File::create(&path).expect("space for a file");
+        let metadata = file.metadata().expect("it is open");
+        let inode = metadata.ino() + u64::from(!is_named);
+        let mut broker = Broker::midge()
+            .env("JOURNAL_STREAM", &format!("{}:{inode}", metadata.dev()))
+            .stderr(file)
+            .config(format!("ping_max: 3\n{config}\n"))
+            .start();
+        assert!(broker.stop().success());
+        let log = std::fs::read_to_string(&path).expect("a log");
+        let is_on_stderr = log.contains("Starting midge");
+        assert_eq!(is_on_stderr, !is_to_journal || !is_there, "{config} {log}");
+        let reported = "because the journal /run/systemd/journal/socket";
+        assert_eq!(
+            log.contains(reported),
+            is_to_journal && !is_there,
+            "{config} {log}"
+        );
+    }
+}
+
+/// A log server gets each form with the severity of its lines.
+#[test]
+fn a_log_server_gets_each_form() {
+    for (form, begin) in [
+        ("text", "[INF] "),
+        ("json", "{\"time\":"),
+        ("logfmt", "time="),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let server = UnixDatagram::bind(&path).expect("a log server");
+        let config = format!(
+            "remote_syslog: \"unix://{}\"\nlog_format: {form}\n",
+            path.display()
+        );
+        let broker = Broker::midge().config(config).start();
+        let mut buffer = [0; 8192];
+        let len = server.recv(&mut buffer).expect("a message");
+        let message = String::from_utf8_lossy(&buffer[..len]);
+        let text = message.split_once(&format!("[{}]: ", broker.pid()));
+        let (origin, text) = text.unwrap_or_else(|| panic!("{message}"));
+        assert!(origin.starts_with("<29>"), "{message}");
+        assert!(text.starts_with(begin), "{message}");
     }
 }
 

@@ -234,6 +234,13 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "",
     },
     Flag {
+        names: &["log_format"],
+        action: Action::Set(&["log_format"]),
+        value: "FORM",
+        group: Group::Logging,
+        doc: "Form of log lines: text, json, logfmt, or journald for the systemd journal",
+    },
+    Flag {
         names: &["T", "logtime"],
         action: Action::Set(&["logtime"]),
         value: "",

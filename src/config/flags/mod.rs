@@ -302,6 +302,7 @@ impl CommandLine {
                 .map_err(|text| format!("flag {flag}: {text}"))?;
         }
         options.settle();
+        options.check_log()?;
         self.tls.apply(&mut options)?;
         self.login.apply(&mut options)?;
         for (set, flag) in &self.cluster {

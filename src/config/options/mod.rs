@@ -15,6 +15,7 @@ mod describe;
 pub mod diagnosis;
 mod duration;
 pub mod keys;
+pub mod log_format;
 pub mod monitor;
 pub(super) mod permissions;
 pub mod plan;
@@ -33,6 +34,7 @@ use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
+pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
 pub use syslog::RemoteSyslog;
 
@@ -143,6 +145,10 @@ pub struct Options {
     pub log_size_limit: u64,
     /// Most log files, the live one included; 0 keeps all.
     pub log_max_num: usize,
+    /// Age at which the log file is rotated and rotated ones are removed; zero is never.
+    pub log_max_age: Duration,
+    /// The form of log lines; `None`: text, or the journal's where stderr goes there.
+    pub log_format: Option<LogFormat>,
     /// File to write the process id to.
     pub pid_file: Option<PathBuf>,
     /// Whether the log goes to the system's log instead of stderr.
@@ -205,6 +211,23 @@ impl Options {
     /// of trace enables tracing.
     pub(super) fn settle(&mut self) {
         self.trace |= self.trace_verbose || self.trace_headers;
+    }
+
+    /// Checks that the log is asked for in one place.
+    pub(super) fn check_log(&self) -> Result<(), String> {
+        if self.log_format != Some(LogFormat::Journald) {
+            return Ok(());
+        }
+        let other = match (&self.log_file, &self.remote_syslog) {
+            (Some(_), _) => "log_file",
+            (None, Some(_)) => "remote_syslog",
+            (None, None) if self.syslog => "syslog",
+            (None, None) => return Ok(()),
+        };
+        Err(format!(
+            "log_format journald sends the log to the systemd journal, and {other} to another \
+             place: remove one of them"
+        ))
     }
 
     /// The settings of the cluster, made if there are none yet.
@@ -270,6 +293,8 @@ impl Default for Options {
             log_file: None,
             log_size_limit: 0,
             log_max_num: 0,
+            log_max_age: Duration::ZERO,
+            log_format: None,
             pid_file: None,
             syslog: false,
             remote_syslog: None,

@@ -13,6 +13,7 @@ use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
     config::options::table::ReloadKind,
     connection::{CloseReason, Connection, Kind},
+    log,
     server::reload::Outcome,
     telemetry::MonotonicMillis,
 };
@@ -34,12 +35,7 @@ pub(in crate::monitor) type Reloading =
 pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicked, Refusal> {
     let chosen = choose(monitor, query)?;
     for connection in &chosen {
-        info!(
-            "{} - cid:{} - {:?} is kicked through the monitoring socket",
-            connection.peer,
-            connection.cid,
-            connection.who()
-        );
+        log::about(connection).info(format_args!("Kicked through the monitoring socket"));
         connection.close(CloseReason::Kicked);
     }
     Ok(Kicked {
@@ -62,13 +58,10 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
             .saturating_add(seconds.saturating_mul(1000)),
     );
     for connection in &chosen {
-        info!(
-            "{} - cid:{} - {:?} is traced for {:?} or {lines} lines",
-            connection.peer,
-            connection.cid,
-            connection.who(),
-            Duration::from_secs(seconds),
-        );
+        log::about(connection).info(format_args!(
+            "Traced for {:?} or {lines} lines",
+            Duration::from_secs(seconds)
+        ));
         // The bound is far below.
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);
         connection.trace.give(lines, until);

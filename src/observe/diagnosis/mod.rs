@@ -226,9 +226,21 @@ fn announce(server: &Server, change: &Change) {
         }
         ChangeKind::Cleared => (false, format!("cleared {code}{who}; it was: {text}")),
     };
+    macro_rules! logged {
+        ($log:ident) => {
+            $log!(
+                code = EventKind::Finding.name(),
+                cid = Some(*cid).filter(|cid| *cid > 0),
+                finding = code,
+                severity = now,
+                subject = Some(&**subject).filter(|subject| !subject.is_empty()),
+                "Finding: {sentence}"
+            )
+        };
+    }
     match is_worse && *severity > Severity::Info {
-        true => warn!("Finding: {sentence}"),
-        false => info!("Finding: {sentence}"),
+        true => logged!(warn),
+        false => logged!(info),
     }
     let events = &server.broker.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);

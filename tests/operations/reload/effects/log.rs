@@ -25,6 +25,8 @@ pub const EFFECTS: &[Effect] = &[
     ("log_file", log_file),
     ("log_size_limit", log_size_limit),
     ("log_max_num", log_max_num),
+    ("log_max_age", log_max_age),
+    ("log_format", log_format),
     ("syslog", syslog),
     ("remote_syslog", remote_syslog),
 ];
@@ -205,6 +207,38 @@ fn log_max_num() {
         log_something(&scene);
         files(&folder) <= 4
     });
+}
+
+#[test]
+fn log_max_age() {
+    let mut scene = Scene::new(LOGS, "");
+    let folder = scene.member.broker.folder().to_owned();
+    let old = folder.join("it.log.2020.01.01.00.00.00.000000000");
+    fs::write(&old, "a rotated file\n").expect("space for a file");
+    log_something(&scene);
+    assert_eq!(files(&folder), 2);
+    write_reload(&mut scene, &format!("{LOGS}\nlog_max_age: \"100ms\""));
+    wait_until("the log is rotated and the old file is removed", || {
+        log_something(&scene);
+        let log = fs::read_to_string(folder.join("it.log")).unwrap_or_default();
+        log.contains("Rotated log") && !old.exists()
+    });
+}
+
+#[test]
+fn log_format() {
+    let mut scene = Scene::new("", "");
+    scene.reload("log_format: json\ndebug: true", "");
+    let line = "\"msg\":\"Reloaded server configuration";
+    scene.member.broker.log().wait_for(line);
+    drop(scene.client());
+    let closed = "\"msg\":\"Client connection closed: Client Closed";
+    let line = scene.member.broker.log().wait_for_line(&[closed]);
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["kind"], "client", "{line}");
+    // Back again; an empty value is the default.
+    scene.reload("log_format: \"\"", "");
+    logged(&scene, "[INF] Reloaded server configuration");
 }
 
 /// Without a system log, the log says that it would be used.
