@@ -18,6 +18,7 @@ pub mod signals;
 pub mod tls;
 mod unix_socket;
 mod warnings;
+mod writable;
 
 use std::{
     net::SocketAddr,

@@ -6,6 +6,7 @@ mod clock;
 mod config_differential;
 mod fail2ban;
 mod lifecycle;
+mod plan;
 mod puppet;
 mod reload;
 mod safe_start;

@@ -5,16 +5,15 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
-use monitor_client::control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced};
+use monitor_client::control::{Chosen, Forgotten, Kicked, Reloaded, Traced};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    config::options::table::ReloadKind,
     connection::{CloseReason, Connection, Kind},
     log,
-    server::reload::Outcome,
+    server::reload::{Outcome, Purpose},
     telemetry::MonotonicMillis,
 };
 
@@ -77,11 +76,22 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
 }
 
 /// `/reload`: reads the configuration again; `dry_run=1` only shows what that
-/// would change. Files may hang, and other requests do not wait for them.
+/// would change, and with `file` what another file would. Files may hang, and other requests do
+/// not wait for them.
 pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
     let dry_run = query.boolean("dry_run")?;
+    let file = Some(query.text("file")).filter(|file| !file.is_empty());
+    let purpose = match (dry_run, file) {
+        (true, file) => Purpose::Try(file.map(|file| file.into_owned().into())),
+        (false, None) => Purpose::Apply,
+        (false, Some(_)) => {
+            let text =
+                "Another file is only compared: write dry_run=1, or replace the broker's own.";
+            return Err(Refusal::bad_request(text.into()));
+        }
+    };
     let (sender, outcome) = oneshot::channel();
-    monitor.server.reload(dry_run, |outcome| {
+    monitor.server.reload(purpose, |outcome| {
         // The client may have gone.
         let _ = sender.send(outcome);
     });
@@ -91,7 +101,7 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
             Ok(Ok(Outcome {
                 error: Some(error), ..
             })) => refused(StatusCode::UNPROCESSABLE_ENTITY, error),
-            Ok(Ok(outcome)) => Ok(reloaded(&outcome, dry_run)),
+            Ok(Ok(outcome)) => Ok(outcome.answer(dry_run)),
             Ok(Err(_)) => refused(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The reload ended early; see the log.".into(),
@@ -127,31 +137,6 @@ pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<For
         forgotten.join(", ")
     );
     Ok(Forgotten { forgotten })
-}
-
-fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |is_live: bool| {
-        let changes = outcome
-            .changes
-            .iter()
-            .filter(|change| (change.takes == ReloadKind::Live) == is_live);
-        changes
-            .map(|change| {
-                let (before, after) = change.values.clone().unwrap_or_default();
-                Change {
-                    name: change.name.clone(),
-                    before,
-                    after,
-                }
-            })
-            .collect()
-    };
-    Reloaded {
-        dry_run,
-        applied: of_kind(true),
-        needs_restart: of_kind(false),
-        warnings: outcome.warnings.clone(),
-    }
 }
 
 /// The open clients that fit every one of `cid`, `name` and `user` that is

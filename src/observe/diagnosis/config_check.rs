@@ -53,7 +53,7 @@ impl ConfigCheck {
             .stack_size(STACK_LEN)
             .spawn(move || {
                 let _end = AtEnd(&last);
-                let outcome = server.try_reload();
+                let outcome = server.try_reload(None);
                 last.lock().outcome = Some(outcome);
             });
         if thread.is_err() {

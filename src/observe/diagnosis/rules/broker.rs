@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "The configuration file on disk differs from what the broker runs with.",
         cause: "The file was changed but not reloaded, or a changed setting needs a restart, or \
                 the file has an error or cannot be read.",
-        remedy: "Check it with `midge -t -c FILE`. Then reload (`midge --signal reload=PID`), or \
+        remedy: "See what differs with `midge -t --diff -c FILE`. Then reload (`midge --signal reload=PID`), or \
                  restart where a setting needs it.",
         pace: Pace::Lasting,
         find: config_differs,
@@ -121,6 +121,9 @@ fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     // The error itself may quote the file, which may hold secrets.
     if let Some(error) = &outcome.error {
         let text = match system_error_in(error) {
+            _ if !outcome.changes.is_empty() => {
+                "a reload of this file would be refused; midge -t --diff says why".to_owned()
+            }
             Some(cause) => format!("this file, or one that it names, cannot be read: {cause}"),
             None => "the configuration file has an error: the next start would fail".to_owned(),
         };
@@ -130,7 +133,7 @@ fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     if names.is_empty() {
         return Vec::new();
     }
-    let waits_for_restart = outcome.needs_restart().count() == names.len();
+    let waits_for_restart = outcome.answer(true).applied.is_empty();
     let more = match names.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
