@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod connection;
 pub mod delivery;
+pub mod diff;
 pub mod federation;
 pub mod interest;
 pub mod log;

@@ -1,23 +1,30 @@
-//! The log: `tracing` events as lines in nats-server's format.
+//! The log: `tracing` events as lines.
 //!
-//! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, written to stderr, to a file that rotates and
-//! can be reopened, or to a log server (see [`syslog`]). `main` calls [`init`] once and keeps the
-//! [`LogHandle`] for SIGUSR1, reloads and the exit; everything else uses the macros of `tracing`. A
-//! fatal line is an error event with the target [`FATAL`].
+//! A line has nats-server's form unless the configuration asks for JSON, logfmt or the fields of
+//! the journal (see [`format`](mod@format)). Lines go to stderr, to a file that rotates and can be
+//! reopened, or to a program that collects logs (see [`service`]). `main` calls [`init`] once and
+//! keeps the [`LogHandle`] for SIGUSR1, reloads and the exit. A line about a connection begins
+//! with [`about()`]; everything else uses the macros of `tracing`. A fatal line is an error event
+//! with the target [`FATAL`].
 //!
 //! Invariants: logging never waits for a disk or a pipe (see [`writer`]); only midge's own events
 //! are shown; a line is written completely or not at all; text from a peer cannot begin a new line;
 //! a log that cannot be written never stops the broker: lost lines are counted, become a finding,
 //! and are reported in the log as soon as it can be written again.
 
+mod about;
 mod destination;
-mod line;
+mod file;
+mod format;
+mod record;
+mod service;
 mod sink;
-mod syslog;
 mod writer;
 
 use std::{
-    fmt, io, panic,
+    fmt,
+    io::{self, IsTerminal},
+    panic,
     path::PathBuf,
     sync::{
         Arc,
@@ -33,14 +40,17 @@ use tracing::{
 };
 
 pub use self::{
-    destination::Destination,
-    syslog::Syslog,
+    about::{About, Ended, Line, Subject, about},
+    destination::{Destination, Rotation},
+    service::LogService,
     writer::{Loss, LossCause},
 };
 use self::{
-    line::{Label, MessageVisitor, Style},
+    file::LogFile,
+    format::Style,
+    record::Record,
+    service::Connection,
     sink::Sink,
-    syslog::Connection,
     writer::{Losses, PreparedWriter, Writer},
 };
 use crate::{config::Options, telemetry::MonotonicMillis};
@@ -99,6 +109,12 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
     Ok(handle)
 }
 
+/// The form of lines that go there.
+fn style_of(options: &Options, destination: &Destination) -> Arc<Style> {
+    let is_terminal = *destination == Destination::Stderr && io::stderr().is_terminal();
+    Arc::new(Style::new(options, is_terminal))
+}
+
 /// Changes the log while the broker runs. Clones change the same log.
 #[derive(Clone)]
 pub struct LogHandle(Arc<Shared>);
@@ -107,7 +123,7 @@ pub struct LogHandle(Arc<Shared>);
 pub struct PreparedLog {
     /// `None`: the present one stays in use.
     current: Option<Current>,
-    style: Style,
+    style: Arc<Style>,
     debug: bool,
     trace: bool,
 }
@@ -131,14 +147,14 @@ pub struct LogState {
 
 impl LogHandle {
     fn new(options: &Options) -> Result<LogHandle, InitError> {
-        let style = Arc::new(Style::of(options));
+        let destination = Destination::of(options);
+        let style = style_of(options, &destination);
         let losses = Arc::default();
-        let current = Current::open(Destination::of(options), &style, &losses)?;
+        let current = Current::open(destination, &style, &losses)?;
         current.writer.begin(None);
         Ok(LogHandle(Arc::new(Shared {
             debug: AtomicBool::new(options.debug),
             trace: AtomicBool::new(options.trace),
-            style,
             losses,
             current: RwLock::new(current),
         })))
@@ -151,11 +167,14 @@ impl LogHandle {
     ///
     /// It cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<bool, InitError> {
-        let destination = self.0.current.read().destination.clone();
+        let (destination, style) = {
+            let current = self.0.current.read();
+            (current.destination.clone(), current.style.clone())
+        };
         if !matches!(destination, Destination::File { .. }) {
             return Ok(false);
         }
-        let current = Current::open(destination, &self.0.style, &self.0.losses)?;
+        let current = Current::open(destination, &style, &self.0.losses)?;
         self.0.replace_writer(current);
         Ok(true)
     }
@@ -168,17 +187,18 @@ impl LogHandle {
     /// It cannot be opened.
     pub fn prepare(&self, options: &Options) -> Result<PreparedLog, InitError> {
         let destination = Destination::of(options);
+        let style = style_of(options, &destination);
         let is_file = matches!(destination, Destination::File { .. });
         // A file is opened again because it may have been moved away. Other destinations are kept:
         // a connection that works should not be replaced, one that does not is retried anyway, and
         // a pipe that blocks should not get another thread.
         let current = match !is_file && destination == self.0.current.read().destination {
             true => None,
-            false => Some(Current::open(destination, &self.0.style, &self.0.losses)?),
+            false => Some(Current::open(destination, &style, &self.0.losses)?),
         };
         Ok(PreparedLog {
             current,
-            style: Style::of(options),
+            style,
             debug: options.debug,
             trace: options.trace,
         })
@@ -187,10 +207,10 @@ impl LogHandle {
     /// Uses a prepared log. Does not wait and cannot fail.
     pub fn apply(&self, prepared: PreparedLog) {
         let shared = &self.0;
-        shared.style.copy_from(&prepared.style);
         let is_new = prepared.current.is_some();
-        if let Some(current) = prepared.current {
-            shared.current.write().replace_with(current);
+        match prepared.current {
+            Some(current) => shared.current.write().replace_with(current),
+            None => shared.current.write().style = prepared.style,
         }
         shared.debug.store(prepared.debug, Ordering::Relaxed);
         shared.trace.store(prepared.trace, Ordering::Relaxed);
@@ -240,7 +260,6 @@ impl LogHandle {
 struct Shared {
     debug: AtomicBool,
     trace: AtomicBool,
-    style: Arc<Style>,
     losses: Arc<Losses>,
     current: RwLock<Current>,
 }
@@ -251,7 +270,8 @@ impl Shared {
     fn replace_writer(&self, new: Current) {
         let mut current = self.current.write();
         if current.destination == new.destination {
-            current.replace_with(new);
+            let style = current.style.clone();
+            current.replace_with(Current { style, ..new });
         }
     }
 
@@ -271,6 +291,8 @@ struct Current {
     destination: Destination,
     /// Why the destination could not be reached when it was opened.
     unreached: Option<String>,
+    /// The form of lines.
+    style: Arc<Style>,
     writer: Arc<Writer>,
 }
 
@@ -285,22 +307,20 @@ impl Current {
             PreparedWriter::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
         let sink = match &destination {
             Destination::Stderr => Sink::Stderr,
-            Destination::Syslog(destination) => Sink::Syslog(Connection::open(destination.clone())),
-            Destination::File {
-                path,
-                limit,
-                max_files,
-            } => Sink::open(path, *limit, *max_files)
+            Destination::Service(service) => Sink::Service(Connection::open(service.clone())),
+            Destination::File { path, rotation } => LogFile::open(path, *rotation)
+                .map(Sink::File)
                 .map_err(|cause| InitError::Open(path.clone(), cause))?,
         };
         let unreached = match &sink {
-            Sink::Syslog(connection) => connection.failure(),
+            Sink::Service(connection) => connection.failure(),
             Sink::File(_) | Sink::Stderr => None,
         };
         let writer = waiting.write_to(sink);
         Ok(Self {
             destination,
             unreached,
+            style: style.clone(),
             writer: Arc::new(writer),
         })
     }
@@ -338,10 +358,8 @@ impl Subscriber for LogSubscriber {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = MessageVisitor::default();
-        event.record(&mut text);
-        let label = Label::of(event.metadata());
-        let line = self.0.style.line(label, &text.message());
+        let style = self.0.current.read().style.clone();
+        let line = Record::of(style, event);
         self.0.current.read().writer.put(line);
     }
 

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fmt, io,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, ExitCode},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 use midge::{
     broker::memory,
     config::{self, Diagnostic, Invocation, Options},
-    log,
+    diff, log,
     monitor::{self, Monitor},
     observe,
     server::{
@@ -69,6 +70,15 @@ fn main() -> ExitCode {
                 eprintln!("{program}: warning: {warning}");
             }
             eprint!("{text}");
+        }
+        Invocation::Diff(comparison) => {
+            for warning in &parsed.warnings {
+                eprintln!("{program}: warning: {warning}");
+            }
+            return ExitCode::from(diff::run(&comparison, &program) as u8);
+        }
+        Invocation::Explain(explain) => {
+            print!("{}", explain.text());
         }
         Invocation::Signal { signal, target } => {
             if let Err(errors) = signal::send(signal, &target, &program) {
@@ -221,9 +231,10 @@ fn serve_monitor(prepared: &mut Prepared, monitor: &Arc<Monitor>) -> io::Result<
     monitor::serve(monitor, listeners)
 }
 
-/// Reads file and command line once more, for a reload.
-fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
-    let parsed = config::parse(env::args_os()).map_err(|error| error.reason().to_owned())?;
+/// Reads file and command line once more, for a reload; or another file.
+fn read_options(file: Option<&Path>) -> Result<(Options, Vec<Diagnostic>), String> {
+    let parsed = config::parse_with(env::args_os(), file)
+        .map_err(|error| error.reason().to_owned())?;
     match parsed.invocation {
         Invocation::Run(options) => Ok((*options, parsed.warnings)),
         _ => Err("the command line does not start a broker".into()),

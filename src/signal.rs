@@ -111,6 +111,17 @@ pub fn upgrade(target: &Target, program: &str) -> Vec<Result<String, SignalError
     found.map(|pid| pid.and_then(ask)).collect()
 }
 
+/// The brokers that run, besides this process.
+///
+/// # Errors
+///
+/// The list of processes cannot be read.
+pub fn running(program: &str) -> Result<Vec<i32>, SignalError> {
+    let file = program_of("self");
+    let name = program;
+    Brokers { name, file }.brokers()
+}
+
 /// By what brokers are known among processes: they were started by the same name as
 /// this one, or from the same file by another name, as `midge` and by its link
 /// `nats-server`.

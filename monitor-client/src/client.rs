@@ -47,6 +47,13 @@ const ERROR_LINE: usize = 400;
 /// The shortest wait; a request without any time left fails with it.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
+/// What a request does.
+#[derive(Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
 /// A client of one monitoring port. Clones share the files and their state.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -174,7 +181,7 @@ impl Client {
     /// As for [`Client::varz`].
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
         let path = "/healthz";
-        let (status, body) = self.fetch(path, HEALTHZ_STATUSES)?;
+        let (status, body) = self.fetch(Method::Get, path, HEALTHZ_STATUSES)?;
         let (answer, found) = match self.parse(path, &body, HEALTHZ) {
             // It comes from a proxy.
             Err(Error::NotJson { url, .. }) if status != StatusCode::OK => {
@@ -197,6 +204,16 @@ impl Client {
     /// As for [`Client::varz`]; every status except 200 is an error.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.get_with(path, &[]).map(|(answer, _)| answer)
+    }
+
+    /// The JSON object that a POST of `path` returns; only a Unix socket accepts one.
+    ///
+    ///  # Errors
+    ///
+    /// As for [`Client::get`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let (_, body) = self.fetch(Method::Post, path, &[StatusCode::OK])?;
+        self.parse(path, &body, &[]).map(|(answer, _)| answer)
     }
 
     /// The same, with the values of these fields. Absent fields are up to the caller (see
@@ -295,14 +312,19 @@ impl Client {
     }
 
     fn fetch_ok(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let (_, body) = self.fetch(path, &[StatusCode::OK])?;
+        let (_, body) = self.fetch(Method::Get, path, &[StatusCode::OK])?;
         Ok(body)
     }
 
     /// Status and body; a status that is not `accepted` is an error.
-    fn fetch(&self, path: &str, accepted: &[StatusCode]) -> Result<(StatusCode, Vec<u8>), Error> {
+    fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+        accepted: &[StatusCode],
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
         let opened = self.opener.open()?;
-        let answer = self.exchange(&opened, path, accepted);
+        let answer = self.exchange(&opened, method, path, accepted);
         if answer.as_ref().is_err_and(Error::concerns_access) {
             self.opener.note_failure();
         }
@@ -312,6 +334,7 @@ impl Client {
     fn exchange(
         &self,
         opened: &Arc<Opened>,
+        method: Method,
         path: &str,
         accepted: &[StatusCode],
     ) -> Result<(StatusCode, Vec<u8>), Error> {
@@ -319,7 +342,7 @@ impl Client {
         let limit = Bounds::of(path).bytes;
         let url = target(&opened.place, path);
         let fail = |error| self.error(url.clone(), error, begun);
-        let mut response = self.call(opened, path, begun).map_err(fail)?;
+        let mut response = self.call(opened, method, path, begun).map_err(fail)?;
         let status = response.status();
         if !accepted.contains(&status) {
             return Err(Error::Status {
@@ -341,17 +364,28 @@ impl Client {
     fn call(
         &self,
         opened: &Arc<Opened>,
+        method: Method,
         path: &str,
         begun: Instant,
     ) -> Result<Response<Body>, ureq::Error> {
         let send = |agent: &Agent| {
             let left = self.timeout.saturating_sub(begun.elapsed());
-            let mut request = agent.get(format!("{}{path}", opened.url));
-            if let Some(login) = &opened.login {
-                request = request.header(header::AUTHORIZATION, login.text());
+            let to = format!("{}{path}", opened.url);
+            // The two have no type in common.
+            macro_rules! prepared {
+                ($request:expr) => {{
+                    let mut request = $request;
+                    if let Some(login) = &opened.login {
+                        request = request.header(header::AUTHORIZATION, login.text());
+                    }
+                    let limited = request.config().timeout_global(Some(left.max(TIMEOUT_MIN)));
+                    limited.build()
+                }};
             }
-            let limited = request.config().timeout_global(Some(left.max(TIMEOUT_MIN)));
-            limited.build().call()
+            match method {
+                Method::Get => prepared!(agent.get(to)).call(),
+                Method::Post => prepared!(agent.post(to)).send_empty(),
+            }
         };
         let Some(kept) = &self.kept else {
             return send(&opened.agent());

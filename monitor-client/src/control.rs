@@ -1,5 +1,7 @@
 //! The answers to requests that change something: POST on the Unix socket. Only midge has them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The answer of `/kick`.
@@ -42,6 +44,41 @@ pub struct Reloaded {
     pub needs_restart: Vec<Change>,
     /// Warnings about the configuration.
     pub warnings: Vec<String>,
+    /// The file that was read.
+    pub config_file: String,
+    /// The digest of its values.
+    pub config_digest: String,
+}
+
+impl Reloaded {
+    /// Whether the configuration says what is in force.
+    pub fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.needs_restart.is_empty()
+    }
+}
+
+/// What a reload changes, for people: a setting on each line.
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            writeln!(f, "nothing to do: {} is in force", self.config_file)?;
+        }
+        for (title, changes) in [
+            ("applied by a reload", &self.applied),
+            ("needs a restart", &self.needs_restart),
+        ] {
+            for (number, change) in changes.iter().enumerate() {
+                if number == 0 {
+                    writeln!(f, "{title}:")?;
+                }
+                writeln!(f, "  {change}")?;
+            }
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A changed setting. Values that may hold secrets are left out.
@@ -56,6 +93,28 @@ pub struct Change {
     /// The value in the configuration.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub after: String,
+    /// Why it needs a restart.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            before,
+            after,
+            why,
+        } = self;
+        f.write_str(name)?;
+        if !after.is_empty() {
+            write!(f, ": {before} -> {after}")?;
+        }
+        match why.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({why})"),
+        }
+    }
 }
 
 /// A client that a request applied to.

@@ -4,10 +4,9 @@
 
 use std::net::IpAddr;
 
-use tracing::error;
-
 use crate::{
     connection::{CloseReason, Connection, tls_listener::TlsListener},
+    log,
     security::failure::{Cause, Failure},
     telemetry::{MonotonicMillis, Telemetry, event::EventKind},
 };
@@ -30,14 +29,13 @@ pub fn note(telemetry: &Telemetry, kind: EventKind, cid: u64, source: IpAddr, te
 }
 
 /// Reports a failed handshake, unless it was a probe or there are many of them, and closes
-/// the connection. `prefix` names it in the log, `what` says which handshakes these are. A node
-/// that was revoked tries for ever: it has a line an hour, and a finding.
+/// the connection. `what` says which handshakes these are. A node that was revoked tries for ever:
+/// it has a line an hour, and a finding.
 pub fn close_after_handshake(
     telemetry: &Telemetry,
     connection: &Connection,
     tls: &TlsListener,
     failure: &Failure,
-    prefix: &str,
     what: &str,
 ) {
     if failure.cause == Cause::Silent {
@@ -58,7 +56,9 @@ pub fn close_after_handshake(
         _ => format!("{what} error: {failure}"),
     };
     if let Some(text) = tls.throttled(text) {
-        error!("{prefix} - {text}");
+        log::about(connection)
+            .code(EventKind::HandshakeFailed.name())
+            .error(format_args!("{text}"));
         let source = connection.peer.ip();
         note(
             telemetry,

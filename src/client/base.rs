@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tracing::{debug, error};
-
 use super::{ClientListener, connection_events, trace::Trace};
 use crate::{
     account::Account,
     broker::{Broker, limits::Limits, turned_away},
-    connection::{CloseReason, Connection, Identity, Kind, Subscription, buffers::ThreadBuffers},
+    connection::{
+        Claimed, CloseReason, Connection, Identity, Kind, Subscription, buffers::ThreadBuffers,
+    },
+    log,
     peer::{End, Link},
     protocol::{
         connect::{ConnectOptions, Credentials},
@@ -21,7 +22,7 @@ use crate::{
         users::ConnectionType,
         verdict::{Login, Verdict},
     },
-    telemetry::{MonotonicMillis, log_throttle::LogThrottle, metrics},
+    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle, metrics},
 };
 
 /// Data of every state of a client's session.
@@ -118,8 +119,8 @@ impl Base {
     }
 }
 
-/// Logs why a connection ends; for clients that have not logged in only as often as
-/// `throttle` allows. `tried` is the claimed identity, which is not proved.
+/// Logs why a connection ends, for clients that have not logged in only as often as
+/// `throttle` allows, for sessions that had begun with how long they lasted. `tried` is the claimed identity, which is not proved.
 pub(super) fn log_end(
     broker: &Broker,
     connection: &Connection,
@@ -127,18 +128,28 @@ pub(super) fn log_end(
     tried: Option<&Identity>,
     throttle: Option<(&LogThrottle, &str)>,
 ) {
-    let mut text = end.text();
-    if let Some((throttle, others)) = throttle {
-        match throttle.throttle(MonotonicMillis::now(), text, others) {
-            Some(throttled) => text = throttled,
-            None => return,
+    let (limit, others, is_session) = match throttle {
+        Some((limit, others)) => (limit, others, false),
+        None => (&broker.telemetry.sessions, "lines", true),
+    };
+    let text = limit.throttle(MonotonicMillis::now(), end.text(), others);
+    let Some(text) = text else { return };
+    let claimed = tried.map(|tried| Claimed(connection, tried));
+    let mut line = match &claimed {
+        Some(claimed) => log::about(claimed),
+        None => log::about(connection),
+    };
+    if end.reason.is_refused_login() {
+        line = line.code(EventKind::AuthenticationFailed.name());
+    }
+    match is_session {
+        false => line.error(format_args!("{text}")),
+        true => {
+            let ended = connection.ended(end.reason);
+            line.ended(ended)
+                .error(format_args!("{text}; closed {ended}"));
         }
     }
-    let prefix = match tried {
-        Some(tried) => connection.log_prefix_as(tried),
-        None => connection.log_prefix(),
-    };
-    error!("{prefix} - {text}");
     if end.reason.is_refused_login() {
         let (cid, source) = (connection.cid, connection.peer.ip());
         turned_away::note_login(&broker.telemetry, cid, source, &text);
@@ -211,8 +222,9 @@ pub(super) fn close(
         // counts it.
         connection_events::report_closed(broker, connection, subscriptions.len(), reason);
     }
-    debug!(
-        "{} - Client connection closed: {reason}",
-        connection.log_prefix()
-    );
+    let ended = connection.ended(reason);
+    log::about(connection)
+        .code(EventKind::ClientClosed.name())
+        .ended(ended)
+        .debug(format_args!("Client connection closed: {reason} {ended}"));
 }

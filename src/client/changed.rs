@@ -13,7 +13,6 @@ use std::{
 };
 
 use monitor_client::text::plural;
-use tracing::{info, warn};
 
 use super::{
     active::{Active, Standing},
@@ -27,6 +26,7 @@ use crate::{
     account::Account,
     broker::{Broker, limits::Limits},
     connection::{CloseReason, Connection, Kind, Subscription, buffers::ThreadBuffers},
+    log,
     peer::{End, Peer},
     protocol::error::{ClientError, error_line, quoted},
     security::{
@@ -187,12 +187,10 @@ impl Active {
 
     /// Moves the client and its subscriptions to another account.
     fn move_to(&mut self, buffers: &mut ThreadBuffers, account: Arc<Account>) -> Result<(), End> {
-        info!(
-            "{} - Moved from account {:?} to {:?}",
-            self.base.connection.log_prefix(),
-            self.account.name,
-            account.name
-        );
+        log::about(&self.base.connection).info(format_args!(
+            "Moved from account {:?} to {:?}",
+            self.account.name, account.name
+        ));
         let before = self.base.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
@@ -292,23 +290,27 @@ impl Active {
     /// Logs the subscriptions that were removed; those without a permission are counted as
     /// violations.
     fn report_removed(&self, errors: &[ClientError]) {
-        let prefix = self.base.connection.log_prefix();
+        let about = || log::about(&self.base.connection);
         for error in errors.iter().take(REMOVED_LOGGED) {
-            warn!("{prefix} - {error}, after a reload");
+            about().warn(format_args!("{error}, after a reload"));
         }
         let is_violation = |error: &&ClientError| error.is_permission_violation();
         let denied = errors.iter().filter(is_violation).count();
         let too_long = errors.len() - denied;
         if too_long > 0 {
-            let removed = plural(too_long, "subscription");
-            warn!("{prefix} - {removed} removed: more tokens than max_sub_tokens");
+            about().warn(format_args!(
+                "{} removed: more tokens than max_sub_tokens",
+                plural(too_long, "subscription")
+            ));
         }
         if denied > 0 {
             let text = format!(
                 "{} removed: no longer permitted",
                 plural(denied, "subscription")
             );
-            warn!("{prefix} - {text}");
+            about()
+                .code(EventKind::PermissionViolation.name())
+                .warn(format_args!("{text}"));
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
             let telemetry = &self.base.broker.telemetry;
             telemetry

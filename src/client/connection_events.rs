@@ -69,15 +69,9 @@ pub(super) fn report_closed(
     {
         return;
     }
-    let traffic = connection.traffic();
     let text = format!(
-        "{reason} after {:.1} s; {} messages ({} bytes) in, {} ({} bytes) out, {subscriptions} \
-         subscriptions, from {}",
-        connection.start.millis().until(now).as_secs_f64(),
-        traffic.in_msgs,
-        traffic.in_bytes,
-        traffic.out_msgs,
-        traffic.out_bytes,
+        "{reason} {}, {subscriptions} subscriptions, from {}",
+        connection.ended(reason),
         connection.peer,
     );
     telemetry.events.record(

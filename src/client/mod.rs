@@ -35,11 +35,11 @@ mod verbs;
 use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
-use tracing::debug;
 
 use crate::{
     broker::Broker,
     connection::{Connection, buffers::with_buffers},
+    log,
     peer::{self, Driven},
 };
 use active::Active;
@@ -56,7 +56,7 @@ pub fn serve(
     connection: Arc<Connection>,
     stream: Arc<TcpStream>,
 ) -> impl Future<Output = ()> {
-    debug!("{} - Client connection created", connection.log_prefix());
+    log::about(&connection).debug(format_args!("Client connection created"));
     // Boxed, as all that is not needed for long: the task of a client at rest is small.
     let greeted = Box::pin(greet(broker, listener, connection, stream.clone()));
     run(greeted, stream)

@@ -84,7 +84,6 @@ fn give_up(greeting: &Greeting, tls: &TlsListener, failure: &Failure) {
         connection,
         tls,
         failure,
-        &connection.log_prefix(),
         "TLS handshake",
     );
 }

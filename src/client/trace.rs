@@ -1,12 +1,10 @@
 //! Protocol traces for the log.
 
-use tracing::{info, trace};
-
 use crate::{
     broker::limits::Limits,
     connection::{Connection, Shown, Subscription, TraceLine},
     delivery::trace_out::delsub,
-    log::TRACED,
+    log,
     protocol::parse::Op,
 };
 
@@ -78,17 +76,14 @@ impl Trace {
     fn write(self, connection: &Connection, way: &str, line: &str) {
         match self {
             Self::Off => {}
-            Self::All => trace!("{} - {way} {line}", connection.log_prefix()),
+            Self::All => log::about(connection).trace(format_args!("{way} {line}")),
             Self::Ordered => match connection.trace.take() {
                 TraceLine::Unwanted => {}
                 TraceLine::Wanted => {
-                    info!(target: TRACED, "{} - {way} {line}", connection.log_prefix());
+                    log::about(connection).traced(format_args!("{way} {line}"));
                 }
-                TraceLine::Last => info!(
-                    target: TRACED,
-                    "{} - {way} {line} (the last line of this trace)",
-                    connection.log_prefix()
-                ),
+                TraceLine::Last => log::about(connection)
+                    .traced(format_args!("{way} {line} (the last line of this trace)")),
             },
         }
     }

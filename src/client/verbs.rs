@@ -6,7 +6,6 @@ use std::{
 };
 
 use monitor_client::text::plural;
-use tracing::{debug, error};
 
 use super::{
     active::{Active, Standing},
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     broker::info::info_for,
     connection::{CloseReason, Subscription, buffers::ThreadBuffers},
+    log,
     peer::End,
     protocol::{
         OK, PONG,
@@ -230,7 +230,7 @@ impl Active {
         }
         match error.is_permission_violation() {
             true => self.note_violation(&error),
-            false => debug!("{} - {error}", self.base.connection.log_prefix()),
+            false => log::about(&self.base.connection).debug(format_args!("{error}")),
         }
         self.base
             .trace
@@ -254,7 +254,11 @@ impl Active {
         self.violations.logged.store(now.0, Ordering::Relaxed);
         let count = plural(count, "violation");
         let text = format!("{error} ({count} of this connection so far)");
-        error!("{} - {text}", self.base.connection.log_prefix());
+        if let Some(text) = telemetry.sessions.throttle(now, text.clone(), "lines") {
+            log::about(&self.base.connection)
+                .code(EventKind::PermissionViolation.name())
+                .error(format_args!("{text}"));
+        }
         telemetry.events.record(
             EventKind::PermissionViolation,
             self.base.connection.cid,

@@ -9,12 +9,14 @@
 //!   know where they were written;
 //! * [`options`] holds the table of keys and turns values into [`Options`];
 //! * [`accounts`] reads the accounts of the file;
+//! * [`explain`] says where each setting comes from;
 //! * [`flags`] holds the table of flags and lays them over the file.
 
 pub mod accounts;
+pub mod explain;
 pub mod flags;
 pub mod options;
 pub mod syntax;
 
-pub use flags::{Invocation, Parsed, Signal, Target, UsageError, parse};
+pub use flags::{Diff, Invocation, Parsed, Signal, Target, UsageError, parse, parse_with};
 pub use options::{ConfigErrors, Diagnosis, Diagnostic, HttpPort, Options, load};

@@ -90,9 +90,10 @@ impl CloseReason {
     }
 }
 
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl CloseReason {
+    /// The name that answers and the log show.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::AuthenticationFailure => "Authentication Failure",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
@@ -124,6 +125,12 @@ impl fmt::Display for CloseReason {
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::TooManyBeforeLogin => "Too Many Connections Before Login",
             Self::WriteError => "Write Error",
-        })
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -4,8 +4,14 @@
 
 use std::net::SocketAddr;
 
-use super::{Connection, Kind};
-use crate::telemetry::pool::{allocated, shorten};
+use super::{CloseReason, Connection, Kind};
+use crate::{
+    log::{About, Ended, Subject},
+    telemetry::{
+        MonotonicMillis,
+        pool::{allocated, shorten},
+    },
+};
 
 /// What a peer states about itself in CONNECT.
 #[derive(Clone, Debug, Default)]
@@ -82,34 +88,51 @@ impl Connection {
         certificate.map_or("", |certificate| &certificate.common_name)
     }
 
-    /// The prefix of log lines about a peer: address, id, and of a client the name and
-    /// library that it states, its certname, and its login, `ACCOUNT/user:NAME`.
-    pub fn log_prefix(&self) -> String {
-        self.log_prefix_as(&self.identity.lock())
+    /// Whom log lines about this peer name, with an identity that may be merely claimed.
+    fn subject_as(&self, identity: &Identity) -> Subject {
+        Subject {
+            kind: match self.kind {
+                Kind::Client => "client",
+                Kind::Router => "route",
+            },
+            cid: self.cid,
+            peer: self.peer,
+            name: identity.name.clone(),
+            lang: identity.lang.clone(),
+            version: identity.version.clone(),
+            certname: self.certname().to_owned(),
+            account: identity.account.clone(),
+            user: identity.user.clone(),
+        }
     }
 
-    /// The same for a claimed identity that is not accepted or not yet.
-    pub fn log_prefix_as(&self, identity: &Identity) -> String {
-        use std::fmt::Write;
-        // Writing to a string does not fail.
-        let mut prefix = match self.kind {
-            Kind::Client => format!("{} - cid:{}", self.peer, self.cid),
-            // Its lines name its broker themselves.
-            Kind::Router => return format!("{} - rid:{}", self.peer, self.cid),
-        };
-        if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
-            let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
-            let _ = write!(prefix, " - {id:?}");
+    /// What it moved and how long it lasted, at its end.
+    pub fn ended(&self, reason: CloseReason) -> Ended {
+        let traffic = self.traffic();
+        let time = self.start.millis().until(MonotonicMillis::now());
+        Ended {
+            reason: reason.name(),
+            seconds: time.as_secs_f64(),
+            in_msgs: traffic.in_msgs,
+            in_bytes: traffic.in_bytes,
+            out_msgs: traffic.out_msgs,
+            out_bytes: traffic.out_bytes,
         }
-        let certname = self.certname();
-        if !certname.is_empty() {
-            let _ = write!(prefix, " - {certname:?}");
-        }
-        if !identity.user.is_empty() {
-            let user = format!("{}/user:{}", identity.account, identity.user);
-            let _ = write!(prefix, " - {user:?}");
-        }
-        prefix
+    }
+}
+
+impl About for Connection {
+    fn subject(&self) -> Subject {
+        self.subject_as(&self.identity.lock())
+    }
+}
+
+/// A connection whose peer claims an identity that is not accepted, or not yet.
+pub struct Claimed<'a>(pub &'a Connection, pub &'a Identity);
+
+impl About for Claimed<'_> {
+    fn subject(&self) -> Subject {
+        self.0.subject_as(self.1)
     }
 }
 

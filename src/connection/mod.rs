@@ -50,10 +50,10 @@ use std::{
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::timeout};
-use tracing::debug;
 
 pub use crate::telemetry::Kind;
 use crate::{
+    log,
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
     telemetry::{
@@ -64,7 +64,7 @@ use crate::{
 use budget::Budget;
 use buffers::with_buffers;
 pub use close_reason::CloseReason;
-pub use identity::Identity;
+pub use identity::{Claimed, Identity};
 use moved::Moved;
 pub use out_trace::{OutTrace, Shown};
 use outbound::Outbound;
@@ -360,10 +360,7 @@ impl Connection {
             }
         };
         if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
-            debug!(
-                "{} - cid:{} - The last bytes could not be written",
-                self.peer, self.cid
-            );
+            log::about(self).debug(format_args!("The last bytes could not be written"));
         }
         if let Some(tls) = self.tls()
             && self.outbound.is_empty()

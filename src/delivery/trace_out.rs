@@ -1,10 +1,9 @@
 //! Traces of what is delivered to clients, where the configuration has them.
 
-use tracing::trace;
-
 use super::batch::SubjectBatch;
 use crate::{
     connection::{Connection, Shown, Subscription},
+    log,
     protocol::{encode::ClientHead, message::Message},
 };
 
@@ -18,7 +17,6 @@ impl Connection {
         (head, takes_headers): (&ClientHead<'_>, bool),
         shown: Shown,
     ) {
-        let name = self.log_prefix();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for message in messages {
             let headers = message.header_len.map(|len| len as usize);
@@ -38,9 +36,9 @@ impl Connection {
                 None => (body.len().to_string(), body, 0),
             };
             let reply = reply.unwrap_or_default();
-            trace!("{name} - ->> [{}{reply}{sizes}]", text(head));
+            log::about(self).trace(format_args!("->> [{}{reply}{sizes}]", text(head)));
             if let Some(body) = shown.text(body, header_len) {
-                trace!("{name} - ->> {body}");
+                log::about(self).trace(format_args!("->> {body}"));
             }
         }
     }
@@ -56,6 +54,6 @@ pub fn delsub(subscription: &Subscription) -> String {
 pub fn trace_expired(subscription: &Subscription) {
     let connection = &subscription.connection;
     if connection.traced.shown().is_some() {
-        trace!("{} - <-> {}", connection.log_prefix(), delsub(subscription));
+        log::about(connection).trace(format_args!("<-> {}", delsub(subscription)));
     }
 }

@@ -3,7 +3,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process};
 use chrono::{DateTime, Local, Utc};
 use tempfile::TempDir;
 
-use super::*;
+use super::{record::Level, *};
 
 /// The lines of a file after `events` were logged with these options.
 fn logged(options: Options, events: impl FnOnce(&LogHandle)) -> Vec<String> {
@@ -152,7 +152,7 @@ fn control_characters_are_escaped() {
     let lines = logged(without_time(), |_| {
         tracing::info!(name = "x", "a\r\n[1] [INF] b\u{1b}[31m");
     });
-    let expected = "[INF] a\\r\\n[1] [INF] b\\u{1b}[31m name=\"x\"";
+    let expected = "[INF] a\\r\\n[1] [INF] b\\u{1b}[31m";
     assert_eq!(letters(&lines), [expected]);
 }
 
@@ -344,7 +344,8 @@ fn a_late_reopening_does_not_undo_a_reload() {
     run(&old, without_time(), |handle| {
         let shared = &handle.0;
         let destination = shared.current.read().destination.clone();
-        let late = Current::open(destination, &shared.style, &shared.losses);
+        let style = shared.current.read().style.clone();
+        let late = Current::open(destination, &style, &shared.losses);
         let late = late.expect("it can be opened");
         let options = Options {
             log_file: Some(new.clone()),
@@ -363,7 +364,8 @@ fn a_late_reopening_does_not_undo_a_reload() {
 #[test]
 fn a_loss_is_reported_once_by_several_writers() {
     let losses = Arc::new(Losses::default());
-    let style = Arc::new(Style::of(&without_time()));
+    let style = Arc::new(Style::new(&without_time(), false));
+    let line = |text: &str| Record::new(style.clone(), Level::Info, text);
     let folder = TempDir::new().expect("a temporary folder");
     let (pipe, file) = (folder.path().join("pipe"), folder.path().join("log"));
     let made = process::Command::new("mkfifo").arg(&pipe).status();
@@ -372,20 +374,19 @@ fn a_loss_is_reported_once_by_several_writers() {
     let mut reader = held_open.expect("the pipe has a reader");
     let destination = |path: &Path| Destination::File {
         path: path.into(),
-        limit: 0,
-        max_files: 0,
+        rotation: Rotation::default(),
     };
     let open = |path: &Path| Current::open(destination(path), &style, &losses).expect("it opens");
     let hanging = open(&pipe);
     hanging.writer.begin(None);
     losses.add(5, LossCause::QueueFull);
     // More than the pipe holds, in one write with the notice.
-    hanging.writer.put("x".repeat(200_000) + "\n");
+    hanging.writer.put(line(&"x".repeat(200_000)));
     wait_until("hangs", || hanging.writer.busy_since().is_some());
     let other = open(&file);
     other.writer.begin(None);
     losses.add(2, LossCause::QueueFull);
-    other.writer.put("there\n".into());
+    other.writer.put(line("there"));
     wait_until("written", || {
         fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
     });
@@ -402,7 +403,7 @@ fn a_loss_is_reported_once_by_several_writers() {
         "{}",
         &text[..200]
     );
-    other.writer.put("more\n".into());
+    other.writer.put(line("more"));
     other.writer.flush(TIMEOUT);
     let lines = lines(&file);
     let notices = lines
@@ -470,7 +471,7 @@ fn a_log_server_stays_the_destination_while_it_is_unreachable() {
         handle.flush(TIMEOUT);
         let state = handle.state();
         assert!(
-            matches!(state.destination, Destination::Syslog(_)),
+            matches!(state.destination, Destination::Service(_)),
             "{state:?}"
         );
         assert!(state.failure.is_some());

@@ -3,7 +3,7 @@
 //! Each open destination has a [`Writer`]: a queue with a limit in bytes, and a thread. A disk or a
 //! pipe that blocks only blocks that thread. A line that does not fit into the queue or cannot be
 //! written is lost: it is counted in [`Losses`], and reported in the log as soon as that can be
-//! written again. Lines that a log server does not accept go to stderr if that does.
+//! written again. Lines that a log service does not accept go to stderr if that does.
 
 use std::{
     io,
@@ -20,8 +20,9 @@ use monitor_client::text::plural;
 use parking_lot::Mutex;
 
 use super::{
-    line::{Label, Style},
-    sink::{Sink, Unwritten, write_to_ready_stderr},
+    format::Style,
+    record::{Level, Record},
+    sink::{Failure, Sink, write_to_ready_stderr},
 };
 use crate::telemetry::MonotonicMillis;
 
@@ -127,8 +128,8 @@ struct Progress {
 enum Message {
     /// Begin writing; holds the end of the previous writer.
     Begin(Option<Receiver<()>>),
-    /// A complete line with its line break.
-    Line(String),
+    /// A line.
+    Line(Box<Record>),
     /// Reply when everything before it is written.
     Flush(Sender<()>),
 }
@@ -213,15 +214,15 @@ impl Writer {
     }
 
     /// Queues a line, or counts it as lost.
-    pub(super) fn put(&self, line: String) {
-        let bytes = line.len() + LINE_OVERHEAD;
+    pub(super) fn put(&self, line: Record) {
+        let bytes = line.memory() + LINE_OVERHEAD;
         let waiting = &self.progress.waiting;
         if waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.losses.add(1, LossCause::QueueFull);
             return;
         }
-        if !self.send(Message::Line(line)) {
+        if !self.send(Message::Line(Box::new(line))) {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
             let cause = "the thread that writes it is gone".to_owned();
             self.losses.add(1, LossCause::Unwritten(cause));
@@ -272,12 +273,19 @@ impl Drop for RunningThread {
 struct WriterThread {
     queue: Receiver<Message>,
     sink: Sink,
+    /// The form of the latest line, for lines about the log itself.
     style: Arc<Style>,
     progress: Arc<Progress>,
     losses: RunningThread,
-    /// Lines that went to stderr because the log server did not accept them, and that were not
+    /// Lines that went to stderr because the log service did not accept them, and that were not
     /// reported yet.
     diverted: u64,
+}
+
+/// A line, and the form in which it is written.
+struct Formed {
+    record: Record,
+    line: String,
 }
 
 impl WriterThread {
@@ -296,9 +304,9 @@ impl WriterThread {
     /// Writes queued lines, as many as fit into one write; `false` at the end.
     fn write_batch(&mut self) -> bool {
         let mut flushes = Vec::new();
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         let mut bytes = 0;
-        let bytes_left = self.sink.bytes_left().min(BATCH_BYTES as u64);
+        let mut bytes_left = self.sink.bytes_left().min(BATCH_BYTES as u64);
         let has_report = self.diverted + self.losses.0.unreported.load(Ordering::Relaxed) > 0;
         let mut next = match has_report {
             false => self
@@ -308,48 +316,70 @@ impl WriterThread {
             true => self.queue.recv_timeout(RETRY),
         };
         let is_open = !matches!(next, Err(RecvTimeoutError::Disconnected));
+        let mut is_full = false;
         while let Ok(message) = next {
             match message {
-                Message::Line(line) => {
-                    bytes += line.len() + LINE_OVERHEAD;
-                    lines += &line;
+                Message::Line(record) => {
+                    bytes += record.memory() + LINE_OVERHEAD;
+                    let formed = self.form(*record);
+                    let len = formed.line.len() as u64;
+                    is_full = len > bytes_left;
+                    bytes_left = bytes_left.saturating_sub(len);
+                    lines.push(formed);
                 }
                 Message::Flush(done) => flushes.push(done),
                 Message::Begin(_) => {}
             }
-            next = match lines.len() as u64 <= bytes_left {
-                true => self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
-                false => Err(RecvTimeoutError::Timeout),
+            next = match is_full {
+                false => self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
+                true => Err(RecvTimeoutError::Timeout),
             };
         }
-        self.write(&lines);
+        self.write(lines);
         self.progress.waiting.fetch_sub(bytes, Ordering::Relaxed);
         drop(flushes);
         is_open
     }
 
+    fn form(&mut self, record: Record) -> Formed {
+        if !Arc::ptr_eq(&self.style, &record.style) {
+            self.style = record.style.clone();
+        }
+        let line = self.sink.form(&record);
+        Formed { record, line }
+    }
+
+    /// A line about the log itself.
+    fn own_line(&self, level: Level, text: &str) -> Formed {
+        let record = Record::new(self.style.clone(), level, text);
+        let line = self.sink.form(&record);
+        Formed { record, line }
+    }
+
     /// Writes lines, preceded by a report of lost ones.
-    fn write(&mut self, lines: &str) {
+    fn write(&mut self, lines: Vec<Formed>) {
         // Taken first, because a previous writer may resume and report as well.
         let unreported = self.losses.0.unreported.swap(0, Ordering::Relaxed);
-        let mut notice = String::new();
+        let mut all = Vec::new();
         for (count, what) in [
             (self.diverted, "went to stderr"),
             (unreported, "could not be written"),
         ] {
             if count > 0 {
                 let text = format!("{} of the log {what}", plural(count, "line"));
-                notice += &self.style.line(Label::ERROR, &text);
+                all.push(self.own_line(Level::Error, &text));
             }
         }
-        let text = notice + lines;
-        if text.is_empty() {
+        let notices = all.len();
+        all.extend(lines);
+        if all.is_empty() {
             return;
         }
-        let notice_len = text.len() - lines.len();
-        let unwritten = self.timed(|sink| sink.append(&text)).err();
-        let written = unwritten.as_ref().map_or(text.len(), |it| it.written);
-        if written < notice_len {
+        let (records, texts): (Vec<_>, Vec<_>) =
+            all.into_iter().map(|it| (it.record, it.line)).unzip();
+        let failure = self.timed(|sink| sink.append(&texts)).err();
+        let written = failure.as_ref().map_or(texts.len(), |it| it.written);
+        if written < notices {
             self.losses
                 .0
                 .unreported
@@ -357,21 +387,21 @@ impl WriterThread {
         } else {
             self.diverted = 0;
         }
-        let cause = unwritten.map(|it| it.cause.to_string());
+        let cause = failure.map(|it| it.cause.to_string());
         self.progress.failure.lock().clone_from(&cause);
         match cause {
-            Some(cause) => self.divert(&text.as_bytes()[written.max(notice_len)..], cause),
+            Some(cause) => self.divert(&records[written.max(notices)..], cause),
             None => self.rotate(),
         }
     }
 
     /// Handles lines that the destination did not accept: they are lost, except those for a log
-    /// server that stderr accepts.
-    fn divert(&mut self, lines: &[u8], cause: String) {
-        let mut lost = count_lines(lines);
-        if let Sink::Syslog(_) = self.sink {
-            for line in String::from_utf8_lossy(lines).split_inclusive('\n') {
-                let line = self.style.begin() + line;
+    /// service that stderr accepts.
+    fn divert(&mut self, lines: &[Record], cause: String) {
+        let mut lost = lines.len() as u64;
+        if let Sink::Service(_) = self.sink {
+            for line in lines {
+                let line = line.line() + "\n";
                 if self.timed(|_| write_to_ready_stderr(&line)).is_err() {
                     break;
                 }
@@ -382,7 +412,7 @@ impl WriterThread {
         self.losses.0.add(lost, LossCause::Unwritten(cause));
     }
 
-    /// Rotates the file if it is full, and logs that.
+    /// Rotates the file if it is time, and logs that.
     fn rotate(&mut self) {
         let Some(outcome) = self.timed(Sink::rotate) else {
             return;
@@ -390,14 +420,14 @@ impl WriterThread {
         let line = match outcome {
             Ok(backup) => {
                 let text = format!("Rotated log, backup saved as {}", backup.display());
-                self.style.line(Label::INFO, &text)
+                self.own_line(Level::Info, &text)
             }
             Err(cause) => {
                 let text = format!("Unable to rotate the log: {cause}");
-                self.style.line(Label::ERROR, &text)
+                self.own_line(Level::Error, &text)
             }
         };
-        if let Err(Unwritten { cause, .. }) = self.timed(|sink| sink.append(&line)) {
+        if let Err(Failure { cause, .. }) = self.timed(|sink| sink.append(&[line.line])) {
             let cause = LossCause::Unwritten(cause.to_string());
             self.losses.0.add(1, cause);
         }
@@ -414,8 +444,4 @@ impl WriterThread {
         progress.is_busy.store(false, Ordering::Release);
         done
     }
-}
-
-fn count_lines(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }

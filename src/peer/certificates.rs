@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use tracing::warn;
-
 use crate::{
     broker::Broker,
     connection::{CloseReason, Connection, Kind, tls_listener::TlsListener},
+    log,
     telemetry::event::EventKind,
 };
 
@@ -32,7 +31,9 @@ pub fn close_if_untrusted(broker: &Broker, tls: &TlsListener, connection: &Conne
     if !connection.close(unwelcome.reason) {
         return true;
     }
-    warn!("{} - {}", connection.log_prefix(), unwelcome.text);
+    log::about(connection)
+        .code(EventKind::Certificate.name())
+        .warn(format_args!("{}", unwelcome.text));
     let (who, what) = match connection.kind {
         Kind::Client => (connection.who(), "connection"),
         Kind::Router => (format!("the route to {}", connection.who()), "route"),

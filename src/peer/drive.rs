@@ -2,17 +2,20 @@
 //! until the connection ends or another state of the session takes over.
 
 use tokio::net::TcpStream;
-use tracing::warn;
 
 use super::{
     HeldFor, Peer,
     timing::{keep_time, next_deadline},
 };
-use crate::connection::{
-    Wake,
-    buffers::{READ_BUFFER_LEN, ThreadBuffers, give_way, with_buffers},
-    congested::Congested,
-    reading,
+use crate::{
+    connection::{
+        Wake,
+        buffers::{READ_BUFFER_LEN, ThreadBuffers, give_way, with_buffers},
+        congested::Congested,
+        reading,
+    },
+    log,
+    telemetry::event::EventKind,
 };
 
 /// Why [`drive`] returned.
@@ -159,7 +162,8 @@ pub fn take_turn<P: Peer>(
         }
         // Many queues of which none is long may hold too much together.
         for cut in registry.keep_budget() {
-            warn!("{} - {cut}", cut.connection.log_prefix());
+            let line = log::about(&cut.connection).code(EventKind::SlowConsumer.name());
+            line.warn(format_args!("{cut}"));
         }
         Turn {
             congested: buffers.congested.take(),

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tracing::info;
 
 use crate::{
     broker::Broker,
     connection::{CloseReason, Connection},
-    telemetry::slow::Incident,
+    log,
+    telemetry::{MonotonicMillis, Telemetry, event::EventKind, slow::Incident},
 };
 
 /// A state of a session in which its connection can end.
@@ -53,7 +53,7 @@ pub async fn finish<E: Ends>(
     // Log before the connection counts as closed, so that an observer of that count finds
     // the reason in the log.
     if reason.is_slow_consumer() {
-        log_slow_consumer(connection, reason, incident.as_deref());
+        log_slow_consumer(telemetry, connection, reason, incident.as_deref());
     }
     E::ended(left, reason, incident.as_deref());
     reason
@@ -61,24 +61,39 @@ pub async fn finish<E: Ends>(
 
 /// Logs that a slow consumer was closed, and its incident, in the words that log watchers
 /// match.
-fn log_slow_consumer(connection: &Connection, reason: CloseReason, incident: Option<&Incident>) {
-    let prefix = connection.log_prefix();
+fn log_slow_consumer(
+    telemetry: &Telemetry,
+    connection: &Connection,
+    reason: CloseReason,
+    incident: Option<&Incident>,
+) {
+    let ended = connection.ended(reason);
+    let write = |text: String| {
+        let text = telemetry
+            .sessions
+            .throttle(MonotonicMillis::now(), text, "lines");
+        let Some(text) = text else { return };
+        log::about(connection)
+            .code(EventKind::SlowConsumer.name())
+            .ended(ended)
+            .info(format_args!("{text}"));
+    };
     // The other reasons are logged by the code that closed the connection.
     if reason == CloseReason::SlowConsumerPending {
-        info!(
-            "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
+        write(format!(
+            "Slow Consumer Detected: MaxPending of {} Exceeded",
             connection.outbound().backlog().max_pending
-        );
+        ));
     }
     if let Some(incident) = incident {
-        info!(
-            "{prefix} - Slow Consumer: lost {} messages ({} bytes), most of subject {:?}; cause \
-             {}: {}",
+        write(format!(
+            "Slow Consumer: lost {} messages ({} bytes), most of subject {:?}; cause {}: {}; \
+             closed {ended}",
             incident.lost.msgs,
             incident.lost.bytes,
             incident.top_subject().unwrap_or_default(),
             incident.cause.name(),
             incident.evidence
-        );
+        ));
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use monitor_client::text::plural;
 use tokio::time::Instant;
-use tracing::info;
 
 use super::{End, Peer};
 use crate::{
     connection::{CloseReason, Connection, buffers::ThreadBuffers},
+    log,
     peer::keepalive::Due,
     protocol::{PING, error::ClientError},
-    telemetry::MonotonicMillis,
+    telemetry::{MonotonicMillis, event::EventKind},
 };
 
 /// Does what is due.
@@ -23,12 +23,12 @@ pub(super) fn keep_time<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) {
     if connection.is_blocked() && stuck_for(connection) >= deadline {
         if connection.close(CloseReason::SlowConsumerWriteDeadline) {
             // In the words that log watchers match.
-            info!(
-                "{} - Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} \
-                 total bytes.",
-                connection.log_prefix(),
+            let line = log::about(connection).code(EventKind::SlowConsumer.name());
+            line.info(format_args!(
+                "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total \
+                 bytes.",
                 connection.outbound().traffic().loss.dropped().bytes
-            );
+            ));
         }
         return;
     }

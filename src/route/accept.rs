@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, error};
 
 use super::{
     cluster::{Cluster, Origin},
@@ -17,6 +16,7 @@ use crate::{
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
         admission::{Lost, Place, QUEUE_TIME, Source},
     },
+    log,
     peer::End,
     telemetry::{MonotonicMillis, event::EventKind},
 };
@@ -71,7 +71,7 @@ async fn serve_accepted(
 ) {
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
-    debug!("{} - Route connection accepted", connection.log_prefix());
+    log::about(&connection).debug(format_args!("Route connection accepted"));
     let place = take_place(&cluster, &connection, is_member);
     let introduced = tokio::select! {
         // Its place was given to another connection, or its time is over.
@@ -147,8 +147,14 @@ fn log_refusal(cluster: &Cluster, connection: &Connection, end: &End) {
     let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") else {
         return;
     };
-    error!("{} - {text}", connection.log_prefix());
     let (cid, source) = (connection.cid, connection.peer.ip());
+    let code = match end.login {
+        Some(_) => EventKind::AuthenticationFailed,
+        None => EventKind::Route,
+    };
+    log::about(connection)
+        .code(code.name())
+        .error(format_args!("{text}"));
     match end.login {
         Some(_) => turned_away::note_login(telemetry, cid, source, &text),
         None => {

@@ -15,7 +15,6 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::debug;
 
 use super::{
     cluster::Cluster,
@@ -25,6 +24,7 @@ use crate::{
     broker::turned_away,
     config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{CloseReason, Connection, admission::Place, reading::read_some},
+    log,
     peer::End,
     protocol::{
         PING, PONG,
@@ -373,7 +373,7 @@ impl<'a> Handshake<'a> {
     }
 
     async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> End {
-        debug!("{} - {detail}", self.connection.log_prefix());
+        log::about(self.connection).debug(format_args!("{detail}"));
         sleep(REFUSAL_DELAY).await;
         let end = End::with_error(
             CloseReason::AuthenticationFailure,

@@ -5,10 +5,8 @@
 //! route is closed as soon as there is memory for it. If that happens repeatedly,
 //! [`super::failing`] makes the pauses longer.
 
-use tracing::warn;
-
 use super::cluster::Cluster;
-use crate::connection::CloseReason;
+use crate::{connection::CloseReason, log};
 
 impl Cluster {
     /// Closes the routes to peers with incomplete interest, once there is memory for it. Called
@@ -18,11 +16,10 @@ impl Cluster {
             let connection = &route.connection;
             if route.interest.must_be_renewed() && connection.close(CloseReason::InterestForgotten)
             {
-                warn!(
-                    "{} - Some interest of the peer was not kept for lack of memory, which there \
-                     is now: the route is closed and made again",
-                    connection.log_prefix()
-                );
+                log::about(connection).warn(format_args!(
+                    "Some interest of the peer was not kept for lack of memory, which there is \
+                     now: the route is closed and made again"
+                ));
             }
         }
     }

@@ -54,7 +54,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tracing::{debug, info};
+use tracing::debug;
 
 pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
@@ -65,12 +65,13 @@ pub use sibling::{PeerAddress, Sibling};
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
+    log,
     peer::{self, End, certificates::close_if_untrusted},
     protocol::{
         error::quoted,
         route::{RouteInfo, TRACING_PROTO},
     },
-    telemetry::{MonotonicMillis, metrics},
+    telemetry::{MonotonicMillis, event::EventKind, metrics},
 };
 use handshake::Introduced;
 use register::Conflict;
@@ -102,7 +103,7 @@ impl Cluster {
     /// pending bytes are in no shared budget.
     fn connection(&self, stream: &Arc<TcpStream>, peer: std::net::SocketAddr) -> Arc<Connection> {
         if let Err(error) = stream.set_nodelay(true) {
-            debug!("{peer} - TCP_NODELAY could not be set: {error}");
+            debug!(ip = %peer.ip(), port = peer.port(), "TCP_NODELAY could not be set: {error}");
         }
         Arc::new(Connection::new(
             Kind::Router,
@@ -176,11 +177,10 @@ async fn serve(
             return Ended::Duplicate(route.remote_id.clone());
         }
     }
-    info!(
-        "{} - Route connection created to {}",
-        connection.log_prefix(),
-        quoted(route.remote_name.as_bytes())
-    );
+    let name = quoted(route.remote_name.as_bytes());
+    log::about(connection)
+        .code(EventKind::Route.name())
+        .info(format_args!("Route connection created to {name}"));
     let mut session = Session::new(cluster.clone(), route.clone(), accepts_own_messages);
     with_buffers(|buffers| {
         session.begin(buffers, &rest);
@@ -224,6 +224,6 @@ async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, end: &End) -> 
     }
     connection.close(end.reason);
     connection.drain_and_close(stream).await;
-    debug!("{} - {}", connection.log_prefix(), end.text());
+    log::about(connection).debug(format_args!("{}", end.text()));
     Ended::Failed(Some(end.reason), end.text())
 }

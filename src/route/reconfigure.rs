@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use tracing::info;
-
 use super::{
     client_urls,
     cluster::{Cluster, Origin, Route},
@@ -16,6 +14,8 @@ use super::{
 use crate::{
     config::options::cluster::ClusterOptions,
     connection::{CloseReason, tls_listener::TlsListener},
+    log,
+    telemetry::event::EventKind,
 };
 
 impl Cluster {
@@ -104,7 +104,8 @@ fn was_removed(route: &Route, now: &ClusterOptions) -> bool {
 }
 
 fn end(route: &Route, reason: CloseReason, why: &str) {
-    let prefix = route.connection.log_prefix();
-    info!("{prefix} - Route to {} ends: {why}", route.remote_name);
+    log::about(&route.connection)
+        .code(EventKind::Route.name())
+        .info(format_args!("Route to {} ends: {why}", route.remote_name));
     route.connection.close(reason);
 }

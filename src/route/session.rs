@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use memchr::memmem;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
 
 use super::{
     client_urls,
@@ -25,6 +24,7 @@ use crate::{
         reading::{Input, Large, Reader},
     },
     interest::QUEUE_SPACE,
+    log,
     peer::{End, Ends, Link, Peer, batch, keepalive::Keepalive},
     protocol::{
         PONG,
@@ -33,7 +33,7 @@ use crate::{
         route::{INTRODUCTION_MAX, RouteInfo, RouteOp},
     },
     subject::{self, TOKENS_MAX},
-    telemetry::{MonotonicMillis, log_throttle::LogThrottle, slow::Incident},
+    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle, slow::Incident},
 };
 
 /// Longest delay of the first ping.
@@ -282,7 +282,7 @@ impl Session {
             self.throttle
                 .throttle(MonotonicMillis::now(), text, "lines of this route")
         {
-            warn!("{} - {text}", self.connection().log_prefix());
+            log::about(self.connection()).warn(format_args!("{text}"));
         }
     }
 
@@ -296,11 +296,10 @@ impl Session {
         self.connection().active(MonotonicMillis::now());
         // A name that is not UTF-8 is not that of an account.
         let Ok(account) = std::str::from_utf8(account) else {
-            debug!(
-                "{} - Account {} of a remote subject is not UTF-8",
-                self.connection().log_prefix(),
+            log::about(self.connection()).debug(format_args!(
+                "Account {} of a remote subject is not UTF-8",
                 quoted(account)
-            );
+            ));
             return;
         };
         if account.len() > ACCOUNT_NAME_MAX {
@@ -318,11 +317,10 @@ impl Session {
             return;
         }
         if !self.cluster.accepts_interest(subject) {
-            debug!(
-                "{} - Can not export {}, kept until it may be exported",
-                self.connection().log_prefix(),
+            log::about(self.connection()).debug(format_args!(
+                "Can not export {}, kept until it may be exported",
                 quoted(subject)
-            );
+            ));
         }
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
@@ -331,11 +329,10 @@ impl Session {
             Added::UnknownAccount => "kept until the account is known",
             Added::Refused => "not kept: its memory is used up",
         };
-        debug!(
-            "{} - Remote subject {} of account {account:?}: {what}",
-            self.connection().log_prefix(),
+        log::about(self.connection()).debug(format_args!(
+            "Remote subject {} of account {account:?}: {what}",
             quoted(subject)
-        );
+        ));
     }
 
     pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {
@@ -399,7 +396,8 @@ impl Peer for Session {
     }
 
     fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
-        error!("{} - {}", self.connection().log_prefix(), end.text());
+        let line = log::about(self.connection()).code(EventKind::Route.name());
+        line.error(format_args!("{}", end.text()));
         if let Some(line) = end.error_line() {
             self.connection().send(buffers, &line);
         }
@@ -462,10 +460,15 @@ impl Ends for Session {
         client_urls::keep_lost_urls(cluster, route);
         cluster.deregister(route, reason, &why);
         client_urls::refresh(cluster);
-        info!(
-            "{} - Router connection to {} closed: {reason}",
-            route.connection.log_prefix(),
-            quoted(route.remote_name.as_bytes())
+        let (name, ended) = (
+            quoted(route.remote_name.as_bytes()),
+            route.connection.ended(reason),
         );
+        log::about(&route.connection)
+            .code(EventKind::Route.name())
+            .ended(ended)
+            .info(format_args!(
+                "Router connection to {name} closed: {reason} {ended}"
+            ));
     }
 }

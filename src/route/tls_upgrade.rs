@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
+
 use super::cluster::Cluster;
 use crate::{
     broker::turned_away,
     connection::Connection,
     security::failure::{Cause, Failure},
 };
-use tokio::net::TcpStream;
 
 impl Cluster {
     /// The TLS handshake with a broker that dialled, if TLS is used. `false`: it failed and was
@@ -33,7 +34,6 @@ impl Cluster {
                     connection,
                     &tls,
                     &failure,
-                    &connection.log_prefix(),
                     "TLS route handshake",
                 );
                 if failure.cause == Cause::Silent {

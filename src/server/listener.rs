@@ -6,9 +6,10 @@ use std::{
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Server;
 use crate::{
@@ -120,7 +121,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     continue;
                 }
                 if let Err(error) = stream.set_nodelay(true) {
-                    warn!("{peer} - TCP_NODELAY could not be set: {error}");
+                    warn!(ip = %peer.ip(), port = peer.port(), "TCP_NODELAY could not be set: {error}");
                 }
                 let stream = Arc::new(stream);
                 let connection = Arc::new(Connection::new(
@@ -148,7 +149,7 @@ fn refuse_without_descriptor(broker: &Broker, stream: &TcpStream, peer: SocketAd
     let text = "refused: no file descriptor is left; raise LimitNOFILE".to_owned();
     let throttle = &broker.telemetry.refused_connections;
     if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") {
-        error!("{peer} - {text}");
+        error!(ip = %peer.ip(), port = peer.port(), "{text}");
     }
     // As much as the new socket accepts immediately.
     let _ = stream.try_write(&error_line(&ClientError::MaxConnections));

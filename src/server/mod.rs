@@ -22,6 +22,7 @@ pub mod tls;
 mod unix_socket;
 pub mod upgrade;
 mod warnings;
+mod writable;
 
 use std::{
     net::SocketAddr,

@@ -7,11 +7,15 @@
 //! reload that fails changes nothing: everything that can fail is prepared first ([`Prepared`]),
 //! then applied by steps that cannot fail.
 
-use std::sync::Arc;
+mod outcome;
 
-use chrono::{DateTime, Utc};
+use std::{path::Path, sync::Arc, thread};
+
+use chrono::Utc;
+use monitor_client::control::Change;
 use tracing::{error, info, warn};
 
+pub use self::outcome::{Outcome, Purpose};
 use super::{
     Server, advertised,
     exclusive::{Exclusive, ExclusiveGuard},
@@ -20,17 +24,12 @@ use super::{
     pid_file::PidFile,
     tls::PreparedTls,
     warnings,
+    writable::can_write,
 };
 use crate::{
     broker::{memory, surplus},
     client,
-    config::{
-        Diagnostic, Options,
-        options::{
-            plan::{Change, changes},
-            table::ReloadKind,
-        },
-    },
+    config::{Diagnostic, Options, options::plan::changes},
     log::{LogHandle, PreparedLog},
     protocol::info::Info,
     security::authentication::Authentication,
@@ -38,8 +37,9 @@ use crate::{
     telemetry::{calls::Calls, event::EventKind, threads},
 };
 
-/// Reads the file and the command line as at the start; the error says what is wrong.
-pub type ReadOptions = fn() -> Result<(Options, Vec<Diagnostic>), String>;
+/// Reads the file and the command line as at the start, or another file instead; the error says
+/// what is wrong.
+pub type ReadOptions = fn(Option<&Path>) -> Result<(Options, Vec<Diagnostic>), String>;
 
 /// What a reload needs.
 pub struct Sources {
@@ -51,49 +51,22 @@ pub struct Sources {
     pub service_manager: Arc<ServiceManager>,
 }
 
-/// What a reload did, or would do in a dry run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The differences between the options that were in force and the new ones.
-    pub changes: Vec<Change>,
-    /// Warnings of the new configuration, and warnings about the broker that it has caused.
-    pub warnings: Vec<String>,
-    /// Why nothing was changed.
-    pub error: Option<String>,
-}
-
-impl Outcome {
-    /// A reload that changed nothing.
-    fn failed(error: String) -> Self {
-        Self {
-            at: Utc::now(),
-            changes: Vec::new(),
-            warnings: Vec::new(),
-            error: Some(error),
-        }
-    }
-
-    /// Changed settings that need a restart.
-    pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
-        self.changes
-            .iter()
-            .filter(|change| matches!(change.takes, ReloadKind::Restart(_)))
-    }
-}
-
 /// Reloads on a thread of its own, repeatedly if that was requested.
-fn run_reload(guard: ExclusiveGuard, dry_run: bool, report: impl FnOnce(Outcome) + Send + 'static) {
-    let under_way = (!dry_run).then(|| UnderWay::begin(guard.server()));
+fn run_reload(
+    guard: ExclusiveGuard,
+    purpose: Purpose,
+    report: impl FnOnce(Outcome) + Send + 'static,
+) {
+    let under_way =
+        matches!(purpose, Purpose::Apply).then(|| UnderWay::begin(guard.server()));
     let work = move || {
         let _under_way = under_way;
         let (mut guard, mut report) = (guard, Some(report));
         loop {
             let server = guard.server();
-            let outcome = match dry_run {
-                true => server.try_reload(),
-                false => server.reload_now(),
+            let outcome = match &purpose {
+                Purpose::Try(file) => server.try_reload(file.as_deref()),
+                Purpose::Apply => server.reload_now(),
             };
             // Before the report, so that a new request that follows it is not refused.
             let again = guard.end();
@@ -129,6 +102,18 @@ impl Drop for UnderWay {
     }
 }
 
+/// The monitoring port keeps its form until the next start.
+fn check_https(options: &Options) -> Result<(), String> {
+    match options.https && options.tls.is_none() {
+        true => Err(
+            "the monitoring port uses https until the next start, which needs the block \"tls\": \
+             keep it in the file, or restart"
+                .into(),
+        ),
+        false => Ok(()),
+    }
+}
+
 /// Everything that the new options need, prepared while the old ones are still in force.
 struct Prepared {
     options: Options,
@@ -142,14 +127,17 @@ struct Prepared {
 }
 
 impl Server {
-    /// Reloads the configuration on a thread of its own; a `dry_run` only reports what would
-    /// change. A second reload is refused while one is running: it would have to see the result of
+    /// Reloads the configuration on a thread of its own, or reports what that would do. A second reload is refused while one is running: it would have to see the result of
     /// the first, which may hang. `report` gets the outcome; it is dropped if no thread can be
     /// started.
-    pub fn reload(self: &Arc<Self>, dry_run: bool, report: impl FnOnce(Outcome) + Send + 'static) {
-        let turn: fn(&Self) -> &Exclusive = match dry_run {
-            true => |server| &server.trying,
-            false => |server| &server.reloading,
+    pub fn reload(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        report: impl FnOnce(Outcome) + Send + 'static,
+    ) {
+        let turn: fn(&Self) -> &Exclusive = match purpose {
+            Purpose::Try(_) => |server| &server.trying,
+            Purpose::Apply => |server| &server.reloading,
         };
         let guard = match ExclusiveGuard::acquire(self, turn) {
             Ok(guard) => guard,
@@ -163,14 +151,14 @@ impl Server {
                 return report(Outcome::failed(text));
             }
         };
-        run_reload(guard, dry_run, report);
+        run_reload(guard, purpose, report);
     }
 
     /// Reloads because of a signal. Its sender gets no answer, so if a reload is running the
     /// configuration is read once more after it: the latest content counts.
     pub fn reload_by_signal(self: &Arc<Self>) {
         match ExclusiveGuard::acquire_or_repeat(self, |server| &server.reloading) {
-            Some(guard) => run_reload(guard, false, drop),
+            Some(guard) => run_reload(guard, Purpose::Apply, drop),
             None => {
                 self.service_manager().reloading();
                 info!("A reload is under way; the configuration will be read again after it");
@@ -178,16 +166,19 @@ impl Server {
         }
     }
 
-    /// What a reload would do. Blocks until the files are read.
-    pub fn try_reload(&self) -> Outcome {
-        match self.plan() {
-            Ok((outcome, _)) => outcome,
+    /// What a reload would do, perhaps with another file. Blocks until the files are read.
+    pub fn try_reload(&self, file: Option<&Path>) -> Outcome {
+        match self.plan(file) {
+            Ok((mut outcome, options)) => {
+                outcome.error = self.check(&options).err();
+                outcome
+            }
             Err(error) => Outcome::failed(error),
         }
     }
 
     fn reload_now(&self) -> Outcome {
-        let outcome = match self.plan() {
+        let outcome = match self.plan(None) {
             Ok((mut outcome, options)) => {
                 match self.prepare(options) {
                     Ok(prepared) => {
@@ -209,24 +200,50 @@ impl Server {
         outcome
     }
 
-    fn plan(&self) -> Result<(Outcome, Options), String> {
-        let Some(file) = &self.options().config_file else {
+    /// What a reload does, whoever asks: a signal, a request, the diagnosis, or
+    /// `midge -t --diff`.
+    fn plan(&self, other: Option<&Path>) -> Result<(Outcome, Options), String> {
+        let own = self.options().config_file.clone();
+        let Some(file) = other.map(Path::to_owned).or(own) else {
             return Err(
                 "can only reload config when a file is provided using -c or --config".into(),
             );
         };
-        let file = file.display().to_string();
-        let reading = self.calls().begin("reading the configuration", file);
-        let (read, warnings) = (self.sources.read_options)()?;
+        let reading = self
+            .calls()
+            .begin("reading the configuration", file.display().to_string());
+        let (read, warnings) = (self.sources.read_options)(other)?;
         drop(reading);
+        let file = (file, read.config_digest.clone());
         let (changes, merged) = changes(&self.options(), &read);
         let outcome = Outcome {
             at: Utc::now(),
             changes,
             warnings: warnings.iter().map(ToString::to_string).collect(),
             error: None,
+            file,
         };
         Ok((outcome, merged))
+    }
+
+    /// What [`prepare`](Self::prepare) would fail with, as far as that can be known without an
+    /// effect; the files of `tls` were read with the options.
+    fn check(&self, options: &Options) -> Result<(), String> {
+        check_https(options)?;
+        let own = self.options();
+        if let Some(path) = &options.pid_file
+            && own.pid_file.as_ref() != Some(path)
+        {
+            let why = can_write(path);
+            why.map_err(|why| format!("cannot write the pid file {}: {why}", path.display()))?;
+        }
+        if let Some(path) = &options.log_file
+            && own.log_file.as_ref() != Some(path)
+        {
+            let why = can_write(path);
+            why.map_err(|why| format!("cannot open the log file {}: {why}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Prepares everything that the options need, without any effect.
@@ -235,13 +252,7 @@ impl Server {
     ///
     /// What failed, why, and what to do.
     fn prepare(&self, options: Options) -> Result<Prepared, String> {
-        if options.https && options.tls.is_none() {
-            return Err(
-                "the monitoring port uses https until the next start, which needs the block \
-                 \"tls\": keep it in the file, or restart"
-                    .into(),
-            );
-        }
+        check_https(&options)?;
         let file = options.config_file.clone().unwrap_or_default();
         let opening = "opening the files named in the configuration";
         let _opening = self.calls().begin(opening, file.display().to_string());
@@ -323,6 +334,7 @@ impl Server {
     }
 
     fn log_outcome(&self, outcome: &Outcome) {
+        let code = EventKind::Reload.name();
         let record = |text: &str| {
             let file = self.options().config_file.clone().unwrap_or_default();
             let subject = file.display().to_string();
@@ -332,42 +344,44 @@ impl Server {
                 .record(EventKind::Reload, 0, &subject, text);
         };
         if let Some(error) = &outcome.error {
-            error!("Failed to reload server configuration: {error}");
+            error!(code, "Failed to reload server configuration: {error}");
             return record(&format!(
                 "the configuration was not applied, the old one stays in force: {error}"
             ));
         }
         for warning in &outcome.warnings {
-            warn!("{warning}");
+            warn!(code, "{warning}");
         }
-        for Change {
-            name,
-            values,
-            takes,
-        } in &outcome.changes
-        {
-            match (takes, values) {
-                (ReloadKind::Live, Some((_, new))) => info!("Reloaded: {name} = {new}"),
-                (ReloadKind::Live, None) => info!("Reloaded: {name}"),
-                (ReloadKind::Restart(why), Some((old, new))) => warn!(
-                    "{name} is {new} in the configuration but stays {old} until the next start: \
-                     {why}"
+        let answer = outcome.answer(false);
+        for Change { name, after, .. } in &answer.applied {
+            match &**after {
+                "" => info!(code, "Reloaded: {name}"),
+                after => info!(code, "Reloaded: {name} = {after}"),
+            }
+        }
+        for change in &answer.needs_restart {
+            let Change {
+                name,
+                before,
+                after,
+                why,
+            } = change;
+            match &**after {
+                "" => warn!(code, "{name} stays as it is until the next start: {why}"),
+                after => warn!(
+                    code,
+                    "{name} is {after} in the configuration but stays {before} until the next \
+                     start: {why}"
                 ),
-                (ReloadKind::Restart(why), None) => {
-                    warn!("{name} stays as it is until the next start: {why}");
-                }
             }
         }
         info!(
+            code,
             "Reloaded server configuration ({})",
             self.options().config_digest
         );
-        let names = |is_live: bool| {
-            let of_kind = outcome
-                .changes
-                .iter()
-                .filter(|change| (change.takes == ReloadKind::Live) == is_live);
-            let names: Vec<_> = of_kind.map(|change| &*change.name).collect();
+        let names = |changes: &[Change]| {
+            let names: Vec<_> = changes.iter().map(|change| &*change.name).collect();
             match names.is_empty() {
                 true => "nothing".to_owned(),
                 false => names.join(", "),
@@ -375,8 +389,8 @@ impl Server {
         };
         record(&format!(
             "the configuration was read again; applied: {}; needs a restart: {}",
-            names(true),
-            names(false)
+            names(&answer.applied),
+            names(&answer.needs_restart)
         ));
     }
 }

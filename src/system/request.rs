@@ -20,6 +20,7 @@ use crate::{
         accountz, accstatz, connz, gatewayz, healthz, jsz, leafz, query::Query, refusal::Refusal,
         routez, subsz, varz,
     },
+    server::reload::Purpose,
 };
 
 /// The data of an answer to something that was done.
@@ -247,7 +248,7 @@ impl System {
             })
         };
         let (sender, outcome) = mpsc::channel();
-        self.server.reload(false, move |outcome| {
+        self.server.reload(Purpose::Apply, move |outcome| {
             // The request has timed out.
             let _ = sender.send(outcome.error);
         });

@@ -140,7 +140,10 @@ impl ConnectionChurn {
                 since_logged: 0,
             };
             sources.insert(source, new);
-            info!("{source} - Connected and left without sending anything: {PROBE_DESCRIPTION}");
+            info!(
+                ip = %source,
+                "Connected and left without sending anything: {PROBE_DESCRIPTION}"
+            );
         }
     }
 
@@ -166,8 +169,9 @@ impl ConnectionChurn {
         }
         for (source, count) in probes {
             info!(
-                "{source} - Connected {} within {PROBE_LOG_INTERVAL:?} and left without sending \
-                 anything: {PROBE_DESCRIPTION}",
+                ip = %source,
+                "Connected {} within {PROBE_LOG_INTERVAL:?} and left without sending anything: \
+                 {PROBE_DESCRIPTION}",
                 plural(count, "more time")
             );
         }

@@ -35,10 +35,10 @@ struct State {
 }
 
 impl LogThrottle {
-    /// A throttle that permits one line per period.
-    pub fn once() -> Self {
+    /// A throttle that permits this many lines per period.
+    pub fn of(lines_max: u32) -> Self {
         Self {
-            lines_max: 1,
+            lines_max,
             ..Self::default()
         }
     }
@@ -131,5 +131,9 @@ mod tests {
             Some("one (12 more others not shown)")
         );
         assert_eq!(throttle().as_deref(), Some("one"));
+        let many = LogThrottle::of(100);
+        let shown = (0..1000).filter(|_| many.admit(MonotonicMillis(0)).is_some());
+        assert_eq!(shown.count(), 100);
+        assert_eq!(many.admit(MonotonicMillis(1000)), Some(900));
     }
 }

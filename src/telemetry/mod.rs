@@ -45,6 +45,10 @@ use slow::SlowLog;
 use subjects::Subjects;
 use tally::Tally;
 
+/// Log lines in a second about clients that were let in: enough for a fleet that leaves, and few
+/// enough for a log that a client floods.
+const SESSION_LINES_MAX: u32 = 100;
+
 /// What the broker records about its operation.
 pub struct Telemetry {
     /// The latest events.
@@ -57,6 +61,9 @@ pub struct Telemetry {
     pub refused_connections: LogThrottle,
     /// Throttles log lines about connections above `connection_rate_limit`.
     pub over_rate: LogThrottle,
+    /// Throttles log lines about clients that were let in: any of them can connect, misbehave
+    /// and connect again.
+    pub sessions: LogThrottle,
     /// Slow consumer incidents.
     pub slow: SlowLog,
     /// How long messages stay in the broker.
@@ -92,7 +99,8 @@ impl Telemetry {
             churn: ConnectionChurn::new(storm_rate),
             logins: Arc::default(),
             refused_connections: LogThrottle::default(),
-            over_rate: LogThrottle::once(),
+            over_rate: LogThrottle::of(1),
+            sessions: LogThrottle::of(SESSION_LINES_MAX),
             slow: SlowLog::default(),
             latency: Latency::default(),
             loads: Loads::default(),

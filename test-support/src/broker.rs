@@ -19,7 +19,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{HttpResponse, RawClient, endpoints, http, tools, upgrade, wait_for, wait_until};
+use crate::{
+    HttpResponse, LogFile, RawClient, endpoints, http, log_file::read_lossy, tools, upgrade,
+    wait_for, wait_until,
+};
 
 /// A broker to be started; see [`Broker::midge`].
 pub struct BrokerBuilder {
@@ -42,7 +45,7 @@ pub struct Broker {
     child: Child,
     ports: Ports,
     folder: TempDir,
-    log_file: PathBuf,
+    log: LogFile,
 }
 
 #[derive(Clone, Copy)]
@@ -136,9 +139,24 @@ impl Broker {
         self.folder.path()
     }
 
-    /// What the broker has written to standard output and error so far.
-    pub fn log(&self) -> String {
-        read_lossy(&self.log_file)
+    /// What the broker writes to standard output and error.
+    pub fn log(&self) -> &LogFile {
+        &self.log
+    }
+
+    /// All that it has written. Fails if it has not ended.
+    pub fn final_log(&mut self) -> String {
+        assert!(self.has_exited(), "the broker still writes its log");
+        self.log.to_string()
+    }
+
+    /// Replaces the configuration file, and waits until it was read again.
+    pub fn reload(&self, text: &str) {
+        const DONE: &str = "Reloaded server configuration";
+        let before = self.log.so_far().count(DONE);
+        fs::write(self.folder().join("broker.conf"), text).expect("write the configuration");
+        self.signal(libc::SIGHUP);
+        wait_until("it has reloaded", || self.log.so_far().count(DONE) > before);
     }
 
     /// Sends a signal such as `libc::SIGHUP`.
@@ -320,7 +338,7 @@ impl BrokerBuilder {
             child,
             ports,
             folder,
-            log_file,
+            log: LogFile::new(log_file),
         };
         match self.greets {
             true => drop(RawClient::connect(broker.client_addr())),
@@ -428,13 +446,6 @@ fn read_ports(folder: &Path, monitoring: bool) -> Option<Ports> {
 /// The socket address in a URL such as `nats://127.0.0.1:4222`.
 fn address(url: &Value) -> Option<SocketAddr> {
     url.as_str()?.split_once("://")?.1.parse().ok()
-}
-
-fn read_lossy(file: &Path) -> String {
-    fs::read(file).map_or_else(
-        |error| format!("cannot read {}: {error}\n", file.display()),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    )
 }
 
 /// Whether something listens on `address`.

@@ -1,5 +1,5 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
-//! NATS protocol without a library ([`wire`], [`raw_client`]), a small HTTP client for
+//! NATS protocol without a library ([`wire`], [`raw_client`]), their logs ([`log_file`]), a small HTTP client for
 //! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), processes
 //! that take over from a broker ([`upgrade`]), a real [`collectd`] with the plugin, free
 //! [`ports`], and the paths of the programs that the tests start and drive ([`tools`]).
@@ -12,6 +12,7 @@ pub mod endpoints;
 pub mod generated;
 pub mod held_threads;
 pub mod http;
+pub mod log_file;
 pub mod mesh;
 pub mod pki;
 pub mod ports;
@@ -26,6 +27,7 @@ pub mod wire;
 pub use broker::{Broker, BrokerBuilder};
 pub use held_threads::HeldThreads;
 pub use http::HttpResponse;
+pub use log_file::LogFile;
 pub use ports::{free_address, free_port};
 pub use raw_client::RawClient;
 pub use traffic::Traffic;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener},
     sync::mpsc,
@@ -143,15 +142,7 @@ impl Member {
 
     /// Reloads with this configuration.
     pub fn reload(&self, text: &str) {
-        let count = || {
-            let log = self.broker.log();
-            log.matches("Reloaded server configuration").count()
-        };
-        let before = count();
-        let file = self.broker.folder().join("broker.conf");
-        fs::write(file, text).expect("write the configuration");
-        self.broker.signal(libc::SIGHUP);
-        wait_until("it has reloaded", || count() > before);
+        self.broker.reload(text);
     }
 
     /// Whether another member has sent interest in `subject` to this one.

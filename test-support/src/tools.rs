@@ -139,6 +139,24 @@ pub fn promtool() -> PathBuf {
         })
 }
 
+/// What tries a filter of fail2ban on a file.
+pub fn fail2ban_regex() -> Command {
+    let unpacked = test_tools().join("debian/usr");
+    let program = [
+        Some(unpacked.join("bin/fail2ban-regex")),
+        on_path("fail2ban-regex"),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|program| program.is_file())
+    .unwrap_or_else(|| {
+        panic!("this test needs fail2ban-regex (`apt-get install fail2ban`, or run tests/run)")
+    });
+    let mut command = Command::new(program);
+    command.env("PYTHONPATH", unpacked.join("lib/python3/dist-packages"));
+    command
+}
+
 /// A DNS server.
 pub fn dnsmasq() -> PathBuf {
     [Some("/usr/sbin/dnsmasq".into()), on_path("dnsmasq")]

@@ -49,10 +49,9 @@ fn a_reload_disconnects_clients_that_lost_access() {
         users("{ user: a, password: a }, { user: b, password: b }, { user: c, password: c }");
     let broker = Broker::midge().config(before).start();
     let mut clients = ["a", "b", "c"].map(|name| login(&broker, name, name));
-    reload(
-        &broker,
-        &users("{ user: a, password: a }, { user: b, password: other }"),
-    );
+    broker.reload(&users(
+        "{ user: a, password: a }, { user: b, password: other }",
+    ));
     assert!(clients[0].sync().is_empty());
     for client in &mut clients[1..] {
         let frames: Vec<Frame> = client.read_to_end();
@@ -70,7 +69,7 @@ fn a_reload_that_requires_logins_disconnects_everybody() {
     connected.sync();
     let mut silent = broker.connect();
     silent.sync();
-    reload(&broker, "authorization { token: t }\n");
+    broker.reload("authorization { token: t }\n");
     for client in [&mut connected, &mut silent] {
         assert_eq!(
             client.read_to_end()[0].line,
@@ -78,7 +77,7 @@ fn a_reload_that_requires_logins_disconnects_everybody() {
         );
     }
     assert_eq!(broker.connect().info()["auth_required"], true);
-    reload(&broker, "ping_max: 3\n");
+    broker.reload("ping_max: 3\n");
     assert!(broker.connect().info().get("auth_required").is_none());
 }
 
@@ -92,13 +91,11 @@ fn the_log_names_client_and_reason_but_no_secret() {
     let mut client = broker.connect();
     client.send("CONNECT {\"user\":\"derek\",\"pass\":\"attempt\",\"auth_token\":\"attempt\"}\r\n");
     client.read_to_end();
-    wait_until("the refusal is logged", || {
-        broker
-            .log()
-            .contains("authentication error - User \"derek\": wrong password")
-    });
-    let log = broker.log();
-    assert!(!log.contains("hidden") && !log.contains("attempt"), "{log}");
+    broker
+        .log()
+        .wait_for("authentication error - User \"derek\": wrong password");
+    let log = broker.log().so_far();
+    assert!(log.lacks("hidden") && log.lacks("attempt"), "{log}");
 }
 
 /// The answers to repeated wrong passwords are delayed more and more; monitoring counts
@@ -147,7 +144,8 @@ fn password_guessing_is_throttled_without_affecting_others() {
         metrics.contains("midge_logins_refused_total{reason=\"unknown_user\"} 60"),
         "{metrics}"
     );
-    let lines = broker.log().matches("authentication error").count();
+    broker.log().wait_for("authentication error");
+    let lines = broker.log().so_far().count("authentication error");
     assert!((1..=45).contains(&lines), "{lines} lines for 66 guesses");
 }
 
@@ -198,10 +196,8 @@ fn a_refused_client_is_shown_without_a_user() {
         });
     }
     assert!(looks > 0, "no answer came late");
-    wait_until("the log reports it", || {
-        let log = broker.log();
-        log.contains("authentication error - User \"root\"") && log.contains("v::n")
-    });
+    let words = ["authentication error - User \"root\"", "v::n"];
+    broker.log().wait_for_line(&words);
 }
 
 /// Disconnecting before the answer does not avoid the delay: after failed logins from an
@@ -312,19 +308,6 @@ fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     ));
     assert!(client.sync().is_empty(), "{user} is let in");
     client
-}
-
-fn reload(broker: &Broker, text: &str) {
-    let done = || {
-        broker
-            .log()
-            .matches("Reloaded server configuration")
-            .count()
-    };
-    let before = done();
-    std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
-    broker.signal(libc::SIGHUP);
-    wait_until("the configuration is reloaded", || done() > before);
 }
 
 /// `auth_required` in INFO and in `/varz` is the same as in nats-server, for each login

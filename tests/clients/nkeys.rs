@@ -307,9 +307,7 @@ fn keys_are_shown_and_seeds_never() {
         &mut unknown,
         &format!("\"nkey\":{:?},\"sig\":\"x\"", KEYS[2]),
     );
-    test_support::wait_until("the refusals are logged", || {
-        broker.log().matches("unknown nkey").count() == 2
-    });
+    broker.log().wait_for_count("unknown nkey", 2);
     let mut paths = broker.endpoints();
     paths.push("/connz?auth=1&state=any".into());
     for text in paths.iter().map(|path| broker.get(path).body) {
@@ -319,7 +317,7 @@ fn keys_are_shown_and_seeds_never() {
         );
     }
     broker.stop();
-    let log = broker.log();
+    let log = broker.final_log();
     assert!(
         log.contains(KEYS[2]),
         "the log names the refused key: {log}"

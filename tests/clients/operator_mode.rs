@@ -152,14 +152,14 @@ fn each_key_is_refused_at_a_reload() {
     let digest = broker.get_json("/varz")["config_digest"].clone();
     let mut client = RawClient::connect_quietly(broker.client_addr());
     for (key, value) in KEYS {
-        let before = broker.log().len();
+        let before = broker.log().so_far();
         let text = format!("ping_max: 4\n{key}: {}\n", filled(value));
         fs::write(&file, text).expect("write the configuration");
         broker.signal(libc::SIGHUP);
         let result = wait_for("the reload is logged", || {
-            let result = broker.log().split_off(before);
-            let reported = result.contains("Failed to reload server configuration: ");
-            (reported && result.ends_with('\n')).then_some(result)
+            let result = broker.log().so_far().since(&before);
+            let reported = result.already_has("Failed to reload server configuration: ");
+            (reported && result.is_whole()).then(|| result.to_string())
         });
         let place = if *key == "accounts" { "2:17" } else { "2:1" };
         assert_one_line(&result, place, key, &file);
@@ -168,7 +168,7 @@ fn each_key_is_refused_at_a_reload() {
     let varz = broker.get_json("/varz");
     assert_eq!(varz["config_digest"], digest);
     assert_eq!(varz["ping_max"], 3, "nothing of the file was taken over");
-    assert!(!broker.log().contains(JWT));
+    broker.log().assert_lacks(JWT);
     fs::write(&file, "ping_max: 4\n").expect("write the configuration");
     broker.signal(libc::SIGHUP);
     wait_until("a file without them is loaded", || {
@@ -290,12 +290,12 @@ asyncio.run(main())
     let result = String::from_utf8_lossy(&output.stdout);
     assert!(result.contains("Authorization Violation"), "{output:?}");
     wait_until("it is logged and counted", || {
-        broker.log().contains(
+        broker.log().so_far().already_has(
             "authentication error: it logs in with a JWT (a .creds file), but operator mode",
         ) && broker.get_json("/varz")["logins"]["refused"]["jwt"] == 1
     });
-    let log = broker.log();
-    assert!(!log.contains(JWT) && !log.contains(SEED), "{log}");
+    let log = broker.log().so_far();
+    assert!(log.lacks(JWT) && log.lacks(SEED), "{log}");
 }
 
 /// A client that shows a token of Choria: the log does not speak of files that it does not have.

@@ -210,11 +210,9 @@ async fn a_new_crl_disconnects_revoked_clients() {
         assert_eq!(message.expect("a message").payload, n.to_string());
     }
     assert!(connect(&broker, client(&pki, "bad")).await.is_err());
-    assert!(
-        broker
-            .log()
-            .contains("the peer's certificate is revoked: CN=bad")
-    );
+    broker
+        .log()
+        .wait_for("the peer's certificate is revoked: CN=bad");
     assert_eq!(broker.get_json("/varz")["tls"]["revoked"], 1);
 }
 
@@ -228,19 +226,15 @@ async fn changed_files_are_loaded_and_broken_ones_are_not() {
         .expect("gets in");
     let good = fs::read(pki.path("broker.key")).expect("read the key");
     fs::write(pki.path("broker.key"), "nonsense").expect("break the key");
-    wait_until("the broken file is reported", || {
-        broker
-            .log()
-            .contains("cannot be used, the old ones stay in force")
-    });
+    broker
+        .log()
+        .wait_for("cannot be used, the old ones stay in force");
     connect(&broker, client(&pki, "node"))
         .await
         .expect("gets in still");
     fs::write(pki.path("broker.key"), good).expect("mend the key");
     pki.sign("broker", Term::Valid);
-    wait_until("the new certificate is reported", || {
-        broker.log().contains("the TLS files were read again")
-    });
+    broker.log().wait_for("the TLS files were read again");
     connect(&broker, client(&pki, "node"))
         .await
         .expect("gets in");
@@ -391,9 +385,8 @@ async fn clients_without_tls_are_disconnected() {
     }
     silent.read_to_end();
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
-    let log = broker.log();
     for reported in ["TLS handshake timeout", "did not send TLS"] {
-        assert!(log.contains(reported), "{reported}: {log}");
+        broker.log().wait_for(reported);
     }
     let failed = &broker.get_json("/varz")["tls"]["failed"];
     assert!(failed["timeout"].as_u64() >= Some(1), "{failed}");
@@ -445,8 +438,6 @@ fn monitoring_is_served_over_https() {
         .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
         .expect("write");
     let _ = untrusted_peer.read_to_end(&mut Vec::new());
-    wait_for("the peer without TLS is logged", || {
-        let text = "TLS handshake error on the monitor port";
-        broker.log().contains(text).then_some(())
-    });
+    let text = "TLS handshake error on the monitor port";
+    broker.log().wait_for(text);
 }

@@ -156,7 +156,7 @@ fn ten_thousand_reads_with_failures_leave_nothing_behind() {
 /// The address in the log of a broker whose monitoring port speaks https.
 fn https_url(broker: &test_support::Broker) -> String {
     test_support::wait_for("the log names the monitoring port", || {
-        let log = broker.log();
+        let log = broker.log().so_far();
         let line = log
             .lines()
             .find(|line| line.contains("Starting https monitor on"))?;

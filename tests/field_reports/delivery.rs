@@ -206,11 +206,7 @@ fn nats_go_1809_a_line_break_in_a_subject_is_recorded_with_its_client() {
             "{entry}"
         );
         let cid = format!("cid:{}", entry["cid"]);
-        wait_until("the log names the client and what came", || {
-            let log = broker.log();
-            let reported = |line: &str| line.contains(&cid) && line.contains("orders");
-            log.lines().any(reported)
-        });
+        broker.log().wait_for_line(&[&cid, "orders"]);
         assert!(listener.sync().is_empty());
     }
 }

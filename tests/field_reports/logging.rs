@@ -116,13 +116,7 @@ fn nats_server_4596_the_log_line_of_a_disconnect_names_the_client() {
         let mut client = login(&broker, fields);
         client.sync();
         drop(client);
-        wait_until("the line is there", || {
-            let log = broker.log();
-            log.lines().any(|line| {
-                line.contains("Client connection closed")
-                    && line.contains("till-12")
-                    && line.contains("SHOP/user:till")
-            })
-        });
+        let words = ["Client connection closed", "till-12", "SHOP/user:till"];
+        broker.log().wait_for_line(&words);
     }
 }

@@ -3,9 +3,7 @@
 use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::{
-    both, client, connections, findings, lines, login, number, publish, reload, subjects, user,
-};
+use crate::{both, client, connections, findings, lines, login, number, publish, subjects, user};
 use test_support::{Broker, RawClient, tools, wait_until};
 
 /// A forbidden subscription was believed to close the whole connection. It is an error
@@ -46,14 +44,10 @@ fn nats_rs_1284_a_refused_subscription_is_logged_with_user_and_subject() {
         let mut meter = user(&broker, "meter", "m");
         meter.send("SUB bills.7 9\r\nPUB bills.8 0\r\n\r\n".repeat(20));
         meter.sync();
-        wait_until("the log names them", || {
-            let log = broker.log();
-            ["\"bills.7\"", "\"bills.8\""].iter().all(|subject| {
-                let words = ["Violation", "\"$G/user:meter\"", subject];
-                log.lines()
-                    .any(|line| words.iter().all(|word| line.contains(word)))
-            })
-        });
+        for subject in ["\"bills.7\"", "\"bills.8\""] {
+            let words = ["Violation", "\"$G/user:meter\"", subject];
+            broker.log().wait_for_line(&words);
+        }
         if is_midge {
             let events = broker.get_json("/eventsz?type=auth.violation")["events"].to_string();
             assert!(
@@ -117,7 +111,7 @@ fn nats_server_2282_a_reload_keeps_clients_that_need_no_login() {
         anonymous_client.send("SUB a 1\r\n");
         anonymous_client.sync();
         let cid = connections(&broker, "")[0]["cid"].clone();
-        reload(&broker, &config("two"));
+        broker.reload(&config("two"));
         assert_eq!(broker.get_json("/varz")["tags"][0], "two");
         let mut other = client(&broker, "other");
         other.send(publish("a", 1));
@@ -160,14 +154,14 @@ fn nats_server_8606_a_reload_keeps_clients_with_an_nkey() {
         keyed.send("SUB a 1\r\n");
         keyed.sync();
         for payload in [6000, 7000] {
-            reload(&broker, &config(&known, payload));
+            broker.reload(&config(&known, payload));
             assert_eq!(broker.get_json("/varz")["max_payload"], payload);
             let mut other = user(&broker, "u", "p");
             other.send(publish("a", 1));
             other.sync();
             assert_eq!(subjects(&keyed.sync()), ["a"]);
         }
-        reload(&broker, &config("", 8000));
+        broker.reload(&config("", 8000));
         keyed.read_to_end();
         wait_until("it is gone", || connections(&broker, "").is_empty());
     }

@@ -30,14 +30,13 @@ mod tls;
 mod watching;
 
 use std::{
-    fs,
     io::Read,
     path::Path,
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
-use test_support::{Broker, BrokerBuilder, Frame, RawClient, wait_for, wait_until};
+use test_support::{Broker, BrokerBuilder, Frame, RawClient, wait_for};
 
 /// The brokers on which a report is reproduced where both behave alike.
 fn both() -> [BrokerBuilder; 2] {
@@ -137,18 +136,6 @@ fn findings(broker: &Broker, code: &str) -> Vec<Value> {
         .filter(|finding| finding["code"] == code)
         .cloned()
         .collect()
-}
-
-/// Reloads with this configuration.
-fn reload(broker: &Broker, text: &str) {
-    let count = || {
-        let log = broker.log();
-        log.matches("Reloaded server configuration").count()
-    };
-    let before = count();
-    fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
-    broker.signal(libc::SIGHUP);
-    wait_until("it has reloaded", || count() > before);
 }
 
 /// The result of a program that has ended.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{both, client, publish, reload, subjects};
+use crate::{both, client, publish, subjects};
 use test_support::{
     Broker, free_port,
     mesh::{self, Kind, Plan},
@@ -84,14 +84,14 @@ fn nats_server_3618_a_changed_weight_applies_after_a_reload() {
         let broker = builder.config(config("")).start();
         let counts = arrivals(&broker, &published);
         assert_eq!(counts.keys().collect::<Vec<_>>(), ["old.shop", "shop"]);
-        reload(&broker, &config(", { dest: new.shop, weight: 60% }"));
+        broker.reload(&config(", { dest: new.shop, weight: 60% }"));
         let counts = arrivals(&broker, &published);
         assert_eq!(counts.keys().collect::<Vec<_>>(), ["new.shop", "old.shop"]);
         // Far outside of random variation, on either side.
         assert!((900..1500).contains(&counts["new.shop"]), "{counts:?}");
         // A nats-server keeps a mapping that was removed from the file.
         if is_midge {
-            reload(&broker, "max_payload: 5000\n");
+            broker.reload("max_payload: 5000\n");
             let counts = arrivals(&broker, &published);
             assert_eq!(counts.keys().collect::<Vec<_>>(), ["shop"]);
         }

@@ -28,7 +28,7 @@ fn nats_server_175_a_member_that_is_in_its_own_list_of_routes_joins_the_others()
         for member in &members {
             assert!(!member.peers().contains(&member.name));
             // No attempt is repeated forever: each is logged at most twice.
-            let log = member.broker.log();
+            let log = member.broker.log().so_far();
             let own = format!("127.0.0.1:{}", member.route_port);
             let tries = log
                 .lines()
@@ -166,8 +166,8 @@ fn nats_server_2597_the_route_password_is_never_logged() {
     let member = plan.start();
     let tried = |times: usize| {
         wait_until(&format!("it has tried {times} times"), || {
-            let log = member.broker.log();
-            log.matches(&dead.to_string()).count() >= times
+            let log = member.broker.log().so_far();
+            log.count(&dead.to_string()) >= times
         });
     };
     tried(2);
@@ -176,8 +176,8 @@ fn nats_server_2597_the_route_password_is_never_logged() {
     let text = plan.text().replace("retries: 5", "retries: 6");
     member.reload(&text.replace(password, "0ther"));
     tried(3);
-    let log = member.broker.log();
-    assert!(!log.contains(password) && !log.contains("0ther"), "{log}");
+    let log = member.broker.log().so_far();
+    assert!(log.lacks(password) && log.lacks("0ther"), "{log}");
     for path in member.broker.endpoints() {
         let body = member.broker.get(&path).body;
         assert!(!body.contains("0ther"), "{path}: {body}");
@@ -283,10 +283,6 @@ fn nats_server_319_routes_of_the_command_line_replace_those_of_the_file() {
         wait_until("it has joined the mesh", || {
             member.peers().contains("n1") && broker.get_json("/varz")["remotes"] == 1
         });
-        assert!(
-            !broker.log().contains(&nobody.to_string()),
-            "{}",
-            broker.log()
-        );
+        broker.log().assert_lacks(&nobody.to_string());
     }
 }

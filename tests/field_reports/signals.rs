@@ -34,13 +34,9 @@ fn nats_server_1973_sigterm_does_not_shorten_lame_duck_mode() {
         stays.send("SUB a 1\r\n");
         stays.sync();
         broker.signal(libc::SIGUSR2);
-        wait_until("it is in lame duck mode", || {
-            broker.log().contains("lame duck")
-        });
+        broker.log().wait_for("lame duck");
         broker.signal(libc::SIGTERM);
-        wait_until("the signal has arrived", || {
-            broker.log().contains("Trapped \"terminated\" signal")
-        });
+        broker.log().wait_for("Trapped \"terminated\" signal");
         stays.send(publish("a", 1));
         assert_eq!(subjects(&stays.sync()), ["a"]);
         assert!(!broker.has_exited());

@@ -89,18 +89,10 @@ fn nats_server_520_the_log_names_the_slow_client_and_its_subject() {
         let _stuck = subscriber(&broker, "billing-7", &["bills.*.new"]);
         publish_until_a_disconnect(&broker, "bills.ch.new");
         let cid = format!("cid:{}", closed(&broker, "billing-7")["cid"]);
-        wait_until("it is logged", || {
-            let log = broker.log();
-            let mut about = log.lines().filter(|line| line.contains(&cid));
-            about.any(|line| line.contains("billing-7") && line.contains("Slow Consumer"))
-        });
+        let log = broker.log();
+        log.wait_for_line(&[&cid, "billing-7", "Slow Consumer"]);
         if is_midge {
-            wait_until("the log names the subject", || {
-                let log = broker.log();
-                let reported =
-                    |line: &str| line.contains("billing-7") && line.contains("bills.ch.new");
-                log.lines().any(reported)
-            });
+            log.wait_for_line(&["billing-7", "bills.ch.new"]);
         }
     }
 }

@@ -131,10 +131,8 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
     let cluster = format!("cluster {{ name: c, listen: \"127.0.0.1:{route_port}\"\n {tls} }}\n");
     let broker = Broker::midge().config(format!("{tls}{cluster}")).start();
     // The log may be a moment behind the ports.
-    wait_until("the start is logged", || {
-        broker.log().contains("Server is ready")
-    });
-    let before = broker.log().lines().count();
+    broker.log().wait_for("Server is ready");
+    let before = broker.log().so_far().lines().count();
     for port in [broker.client_addr().port(), route_port] {
         for _ in 0..PROBES {
             let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
@@ -151,7 +149,7 @@ fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
             .sum();
         counted >= 2 * PROBES
     });
-    let log = broker.log();
+    let log = broker.log().so_far();
     let more: Vec<&str> = log.lines().skip(before).collect();
     assert!(more.len() < 10, "{} lines: {more:?}", more.len());
     assert!(findings(&broker, "handshake-failures").is_empty());
@@ -334,7 +332,7 @@ fn nats_server_270_a_client_on_the_wrong_port_does_not_fill_the_log() {
         let cluster =
             format!("cluster {{ name: c, listen: \"127.0.0.1:{route_port}\"\n {tls} }}\n");
         let broker = Broker::midge().config(cluster).start();
-        let before = broker.log().lines().count();
+        let before = broker.log().so_far().lines().count();
         let route = SocketAddr::from(([127, 0, 0, 1], route_port));
         for address in [route, broker.monitor_addr()] {
             for words in [
@@ -354,7 +352,7 @@ fn nats_server_270_a_client_on_the_wrong_port_does_not_fill_the_log() {
                 }
             }
         }
-        let log = broker.log();
+        let log = broker.log().so_far();
         let more: Vec<&str> = log.lines().skip(before).collect();
         assert!(
             (1..30).contains(&more.len()),

@@ -60,7 +60,7 @@ fn project() -> &'static Path {
 }
 
 /// The texts of the project by their paths, without what is built.
-fn texts() -> BTreeMap<String, String> {
+pub(super) fn texts() -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     let mut waiting = vec![String::new()];
     while let Some(folder) = waiting.pop() {

@@ -75,7 +75,7 @@ fn serves_and_stops(builder: BrokerBuilder, version: &str) {
     assert_eq!(varz["port"], broker.client_addr().port());
     let mut client = broker.connect();
     assert!(client.sync().is_empty());
-    assert!(broker.log().contains("Server is ready"));
+    broker.log().wait_for("Server is ready");
     assert_eq!(broker.stop().code(), Some(0));
     assert!(client.read_to_end().is_empty());
 }

@@ -121,7 +121,7 @@ fn a_member_connects_when_unauthenticated_peers_fill_the_route_port() {
         }
         for broker in &brokers {
             wait_until("the finding has cleared", || !is_found(broker, "route"));
-            let lines = broker.log().lines().count();
+            let lines = broker.log().so_far().lines().count();
             assert!(lines < 400, "{lines} lines of log");
         }
     }
@@ -467,7 +467,7 @@ fn descriptors_are_reserved_for_monitoring_routes_and_files() {
     for code in ["config-differs", "reload-failed", "tls-files"] {
         assert_eq!(findings(&broker, code), [Value::Null; 0]);
     }
-    let lines = broker.log().lines().count();
+    let lines = broker.log().so_far().lines().count();
     assert!(lines < 300, "{lines} lines of log");
     drop(clients);
     wait_until("the finding has cleared", || {

@@ -200,8 +200,7 @@ impl OtherClients {
         }
         let grown = self.most.saturating_sub(self.before);
         assert!(grown < most_kib, "{grown} KiB more at the most");
-        let log = broker.log();
-        assert!(!log.contains("panicked"), "{log}");
+        broker.log().assert_lacks("panicked");
     }
 }
 

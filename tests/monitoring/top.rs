@@ -350,7 +350,7 @@ fn https_is_trusted_by_the_given_ca_only() {
     );
     let broker = Broker::midge().without_monitoring().config(config).start();
     let port = wait_for("the log names the monitoring port", || {
-        let log = broker.log();
+        let log = broker.log().so_far();
         let line = log
             .lines()
             .find(|line| line.contains("Starting https monitor on"))?;

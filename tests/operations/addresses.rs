@@ -13,12 +13,13 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use test_support::{PATIENCE, RawClient, http, tools, wait_for, wait_until};
+use test_support::{LogFile, PATIENCE, RawClient, http, tools, wait_for, wait_until};
 
 /// A broker that was started with only a configuration file.
 struct Started {
     child: Child,
     folder: TempDir,
+    log: LogFile,
 }
 
 impl Started {
@@ -26,26 +27,31 @@ impl Started {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("broker.conf");
         fs::write(&file, config).expect("space for a file");
-        let log = fs::File::create(folder.path().join("log")).expect("space for a log");
+        let log = folder.path().join("log");
+        let stderr = fs::File::create(&log).expect("space for a log");
         let child = Command::new(program)
             .arg("-c")
             .arg(file)
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .current_dir(folder.path())
             .spawn()
             .expect("the program starts");
-        Self { child, folder }
+        Self {
+            child,
+            folder,
+            log: LogFile::new(log),
+        }
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    fn log(&self) -> &LogFile {
+        &self.log
     }
 
     /// The port at the end of the log line that names a listen address.
     fn port(&self, what: &str) -> u16 {
         wait_for(what, || {
-            let log = self.log();
+            let log = self.log().so_far();
             let line = log.lines().find(|line| line.contains(what))?;
             line.rsplit_once(':')?.1.trim().parse().ok()
         })
@@ -283,9 +289,7 @@ fn clients_receive_the_configured_addresses() {
                 "{listen}"
             );
             assert_eq!(info["cluster"], "x", "{listen}");
-            wait_until(&format!("{listen}: the route is up"), || {
-                member.log().contains("Route connection created")
-            });
+            member.log().wait_for("Route connection created");
             wait_until(
                 &format!("{listen}: the other member announces {expected:?}"),
                 || member.connect_urls(&members) == expected,
@@ -349,19 +353,15 @@ fn a_client_that_closes_after_info_is_logged_as_such() {
         );
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.client_port()));
         drop(RawClient::connect(address));
-        wait_until("the log reports it", || {
-            broker.log().contains("or a client that cannot read INFO")
-        });
-        assert!(!broker.log().contains("TLS handshake"), "{}", broker.log());
+        broker.log().wait_for("or a client that cannot read INFO");
+        broker.log().assert_lacks("TLS handshake");
         if more.is_empty() {
             continue;
         }
         let stays = RawClient::connect(address);
-        wait_until("the log names the missing CONNECT", || {
-            broker
-                .log()
-                .contains("TLS handshake timeout: the client sent nothing")
-        });
+        broker
+            .log()
+            .wait_for("TLS handshake timeout: the client sent nothing");
         drop(stays);
     }
 }
@@ -391,7 +391,7 @@ fn a_wildcard_is_dual_stack_at_each_port() {
             listen.trim_end_matches("-1")
         );
         let client_port = broker.client_port();
-        assert!(broker.log().contains(&shown), "{}", broker.log());
+        broker.log().wait_for(&shown);
         for ip in &places {
             let client = RawClient::connect(SocketAddr::new(*ip, client_port));
             assert_eq!(client.info()["client_ip"], ip.to_string());
@@ -438,11 +438,10 @@ fn an_occupied_default_port_does_not_stop_the_broker() {
         "listen: \"127.0.0.1:-1\"\nmonitor { unix: m.sock }",
     );
     assert_eq!(broker.info()["host"], "127.0.0.1");
-    let log = broker.log();
+    broker.log().wait_for_line(&["[WRN]", "8222", "http_port"]);
+    let log = broker.log().so_far();
     let warnings = log.lines().filter(|line| line.contains("[WRN]"));
-    let warnings: Vec<&str> = warnings.filter(|line| line.contains("8222")).collect();
-    assert_eq!(warnings.len(), 1, "{log}");
-    assert!(warnings[0].contains("http_port"), "{log}");
+    assert_eq!(warnings.filter(|line| line.contains("8222")).count(), 1);
     let socket = broker.folder.path().join("m.sock");
     let finding = wait_for("the finding", || {
         let explained = http::request_unix(&socket, "GET", "/explainz").json();
@@ -485,11 +484,7 @@ fn an_occupied_configured_port_is_fatal() {
             let mut broker = Started::new(tools::midge(), &config);
             let status = wait_for("it ends", || broker.child.try_wait().expect("a child"));
             assert_eq!(status.code(), Some(1), "{config}");
-            assert!(
-                broker.log().contains(&format!(": {address}: ")),
-                "{}",
-                broker.log()
-            );
+            broker.log().wait_for(&format!(": {address}: "));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use test_support::{Broker, HeldThreads, RawClient, http, tools, wait_for, wait_until};
+use test_support::{Broker, HeldThreads, RawClient, http, tools, wait_until};
 
 /// Far above the maximum time of a stop, for a busy machine.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -172,14 +172,13 @@ fn a_reload_requested_during_a_reload_runs_afterwards() {
     fs::rename(&file, &pipe).expect("move the pipe away");
     fs::write(&file, text(3000)).expect("the newest configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("the second is recorded", || {
-        broker.log().contains("A reload is under way")
-    });
+    broker.log().wait_for("A reload is under way");
     fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
     wait_until("the latest configuration is in force", || {
         broker.get_json("/varz")["max_payload"] == 3000
     });
-    let log = broker.log();
+    broker.log().wait_for("max_payload = 3000");
+    let log = broker.log().to_string();
     let first = log.find("max_payload = 2000").expect("the first was done");
     assert!(log[first..].contains("max_payload = 3000"), "{log}");
 }
@@ -243,9 +242,7 @@ fn a_starts_file_that_is_a_pipe_is_refused() {
         ))
         .start();
     let refused = format!("{}: not a regular file", starts.display());
-    wait_for("it is reported", || {
-        broker.log().contains(&refused).then_some(())
-    });
+    broker.log().wait_for(&refused);
     assert!(ends(&mut broker).success());
 }
 

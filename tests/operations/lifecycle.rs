@@ -182,11 +182,7 @@ fn ends_well(broker: BrokerBuilder, signal: i32) {
     assert_eq!(broker.wait_exit().code(), Some(0));
     assert!(!is_listening(broker.client_addr()));
     assert!(!is_listening(broker.monitor_addr()));
-    assert!(
-        broker.log().contains("Server Exiting.."),
-        "{}",
-        broker.log()
-    );
+    broker.log().wait_for("Server Exiting..");
 }
 
 /// Clients are closed without an error when the broker stops.
@@ -219,9 +215,7 @@ fn sigusr1_reopens_the_log_file(broker: BrokerBuilder) {
 fn sigusr1_without_a_log_file_is_ignored(broker: BrokerBuilder) {
     let broker = broker.start();
     broker.signal(libc::SIGUSR1);
-    wait_until("the signal is logged", || {
-        broker.log().contains("File log re-open ignored")
-    });
+    broker.log().wait_for("File log re-open ignored");
     assert_eq!(broker.get("/healthz").status, 200);
 }
 

@@ -12,12 +12,12 @@ use test_support::{Broker, RawClient, wait_for, wait_until};
 /// Writes another configuration and reloads. Returns the log from then on, once it
 /// contains `until`.
 fn reload(broker: &Broker, text: &str, until: &str) -> String {
-    let before = broker.log().len();
+    let before = broker.log().so_far();
     fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
     broker.signal(libc::SIGHUP);
     wait_for(&format!("the log says {until:?}"), || {
-        let log = broker.log().split_off(before);
-        log.contains(until).then_some(log)
+        let log = broker.log().so_far().since(&before);
+        log.already_has(until).then(|| log.to_string())
     })
 }
 
@@ -112,11 +112,9 @@ fn a_file_with_an_error_changes_nothing() {
 fn a_reload_without_a_configuration_file_is_refused() {
     let broker = Broker::midge().start();
     broker.signal(libc::SIGHUP);
-    wait_until("the log reports it", || {
-        broker
-            .log()
-            .contains("can only reload config when a file is provided using -c or --config")
-    });
+    broker
+        .log()
+        .wait_for("can only reload config when a file is provided using -c or --config");
     broker.connect();
 }
 

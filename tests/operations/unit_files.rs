@@ -4,7 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::MetadataExt, net::UnixDatagram},
     process::Command,
 };
 
@@ -38,11 +38,7 @@ fn the_log_goes_to_a_server_over_udp() {
         assert!(message.starts_with('<'), "{message}");
         let origin = format!("[{}]: ", broker.pid());
         assert!(message.contains(&origin), "{message}");
-        assert!(
-            !broker.log().contains("Server is ready"),
-            "{}",
-            broker.log()
-        );
+        broker.log().assert_lacks("Server is ready");
     }
 }
 
@@ -97,12 +93,11 @@ fn a_log_server_started_late_receives_the_log() {
     let broker = Broker::midge()
         .config(format!("remote_syslog: \"tcp://{address}\""))
         .start();
-    wait_until("the log goes to stderr", || {
-        broker.log().contains("Server is ready")
-    });
-    let log = broker.log();
-    let reported = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
-    assert!(log.contains(&reported), "{log}");
+    broker.log().wait_for(&format!(
+        "[WRN] The log goes to stderr, because the log server tcp://{address}"
+    ));
+    broker.log().wait_for("Server is ready");
+    let log = broker.log().so_far();
     let begin = format!("[{}] ", broker.pid());
     assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
     let listener = std::net::TcpListener::bind(address).expect("the port");
@@ -138,12 +133,12 @@ fn a_reload_to_an_unreachable_log_server_is_reported_and_retried() {
     let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
     reload(config(&remote, 3000));
     let named = format!("the log server tcp://{elsewhere}");
-    wait_until("it is reported", || {
-        let log = broker.log();
-        log.contains(&format!(
-            "goes to stderr, because {named} cannot be reached: "
-        )) && log.contains(&format!("Reloaded: remote_syslog = \"tcp://{elsewhere}\""))
-    });
+    for line in [
+        format!("goes to stderr, because {named} cannot be reached: "),
+        format!("Reloaded: remote_syslog = \"tcp://{elsewhere}\""),
+    ] {
+        broker.log().wait_for(&line);
+    }
     let finding = wait_for("the finding", || {
         let findings = broker.get_json("/explainz")["findings"].clone();
         let mut findings = findings.as_array()?.clone().into_iter();
@@ -193,7 +188,8 @@ fn flags_of_unit_files_are_accepted() {
             .and_then(|socket| socket.connect("/dev/log"))
             .is_ok();
         wait_until("it is ready", || broker.get("/healthz").status == 200);
-        let log = broker.log();
+        assert!(broker.stop().success());
+        let log = broker.final_log();
         let is_on_stderr = log.contains("Starting midge");
         assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
         let reported = "because the system's log /dev/log";
@@ -202,7 +198,68 @@ fn flags_of_unit_files_are_accepted() {
             is_to_syslog && !is_there,
             "{flags:?} {log}"
         );
+    }
+}
+
+/// In a unit whose output goes to the journal, the journal gets the lines with their fields; if
+/// there is no journal, standard error does, and says so.
+#[test]
+fn the_log_goes_to_the_journal_that_stderr_goes_to() {
+    let is_there = UnixDatagram::unbound()
+        .and_then(|socket| socket.connect("/run/systemd/journal/socket"))
+        .is_ok();
+    for (is_named, config, is_to_journal) in [
+        (true, "", true),
+        (false, "", false),
+        (true, "log_format: text", false),
+        (false, "log_format: journald", true),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stderr");
+        let file = std::fs::File::create(&path).expect("space for a file");
+        let metadata = file.metadata().expect("it is open");
+        let inode = metadata.ino() + u64::from(!is_named);
+        let mut broker = Broker::midge()
+            .env("JOURNAL_STREAM", &format!("{}:{inode}", metadata.dev()))
+            .stderr(file)
+            .config(format!("ping_max: 3\n{config}\n"))
+            .start();
         assert!(broker.stop().success());
+        let log = std::fs::read_to_string(&path).expect("a log");
+        let is_on_stderr = log.contains("Starting midge");
+        assert_eq!(is_on_stderr, !is_to_journal || !is_there, "{config} {log}");
+        let reported = "because the journal /run/systemd/journal/socket";
+        assert_eq!(
+            log.contains(reported),
+            is_to_journal && !is_there,
+            "{config} {log}"
+        );
+    }
+}
+
+/// A log server gets each form with the severity of its lines.
+#[test]
+fn a_log_server_gets_each_form() {
+    for (form, begin) in [
+        ("text", "[INF] "),
+        ("json", "{\"time\":"),
+        ("logfmt", "time="),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let server = UnixDatagram::bind(&path).expect("a log server");
+        let config = format!(
+            "remote_syslog: \"unix://{}\"\nlog_format: {form}\n",
+            path.display()
+        );
+        let broker = Broker::midge().config(config).start();
+        let mut buffer = [0; 8192];
+        let len = server.recv(&mut buffer).expect("a message");
+        let message = String::from_utf8_lossy(&buffer[..len]);
+        let text = message.split_once(&format!("[{}]: ", broker.pid()));
+        let (origin, text) = text.unwrap_or_else(|| panic!("{message}"));
+        assert!(origin.starts_with("<29>"), "{message}");
+        assert!(text.starts_with(begin), "{message}");
     }
 }
 
@@ -279,14 +336,13 @@ fn header_traces_contain_no_payload() {
     client.send("PUB a 6\r\nsecret\r\n");
     client.sync();
     let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
-    wait_until("the trace is logged", || {
-        let log = broker.log();
-        lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
-    });
-    let log = broker.log();
-    assert!(!log.contains("secret"), "{log}");
+    for line in lines {
+        broker.log().wait_for(line);
+    }
+    broker.log().wait_for_count("->> [MSG a 1 6]", 3);
     // Once from the sender, once to a client that supports headers.
-    assert_eq!(log.matches("Key: v").count(), 2, "{log}");
+    broker.log().wait_for_count("Key: v", 2);
+    broker.log().assert_lacks("secret");
     drop(subscribers);
 }
 
@@ -308,7 +364,7 @@ fn a_protocol_error_quotes_what_came() {
         let mut client = broker.connect();
         client.send(sent);
         client.read_to_end();
-        wait_until("the log quotes it", || broker.log().contains(quoted));
+        broker.log().wait_for(quoted);
     }
 }
 
@@ -347,14 +403,13 @@ fn the_log_contains_no_secret_of_refused_clients() {
             let _ = stream.read_to_end(&mut Vec::new());
         }
         wait_until("the disconnect is logged", || {
-            let log = broker.log();
+            let log = broker.log().so_far();
             log.lines().any(|line| {
                 line.contains("cid:2") && line.contains("Client connection closed")
                     || line.contains("cid:3") && line.contains("Client connection closed")
             })
         });
-        let log = broker.log();
-        assert!(!log.contains("geheim"), "{result:?}: {log}");
+        broker.log().assert_lacks("geheim");
     }
 }
 

@@ -87,6 +87,27 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "Test the configuration file and exit",
     },
     Flag {
+        names: &["diff"],
+        action: Action::Diff,
+        value: "",
+        group: Group::Server,
+        doc: "With -t: show what a reload of the running broker would apply, and what needs a restart; exit code 0: nothing, 2: a reload does, 3: a restart is needed, 4: no broker to ask, 1: an error",
+    },
+    Flag {
+        names: &["against"],
+        action: Action::Against,
+        value: "FILE",
+        group: Group::Server,
+        doc: "With -t: compare with this configuration file instead of the running broker",
+    },
+    Flag {
+        names: &["format"],
+        action: Action::Format,
+        value: "FORM",
+        group: Group::Server,
+        doc: "With --diff: text or json",
+    },
+    Flag {
         names: &["P", "pid"],
         action: Action::Set(&["pid_file"]),
         value: "FILE",
@@ -232,6 +253,13 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "BYTES",
         group: Group::Logging,
         doc: "",
+    },
+    Flag {
+        names: &["log_format"],
+        action: Action::Set(&["log_format"]),
+        value: "FORM",
+        group: Group::Logging,
+        doc: "Form of log lines: text, json, logfmt, or journald for the systemd journal",
     },
     Flag {
         names: &["T", "logtime"],

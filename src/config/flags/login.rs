@@ -29,9 +29,13 @@ impl Login {
         *place = Some(value).filter(|value| !value.is_empty());
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.user.is_none() && self.password.is_none() && self.token.is_none()
+    }
+
     /// Applies the flags over the values of the file. The errors contain no secret.
     pub(super) fn apply(&self, options: &mut Options) -> Result<(), String> {
-        if self.user.is_none() && self.password.is_none() && self.token.is_none() {
+        if self.is_empty() {
             return Ok(());
         }
         if !options.authorization.users.is_empty() {

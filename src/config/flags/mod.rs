@@ -5,28 +5,39 @@
 //! or is written `-x=false`. The last of two equal flags counts. `main` calls [`parse`] and
 //! acts on the [`Invocation`].
 
+mod compare;
 mod list;
 mod login;
 mod signal;
 mod table;
 mod tls;
+mod values;
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
-pub use self::signal::{Signal, Target};
+pub use self::{
+    compare::Diff,
+    signal::{Signal, Target},
+};
 use self::{
     login::Login,
     table::{Action, Flag, dashed, find_flag, help},
     tls::TlsFlags,
+    values::{flag_value, read_bool, read_format, read_signal},
 };
 use super::{
+    explain::Explain,
     options::{
         ANY_HOST, Diagnostic, Options,
         cluster::{CLUSTER, ClusterOptions},
         keys::TOP,
         load,
         reading::set,
-        table::{Key, Kind},
+        table::Key,
     },
     syntax::Value,
 };
@@ -51,6 +62,10 @@ pub enum Invocation {
     /// The configuration file was tested and is valid: print this text to
     /// stderr and exit with 0.
     TestConfig(String),
+    /// The configuration is valid: compare it with what is in force.
+    Diff(Box<Diff>),
+    /// Show the effective configuration.
+    Explain(Box<Explain>),
     /// Send a signal to a running broker.
     Signal {
         /// The signal to send it.
@@ -111,12 +126,28 @@ impl std::error::Error for UsageError {}
 /// Reads the arguments, the program's name first, and the configuration file
 /// they name. For a reload it is called again with the same arguments.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
+    parse_with(args, None)
+}
+
+/// The same with another configuration file than the arguments name, if there is one.
+pub fn parse_with(
+    args: impl IntoIterator<Item = OsString>,
+    file: Option<&Path>,
+) -> Result<Parsed, UsageError> {
     let mut args = args.into_iter();
     let program = program_name(args.next());
     let mut line = CommandLine::default();
     let invocation = read_arguments(args)
-        .and_then(|args| line.read(args.into_iter()))
-        .and_then(|()| line.invocation(&program))
+        .and_then(|args| match args.first().map(String::as_str) {
+            Some("config") => line.read_config_command(args.into_iter().skip(1)),
+            _ => line.read(args.into_iter()),
+        })
+        .and_then(|()| {
+            if let Some(file) = file {
+                line.config = Some(file.to_string_lossy().into_owned());
+            }
+            line.invocation(&program)
+        })
         .map_err(|text| UsageError {
             program: program.clone(),
             text,
@@ -185,6 +216,11 @@ struct CommandLine {
     login: Login,
     set: Vec<(&'static Key<Options>, Value, String)>,
     cluster: Vec<(SetCluster, String)>,
+    /// The configuration is to be explained, or a key of it.
+    explain: Option<Option<String>>,
+    diff: bool,
+    against: Option<String>,
+    json: bool,
     signal: Option<String>,
     test: bool,
     tls: TlsFlags,
@@ -246,7 +282,10 @@ impl CommandLine {
                         .push((SetCluster::Key(key, value), name.into()));
                 }
             }
+            Action::Against => (self.diff, self.against) = (true, Some(value)),
             Action::Config => self.config = Some(value),
+            Action::Diff => self.diff = switch,
+            Action::Format => self.json = read_format(name, &value)?,
             Action::Help => self.help = switch,
             Action::Ignored(reason) if switch => self.warnings.push(Diagnostic {
                 position: None,
@@ -279,6 +318,12 @@ impl CommandLine {
         if let Some(text) = &self.signal {
             return read_signal(text);
         }
+        if let Some(key) = self.explain.take() {
+            return self.explain(key.as_deref());
+        }
+        if (self.diff || self.json) && !self.test {
+            return Err("--diff, --against and --format go with -t".into());
+        }
         let options = self.options()?;
         if !self.test {
             return Ok(Invocation::Run(Box::new(options)));
@@ -293,6 +338,9 @@ impl CommandLine {
                 position: None,
                 text: missing,
             });
+        }
+        if self.diff {
+            return self.compared(options);
         }
         let digest = &options.config_digest;
         Ok(Invocation::TestConfig(format!(
@@ -315,6 +363,7 @@ impl CommandLine {
                 .map_err(|text| format!("flag {flag}: {text}"))?;
         }
         options.settle();
+        options.check_log()?;
         self.tls.apply(&mut options)?;
         self.login.apply(&mut options)?;
         for (set, flag) in &self.cluster {
@@ -367,45 +416,6 @@ fn known_flag(name: &str, arg: &str) -> Result<&'static Flag, String> {
     // Only the name: the value may be a secret.
     let name = arg.split('=').next().unwrap_or_default();
     Err(format!("unknown flag {name}; --help lists the flags"))
-}
-
-/// The value of a flag as the key it sets would have it in a file.
-fn flag_value<T>(kind: &Kind<T>, flag: &str, text: &str) -> Result<Value, String> {
-    Ok(match kind {
-        Kind::Bool(_) => Value::Bool(read_bool(flag, text)?),
-        Kind::Integer(..) | Kind::Size(..) => Value::Integer(
-            text.parse()
-                .map_err(|_| format!("the flag {flag} needs a number, not {text:?}"))?,
-        ),
-        _ => Value::String(text.into()),
-    })
-}
-
-fn read_bool(flag: &str, text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
-            "the flag {flag} must be true or false, not {text:?}"
-        )),
-    }
-}
-
-fn read_signal(text: &str) -> Result<Invocation, String> {
-    let (name, target) = match text.split_once('=') {
-        Some((name, target)) => (name, Target::from_text(target)),
-        None => (text, Target::Only),
-    };
-    if name == UPGRADE {
-        return Ok(Invocation::Upgrade { target });
-    }
-    let signal = Signal::from_name(name).ok_or_else(|| {
-        format!(
-            "unknown signal {name:?}; known are {}, {UPGRADE}",
-            Signal::NAMES
-        )
-    })?;
-    Ok(Invocation::Signal { signal, target })
 }
 
 #[cfg(test)]

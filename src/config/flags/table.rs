@@ -20,12 +20,18 @@ pub(super) struct Flag {
 
 /// What a flag does.
 pub(super) enum Action {
+    /// Compares with this file.
+    Against,
     /// Sets something of the cluster that has a form of its own.
     Cluster(fn(&mut Options, &str) -> Result<(), String>),
     /// Sets a key of the block `cluster`.
     ClusterKey(&'static str),
     /// Names the configuration file.
     Config,
+    /// Compares the file with the running broker.
+    Diff,
+    /// Names the form of the output.
+    Format,
     /// Prints the help.
     Help,
     /// Sets a part of the one login there is.
@@ -100,7 +106,7 @@ pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
 /// The help text.
 pub(super) fn help(program: &str) -> String {
     let mut text = format!(
-        "Usage: {program} [options]\n       {program} top [options] [URL]    what is wrong with a broker, live ({program} top --help)\n"
+        "Usage: {program} [options]\n       {program} top [options] [URL]    what is wrong with a broker, live ({program} top --help)\n       {program} config explain [KEY] [options]    each setting, its value and where it comes from\n"
     );
     for (group, title) in Group::ALL {
         text.push_str(&format!("\n{title}:\n"));

@@ -27,6 +27,10 @@ impl TlsFlags {
         self.0.push((flag, value));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Lays the flags over the options.
     pub(super) fn apply(&self, options: &mut Options) -> Result<(), String> {
         let on = self.0.iter().rev().find(|(flag, _)| *flag == TlsFlag::On);

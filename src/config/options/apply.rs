@@ -183,6 +183,10 @@ impl Reading {
             );
             self.error(&position, text);
         }
+        if let Err(text) = self.options.check_log() {
+            let position = self.decided_at(["log_format", "log_file"]);
+            self.error(&position, text);
+        }
         if let Err(text) = check_system_account(&self.options) {
             let position = self.decided_at(["system_account", "accounts"]);
             self.error(&position, text);

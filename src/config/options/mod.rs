@@ -16,6 +16,7 @@ pub mod diagnosis;
 mod duration;
 pub mod federation;
 pub mod keys;
+pub mod log_format;
 pub mod monitor;
 pub(super) mod permissions;
 pub mod plan;
@@ -35,6 +36,7 @@ pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
 use federation::FederationOptions;
+pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
 pub use syslog::RemoteSyslog;
 
@@ -148,6 +150,10 @@ pub struct Options {
     pub log_size_limit: u64,
     /// Most log files, the live one included; 0 keeps all.
     pub log_max_num: usize,
+    /// Age at which the log file is rotated and rotated ones are removed; zero is never.
+    pub log_max_age: Duration,
+    /// The form of log lines; `None`: text, or the journal's where stderr goes there.
+    pub log_format: Option<LogFormat>,
     /// File to write the process id to.
     pub pid_file: Option<PathBuf>,
     /// Whether the log goes to the system's log instead of stderr.
@@ -214,6 +220,23 @@ impl Options {
         self.trace |= self.trace_verbose || self.trace_headers;
     }
 
+    /// Checks that the log is asked for in one place.
+    pub(super) fn check_log(&self) -> Result<(), String> {
+        if self.log_format != Some(LogFormat::Journald) {
+            return Ok(());
+        }
+        let other = match (&self.log_file, &self.remote_syslog) {
+            (Some(_), _) => "log_file",
+            (None, Some(_)) => "remote_syslog",
+            (None, None) if self.syslog => "syslog",
+            (None, None) => return Ok(()),
+        };
+        Err(format!(
+            "log_format journald sends the log to the systemd journal, and {other} to another \
+             place: remove one of them"
+        ))
+    }
+
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()
@@ -277,6 +300,8 @@ impl Default for Options {
             log_file: None,
             log_size_limit: 0,
             log_max_num: 0,
+            log_max_age: Duration::ZERO,
+            log_format: None,
             pid_file: None,
             syslog: false,
             remote_syslog: None,

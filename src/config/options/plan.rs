@@ -2,6 +2,8 @@
 //! running broker can adopt, according to the table. Called by `server::reload`, which acts
 //! on it.
 
+use monitor_client::control::{self, Reloaded};
+
 use super::{
     Options,
     keys::TOP,
@@ -20,6 +22,33 @@ pub struct Change {
     pub takes: ReloadKind,
 }
 
+/// These changes as the answer of `/reload` has them.
+pub fn answer(changes: &[Change]) -> Reloaded {
+    let mut answer = Reloaded::default();
+    for Change {
+        name,
+        values,
+        takes,
+    } in changes
+    {
+        let (before, after) = values.clone().unwrap_or_default();
+        let mut change = control::Change {
+            name: name.clone(),
+            before,
+            after,
+            why: String::new(),
+        };
+        match takes {
+            ReloadKind::Live => answer.applied.push(change),
+            ReloadKind::Restart(why) => {
+                change.why = (*why).to_owned();
+                answer.needs_restart.push(change);
+            }
+        }
+    }
+    answer
+}
+
 /// Two sets of settings that are compared.
 pub struct Plan<'a, T> {
     /// The options in force.
@@ -31,18 +60,30 @@ pub struct Plan<'a, T> {
     pub merged: &'a mut T,
     /// The block of the keys, followed by a blank.
     prefix: String,
+    /// Whether settings are listed that do not differ.
+    lists_all: bool,
     changes: &'a mut Vec<Change>,
+}
+
+/// Each setting, with its value twice.
+pub(in crate::config) fn effective(options: &Options) -> Vec<Change> {
+    compared(options, options, true).0
 }
 
 /// What differs, and the options that are in force once all has been taken over
 /// that can be.
 pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
+    compared(old, new, false)
+}
+
+fn compared(old: &Options, new: &Options, lists_all: bool) -> (Vec<Change>, Options) {
     let (mut changes, mut merged) = (Vec::new(), new.clone());
     let mut plan = Plan {
         old,
         new,
         merged: &mut merged,
         prefix: String::new(),
+        lists_all,
         changes: &mut changes,
     };
     plan.compare(&TOP);
@@ -66,6 +107,7 @@ impl<T> Plan<'_, T> {
             new,
             merged: &mut merged,
             prefix: format!("{}{name} ", self.prefix),
+            lists_all: self.lists_all,
             changes: self.changes,
         };
         plan.compare(block);
@@ -97,7 +139,7 @@ impl<T> Plan<'_, T> {
     }
 
     fn setting(&mut self, name: &str, field: &FieldAccess<T>, takes: ReloadKind) {
-        if (field.same)(self.old, self.new) {
+        if !self.lists_all && (field.same)(self.old, self.new) {
             return;
         }
         self.changes.push(Change {

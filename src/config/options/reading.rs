@@ -223,7 +223,10 @@ pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
 }
 
 /// The known name that is most like this one, if one is near.
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub(in crate::config) fn nearest(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     // The first letter is rarely mistyped; short words would be near to anything.
     let (distance, nearest) = known
         .filter(|known| known.chars().next() == name.chars().next())

@@ -276,6 +276,10 @@ pub struct Row {
     pub reload: Option<ReloadKind>,
     /// Whether the key does something.
     pub is_served: bool,
+    /// The key whose setting it sets: its own, but for one of several ways to say the same.
+    pub sets: &'static str,
+    /// Whether its value is a secret.
+    pub is_secret: bool,
     /// The tables of the blocks in its value.
     pub blocks: Vec<Table>,
 }
@@ -315,6 +319,8 @@ fn row<T>(block: &Block<T>, section: &'static str, key: &Key<T>) -> Row {
             _ => None,
         },
         is_served: key.is_served(),
+        sets: same.name,
+        is_secret: matches!(key.kind, Kind::Secret(_)),
         blocks: match key.kind {
             Kind::Block(inner) => vec![inner.table()],
             Kind::Structure { blocks, .. } => blocks.iter().map(|inner| inner.table()).collect(),

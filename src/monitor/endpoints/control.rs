@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
 use monitor_client::{
-    control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced},
+    control::{Chosen, Forgotten, Kicked, Reloaded, Traced},
     text::plural,
 };
 use tokio::{sync::oneshot, time::timeout};
@@ -14,9 +14,9 @@ use tracing::info;
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    config::options::table::ReloadKind,
     connection::{CloseReason, Connection, Kind},
-    server::reload::Outcome,
+    log,
+    server::reload::{Outcome, Purpose},
     telemetry::MonotonicMillis,
 };
 
@@ -37,12 +37,7 @@ pub(in crate::monitor) type Reloading =
 pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicked, Refusal> {
     let chosen = choose(monitor, query)?;
     for connection in &chosen {
-        info!(
-            "{} - cid:{} - {:?} is kicked through the monitoring socket",
-            connection.peer,
-            connection.cid,
-            connection.who()
-        );
+        log::about(connection).info(format_args!("Kicked through the monitoring socket"));
         connection.close(CloseReason::Kicked);
     }
     Ok(Kicked {
@@ -65,14 +60,11 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
             .saturating_add(seconds.saturating_mul(1000)),
     );
     for connection in &chosen {
-        info!(
-            "{} - cid:{} - {:?} is traced for {:?} or {}",
-            connection.peer,
-            connection.cid,
-            connection.who(),
+        log::about(connection).info(format_args!(
+            "Traced for {:?} or {}",
             Duration::from_secs(seconds),
             plural(lines, "line"),
-        );
+        ));
         // The bound is far below.
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);
         connection.trace.give(lines, until);
@@ -88,11 +80,22 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
 }
 
 /// `/reload`: reads the configuration again; `dry_run=1` only shows what that
-/// would change. Files may hang, and other requests do not wait for them.
+/// would change, and with `file` what another file would. Files may hang, and other requests do
+/// not wait for them.
 pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
     let dry_run = query.boolean("dry_run")?;
+    let file = Some(query.text("file")).filter(|file| !file.is_empty());
+    let purpose = match (dry_run, file) {
+        (true, file) => Purpose::Try(file.map(|file| file.into_owned().into())),
+        (false, None) => Purpose::Apply,
+        (false, Some(_)) => {
+            let text =
+                "Another file is only compared: write dry_run=1, or replace the broker's own.";
+            return Err(Refusal::bad_request(text.into()));
+        }
+    };
     let (sender, outcome) = oneshot::channel();
-    monitor.server.reload(dry_run, |outcome| {
+    monitor.server.reload(purpose, |outcome| {
         // The client may have gone.
         let _ = sender.send(outcome);
     });
@@ -102,7 +105,7 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
             Ok(Ok(Outcome {
                 error: Some(error), ..
             })) => refused(StatusCode::UNPROCESSABLE_ENTITY, error),
-            Ok(Ok(outcome)) => Ok(reloaded(&outcome, dry_run)),
+            Ok(Ok(outcome)) => Ok(outcome.answer(dry_run)),
             Ok(Err(_)) => refused(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The reload ended early; see the log.".into(),
@@ -138,31 +141,6 @@ pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<For
         forgotten.join(", ")
     );
     Ok(Forgotten { forgotten })
-}
-
-fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |is_live: bool| {
-        let changes = outcome
-            .changes
-            .iter()
-            .filter(|change| (change.takes == ReloadKind::Live) == is_live);
-        changes
-            .map(|change| {
-                let (before, after) = change.values.clone().unwrap_or_default();
-                Change {
-                    name: change.name.clone(),
-                    before,
-                    after,
-                }
-            })
-            .collect()
-    };
-    Reloaded {
-        dry_run,
-        applied: of_kind(true),
-        needs_restart: of_kind(false),
-        warnings: outcome.warnings.clone(),
-    }
 }
 
 /// The open clients that fit every one of `cid`, `name` and `user` that is

@@ -1,7 +1,6 @@
 //! The listener of a request, and the credentials that it requires.
 
 use std::{
-    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -39,13 +38,15 @@ impl MonitorListener {
             Self::Unix(user) => Source::User(user),
         }
     }
-}
 
-impl fmt::Display for MonitorListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The fields of a log line about a peer, and the text with what they do not say.
+    pub(in crate::monitor) fn line(self, text: &str) -> (Option<String>, Option<u16>, String) {
         match self {
-            Self::Tcp { peer, .. } => peer.fmt(f),
-            Self::Unix(_) => f.write_str("the monitoring socket"),
+            Self::Tcp { peer, .. } => {
+                let ip = Some(peer.ip().to_string());
+                (ip, Some(peer.port()), text.to_owned())
+            }
+            Self::Unix(_) => (None, None, format!("the monitoring socket - {text}")),
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::{convert::Infallible, future::Future, io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_rustls::TlsAcceptor;
 
 use super::{access::MonitorListener, service, stream::BoundedStream};
 use crate::monitor::{Monitor, cpu::SAMPLE_INTERVAL};
@@ -205,7 +206,9 @@ async fn serve_tcp(
         Ok(Ok(stream)) => drive(monitor, stream, listener, place).await,
         // It left; if it had sent nothing, it was a probe.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            debug!("{listener} - Left the monitor port before the TLS handshake ended");
+            let (ip, port, text) =
+                listener.line("Left the monitor port before the TLS handshake ended");
+            debug!(ip, port, "{text}");
         }
         Ok(Err(error)) => {
             let text = format!("TLS handshake error on the monitor port: {error}");
@@ -225,7 +228,8 @@ fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
         .sent_away
         .throttle(MonotonicMillis::now(), text, "connections");
     if let Some(text) = text {
-        warn!("{listener} - {text}");
+        let (ip, port, text) = listener.line(&text);
+        warn!(ip, port, "{text}");
     }
 }
 
@@ -266,6 +270,7 @@ where
         warn_of(&monitor, listener, format!("Not an HTTP request: {error}"));
     } else {
         // It left, or was idle for long.
-        debug!("{listener} - A monitoring connection ended: {error}");
+        let (ip, port, text) = listener.line(&format!("A monitoring connection ended: {error}"));
+        debug!(ip, port, "{text}");
     }
 }

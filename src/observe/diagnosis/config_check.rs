@@ -48,7 +48,7 @@ impl ConfigCheck {
         let end = AtEnd(last);
         // If there is no thread, it is tried again when it is due the next time.
         let _ = threads::spawn("config-check", threads::STACK_LEN, move || {
-            let outcome = server.try_reload();
+            let outcome = server.try_reload(None);
             end.0.lock().outcome = Some(outcome);
         });
     }

@@ -226,11 +226,23 @@ fn announce(server: &Server, change: &Change) {
         }
         ChangeKind::Cleared => (false, format!("cleared {code}{who}; it was: {text}")),
     };
+    macro_rules! logged {
+        ($log:ident) => {
+            $log!(
+                code = EventKind::Finding.name(),
+                cid = Some(*cid).filter(|cid| *cid > 0),
+                finding = code,
+                severity = now,
+                subject = Some(&**subject).filter(|subject| !subject.is_empty()),
+                "Finding: {sentence}"
+            )
+        };
+    }
     // The level of the line is that of the finding, unless it got better.
     match severity {
-        Severity::Critical if is_worse => error!("Finding: {sentence}"),
-        Severity::Warning if is_worse => warn!("Finding: {sentence}"),
-        _ => info!("Finding: {sentence}"),
+        Severity::Critical if is_worse => logged!(error),
+        Severity::Warning if is_worse => logged!(warn),
+        _ => logged!(info),
     }
     let events = &server.broker.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);

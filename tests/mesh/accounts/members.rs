@@ -227,21 +227,7 @@ fn a_reload_changes_accounts() {
     let broker = Broker::midge()
         .config(config("", "C { users: [ { user: c, password: c } ] }"))
         .start();
-    let reload = |text: String| {
-        let done = broker
-            .log()
-            .matches("Reloaded server configuration")
-            .count();
-        std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
-        broker.signal(libc::SIGHUP);
-        wait_until("the reload", || {
-            broker
-                .log()
-                .matches("Reloaded server configuration")
-                .count()
-                > done
-        });
-    };
+    let reload = |text: String| broker.reload(&text);
     let (mut a, mut b, mut c) = (
         log_in(&broker, "a"),
         log_in(&broker, "b"),

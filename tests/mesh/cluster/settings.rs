@@ -47,7 +47,7 @@ fn command_line_flags_configure_a_member() {
     let fails = || {
         [&third, &flags]
             .iter()
-            .any(|it| it.broker.log().contains(&failed))
+            .any(|it| it.broker.log().so_far().already_has(&failed))
     };
     if flags.peers().len() < 2 {
         wait_until("the advertised address is dialled", || {
@@ -82,9 +82,7 @@ fn command_line_flags_configure_a_member() {
     let untrusted_peer = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
     let text = untrusted_peer.text().replace("s3cret@", "wrong@");
     let _stranger = untrusted_peer.start_with(text);
-    wait_until("the password of the flag is in force", || {
-        flags.broker.log().contains("wrong password")
-    });
+    flags.broker.log().wait_for("wrong password");
 }
 
 /// Interest is sent as `import` permits and accepted as `export` permits, with midges and
@@ -249,21 +247,19 @@ fn a_reload_changes_the_mesh() {
     wait_until("the route has closed", || {
         members.iter().all(|member| member.peers().is_empty())
     });
-    let log = || members[0].broker.log();
-    assert!(log().contains("closed: Route Removed"), "{}", log());
+    let log = members[0].broker.log();
+    log.wait_for("closed: Route Removed");
     members[0].reload(&dialling);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
     // A new password disconnects peers that used the old one.
     let other_password = |text: &str| text.replace("s3cret", "n3w");
     members[1].reload(&other_password(&plan(1, &[]).text()));
-    wait_until("the old password is refused", || {
-        members[1].broker.log().contains("wrong password")
-    });
+    members[1].broker.log().wait_for("wrong password");
     assert!(members[1].peers().is_empty());
     members[0].reload(&other_password(&dialling));
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
-    assert!(!log().contains("n3w"));
+    log.assert_lacks("n3w");
 
     // TLS is enabled at both, one after the other.
     let with_tls = |text: &str, name: &str| {
@@ -279,7 +275,7 @@ fn a_reload_changes_the_mesh() {
 
     members[0].reload(&with_tls(&dialling, "n0").replace("name: mesh", "name: other"));
     let reported = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
-    assert!(log().contains(reported), "{}", log());
+    log.wait_for(reported);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 }
 
@@ -323,9 +319,7 @@ fn the_route_password_may_be_a_hash() {
     mesh::wait_for_mesh(&[&first, &second, &third]);
     let wrong = Plan::new(Kind::Midge, "wrong", free_port(), &[seed]);
     let _wrong = wrong.start_with(wrong.text().replace("routes:s3cret@", "routes:other@"));
-    wait_until("a peer with another password is refused", || {
-        first.broker.log().contains("or wrong password")
-    });
+    first.broker.log().wait_for("or wrong password");
 }
 
 /// The broker's own permissions are announced, and subjects they forbid are not counted,

@@ -155,7 +155,7 @@ pub fn open_ports_are_reported() {
     for code in OPEN_PORTS {
         wait_until(&format!("{code} appears"), || is_reported(&open, code, ""));
     }
-    assert_eq!(open_port_warnings(&open), 2, "{}", open.log());
+    wait_until("both are warned of", || open_port_warnings(&open) == 2);
     let file = open.folder().join("broker.conf");
     for (code, lock) in OPEN_PORTS.iter().zip(["authorization", "monitor"]) {
         let before = fs::read_to_string(&file).expect("the configuration");
@@ -185,7 +185,7 @@ fn is_reported(broker: &Broker, code: &str, headers: &str) -> bool {
 
 /// Warnings about open ports at the start.
 fn open_port_warnings(broker: &Broker) -> usize {
-    let log = broker.log();
+    let log = broker.log().so_far();
     let warns = |line: &&str| {
         line.contains("Add an authorization block") || line.contains("open to other machines")
     };
@@ -237,9 +237,7 @@ pub fn a_failed_reload_is_reported_until_one_succeeds() {
     let file = broker.folder().join("broker.conf");
     let before = fs::read_to_string(&file).expect("the configuration");
     broker.signal(libc::SIGHUP);
-    wait_until("it has reloaded", || {
-        broker.log().contains("Reloaded server configuration")
-    });
+    broker.log().wait_for("Reloaded server configuration");
     stays_silent(&broker, "reload-failed");
     // Where, what, and how many more.
     let line = before.lines().count() + 1;

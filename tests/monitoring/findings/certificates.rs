@@ -145,9 +145,7 @@ pub fn unusable_tls_files_are_reported_until_they_load() {
     let pki = Pki::new(&["broker", "other"]);
     let broker = broker(&pki, "");
     pki.sign("broker", Term::Valid);
-    wait_until("a valid change is loaded", || {
-        broker.log().contains("the TLS files were read again")
-    });
+    broker.log().wait_for("the TLS files were read again");
     stays_silent(&broker, "tls-files");
     assert_eq!(
         broker.get_json("/varz")["tls"]["refused_files"],

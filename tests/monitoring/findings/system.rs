@@ -67,13 +67,11 @@ pub fn a_hanging_file_read_is_reported_and_blocks_nothing() {
     // The first request hangs; the others neither queue up nor hang.
     for _ in 0..3 {
         broker.signal(libc::SIGHUP);
-        wait_until("the read hangs", || {
-            broker.log().contains("Trapped \"hangup\"")
-        });
+        broker.log().wait_for("Trapped \"hangup\"");
     }
     wait_until("the second is recorded", || {
         broker.signal(libc::SIGHUP);
-        broker.log().contains("A reload is under way")
+        broker.log().so_far().already_has("A reload is under way")
     });
     assert_eq!(broker.get("/varz").status, 200);
     broker.connect().sync();

@@ -108,12 +108,16 @@ fn connections_are_limited() {
             .count()
             > 32
     );
-    let log = broker.log();
-    let lines = log.matches("silent monitoring connection").count();
+    broker.log().wait_for("silent monitoring connection");
+    let log = broker.log().so_far();
+    let lines = log.count("silent monitoring connection");
     assert!((1..150).contains(&lines), "{lines} lines");
     wait_until("the next line has the number of suppressed ones", || {
         open.extend((0..70).map(|_| admitted(broker.monitor_addr())));
-        broker.log().contains("more connections not shown")
+        broker
+            .log()
+            .so_far()
+            .already_has("more connections not shown")
     });
 }
 
@@ -143,8 +147,8 @@ fn an_incomplete_request_times_out() {
     let mut idle = admitted(broker.monitor_addr());
     let start = Instant::now();
     let is_reported = || {
-        let log = broker.log();
-        log.contains("A request was not complete within")
+        let log = broker.log().so_far();
+        log.already_has("A request was not complete within")
     };
     while !is_reported() {
         assert!(start.elapsed() < LONG, "it is waited for");
@@ -163,14 +167,14 @@ fn an_incomplete_request_times_out() {
     idle.read_to_end(&mut Vec::new()).expect("it ends too");
     let reported = broker
         .log()
-        .matches("A request was not complete within")
-        .count();
+        .so_far()
+        .count("A request was not complete within");
     assert!(
         (1..=20).contains(&reported),
         "{reported} lines for 30 of them"
     );
     let port = idle.local_addr().expect("its address").port();
-    assert!(!broker.log().contains(&format!(":{port} - ")));
+    broker.log().assert_lacks(&format!(":{port} - "));
 }
 
 /// Invalid requests are logged with the reason.
@@ -183,10 +187,8 @@ fn invalid_requests_are_reported() {
         .expect("send");
     let _ = stream.read_to_end(&mut Vec::new());
     let port = stream.local_addr().expect("its address").port();
-    wait_until("it is reported", || {
-        let reported = format!("127.0.0.1:{port} - Not an HTTP request: ");
-        broker.log().contains(&reported)
-    });
+    let reported = format!("127.0.0.1:{port} - Not an HTTP request: ");
+    broker.log().wait_for(&reported);
 }
 
 /// Endless headers are refused, one long header or many.

@@ -105,13 +105,9 @@ fn deliveries_are_traced() {
              HPUB foo 12 13\r\nNATS/1.0\r\n\r\nx\r\nPING\r\n",
         );
         for line in ["[MSG foo 7 bar 6]", "[HMSG foo 7 12 13]"] {
-            wait_until(line, || {
-                let log = broker.log();
-                log.lines()
-                    .any(|one| one.contains("->> ") && one.contains(line))
-            });
+            broker.log().wait_for_line(&["->> ", line]);
         }
-        assert!(!broker.log().contains("abcdef"), "{}", broker.log());
+        broker.log().assert_lacks("abcdef");
     }
 }
 
@@ -153,9 +149,9 @@ fn operations_are_traced() {
             "->> [PONG]",
         ];
         for line in lines {
-            wait_until(line, || broker.log().contains(&format!(" - {line}\n")));
+            broker.log().wait_for(&format!(" - {line}\n"));
         }
-        assert!(!broker.log().contains("[DELSUB 2]"), "{}", broker.log());
+        broker.log().assert_lacks("[DELSUB 2]");
     }
 }
 

@@ -68,7 +68,7 @@ fn a_reload_that_lowers_max_sub_tokens_counts_no_violation() {
         ["-ERR 'Permissions Violation for Subscription to \"w.a.b\", too many tokens'"]
     );
     assert_eq!(violations(), 0);
-    assert!(!broker.log().contains("no longer permitted"));
+    broker.log().assert_lacks("no longer permitted");
     // One that is also forbidden is a violation.
     reload(&broker, &config(1, "subscribe: bar"), DONE);
     assert_eq!(
@@ -100,11 +100,7 @@ fn a_reload_removes_only_forbidden_subscriptions() {
             ]
         );
         assert_eq!(cids(&broker), before);
-        assert!(
-            broker.log().contains("\"foo\" (sid \"1\")"),
-            "{}",
-            broker.log()
-        );
+        broker.log().wait_for("\"foo\" (sid \"1\")");
         let mut publisher = login(&broker, "all", "p");
         for subject in ["foo", "bar", "w.x", "w.y"] {
             publisher.send(format!("PUB {subject} 0\r\n\r\n"));
@@ -206,11 +202,9 @@ fn changed_credentials_disconnect_clients() {
         assert_eq!(reported, ["-ERR 'Authorization Violation'"], "{log}");
     }
     assert!(c.sync().is_empty());
-    let log = broker.log();
-    assert!(
-        log.contains("User \"a\": wrong password, after a reload"),
-        "{log}"
-    );
+    broker
+        .log()
+        .wait_for("User \"a\": wrong password, after a reload");
     // When a login becomes required, clients that had sent valid credentials stay.
     let open = Broker::midge().config("max_payload: 1000").start();
     let mut right = login(&open, "a", "p");
@@ -408,17 +402,9 @@ pub fn tls_settings_apply_to_connected_clients() {
     };
     stays(&block(&pki, &pinned(&["node", "other"])), 2);
     stays(&block(&pki, &pinned(&["other"])), 1);
-    assert!(
-        broker.log().contains("no longer in pinned_certs: CN=node"),
-        "{}",
-        broker.log()
-    );
+    broker.log().wait_for("no longer in pinned_certs: CN=node");
     stays(&block(&foreign, "verify: true"), 0);
-    assert!(
-        broker.log().contains("no longer trusted: CN=other"),
-        "{}",
-        broker.log()
-    );
+    broker.log().wait_for("no longer trusted: CN=other");
 }
 
 /// A hash with a slow comparison.

@@ -1,8 +1,10 @@
 //! Keys of the log and of files that the broker writes.
 
+use std::time::Duration;
+
 use super::{ANY, non_empty, or_zero};
 use crate::config::options::{
-    Options,
+    LogFormat, Options,
     syslog::RemoteSyslog,
     table::{Key, Kind, Reload, Usual, field},
 };
@@ -96,6 +98,32 @@ pub(super) const LOG: &[Key<Options>] = &[
         usual: Usual::Default("0"),
         doc: "Maximum number of log files, including the current one; 0 keeps all.",
         reload: Reload::Live(field!(log_max_num)),
+    },
+    Key {
+        name: "log_max_age",
+        aliases: &[],
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            seconds: false,
+            set: |options, time| options.log_max_age = time,
+        },
+        usual: Usual::Default("\"0s\""),
+        doc: "Age at which the log file is rotated, and at which rotated ones are removed: no \
+              line is kept for more than twice as long. 0: never.",
+        reload: Reload::Live(field!(log_max_age)),
+    },
+    Key {
+        name: "log_format",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.log_format = LogFormat::parse(text)?;
+            Ok(())
+        }),
+        usual: Usual::Example("\"json\""),
+        doc: "Form of log lines: text as nats-server has them, json, logfmt, or journald for the \
+              systemd journal with fields. If not set: journald if stderr goes to the journal, \
+              else text. docs/logging.md has the fields.",
+        reload: Reload::Live(field!(log_format)),
     },
     Key {
         name: "syslog",

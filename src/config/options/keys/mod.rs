@@ -53,7 +53,7 @@ pub fn tables() -> Vec<Table> {
 impl Key<Options> {
     /// The settings that a value of this key decides. Two keys that share one
     /// contradict each other.
-    pub(super) fn settings(&'static self, value: &Value) -> &'static [&'static str] {
+    pub(in crate::config) fn settings(&'static self, value: &Value) -> &'static [&'static str] {
         match (self.name, value) {
             ("listen", Value::Integer(_)) | ("port", _) => &["port"],
             ("listen", _) => &["host", "port"],

@@ -1,7 +1,7 @@
 //! Which options a file gives: defaults, and each key.
 
 use super::*;
-use crate::config::options::federation::Upstream;
+use crate::config::options::{LogFormat, federation::Upstream};
 
 #[test]
 fn without_a_file_only_this_machine_is_served() {
@@ -239,6 +239,13 @@ fn each_key_sets_its_option() {
         ("logfile_size_limit: -5", |o| o.log_size_limit == 0),
         ("log_max_num: 5", |o| o.log_max_num == 5),
         ("logfile_max_num: 5", |o| o.log_max_num == 5),
+        ("log_max_age: \"720h\"", |o| {
+            o.log_max_age == Duration::from_secs(720 * 3600)
+        }),
+        ("log_format: logfmt", |o| {
+            o.log_format == Some(LogFormat::Logfmt)
+        }),
+        ("log_format: \"\"", |o| o.log_format.is_none()),
         ("pid_file: a", |o| o.pid_file == Some("a".into())),
         ("pidfile: a", |o| o.pid_file == Some("a".into())),
         ("ports_file_dir: a", |o| {

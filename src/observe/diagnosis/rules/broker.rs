@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "The configuration file on disk differs from what the broker runs with.",
         cause: "The file was changed but not reloaded, or a changed setting needs a restart, or \
                 the file has an error or cannot be read.",
-        remedy: "Check it with `midge -t -c FILE`. Then reload (`midge --signal reload=PID`), or \
+        remedy: "See what differs with `midge -t --diff -c FILE`. Then reload (`midge --signal reload=PID`), or \
                  restart where a setting needs it.",
         pace: Pace::Lasting,
         find: config_differs,
@@ -139,14 +139,17 @@ fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     let file = options.config_file.clone().unwrap_or_default();
     let subject = file.display().to_string();
     if let Some(error) = &outcome.error {
-        let text = format!("the next start would fail: {}", reason(error));
+        let text = match outcome.changes.is_empty() {
+            true => format!("the next start would fail: {}", reason(error)),
+            false => format!("a reload of this file would be refused: {}", reason(error)),
+        };
         return vec![warning(&subject, 0, text)];
     }
     let names: Vec<&str> = outcome.changes.iter().map(|change| &*change.name).collect();
     if names.is_empty() {
         return Vec::new();
     }
-    let waits_for_restart = outcome.needs_restart().count() == names.len();
+    let waits_for_restart = outcome.answer(true).applied.is_empty();
     let more = match names.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -91,7 +91,7 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
     let last_lost = state.last_lost.as_ref();
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
     let what = match (&state.failure, hangs_for, recently.map(|loss| &loss.cause)) {
-        (Some(failure), ..) if matches!(state.destination, Destination::Syslog(_)) => {
+        (Some(failure), ..) if matches!(state.destination, Destination::Service(_)) => {
             format!("does not take it: {failure}; until it does, lines go to standard error")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::{
         config::options::RemoteSyslog,
-        log::{Loss, Syslog},
+        log::{LogService, Loss, Rotation},
     };
 
     /// The finding names where the log goes and what is wrong there, for each destination and
@@ -170,19 +170,18 @@ mod tests {
             (
                 Destination::File {
                     path: "/a/log".into(),
-                    limit: 0,
-                    max_files: 0,
+                    rotation: Rotation::default(),
                 },
                 "/a/log",
                 "the log file /a/log",
             ),
             (
-                Destination::Syslog(Syslog::Local),
+                Destination::Service(LogService::Local),
                 "/dev/log",
                 "the system's log /dev/log",
             ),
             (
-                Destination::Syslog(Syslog::Remote(remote)),
+                Destination::Service(LogService::Remote(remote)),
                 "tcp://[::1]:601",
                 "the log server tcp://[::1]:601",
             ),

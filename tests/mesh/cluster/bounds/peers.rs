@@ -107,12 +107,7 @@ fn a_route_closed_as_a_slow_consumer_is_logged_as_one() {
         "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
         "Slow Consumer: lost",
     ] {
-        // Log lines are written a little later.
-        wait_until(reported, || {
-            let log = member.broker.log();
-            let mut lines = log.lines().filter(|line| line.contains("rid:"));
-            lines.any(|line| line.contains(reported))
-        });
+        member.broker.log().wait_for_line(&["rid:", reported]);
     }
 }
 

@@ -181,10 +181,8 @@ fn lame_duck_duration() {
     let clients: Vec<RawClient> = (0..60).map(|_| scene.client()).collect();
     scene.reload(&format!("{grace}\nlame_duck_duration: \"30s\""), "");
     scene.member.broker.signal(libc::SIGUSR2);
-    wait_until("it closes them by the new timeout", || {
-        let log = scene.member.broker.log();
-        log.contains("Closing 60 clients, one every 499.98")
-    });
+    let log = scene.member.broker.log();
+    log.wait_for("Closing 60 clients, one every 499.98");
     drop(clients);
 }
 

@@ -25,13 +25,15 @@ pub const EFFECTS: &[Effect] = &[
     ("log_file", log_file),
     ("log_size_limit", log_size_limit),
     ("log_max_num", log_max_num),
+    ("log_max_age", log_max_age),
+    ("log_format", log_format),
     ("syslog", syslog),
     ("remote_syslog", remote_syslog),
 ];
 
 /// The log lines that contain this.
 fn lines_with(scene: &Scene, text: &str) -> Vec<String> {
-    let log = scene.member.broker.log();
+    let log = scene.member.broker.log().so_far();
     let lines = log.lines().filter(|line| line.contains(text));
     lines.map(str::to_owned).collect()
 }
@@ -121,8 +123,9 @@ fn last_time(log: &str) -> Option<NaiveDateTime> {
 #[test]
 fn logtime() {
     let broker = Broker::midge().config("logtime: true").start();
-    // Log lines are written a little later.
-    wait_until("a line has a time", || last_time(&broker.log()).is_some());
+    wait_until("a line has a time", || {
+        last_time(&broker.log().to_string()).is_some()
+    });
     let log = reload(&broker, "logtime: false", DONE);
     assert!(last_time(&log).is_none(), "{log}");
 }
@@ -134,7 +137,7 @@ fn logtime_utc() {
         .env("TZ", "<+14>-14")
         .start();
     let is_utc = |time: NaiveDateTime| (time - Utc::now().naive_utc()).abs() < TimeDelta::hours(1);
-    let before = wait_for("a line has a time", || last_time(&broker.log()));
+    let before = wait_for("a line has a time", || last_time(&broker.log().to_string()));
     assert!(!is_utc(before), "{before}");
     let log = reload(&broker, "logtime_utc: true", DONE);
     let after = last_time(&log).unwrap_or_else(|| panic!("{log}"));
@@ -206,13 +209,45 @@ fn log_max_num() {
     });
 }
 
+#[test]
+fn log_max_age() {
+    let mut scene = Scene::new(LOGS, "");
+    let folder = scene.member.broker.folder().to_owned();
+    let old = folder.join("it.log.2020.01.01.00.00.00.000000000");
+    fs::write(&old, "a rotated file\n").expect("space for a file");
+    log_something(&scene);
+    assert_eq!(files(&folder), 2);
+    write_reload(&mut scene, &format!("{LOGS}\nlog_max_age: \"100ms\""));
+    wait_until("the log is rotated and the old file is removed", || {
+        log_something(&scene);
+        let log = fs::read_to_string(folder.join("it.log")).unwrap_or_default();
+        log.contains("Rotated log") && !old.exists()
+    });
+}
+
+#[test]
+fn log_format() {
+    let mut scene = Scene::new("", "");
+    scene.reload("log_format: json\ndebug: true", "");
+    let line = "\"msg\":\"Reloaded server configuration";
+    scene.member.broker.log().wait_for(line);
+    drop(scene.client());
+    let closed = "\"msg\":\"Client connection closed: Client Closed";
+    let line = scene.member.broker.log().wait_for_line(&[closed]);
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["kind"], "client", "{line}");
+    // Back again; an empty value is the default.
+    scene.reload("log_format: \"\"", "");
+    logged(&scene, "[INF] Reloaded server configuration");
+}
+
 /// Without a system log, the log says that it would be used.
 #[test]
 fn syslog() {
     let mut scene = Scene::new("", "");
-    let before = scene.member.broker.log().len();
+    let before = scene.member.broker.log().so_far();
     write_reload(&mut scene, "syslog: true");
-    let result = |scene: &Scene| scene.member.broker.log().split_off(before);
+    let result = |scene: &Scene| scene.member.broker.log().so_far().since(&before);
     match Path::new("/dev/log").exists() {
         true => {
             // From then on stderr is silent.
@@ -222,13 +257,10 @@ fn syslog() {
             });
             scene.client();
             let result = result(&scene);
-            assert!(
-                !result.contains("Reloaded server configuration"),
-                "{result}"
-            );
+            assert!(result.lacks("Reloaded server configuration"), "{result}");
         }
         false => wait_until("it reports the destination of the log", || {
-            result(&scene).contains("the system's log /dev/log")
+            result(&scene).already_has("the system's log /dev/log")
         }),
     }
 }

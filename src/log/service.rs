@@ -1,32 +1,33 @@
-//! The system's log and log servers: RFC 3164 over `/dev/log`, UDP or TCP.
+//! Programs that collect logs: the system's log and log servers (RFC 3164 over `/dev/log`, UDP
+//! or TCP), and the systemd journal, which takes fields.
 //!
 //! Only the thread that writes the log sends here. Lines that a socket does not accept immediately
-//! (over TCP within a second) do not reach the log server: [`WriterThread`](super::writer) decides
-//! what happens to them.
+//! (over TCP within a second) do not arrive: [`WriterThread`](super::writer) decides what
+//! happens to them.
 
 use std::{
     env, fmt, io,
     io::Write,
     net::{TcpStream, ToSocketAddrs, UdpSocket},
     os::unix::net::UnixDatagram,
-    path::Path,
+    path::{Path, PathBuf},
     process,
     time::{Duration, Instant},
 };
 
 use chrono::Local;
 
-use super::sink::Unwritten;
+use super::{
+    format::{journal_message, syslog_message},
+    record::Record,
+};
 use crate::config::options::RemoteSyslog;
 
 /// The socket of this machine's log.
 const LOCAL_SOCKET: &str = "/dev/log";
 
-/// The facility for daemons.
-const FACILITY: u8 = 3;
-
-/// Limit of a message's text in bytes; servers cut messages at 8 KiB.
-const TEXT_LEN_MAX: usize = 7 * 1024;
+/// The socket of the systemd journal.
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Time limit of connecting and of a write over TCP.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,28 +35,37 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Which log.
+/// Which of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Syslog {
+pub enum LogService {
+    /// The systemd journal, behind this socket.
+    Journal(PathBuf),
     /// The system's log.
     Local,
     /// A log server.
     Remote(RemoteSyslog),
 }
 
-impl fmt::Display for Syslog {
+impl fmt::Display for LogService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Journal(path) => write!(f, "the journal {}", path.display()),
             Self::Local => write!(f, "the system's log {LOCAL_SOCKET}"),
             Self::Remote(remote) => write!(f, "the log server {remote}"),
         }
     }
 }
 
-impl Syslog {
+impl LogService {
+    /// The journal of this machine.
+    pub(super) fn journal() -> Self {
+        Self::Journal(JOURNAL_SOCKET.into())
+    }
+
     /// Its address, as in the configuration.
     pub fn address(&self) -> String {
         match self {
+            Self::Journal(path) => path.display().to_string(),
             Self::Local => LOCAL_SOCKET.to_owned(),
             Self::Remote(remote) => remote.to_string(),
         }
@@ -68,19 +78,20 @@ enum Socket {
     Tcp(TcpStream),
 }
 
-/// A log, whether it can be reached or not.
+/// A service, whether it can be reached or not.
 pub(super) struct Connection {
-    target: Syslog,
+    target: LogService,
     /// The error if there is no connection.
     socket: io::Result<Socket>,
     tried: Instant,
-    /// What precedes each text, except the time; for servers that includes the host.
+    /// What precedes each text of a system log, except the time; for servers that includes
+    /// the host. The journal gets the program's name.
     origin: String,
 }
 
 impl Connection {
     /// Connects. May wait for the resolver. If it fails, sending tries again.
-    pub(super) fn open(target: Syslog) -> Self {
+    pub(super) fn open(target: LogService) -> Self {
         Self {
             origin: origin(&target),
             socket: connect_to(&target),
@@ -94,23 +105,23 @@ impl Connection {
         self.socket.as_ref().err().map(ToString::to_string)
     }
 
-    /// Sends each line as a message.
+    /// The message for a line.
+    pub(super) fn message(&self, record: &Record) -> String {
+        match self.target {
+            LogService::Journal(_) => journal_message(record, &self.origin),
+            LogService::Local | LogService::Remote(_) => {
+                let time = record.time.with_timezone(&Local);
+                syslog_message(record, &self.origin, &time.format("%b %e %H:%M:%S"))
+            }
+        }
+    }
+
+    /// Sends a message.
     ///
     ///  # Errors
     ///
-    /// How many bytes were sent, and why no more.
-    pub(super) fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
-        let mut written = 0;
-        for line in lines.split_inclusive('\n') {
-            if let Err(cause) = self.send(line.trim_end_matches('\n')) {
-                return Err(Unwritten { written, cause });
-            }
-            written += line.len();
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, line: &str) -> io::Result<()> {
+    /// Why it was not accepted.
+    pub(super) fn send(&mut self, message: &str) -> io::Result<()> {
         if self.socket.is_err() && self.tried.elapsed() >= RETRY {
             self.tried = Instant::now();
             self.socket = connect_to(&self.target);
@@ -119,7 +130,6 @@ impl Connection {
             Ok(socket) => socket,
             Err(cause) => return Err(copy_error(cause)),
         };
-        let message = message(line, &self.origin, &Local::now().format("%b %e %H:%M:%S"));
         let sent = match socket {
             Socket::Unix(socket) => socket.send(message.as_bytes()).map(drop),
             Socket::Udp(socket) => socket.send(message.as_bytes()).map(drop),
@@ -152,7 +162,7 @@ fn copy_error(cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), cause.to_string())
 }
 
-fn connect_to(target: &Syslog) -> io::Result<Socket> {
+fn connect_to(target: &LogService) -> io::Result<Socket> {
     let unix = |path: &Path| {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
@@ -160,9 +170,10 @@ fn connect_to(target: &Syslog) -> io::Result<Socket> {
         Ok(Socket::Unix(socket))
     };
     match target {
-        Syslog::Local => unix(Path::new(LOCAL_SOCKET)),
-        Syslog::Remote(RemoteSyslog::Unix(path)) => unix(path),
-        Syslog::Remote(RemoteSyslog::Udp(host, port)) => {
+        LogService::Journal(path) => unix(path),
+        LogService::Local => unix(Path::new(LOCAL_SOCKET)),
+        LogService::Remote(RemoteSyslog::Unix(path)) => unix(path),
+        LogService::Remote(RemoteSyslog::Udp(host, port)) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
             for address in (host.as_str(), *port).to_socket_addrs()? {
                 let any = if address.is_ipv6() {
@@ -182,7 +193,7 @@ fn connect_to(target: &Syslog) -> io::Result<Socket> {
             }
             Err(last)
         }
-        Syslog::Remote(RemoteSyslog::Tcp(host, port)) => {
+        LogService::Remote(RemoteSyslog::Tcp(host, port)) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
             for address in (host.as_str(), *port).to_socket_addrs()? {
                 let connected = TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
@@ -199,18 +210,17 @@ fn connect_to(target: &Syslog) -> io::Result<Socket> {
     }
 }
 
-/// The program and its process id; for servers preceded by the host.
-fn origin(target: &Syslog) -> String {
+/// The program and its process id, for servers preceded by the host; for the journal, which
+/// adds the rest itself, the program alone.
+fn origin(target: &LogService) -> String {
     let program = env::args_os().next().unwrap_or_default();
     let name = Path::new(&program).file_name().unwrap_or_default();
-    let tag = format!("{}[{}]", name.display(), process::id());
-    let is_local = matches!(
-        target,
-        Syslog::Local | Syslog::Remote(RemoteSyslog::Unix(_))
-    );
-    match is_local {
-        true => tag,
-        false => format!("{} {tag}", host_name()),
+    let name = name.display();
+    let tag = format!("{name}[{}]", process::id());
+    match target {
+        LogService::Journal(_) => name.to_string(),
+        LogService::Local | LogService::Remote(RemoteSyslog::Unix(_)) => tag,
+        LogService::Remote(_) => format!("{} {tag}", host_name()),
     }
 }
 
@@ -222,71 +232,44 @@ fn host_name() -> String {
         .unwrap_or_else(|| "localhost".into())
 }
 
-/// Makes a message of a line. The severity follows from the letters of its level.
-fn message(line: &str, origin: &str, time: &impl fmt::Display) -> String {
-    let severity = match line.get(1..4) {
-        Some("FTL") => 2,
-        Some("ERR") => 3,
-        Some("WRN") => 4,
-        Some("DBG" | "TRC") => 7,
-        _ => 5,
-    };
-    let priority = FACILITY * 8 + severity;
-    let mut end = line.len().min(TEXT_LEN_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("<{priority}>{time} {origin}: {}", &line[..end])
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn messages_have_severity_time_origin_and_a_limit() {
-        let made = |line: &str| message(line, "midge[5]", &"Jan  2 03:04:05");
-        assert_eq!(
-            made("[ERR] oops"),
-            "<27>Jan  2 03:04:05 midge[5]: [ERR] oops"
-        );
-        for (letters, priority) in [("FTL", 26), ("WRN", 28), ("INF", 29), ("DBG", 31)] {
-            assert!(made(&format!("[{letters}] x")).starts_with(&format!("<{priority}>")));
-        }
-        let long = format!("[INF] {}", "ü".repeat(TEXT_LEN_MAX));
-        assert!(made(&long).len() < TEXT_LEN_MAX + 64);
-    }
+    use super::{
+        super::{format::Style, record::Level},
+        *,
+    };
+    use crate::config::Options;
 
     #[test]
     fn lines_reach_a_server_again_after_it_was_restarted() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("log");
-        let target = Syslog::Remote(RemoteSyslog::Unix(path.clone()));
+        let target = LogService::Remote(RemoteSyslog::Unix(path.clone()));
         let mut log = Connection::open(target);
-        // Each line that is not sent has the reason, also between two attempts.
+        // Each message that is not sent has the reason, also between two attempts.
         for _ in 0..2 {
-            let unwritten = log.append("[INF] zero\n").expect_err("nobody is there");
-            assert_eq!(unwritten.cause.kind(), io::ErrorKind::NotFound);
+            let cause = log.send("zero").expect_err("nobody is there");
+            assert_eq!(cause.kind(), io::ErrorKind::NotFound);
         }
         assert!(log.failure().is_some());
         let server = UnixDatagram::bind(&path).expect("a server");
         log.tried = Instant::now().checked_sub(RETRY).expect("the clock runs");
-        assert!(log.append("[INF] one\n[ERR] two\n").is_ok());
         let mut buffer = [0; 512];
-        for expected in ["[INF] one", "[ERR] two"] {
+        for expected in ["one", "two"] {
+            assert!(log.send(expected).is_ok());
             let len = server.recv(&mut buffer).expect("a message");
-            let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-            assert!(text.starts_with('<') && text.ends_with(expected), "{text}");
+            assert_eq!(buffer[..len], *expected.as_bytes());
         }
         drop(server);
         std::fs::remove_file(&path).expect("it was there");
-        let unwritten = log.append("[INF] three\n").expect_err("nobody is there");
-        assert_eq!(unwritten.written, 0);
+        assert!(log.send("three").is_err());
         let server = UnixDatagram::bind(&path).expect("a server");
         log.tried = Instant::now().checked_sub(RETRY).expect("the clock runs");
-        assert!(log.append("[INF] four\n").is_ok());
+        assert!(log.send("four").is_ok());
         let len = server.recv(&mut buffer).expect("a message");
-        assert!(buffer[..len].ends_with(b"[INF] four"));
+        assert_eq!(&buffer[..len], b"four");
     }
 
     /// A UDP server that was restarted gets the next message; over a Unix socket or TCP a new
@@ -319,10 +302,32 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("log");
         let _server = UnixDatagram::bind(&path).expect("a server");
-        let target = Syslog::Remote(RemoteSyslog::Unix(path));
+        let target = LogService::Remote(RemoteSyslog::Unix(path));
         let mut log = Connection::open(target);
-        let lines = format!("[INF] {}\n", "x".repeat(4096)).repeat(2000);
-        let unwritten = log.append(&lines).expect_err("it fills up");
-        assert_eq!(unwritten.cause.kind(), io::ErrorKind::WouldBlock);
+        let message = "x".repeat(4096);
+        let refused = (0..2000).find_map(|_| log.send(&message).err());
+        let cause = refused.expect("it fills up");
+        assert_eq!(cause.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// The journal gets a datagram with fields for each line, and a line that is too long for
+    /// it shortened.
+    #[test]
+    fn lines_are_fields_of_the_journal() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("socket");
+        let server = UnixDatagram::bind(&path).expect("a server");
+        let mut log = Connection::open(LogService::Journal(path));
+        let style = Arc::new(Style::new(&Options::default(), false));
+        let mut buffer = vec![0; 1 << 20];
+        for text in ["first", &"x".repeat(1 << 20)] {
+            let record = Record::new(style.clone(), Level::Warning, text);
+            log.send(&log.message(&record)).expect("it is accepted");
+            let len = server.recv(&mut buffer).expect("a message");
+            let message = String::from_utf8_lossy(&buffer[..len]);
+            assert!(message.starts_with("PRIORITY=4\n"), "{message}");
+            let shown = format!("\nMESSAGE={}", &text[..5]);
+            assert!(message.contains(&shown), "{message}");
+        }
     }
 }
