@@ -233,8 +233,8 @@ fn serve_monitor(prepared: &mut Prepared, monitor: &Arc<Monitor>) -> io::Result<
 
 /// Reads file and command line once more, for a reload; or another file.
 fn read_options(file: Option<&Path>) -> Result<(Options, Vec<Diagnostic>), String> {
-    let parsed = config::parse_with(env::args_os(), file)
-        .map_err(|error| error.reason().to_owned())?;
+    let parsed =
+        config::parse_with(env::args_os(), file).map_err(|error| error.reason().to_owned())?;
     match parsed.invocation {
         Invocation::Run(options) => Ok((*options, parsed.warnings)),
         _ => Err("the command line does not start a broker".into()),

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::error;
 
 use super::base::{Base, refused, refused_late};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         CloseReason, Identity,
         buffers::{ThreadBuffers, with_buffers},
     },
+    log,
     peer::{End, Peer, Turn, take_turn},
     protocol::{
         connect::{ConnectOptions, Credentials},
@@ -160,7 +160,7 @@ pub(super) trait LogsIn: Peer + Sync {
                 let throttle = &self.base().broker.telemetry.refused_connections;
                 let text = throttle.throttle(MonotonicMillis::now(), text, "that did not log in");
                 if let Some(text) = text {
-                    error!("{} - {text}", self.connection().log_prefix());
+                    log::about(self.connection()).error(format_args!("{text}"));
                 }
                 self.connection().close(CloseReason::AuthenticationFailure);
                 Ok(())

@@ -12,6 +12,7 @@ use crate::{
     broker::Broker,
     connection::{Connection, Identity, Subscription, buffers::with_buffers, payload::Payload},
     delivery::SubjectBatch,
+    log,
     peer::batch::SHARED_LEN,
     protocol::{CRLF, message::Message},
     telemetry::{MonotonicMicros, loss::Lost},
@@ -135,7 +136,7 @@ impl Local {
             buffers.congested.clear();
             // Many queues of which none is long may hold too much together.
             for cut in registry.keep_budget() {
-                tracing::warn!("{} - {cut}", cut.connection.log_prefix());
+                log::about(&cut.connection).warn(format_args!("{cut}"));
             }
             self.broker.accounts.drop_expired(buffers);
             buffers.flush_touched();

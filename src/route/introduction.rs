@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use memchr::memmem;
 use serde_json::value::{RawValue, to_raw_value};
-use tracing::error;
 
 use super::{
     cluster::{Cluster, ClusterName, Route},
@@ -17,6 +16,7 @@ use crate::{
         cluster::{ClusterOptions, RouteUrl},
     },
     connection::{CloseReason, Connection},
+    log,
     peer::End,
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo, TRACING_PROTO},
     security::{
@@ -192,7 +192,6 @@ impl Cluster {
             true => self.passwords.turn_of_member(source).await,
             false => self.passwords.turn(source).await,
         };
-        let prefix = connection.log_prefix();
         let (secret, offered) = (options.password.clone(), connect.pass.clone());
         let compared = threads::run("password", move || {
             let is_password = secret.is(offered.as_bytes());
@@ -200,7 +199,8 @@ impl Cluster {
             is_password
         });
         let is_password = compared.await.unwrap_or_else(|error| {
-            error!("{prefix} - The password could not be checked: {error}");
+            log::about(connection)
+                .error(format_args!("The password could not be checked: {error}"));
             false
         });
         is_password & is_user

@@ -9,7 +9,7 @@
 
 mod outcome;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc};
 
 use chrono::Utc;
 use monitor_client::control::Change;
@@ -57,8 +57,7 @@ fn run_reload(
     purpose: Purpose,
     report: impl FnOnce(Outcome) + Send + 'static,
 ) {
-    let under_way =
-        matches!(purpose, Purpose::Apply).then(|| UnderWay::begin(guard.server()));
+    let under_way = matches!(purpose, Purpose::Apply).then(|| UnderWay::begin(guard.server()));
     let work = move || {
         let _under_way = under_way;
         let (mut guard, mut report) = (guard, Some(report));

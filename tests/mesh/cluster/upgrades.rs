@@ -220,8 +220,8 @@ fn roll(kinds: [Kind; 3], routes: impl Fn(&[u16]) -> [Vec<u16>; 3]) {
         });
         wait_until("nothing is wrong", || is_calm(member));
         let log = member.broker.log();
-        assert!(!log.contains("duplicate name"), "{log}");
-        assert!(!log.contains("Taking over without"), "{log}");
+        log.assert_lacks("duplicate name");
+        log.assert_lacks("Taking over without");
     }
     drop(successors);
 }

@@ -66,8 +66,7 @@ fn only_subjects_of_the_collectives_are_published_on() {
     }
     assert!(spy.sync().is_empty());
     let log = site.log();
-    let told = log.matches("is not passed on by the federation").count();
-    assert_eq!(told, 5, "{log}");
+    log.wait_for_count("is not passed on by the federation", 5);
     let findings = || site.get_json("/explainz").to_string();
     wait_until("it is a finding", || {
         findings().contains("federation-refused")

@@ -118,7 +118,10 @@ pub fn failing_accepts_are_reported() {
         clients.push(std::net::TcpStream::connect(address).expect("connect"));
         thread::sleep(Duration::from_millis(50));
         limit_files(&broker, before);
-        broker.log().contains("critical accept-failing \"client\"")
+        broker
+            .log()
+            .so_far()
+            .already_has("critical accept-failing \"client\"")
     });
     let finding = appears(&broker, "accept-failing");
     assert_eq!(finding["subject"], "client");
@@ -128,7 +131,7 @@ pub fn failing_accepts_are_reported() {
     wait_until("it is ready again", || {
         broker.get("/healthz?probe=ready").status == 200
     });
-    let lines = broker.log().matches("Accept error on").count();
+    let lines = broker.log().so_far().count("Accept error on");
     assert!(lines <= 4, "{lines} lines");
     drop(clients);
     with_short_incidents(&broker);
@@ -147,11 +150,8 @@ pub fn a_limit_of_connections_beyond_the_descriptors_is_reported() {
         "{finding}"
     );
     let log = broker.log();
-    assert!(log.contains("[INF] Open files: "), "{log}");
-    assert!(
-        log.contains("[WRN] max_connections is 2000000000, but"),
-        "{log}"
-    );
+    log.wait_for("[INF] Open files: ");
+    log.wait_for("[WRN] max_connections is 2000000000, but");
     let file = broker.folder().join("broker.conf");
     let text = fs::read_to_string(&file).expect("the configuration");
     fs::write(&file, text.replace(config, "max_connections: 10")).expect("written");
@@ -173,8 +173,7 @@ fn the_limit_of_open_files_is_raised_at_the_start() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("make it run");
     let broker = Broker::program(script).start();
     assert_eq!(ceiling(&broker, "fds")["limit"], 700.0);
-    let log = broker.log();
-    assert!(log.contains("Open files: 700 (raised from 300), "), "{log}");
+    broker.log().wait_for("Open files: 700 (raised from 300), ");
 }
 
 /// Sets the broker's limit of open files; returns the previous one.

@@ -97,7 +97,10 @@ pub fn refused_threads_are_reported_for_a_while() {
         std::thread::sleep(Duration::from_millis(200));
         assert!(broker.connect().sync().is_empty());
         limit_memory(&broker, before);
-        broker.log().contains("critical threads-exhausted")
+        broker
+            .log()
+            .so_far()
+            .already_has("critical threads-exhausted")
     });
     let finding = appears(&broker, "threads-exhausted");
     assert!(text(&finding).contains("\"config-check\""), "{finding}");
