@@ -13,7 +13,7 @@ fn open(browser: &mut Browser, broker: &Broker) {
 /// Waits until the section has these words.
 fn says(browser: &mut Browser, words: &str) {
     browser.wait_for(&format!(
-        "document.querySelector('#federation').innerText.includes({words:?})"
+        "document.querySelector('#federation')?.innerText.includes({words:?}) === true"
     ));
 }
 
