@@ -19,6 +19,7 @@ bashdir ?= $(prefix)/share/bash-completion/completions
 zshdir ?= $(prefix)/share/zsh/site-functions
 fishdir ?= $(prefix)/share/fish/vendor_completions.d
 unitdir ?= $(prefix)/lib/systemd/system
+examples = $(docdir)/midge/examples
 # These two belong to other programs, which look nowhere else.
 plugindir ?= /usr/lib/nagios/plugins
 collectddir ?= /usr/lib/collectd
@@ -52,8 +53,12 @@ install: $(BUILT)/midge $(BUILT)/midge-top
 	$(call manual,midge-top,1)
 	$(call completions,midge)
 	$(call completions,midge-top)
-	install -D -m 644 -t $(D)$(docdir)/midge README.md docs/*.md
-	install -D -m 644 -t $(D)$(docdir)/midge/examples conf/cluster.conf conf/grafana/midge.json
+	install -D -m 644 -t $(D)$(docdir)/midge README.md CHANGELOG.md
+	install -D -m 644 -t $(D)$(docdir)/midge/docs docs/*.md
+	install -D -m 644 -t $(D)$(examples) conf/cluster.conf conf/systemd/midge.socket \
+		conf/grafana/midge.json conf/prometheus/midge-alerts.yml
+	install -D -m 644 conf/fail2ban/filter.d/midge.conf $(D)$(examples)/fail2ban/filter.d/midge.conf
+	install -D -m 644 conf/fail2ban/jail.d/midge.conf $(D)$(examples)/fail2ban/jail.d/midge.conf
 
 install-check: $(BUILT)/check_nats
 	install -D $(BUILT)/check_nats $(D)$(plugindir)/check_nats

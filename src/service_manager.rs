@@ -1,6 +1,6 @@
 //! What the broker tells the service manager that started it: that it is ready, reloads, stops,
-//! still works, how it is, and which process is the broker after an upgrade (`sd_notify(3)`; systemd with `Type=notify`, and others that speak
-//! this protocol).
+//! still works, how it is, and which process is the broker after an upgrade (`sd_notify(3)`;
+//! systemd with `Type=notify`, and others that speak this protocol).
 //!
 //! The manager names a datagram socket in `NOTIFY_SOCKET`; without it nothing is ever sent.
 //! `server::lifecycle` and `server::reload` announce states, `observe::service_status` sends the

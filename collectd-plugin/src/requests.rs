@@ -1,8 +1,9 @@
 //! The requests of a poll: which endpoints are asked, and what they answer.
 //!
 //! Only endpoints that an enabled metric needs are asked, one after the other over one connection,
-//! and all share the time limit of the poll: what is not reached in time has no values. A path that a broker does not have (a nats-server knows
-//! nothing of midge's) is not asked again until another run of a broker answers.
+//! and all share the time limit of the poll: what is not reached in time has no values. A path that
+//! a broker does not have (a nats-server knows nothing of midge's) is not asked again until another
+//! run of a broker answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

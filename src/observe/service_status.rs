@@ -27,7 +27,7 @@ use std::{
 
 use super::{
     Every,
-    diagnosis::{Diagnosis, Report, Severity, humanize::count},
+    diagnosis::{Diagnosis, Report, Severity, humanize::plural},
 };
 use crate::{
     connection::Kind,
@@ -115,9 +115,9 @@ impl Watchdog {
 /// Connections, and the worst finding.
 fn line(clients: usize, routes: usize, stopping: bool, report: &Report) -> String {
     let left = if stopping { "stopping, " } else { "" };
-    let mut line = format!("{left}{}", count(clients as u64, "client"));
+    let mut line = format!("{left}{}", plural(clients as u64, "client"));
     if routes > 0 {
-        line += &format!(", {}", count(routes as u64, "route"));
+        line += &format!(", {}", plural(routes as u64, "route"));
     }
     let bad = |severity| severity >= Severity::Warning;
     let mut findings = report.findings.iter().filter(|it| bad(it.severity));

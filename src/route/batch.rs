@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use super::{
-    message_trace::Judged,
+    message_trace::TraceDecision,
     session::{Session, Space},
 };
 use crate::{
@@ -226,9 +226,9 @@ impl Session {
         shared: Option<&Bytes>,
     ) {
         match self.judge_trace(message, payload) {
-            Judged::Untraced => {}
-            Judged::Dropped => return,
-            Judged::Traced(trace) => buffers.message_trace = Some(trace),
+            TraceDecision::Untraced => {}
+            TraceDecision::Dropped => return,
+            TraceDecision::Traced(trace) => buffers.message_trace = Some(trace),
         }
         let (subject, reply) = match shown_subject(message) {
             Some((subject, reply)) => (subject, Some(reply)),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a message's headers ask for.
-pub(super) enum Judged {
+pub(super) enum TraceDecision {
     /// Nothing.
     Untraced,
     /// It was only to be traced, and cannot be.
@@ -35,13 +35,17 @@ impl Session {
     }
 
     /// As nats-server decides (`initMsgTrace`). The peer has checked what the publisher may do.
-    pub(super) fn judge_trace(&mut self, message: &RouteMessage<'_>, payload: &[u8]) -> Judged {
+    pub(super) fn judge_trace(
+        &mut self,
+        message: &RouteMessage<'_>,
+        payload: &[u8],
+    ) -> TraceDecision {
         if !self.may_be_traced(message, payload) {
-            return Judged::Untraced;
+            return TraceDecision::Untraced;
         }
         let headers = &payload[..message.header_len.unwrap_or(0)];
         let Some(request) = TraceRequest::read(headers) else {
-            return Judged::Untraced;
+            return TraceDecision::Untraced;
         };
         let account = match self.enter(message.account) {
             true => self.spaces.get(message.account).map(|space| &space.account),
@@ -53,18 +57,18 @@ impl Session {
             (None, None) => None,
         };
         let (Some(account), Some(dest)) = (account, dest) else {
-            return Judged::Untraced;
+            return TraceDecision::Untraced;
         };
         if request.is_outdated || !subject::is_valid_literal(dest.as_bytes()) {
             return match request.only {
-                true => Judged::Dropped,
-                false => Judged::Untraced,
+                true => TraceDecision::Dropped,
+                false => TraceDecision::Untraced,
             };
         }
         let mut peer = self.route.connection.traced_peer();
         peer.account.clone_from(&account.name);
         let trace = MessageTrace::begin(request, dest, peer, message.subject, message.total_len);
-        Judged::Traced(Box::new(trace))
+        TraceDecision::Traced(Box::new(trace))
     }
 
     /// Sends off the trace event of the message that was delivered, if it has one.

@@ -104,7 +104,7 @@ impl WallClock {
 }
 
 /// Milliseconds since the process first asked for the time.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct MonotonicMillis(pub u64);
 
 impl MonotonicMillis {

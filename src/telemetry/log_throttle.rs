@@ -75,24 +75,43 @@ const NAME_PERIOD: Duration = Duration::from_secs(3600);
 
 /// Decides which lines are written about peers that try again for ever.
 #[derive(Default)]
-pub struct LogOncePerName(Mutex<HashMap<Box<str>, MonotonicMillis>>);
+pub struct LogOncePerName(Mutex<Names>);
+
+#[derive(Default)]
+struct Names {
+    /// When the last line about each name was written.
+    lines: HashMap<Box<str>, MonotonicMillis>,
+    /// None of these lines is older.
+    oldest: MonotonicMillis,
+}
 
 impl LogOncePerName {
     /// Whether to write a line about this name now.
     pub fn admit(&self, now: MonotonicMillis, name: &str) -> bool {
         let name = &*shorten(name);
-        let mut lines = self.0.lock();
-        let is_recent = |at: &MonotonicMillis| at.until(now) < NAME_PERIOD;
-        if lines.get(name).is_some_and(is_recent) {
+        let is_recent = |at: MonotonicMillis| at.until(now) < NAME_PERIOD;
+        let names = &mut *self.0.lock();
+        if names.lines.get(name).is_some_and(|at| is_recent(*at)) {
             return false;
         }
-        if lines.len() >= NAMES_MAX {
-            lines.retain(|_, at| is_recent(at));
+        // Each name of a flood comes by here: so the table is looked through only if there is
+        // something to remove.
+        if names.lines.len() >= NAMES_MAX && !is_recent(names.oldest) {
+            names.lines.retain(|_, at| is_recent(*at));
+            names.oldest = names.lines.values().min().copied().unwrap_or(now);
         }
-        if lines.len() < NAMES_MAX {
-            lines.insert(name.into(), now);
+        if names.lines.len() < NAMES_MAX {
+            names.lines.insert(name.into(), now);
         }
         true
+    }
+
+    /// Bytes and number of the names.
+    pub fn memory(&self) -> (usize, usize) {
+        let lines = &self.0.lock().lines;
+        let texts = lines.keys().map(|name| name.len()).sum::<usize>();
+        let entry = size_of::<(Box<str>, MonotonicMillis)>();
+        (lines.capacity() * entry + texts, lines.len())
     }
 }
 
@@ -110,10 +129,33 @@ mod tests {
         for name in 0..2 * NAMES_MAX {
             assert!(admit(61, &name.to_string()));
         }
-        assert_eq!(lines.0.lock().len(), NAMES_MAX);
+        let (bytes, names) = lines.memory();
+        assert_eq!(names, NAMES_MAX);
+        assert!(
+            (NAMES_MAX * 24..NAMES_MAX * 256).contains(&bytes),
+            "{bytes}"
+        );
         assert!(!admit(62, "1") && admit(62, &(2 * NAMES_MAX - 1).to_string()));
         assert!(admit(121, "new"));
-        assert_eq!(lines.0.lock().len(), 1);
+        assert_eq!(lines.memory().1, 1);
+    }
+
+    /// A full table is looked through once there is an old line, and then again when the next one
+    /// is old.
+    #[test]
+    fn names_have_room_as_soon_as_others_are_old() {
+        let lines = LogOncePerName::default();
+        let admit = |minute: u64, name: &str| lines.admit(MonotonicMillis(minute * 60_000), name);
+        for name in 0..NAMES_MAX as u64 {
+            assert!(admit(name % 2, &name.to_string()));
+        }
+        assert!(admit(59, "new") && admit(59, "new"), "there is no room");
+        assert!(admit(60, "new") && !admit(60, "new"));
+        assert_eq!(lines.memory().1, NAMES_MAX / 2 + 1);
+        assert!((0..NAMES_MAX / 2).all(|name| admit(60, &format!("at 60: {name}"))));
+        assert_eq!(lines.memory().1, NAMES_MAX);
+        assert!(admit(61, "1") && !admit(61, "1"));
+        assert_eq!(lines.memory().1, NAMES_MAX / 2 + 1);
     }
 
     #[test]

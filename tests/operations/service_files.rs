@@ -108,7 +108,7 @@ fn a_reload_tests_the_file_first() {
     let (program, arguments) = start.split_once(' ').expect("arguments");
     let reload = [
         format!("{program} -t {arguments}"),
-        "/bin/kill -HUP $MAINPID".to_owned(),
+        format!("{program} --signal reload=${{MAINPID}}"),
     ];
     assert_eq!(unit.all("ExecReload"), reload);
     // systemd's own signal comes before the test.

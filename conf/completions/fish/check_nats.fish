@@ -34,6 +34,7 @@ restarts\t''
 pending\t''
 traffic\t''
 cluster\t''
+federation\t''
 latency\t''
 ceilings\t''
 resources\t''
@@ -80,6 +81,12 @@ complete -c check_nats -l cpu-warning -d 'When cpu is a warning' -r
 complete -c check_nats -l cpu-critical -d 'When cpu is a warning' -r
 complete -c check_nats -l crl-warning -d 'When crl_days is a warning' -r
 complete -c check_nats -l crl-critical -d 'When crl_days is a warning' -r
+complete -c check_nats -l federation-pending-warning -d 'When federation_pending is a warning' -r
+complete -c check_nats -l federation-pending-critical -d 'When federation_pending is a warning' -r
+complete -c check_nats -l federation-rtt-warning -d 'When federation_rtt is a warning' -r
+complete -c check_nats -l federation-rtt-critical -d 'When federation_rtt is a warning' -r
+complete -c check_nats -l federation-up-warning -d 'When federation_up is a warning' -r
+complete -c check_nats -l federation-up-critical -d 'When federation_up is a warning' -r
 complete -c check_nats -l in-bytes-warning -d 'When in_bytes_rate is a warning' -r
 complete -c check_nats -l in-bytes-critical -d 'When in_bytes_rate is a warning' -r
 complete -c check_nats -l in-msgs-warning -d 'When in_msgs_rate is a warning' -r
@@ -126,6 +133,8 @@ complete -c check_nats -l route-cert-warning -d 'When route_cert_days is a warni
 complete -c check_nats -l route-cert-critical -d 'When route_cert_days is a warning' -r
 complete -c check_nats -l route-crl-warning -d 'When route_crl_days is a warning' -r
 complete -c check_nats -l route-crl-critical -d 'When route_crl_days is a warning' -r
+complete -c check_nats -l route-tls-warning -d 'When route_tls_new is a warning' -r
+complete -c check_nats -l route-tls-critical -d 'When route_tls_new is a warning' -r
 complete -c check_nats -l rtt-warning -d 'When rtt is a warning' -r
 complete -c check_nats -l rtt-critical -d 'When rtt is a warning' -r
 complete -c check_nats -l sched-warning -d 'When sched_p99 is a warning' -r

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use monitor_client::text;
-pub(in crate::observe) use monitor_client::text::plural as count;
+pub(in crate::observe) use monitor_client::text::plural;
 
 /// `64 MiB`, as in every other view.
 pub(super) fn bytes(bytes: impl TryInto<u64>) -> String {

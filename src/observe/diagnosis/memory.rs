@@ -116,6 +116,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let connection = size_of::<Connection>() as u64 + CONNECTION_OVERHEAD;
     let (loads, moving) = telemetry.loads.memory();
     let (incidents, incidents_count) = telemetry.slow.memory();
+    let (logged_names, logged) = telemetry.revoked_lines.memory();
     let (buffers, threads) = metrics::buffers_memory();
     let process = sample.process.unwrap_or_default();
     vec![
@@ -151,7 +152,11 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
             sample.handshakes.count,
         ),
         pool("closed_connections", &closed::POOL),
-        cause("log", server.log_state().waiting, 0),
+        cause(
+            "log",
+            server.log_state().waiting.saturating_add(logged_names),
+            logged,
+        ),
         cause(
             "federation",
             server

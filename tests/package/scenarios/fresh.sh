@@ -36,6 +36,9 @@ for package in midge midge-top check-nats; do
     zcat -f /usr/share/doc/$package/THIRD-PARTY.md* | grep '^- clap' >/dev/null
     test -s /usr/share/doc/$package/copyright
 done
+for example in cluster.conf midge.socket midge.json midge-alerts.yml fail2ban/filter.d/midge.conf; do
+    test -s /usr/share/doc/midge/examples/$example
+done
 
 # A log file is rotated, and the broker goes on in the new one.
 printf 'log_file: "/var/log/midge/midge.log"\n' >>/etc/midge/midge.conf

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
-    observe::diagnosis::humanize::{bytes, count, time},
+    observe::diagnosis::humanize::{bytes, plural, time},
     telemetry::pool::shorten_to,
 };
 
@@ -201,7 +201,7 @@ fn worker_stuck(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "{} of {} that serve connections have been in one piece of work for up to {}",
         stuck.count(),
-        count(at_work.len() as u64, "thread"),
+        plural(at_work.len() as u64, "thread"),
         time(*longest)
     );
     vec![Symptom {
@@ -216,7 +216,7 @@ fn table_full(evidence: &Evidence) -> Vec<Symptom> {
         let text = format!(
             "this table was full {} within {}: all of it may take {}, and one holder gets only \
              a part of what is free",
-            count(sum.count.times, "time"),
+            plural(sum.count.times, "time"),
             time(evidence.thresholds.incident_window),
             bytes(sum.count.peak)
         );
@@ -236,7 +236,7 @@ fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
             "its subscriptions did not fit into memory {}: messages published here may not reach \
              it. When the interest of all brokers takes less than half of its limit, the route \
              is closed and made again, and the broker sends all of its interest again",
-            count(route.dropped_for_memory as u64, "time")
+            plural(route.dropped_for_memory as u64, "time")
         );
         Some(warning(&member.name, route.cid, text))
     })
@@ -248,7 +248,7 @@ fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
     }
     let text = format!(
         "the broker was started {} within {}",
-        count(evidence.starts, "time"),
+        plural(evidence.starts, "time"),
         time(evidence.thresholds.incident_window)
     );
     vec![warning("", 0, text)]
@@ -278,7 +278,7 @@ fn reason(error: &str) -> String {
     let first = shorten_to(lines.next().unwrap_or_default(), REASON_MAX);
     match lines.count() as u64 {
         0 => first.into_owned(),
-        more => format!("{first} (and {})", count(more, "more error")),
+        more => format!("{first} (and {})", plural(more, "more error")),
     }
 }
 

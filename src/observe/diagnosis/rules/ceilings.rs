@@ -7,7 +7,7 @@ use crate::{
     connection::budget::LimitedBy,
     observe::diagnosis::{
         ceiling::{Ceiling, CeilingKind},
-        humanize::{bytes, count, percent, seconds},
+        humanize::{bytes, percent, plural, seconds},
     },
 };
 
@@ -137,7 +137,7 @@ fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
             cid: 0,
             text: format!(
                 "{} refused so far because no file descriptor was left",
-                count(it.now.refused, "connection")
+                plural(it.now.refused, "connection")
             ),
             cause: None,
         })
@@ -153,7 +153,7 @@ fn accept_failing(evidence: &Evidence) -> Vec<Symptom> {
             cid: 0,
             text: format!(
                 "accepting connections failed {} so far: {}",
-                count(it.now.failed, "time"),
+                plural(it.now.failed, "time"),
                 io::Error::from_raw_os_error(it.now.last_failure)
             ),
             cause: None,

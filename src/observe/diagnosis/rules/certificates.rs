@@ -7,7 +7,7 @@ use chrono::{SecondsFormat, Utc};
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
-    observe::diagnosis::humanize::{count, time},
+    observe::diagnosis::humanize::{plural, time},
     security::validity::{Validity, ValidityPeriod},
 };
 
@@ -260,7 +260,7 @@ fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     };
     let text = format!(
         "{} failed within {}: {}{last}",
-        count(total, "TLS handshake"),
+        plural(total, "TLS handshake"),
         time(evidence.thresholds.incident_window),
         named.join(", "),
     );
@@ -283,7 +283,7 @@ fn revoked(evidence: &Evidence) -> Vec<Symptom> {
             .collect();
         format!(
             "{} {done} within {} because of revoked certificates: {}",
-            count(recent.total(), what),
+            plural(recent.total(), what),
             time(evidence.thresholds.incident_window),
             names.join(", ")
         )

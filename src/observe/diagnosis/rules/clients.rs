@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Evidence, Pace, Rule, Symptom, warning};
 use crate::observe::diagnosis::{
-    humanize::{count, time},
+    humanize::{plural, time},
     recent::Recent,
 };
 
@@ -143,7 +143,7 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
         .iter()
         .filter(|sum| sum.count.times >= least)
         .map(|sum| {
-            let text = format!("{} within {within}", count(sum.count.times, what));
+            let text = format!("{} within {within}", plural(sum.count.times, what));
             // Each time it is another connection, so there is no cid.
             warning(&sum.subject, 0, text)
         })
@@ -153,8 +153,8 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
     }
     let text = format!(
         "{} within {within}, from {}; most of them from {:?}",
-        count(total, what),
-        count(sums.len() as u64, "client"),
+        plural(total, what),
+        plural(sums.len() as u64, "client"),
         sums.first().map_or("", |sum| &*sum.subject)
     );
     vec![warning("", 0, text)]
@@ -167,7 +167,7 @@ fn crowded(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} closed so far because others needed their place; at the last one, {} of {} \
                  places for connections that have not logged in were taken",
-                count(it.now.silent, "silent connection"),
+                plural(it.now.silent, "silent connection"),
                 it.now.taken,
                 it.now.max
             );
@@ -178,7 +178,7 @@ fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     if queue.longest >= LOGIN_WAIT_MAX {
         let text = format!(
             "{} waited for the password check, the longest for {}",
-            count(queue.waiting as u64, "login"),
+            plural(queue.waiting as u64, "login"),
             time(queue.longest)
         );
         symptoms.push(warning("passwords", 0, text));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     federation::{figures::Direction, refusal::Refusal, session::PENDING_MAX},
-    observe::diagnosis::humanize::{bytes, count, time},
+    observe::diagnosis::humanize::{bytes, plural, time},
 };
 
 /// How many times what is usual a round trip takes that has grown.
@@ -87,7 +87,7 @@ fn unreachable(evidence: &Evidence) -> Vec<Symptom> {
     };
     let attempts = match state.failures {
         0 => String::new(),
-        failures => format!(" after {}", count(failures, "failed attempt")),
+        failures => format!(" after {}", plural(failures, "failed attempt")),
     };
     let text = format!(
         "no upstream broker of the federation {:?} has been connected for {}{attempts}: {why}",
@@ -109,7 +109,7 @@ fn refused(evidence: &Evidence) -> Vec<Symptom> {
         let why = known.map_or("", Refusal::text);
         let text = format!(
             "{} within {} not passed on by the federation: {why}",
-            count(sum.count.times, "message"),
+            plural(sum.count.times, "message"),
             time(evidence.thresholds.incident_window),
         );
         warning(&sum.subject, 0, text)
@@ -125,7 +125,7 @@ fn dropped(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "{} within {} dropped by the federation: more waited than is kept ({} for the upstream \
          broker, max_pending before that)",
-        count(dropped, "message"),
+        plural(dropped, "message"),
         time(evidence.thresholds.incident_window),
         bytes(PENDING_MAX),
     );

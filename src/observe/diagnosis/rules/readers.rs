@@ -7,7 +7,7 @@ use crate::{
     connection::{Kind, outbound::Backlog},
     observe::{
         diagnosis::{
-            humanize::{bytes, count, seconds, time},
+            humanize::{bytes, plural, seconds, time},
             trend::Trend,
         },
         sample::Holder,
@@ -136,7 +136,7 @@ fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
     };
     let text = format!(
         "{} closed within {}: {}{more}",
-        count(recent.total(), "slow consumer"),
+        plural(recent.total(), "slow consumer"),
         time(evidence.thresholds.incident_window),
         named.join(", ")
     );

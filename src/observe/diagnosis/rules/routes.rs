@@ -7,7 +7,7 @@ use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     VERSION,
     observe::{
-        diagnosis::humanize::{bytes, count, time},
+        diagnosis::humanize::{bytes, plural, time},
         mesh::{Gap, Mesh, RouteNow},
     },
     route::membership::Member,
@@ -121,7 +121,7 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
             0 => "it is being dialled".to_owned(),
             failures => format!(
                 "{} to connect failed, the last one: {}",
-                count(failures, "attempt"),
+                plural(failures, "attempt"),
                 target.error
             ),
         };
@@ -192,7 +192,7 @@ fn flapping(evidence: &Evidence) -> Vec<Symptom> {
                 .find_map(|member| member.lost_by);
             let text = format!(
                 "the route was lost {} within {}{}",
-                count(sum.count.times, "time"),
+                plural(sum.count.times, "time"),
                 time(evidence.thresholds.incident_window),
                 by.map_or_else(String::new, |by| format!(", most recently: {by}"))
             );
@@ -213,7 +213,7 @@ fn failing(evidence: &Evidence) -> Vec<Symptom> {
         };
         let text = format!(
             "the route failed {} in a row for the same reason, last {} ago: {}; {next}",
-            count(u64::from(failed.times), "time"),
+            plural(u64::from(failed.times), "time"),
             time(failed.at.until(now)),
             failed.why
         );
@@ -339,13 +339,13 @@ fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
     let unannounced = (route.unannounced > 0).then(|| {
         format!(
             "{} with subscribers here cannot be sent to it, so it does not send their messages",
-            count(route.unannounced as u64, "subject")
+            plural(route.unannounced as u64, "subject")
         )
     });
     let lost = (route.too_long > 0).then(|| {
         format!(
             "{} could not be sent to it",
-            count(route.too_long, "message")
+            plural(route.too_long, "message")
         )
     });
     let what: Vec<String> = [unannounced, lost].into_iter().flatten().collect();
@@ -371,14 +371,14 @@ fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
         0 => String::new(),
         more => format!(
             "; {} in further accounts were dropped",
-            count(more as u64, "subscription")
+            plural(more as u64, "subscription")
         ),
     };
     (unknown.entries > 0).then(|| {
         format!(
             "it has {} in accounts that this broker does not define ({names}): messages \
              published here do not get there{refused}",
-            count(unknown.entries as u64, "subscription")
+            plural(unknown.entries as u64, "subscription")
         )
     })
 }

@@ -1,7 +1,7 @@
 //! Subjects whose messages reach no subscriber, or are very large.
 
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
-use crate::observe::diagnosis::humanize::{bytes, count, time};
+use crate::observe::diagnosis::humanize::{bytes, plural, time};
 
 /// The rules of this file.
 pub(super) const RULES: &[Rule] = &[
@@ -73,7 +73,7 @@ fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
         .map(|sum| {
             let text = format!(
                 "{} to this subject within {} found no subscriber, the last one from cid {}",
-                count(sum.count.times, "request"),
+                plural(sum.count.times, "request"),
                 time(evidence.thresholds.incident_window),
                 sum.count.cid
             );
@@ -89,7 +89,7 @@ fn replies_full(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} of this account to other accounts refused within {}, the last one from cid \
                  {}: the account already waits for as many replies as it may",
-                count(sum.count.times, "request"),
+                plural(sum.count.times, "request"),
                 time(evidence.thresholds.incident_window),
                 sum.count.cid
             );
@@ -105,7 +105,7 @@ fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} dropped within {} at an import of this account: they had come through it \
                  before, or through too many",
-                count(sum.count.times, "message"),
+                plural(sum.count.times, "message"),
                 time(evidence.thresholds.incident_window),
             );
             warning(&sum.subject, 0, text)
@@ -128,7 +128,7 @@ fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
             };
             let text = format!(
                 "{} to this subject within {} reached no subscriber, the last one from {by}",
-                count(sum.count.times, "message"),
+                plural(sum.count.times, "message"),
                 time(evidence.thresholds.incident_window),
             );
             Symptom {
@@ -153,7 +153,7 @@ fn large(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} of up to {}{refused} to this subject within {}; max_payload is {}; the last \
                  one from cid {}",
-                count(sum.count.times, "message"),
+                plural(sum.count.times, "message"),
                 bytes(peak),
                 time(evidence.thresholds.incident_window),
                 bytes(max),

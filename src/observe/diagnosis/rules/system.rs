@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{DIAGNOSIS_HANGS, Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     log::{Destination, LogState, LossCause},
-    observe::diagnosis::humanize::{count, time},
+    observe::diagnosis::humanize::{plural, time},
     telemetry::{MonotonicMillis, threads},
 };
 
@@ -140,7 +140,7 @@ fn threads_exhausted(evidence: &Evidence) -> Vec<Symptom> {
     let symptom = refused.map(|it| {
         let text = format!(
             "{} refused since the start, the last one for {:?}: {}",
-            count(it.times, "thread"),
+            plural(it.times, "thread"),
             it.name,
             it.error
         );
