@@ -168,7 +168,7 @@ pub fn prepare(
     };
     let monitor = monitor.map(|(_, listener)| listener);
     let routes = routes.map(|(_, listener)| listener);
-    let mut listeners = upgrade::Listeners::default();
+    let listeners = upgrade::Listeners::default();
     let sockets = [
         (Role::Client, Some(clients.as_fd())),
         (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
@@ -307,7 +307,7 @@ pub async fn run(
         let adopted = predecessor.serve(&server, taken);
         monitor_file = monitor_file.or(adopted);
     }
-    let mut handed = HandOver::listen(&server, requests, listeners, monitor_file.is_some());
+    let mut handed = HandOver::listen(&server, requests, listeners.clone(), monitor_file.is_some());
     server.service_manager().ready();
     let mut leaving = None;
     loop {
@@ -317,6 +317,7 @@ pub async fn run(
                 Handed::Stop => Request::Stop,
                 Handed::Over { has_unix_socket } => {
                     server.broker.gate.shut();
+                    listeners.close();
                     if let Some(file) = monitor_file.take_if(|_| has_unix_socket) {
                         file.leave();
                     }
@@ -335,6 +336,7 @@ pub async fn run(
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
+                listeners.close();
                 let duration = server.options().lame_duck_duration;
                 signals.exit_within(duration, true);
                 server.service_manager().stopping(duration + END_BOUND);
@@ -349,6 +351,7 @@ pub async fn run(
     server.stopping.store(true, Ordering::Release);
     server.service_manager().stopping(END_BOUND);
     accepting.abort();
+    listeners.close();
     if let Some(federation) = server.federation() {
         federation.leave();
         federation.left().await;

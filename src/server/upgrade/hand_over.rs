@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{error, info, warn};
 
@@ -73,9 +74,11 @@ pub enum Handed {
     Stop,
 }
 
-/// Second descriptors of the listening sockets, in addition to those of the accept loops.
-#[derive(Default)]
-pub struct Listeners(Vec<(Role, OwnedFd)>);
+/// Second descriptors of the listening sockets, in addition to those of the accept loops. Clones
+/// share them. As long as one is open, the system completes connections to it, which nobody serves:
+/// so whoever ends the accept loops has to close these as well ([`Self::close`]).
+#[derive(Clone, Default)]
+pub struct Listeners(Arc<Mutex<Vec<(Role, OwnedFd)>>>);
 
 impl Listeners {
     /// Adds one.
@@ -83,10 +86,25 @@ impl Listeners {
     ///  # Errors
     ///
     /// There is no free descriptor.
-    pub fn add(&mut self, role: Role, listener: &impl AsFd) -> io::Result<()> {
+    pub fn add(&self, role: Role, listener: &impl AsFd) -> io::Result<()> {
         let descriptor = listener.as_fd().try_clone_to_owned()?;
-        self.0.push((role, descriptor));
+        self.0.lock().push((role, descriptor));
         Ok(())
+    }
+
+    /// Closes all of them: this process accepts nothing more.
+    pub fn close(&self) {
+        let descriptors = std::mem::take(&mut *self.0.lock());
+        drop(descriptors);
+    }
+
+    /// Copies for another process.
+    fn copies(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
+        let descriptors = self.0.lock();
+        let copies = descriptors
+            .iter()
+            .map(|(role, socket)| Ok((*role, socket.try_clone()?)));
+        copies.collect()
     }
 }
 
@@ -220,7 +238,9 @@ impl HandOver {
         let server = &self.server;
         let cluster = server.cluster.as_ref();
         let name = cluster.map(|cluster| cluster.name());
-        let listeners = &self.listeners.0;
+        let copies = self.listeners.copies();
+        let listeners =
+            copies.map_err(|error| format!("the listening sockets cannot be copied: {error}"))?;
         let offer = Offer {
             format: FORMAT,
             version: VERSION.into(),
