@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::channel::{Channel, Decision};
+use super::channel::{Channel, Decision, Encoded};
 use crate::{
     broker::halt::Halted,
     connection::{Connection, Kind, buffers::with_buffers},
@@ -149,9 +149,13 @@ impl<'a> Moving<'a> {
                 self.staying.push(client);
                 continue;
             };
-            let message = Decision::Client(Box::new(state));
+            let Ok(message) = Encoded::new(&Decision::Client(Box::new(state))) else {
+                // Its parts are too long together.
+                self.staying.push(client);
+                continue;
+            };
             channel
-                .send(&message, &[socket.as_fd()])
+                .send_encoded(&message, &[socket.as_fd()])
                 .map_err(|error| format!("a client could not be handed over: {error}"))?;
             self.moved.push(client);
         }

@@ -227,13 +227,24 @@ impl TakeOver {
     async fn try_take_clients(&mut self, server: &Arc<Server>) -> io::Result<Vec<Taken>> {
         self.channel.send(&Report::Joined, &[])?;
         let mut taken = Vec::new();
+        let mut received = 0;
         loop {
             let (decision, mut sockets) = self.channel.receive(Instant::now() + OLD_TIMEOUT)?;
             match (decision, sockets.pop()) {
                 (Decision::Client(state), Some(socket)) => {
                     let stream = TcpStream::from(OwnedFd::from(Socket::from(socket)));
                     let (broker, listener) = (&server.broker, &server.client_listener);
-                    taken.push(client::take_over(broker, listener, stream, &state)?);
+                    received += 1;
+                    match client::take_over(broker, listener, stream, &state) {
+                        Ok(client) => taken.push(client),
+                        // It connects again. The others are not to wait for it.
+                        Err(error) => warn!(
+                            cid = state.cid,
+                            "Upgrade: client {} could not be taken over, its connection is \
+                             closed: {error}",
+                            state.cid
+                        ),
+                    }
                 }
                 (Decision::NoMore, _) => break,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -244,7 +255,7 @@ impl TakeOver {
             let old = vec![&*self.offer.server_id];
             server.link().learn_interest(old, LATEST_TIMEOUT).await;
         }
-        self.channel.send(&Report::Taken(taken.len()), &[])?;
+        self.channel.send(&Report::Taken(received), &[])?;
         match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
             Decision::Serve => Ok(taken),
             _ => Err(io::ErrorKind::InvalidData.into()),
