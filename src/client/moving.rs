@@ -59,7 +59,7 @@ impl Active {
         if is_moved {
             connection.close_handed_over();
         } else if is_frozen {
-            with_buffers(|buffers| connection.thaw(buffers));
+            with_buffers(|buffers| connection.unfreeze(buffers));
         }
         is_moved
     }

@@ -285,7 +285,11 @@ pub async fn run(
         error,
     })?;
     if let Some(predecessor) = predecessor {
-        predecessor.join(&server).await;
+        let joined = signals.unless_stopped(predecessor.join(&server)).await;
+        if joined.is_none() {
+            predecessor.stopping();
+            return Ok(());
+        }
     }
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
@@ -298,7 +302,11 @@ pub async fn run(
     }
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
-        predecessor.learn_interest(&server).await;
+        let learnt = signals.unless_stopped(predecessor.learn_interest(&server));
+        if learnt.await.is_none() {
+            predecessor.stopping();
+            return Ok(());
+        }
         taken = predecessor.take_clients(&server).await?;
     }
     info!("Server is ready");
@@ -366,6 +374,8 @@ pub async fn run(
     close_connections(&server).await;
     drop(ports_file);
     drop(monitor_file);
+    // What it has not taken yet, such as which process is the main one now.
+    server.service_manager().retry();
     info!("Server Exiting..");
     Ok(())
 }

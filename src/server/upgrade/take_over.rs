@@ -26,7 +26,7 @@ use super::{
 use crate::{
     VERSION,
     client::{self, Taken},
-    protocol::route::RouteInfo,
+    protocol::{json_fault, route::RouteInfo},
     route::{Cluster, Sibling},
     server::{
         Server,
@@ -180,7 +180,12 @@ impl TakeOver {
             (Some(sibling), Ok(info)) => {
                 tokio::spawn(sibling.serve(info));
             }
-            (_, Err(error)) => warn!("Process {} spoke nonsense: {error}", self.pid),
+            (_, Err(error)) => warn!(
+                "The INFO of process {} cannot be read, there is no route to it: {}; its version \
+                 does not fit this one, restart the broker instead",
+                self.pid,
+                json_fault(&error)
+            ),
             (None, Ok(_)) => {}
         }
         let cluster = server.link();
