@@ -1,6 +1,6 @@
 //! What the broker tells the service manager that started it: that it is ready, reloads, stops,
-//! still works, how it is, and which process is the broker after an upgrade (`sd_notify(3)`;
-//! systemd with `Type=notify`, and others that speak this protocol).
+//! still works, how it is, and which process is the broker after an upgrade (`sd_notify(3)`; systemd
+//! with `Type=notify`, and others that speak this protocol). After that only the new process speaks.
 //!
 //! The manager names a datagram socket in `NOTIFY_SOCKET`; without it nothing is ever sent.
 //! `server::lifecycle` and `server::reload` announce states, `observe::service_status` sends the
@@ -61,6 +61,8 @@ struct State {
     status: String,
     /// It was told that the broker stops; after that nothing is ready any more.
     stops: bool,
+    /// Another process is the main one: this one has nothing to say any more.
+    handed_over: bool,
 }
 
 impl ServiceManager {
@@ -130,13 +132,12 @@ impl ServiceManager {
         self.tell(&mut state, text);
     }
 
-    /// The process `pid` is the main one from now on: it takes over from this one, which ends.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be told now.
-    pub fn main_process_is(&self, pid: u32) -> io::Result<()> {
-        self.send(&format!("MAINPID={pid}"))
+    /// The process `pid` is the main one from now on: it takes over from this one, which ends, and
+    /// of which the manager hears nothing more.
+    pub fn main_process_is(&self, pid: u32) {
+        let mut state = self.state.lock();
+        self.tell(&mut state, format!("MAINPID={pid}"));
+        state.handed_over = true;
     }
 
     /// The broker ends because of an error.
@@ -150,30 +151,40 @@ impl ServiceManager {
     pub fn status(&self, text: &str) {
         let line = status_line(text);
         let mut state = self.state.lock();
-        if state.status != line && self.send(&format!("STATUS={line}")).is_ok() {
+        if state.status != line
+            && !state.handed_over
+            && self.send(&format!("STATUS={line}")).is_ok()
+        {
             state.status = line;
         }
     }
 
     /// The broker still does its work.
     pub fn is_alive(&self) {
+        if self.state.lock().handed_over {
+            return;
+        }
         // Another sign of life follows in time.
         let _ = self.send("WATCHDOG=1");
     }
 
-    /// Sends what waits.
-    pub fn retry(&self) {
+    /// Sends what waits; whether nothing waits any more.
+    pub fn retry(&self) -> bool {
         let mut state = self.state.lock();
         while let Some(text) = state.waiting.first() {
             if is_full(&self.send(text)) {
-                return;
+                return false;
             }
             state.waiting.remove(0);
         }
+        true
     }
 
     /// Sends a state, after those that wait.
     fn tell(&self, state: &mut State, text: String) {
+        if state.handed_over {
+            return;
+        }
         let is_first = state.waiting.is_empty();
         if is_first && !is_full(&self.send(&text)) {
             return;
@@ -310,6 +321,24 @@ mod tests {
             next(&manager).as_deref(),
             Some("STOPPING=1\nEXTEND_TIMEOUT_USEC=2000000")
         );
+        assert_eq!(next(&manager), None);
+    }
+
+    #[test]
+    fn the_new_main_process_is_told_although_the_queue_is_full_and_is_the_last_word() {
+        let (manager, broker) = pair("main");
+        let filler = "x".repeat(8);
+        while broker.send(&filler).is_ok() {}
+        broker.main_process_is(77);
+        assert!(!broker.retry());
+        broker.ready();
+        broker.stopping(Duration::from_secs(2));
+        while next(&manager).is_some_and(|text| text == filler) {}
+        assert!(broker.retry());
+        broker.status("lost");
+        broker.is_alive();
+        broker.failed("lost", None);
+        assert_eq!(next(&manager).as_deref(), Some("MAINPID=77"));
         assert_eq!(next(&manager), None);
     }
 

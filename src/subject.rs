@@ -17,8 +17,12 @@ pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')
 }
 
-/// Whether a subscription to `subject` is valid: no empty token, and `>` only as the last token.
+/// Whether a subscription to `subject` is valid: no empty token, `>` only as the last token, and
+/// nothing that ends a word of a protocol line (a subject may come from a header or from JSON).
 pub fn is_valid(subject: &[u8]) -> bool {
+    if subject.iter().any(|byte| b" \t\n\r\x0c\0".contains(byte)) {
+        return false;
+    }
     let mut ended = false;
     for token in tokens(subject) {
         if ended || token.is_empty() {
@@ -119,6 +123,17 @@ pub fn intersect(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A subject may come from a header or from JSON, and go into a line of the protocol.
+    #[test]
+    fn a_subject_is_one_word() {
+        for blank in [" ", "\t", "\r", "\n", "\x0c", "\0"] {
+            for subject in [format!("a{blank}b"), format!("a.{blank}"), blank.to_owned()] {
+                assert!(!is_valid(subject.as_bytes()), "{subject:?}");
+            }
+        }
+        assert!(is_valid("a-b.ä".as_bytes()));
+    }
 
     #[test]
     fn validity_of_subscriptions() {

@@ -6,9 +6,12 @@
 //! have halted, nothing is on its way within the broker. Then each session exports its state
 //! ([`Halt::export`]), and waits for the verdict: it stays, or another process has its connection.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -26,6 +29,8 @@ const EXPORTED_MAX: usize = 16;
 pub struct ClientState {
     /// Its connection id.
     pub cid: u64,
+    /// Its address: a socket whose client has reset the connection has none any more.
+    pub peer: Option<SocketAddr>,
     /// Its CONNECT; `None` if it has sent none and needed none.
     pub connect: Option<String>,
     /// What it had to sign.

@@ -30,6 +30,10 @@ use crate::{
 /// advisories and nothing else.
 pub const NOTICES_MAX: usize = 4096;
 
+/// Traces of messages that may wait: far fewer, so that a flood of them leaves room for the rest
+/// and does not delay it.
+const TRACES_MAX: usize = 256;
+
 /// Bytes of a request's body that are looked at; options are short.
 const BODY_MAX: usize = 64 * 1024;
 
@@ -75,6 +79,25 @@ pub struct Traced {
     /// The event.
     pub event: TraceEvent,
     _held: HeldMemory,
+    _place: TracePlace,
+}
+
+/// One of the [`TRACES_MAX`] places; given back when it is dropped.
+struct TracePlace(Arc<AtomicUsize>);
+
+impl TracePlace {
+    /// A place among those taken, unless all are.
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = |taken| (taken < TRACES_MAX).then_some(taken + 1);
+        let is_taken = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place);
+        is_taken.ok().map(|_| Self(taken.clone()))
+    }
+}
+
+impl Drop for TracePlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The part of its account's share that a waiting request uses; released with it.
@@ -197,6 +220,8 @@ pub struct SystemQueue {
     notices: OnceLock<Sender<Notice>>,
     /// How many wait.
     waiting: Arc<AtomicUsize>,
+    /// How many of them are traces.
+    traces: Arc<AtomicUsize>,
     /// Accounts that have more or fewer connections than was published of them.
     counted: Mutex<BTreeSet<String>>,
     dropped: AtomicU64,
@@ -307,6 +332,10 @@ impl Notices {
 /// counted.
 pub fn send_trace(broker: &Broker, account: &Arc<Account>, mut trace: MessageTrace) {
     let bytes = size_of::<Notice>() + trace.memory();
+    let Some(place) = TracePlace::take(&broker.system.traces) else {
+        broker.system.drop_one();
+        return;
+    };
     if !account.request_memory.reserve(bytes) {
         broker.system.drop_one();
         return;
@@ -319,6 +348,7 @@ pub fn send_trace(broker: &Broker, account: &Arc<Account>, mut trace: MessageTra
             account: account.clone(),
             bytes,
         },
+        _place: place,
     }));
 }
 
@@ -403,6 +433,16 @@ mod tests {
         assert!(queue.leave(Notice::LameDuck));
         assert_eq!(notices.ready().count(), NOTICES_MAX);
         assert!(queue.leave(Notice::LameDuck));
+    }
+
+    #[test]
+    fn traces_leave_room_for_other_notices() {
+        let taken = Arc::default();
+        let places: Vec<_> = std::iter::from_fn(|| TracePlace::take(&taken)).collect();
+        assert_eq!(places.len(), TRACES_MAX);
+        const { assert!(TRACES_MAX * 8 <= NOTICES_MAX) };
+        drop(places);
+        assert!(TracePlace::take(&taken).is_some());
     }
 
     #[test]

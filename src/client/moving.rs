@@ -59,7 +59,7 @@ impl Active {
         if is_moved {
             connection.close_handed_over();
         } else if is_frozen {
-            with_buffers(|buffers| connection.thaw(buffers));
+            with_buffers(|buffers| connection.unfreeze(buffers));
         }
         is_moved
     }
@@ -92,12 +92,14 @@ impl Active {
         let guard = self.permission_cache.as_ref().map(|it| it.guard());
         let grants = guard.and_then(|guard| guard.grants.as_ref());
         let replies = grants.map(|grants| grants.open()).unwrap_or_default();
-        let parts = [&subscriptions, &replies, &input];
-        if parts.iter().any(|part| part.len() > PART_MAX) {
+        let connect_len = connect.as_ref().map_or(0, String::len);
+        let lens = [subscriptions.len(), replies.len(), input.len(), connect_len];
+        if lens.into_iter().any(|len| len > PART_MAX) {
             return None;
         }
         Some(ClientState {
             cid: self.base.connection.cid,
+            peer: Some(self.base.connection.peer),
             connect,
             nonce: self.base.nonce.to_string(),
             proof: self.base.connection.identity.lock().proof,
@@ -160,7 +162,10 @@ pub fn take_over(
         }
         None => None,
     };
-    let peer = as_shown(stream.peer_addr()?);
+    let peer = match state.peer {
+        Some(peer) => peer,
+        None => as_shown(stream.peer_addr()?),
+    };
     stream.set_nonblocking(true)?;
     let stream = Arc::new(tokio::net::TcpStream::from_std(stream)?);
     let connection = Arc::new(Connection::new(

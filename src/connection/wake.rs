@@ -30,8 +30,12 @@ pub(super) const STUCK: u8 = 16;
 
 /// The connection's own task has halted; see [`crate::broker::halt`].
 const HALTED: u8 = 32;
+
 /// Something is queued for a reader in this process.
 pub(super) const QUEUED: u8 = 64;
+
+/// The own task serves the client: it is past TLS and the login, where they are needed.
+const SERVED: u8 = 128;
 
 /// Why a connection's own task continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +84,16 @@ impl Connection {
     /// Whether the own task has halted.
     pub fn is_halted(&self) -> bool {
         self.flags.load(Ordering::Acquire) & HALTED != 0
+    }
+
+    /// Notes that the own task serves the client from now on.
+    pub fn set_served(&self) {
+        self.flags.fetch_or(SERVED, Ordering::AcqRel);
+    }
+
+    /// Whether the own task serves the client, which may publish.
+    pub fn is_served(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SERVED != 0
     }
 
     /// Notes that changes of local interest are pending because the queue is long: the

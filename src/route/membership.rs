@@ -109,6 +109,14 @@ pub struct PeerView {
     pub routes: Vec<PeerRoute>,
 }
 
+impl PeerView {
+    /// Whether it is the answer to a question after `begin`. One of the same millisecond may be
+    /// from before.
+    pub(super) fn was_asked_after(&self, begin: MonotonicMillis) -> bool {
+        begin.until(self.at) > self.took
+    }
+}
+
 /// A route of another member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerRoute {
@@ -383,6 +391,28 @@ pub(super) fn address(info: &RouteInfo, peer_address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_answer_to_a_later_question_is_new() {
+        let begin = MonotonicMillis(1000);
+        for (at, took, is_new) in [
+            (900, 0, false),
+            (900, 100, false),
+            (1000, 0, false),
+            (1000, 5, false),
+            (1001, 0, true),
+            (1010, 10, false),
+            (1010, 9, true),
+            (1010, 20, false),
+        ] {
+            let view = PeerView {
+                at: MonotonicMillis(at),
+                took: Duration::from_millis(took),
+                routes: Vec::new(),
+            };
+            assert_eq!(view.was_asked_after(begin), is_new, "{at} {took}");
+        }
+    }
 
     #[test]
     fn a_certname_is_unique_to_one_broker() {

@@ -178,8 +178,7 @@ impl Cluster {
             let snapshot = self.snapshot();
             ids.retain(|id| {
                 let view = snapshot.member(id).and_then(|it| it.view.as_ref());
-                // It has not answered, or was asked before the beginning.
-                view.is_none_or(|view| begin.until(view.at) < view.took)
+                !view.is_some_and(|view| view.was_asked_after(begin))
             });
             if ids.is_empty() || Instant::now() >= deadline {
                 return ids;

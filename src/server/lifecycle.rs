@@ -168,7 +168,7 @@ pub fn prepare(
     };
     let monitor = monitor.map(|(_, listener)| listener);
     let routes = routes.map(|(_, listener)| listener);
-    let mut listeners = upgrade::Listeners::default();
+    let listeners = upgrade::Listeners::default();
     let sockets = [
         (Role::Client, Some(clients.as_fd())),
         (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
@@ -285,7 +285,11 @@ pub async fn run(
         error,
     })?;
     if let Some(predecessor) = predecessor {
-        predecessor.join(&server).await;
+        let joined = signals.unless_stopped(predecessor.join(&server)).await;
+        if joined.is_none() {
+            predecessor.stopping();
+            return Ok(());
+        }
     }
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
@@ -298,7 +302,11 @@ pub async fn run(
     }
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
-        predecessor.learn_interest(&server).await;
+        let learnt = signals.unless_stopped(predecessor.learn_interest(&server));
+        if learnt.await.is_none() {
+            predecessor.stopping();
+            return Ok(());
+        }
         taken = predecessor.take_clients(&server).await?;
     }
     info!("Server is ready");
@@ -307,7 +315,7 @@ pub async fn run(
         let adopted = predecessor.serve(&server, taken);
         monitor_file = monitor_file.or(adopted);
     }
-    let mut handed = HandOver::listen(&server, requests, listeners, monitor_file.is_some());
+    let mut handed = HandOver::listen(&server, requests, listeners.clone(), monitor_file.is_some());
     server.service_manager().ready();
     let mut leaving = None;
     loop {
@@ -317,6 +325,7 @@ pub async fn run(
                 Handed::Stop => Request::Stop,
                 Handed::Over { has_unix_socket } => {
                     server.broker.gate.shut();
+                    listeners.close();
                     if let Some(file) = monitor_file.take_if(|_| has_unix_socket) {
                         file.leave();
                     }
@@ -335,6 +344,7 @@ pub async fn run(
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
+                listeners.close();
                 let duration = server.options().lame_duck_duration;
                 signals.exit_within(duration, true);
                 server.service_manager().stopping(duration + END_BOUND);
@@ -349,6 +359,7 @@ pub async fn run(
     server.stopping.store(true, Ordering::Release);
     server.service_manager().stopping(END_BOUND);
     accepting.abort();
+    listeners.close();
     if let Some(federation) = server.federation() {
         federation.leave();
         federation.left().await;
@@ -363,6 +374,8 @@ pub async fn run(
     close_connections(&server).await;
     drop(ports_file);
     drop(monitor_file);
+    // What it has not taken yet, such as which process is the main one now.
+    server.service_manager().retry();
     info!("Server Exiting..");
     Ok(())
 }

@@ -74,6 +74,8 @@ const SIGNALS: [(i32, &str, Request); 5] = [
 /// The requests in the order of arrival.
 pub struct Signals {
     requests: mpsc::Receiver<Request>,
+    /// Those that came while only a stop was waited for, each once.
+    deferred: Vec<Request>,
     exit_deadline: Arc<ExitDeadline>,
 }
 
@@ -129,12 +131,38 @@ impl Signals {
             .spawn(move || thread_state.run())?;
         Ok(Self {
             requests,
+            deferred: Vec::new(),
             exit_deadline,
         })
     }
 
     /// The next request.
     pub(super) async fn next(&mut self) -> Request {
+        if !self.deferred.is_empty() {
+            return self.deferred.remove(0);
+        }
+        self.receive().await
+    }
+
+    /// What `step` yields; `None` if a stop is requested before. Other requests are the next ones
+    /// afterwards.
+    pub(super) async fn unless_stopped<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(step);
+        loop {
+            let request = tokio::select! {
+                biased;
+                request = self.receive() => request,
+                done = &mut step => return Some(done),
+            };
+            match request {
+                Request::Stop => return None,
+                other if self.deferred.contains(&other) => {}
+                other => self.deferred.push(other),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Request {
         match self.requests.recv().await {
             Some(request) => request,
             // The thread lives as long as the process.

@@ -184,6 +184,13 @@ fn tell(broker: &Broker) -> Vec<(String, Value, Vec<String>)> {
             "",
             "Nats-Trace-Dest: traces.no\r\nNats-Trace-Only: 1",
         ),
+        (0, "orders.new", "", "Nats-Trace-Dest: traces.t x 1"),
+        (
+            0,
+            "orders.new",
+            "",
+            "Nats-Trace-Dest: traces.t\tx\r\nNats-Trace-Only: 1",
+        ),
         (0, "orders.new", "", "Nats-Trace-Dest: traces.*"),
         (
             0,

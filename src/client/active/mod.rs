@@ -156,6 +156,7 @@ impl Active {
     }
 
     fn new(base: Base, account: Arc<Account>, standing: Standing) -> Self {
+        base.connection.set_served();
         Self {
             base,
             account,

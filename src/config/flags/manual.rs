@@ -72,6 +72,10 @@ Stops.
 .TP
 .BR stop " (SIGKILL)"
 Ends at once.
+.TP
+.B upgrade
+No signal of the system: has the broker start its program anew and hand over to that process, without
+refusing a client. Waits for the outcome; exit status 1 means that the old process serves on.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -155,6 +159,7 @@ fn the_page_has_every_flag_and_signal() {
     }
     let (_, signals) = page.split_once(".SH SIGNALS").expect("the section");
     for name in super::Signal::NAMES.split(", ") {
-        assert!(signals.contains(&format!("{name} \" (SIG")), "{name}");
+        let entries = [format!("{name} \" (SIG"), format!(".B {name}\n")];
+        assert!(entries.iter().any(|it| signals.contains(it)), "{name}");
     }
 }

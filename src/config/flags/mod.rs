@@ -49,9 +49,6 @@ use crate::{
     },
 };
 
-/// The signal that is none of the system's: the broker is to hand over to a new process.
-const UPGRADE: &str = "upgrade";
-
 /// The action requested by the command line.
 #[derive(Debug)]
 pub enum Invocation {

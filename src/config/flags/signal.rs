@@ -3,6 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The one that is none of the system's signals: the broker is to hand over to a new process.
+pub const UPGRADE: &str = "upgrade";
+
 /// The request of `--signal` to a running broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -21,8 +24,9 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The names on the command line.
-    pub const NAMES: &str = "ldm, quit, reload, reopen, stop, term";
+    /// The names on the command line, with that of the request which is no signal of the system:
+    /// [`UPGRADE`].
+    pub const NAMES: &str = "ldm, quit, reload, reopen, stop, term, upgrade";
 
     /// The signal of a name.
     pub fn from_name(name: &str) -> Option<Signal> {

@@ -1,6 +1,6 @@
 //! The values of flags.
 
-use super::{Invocation, Signal, Target, UPGRADE};
+use super::{Invocation, Signal, Target, signal::UPGRADE};
 use crate::config::{options::table::Kind, syntax::Value};
 
 /// Whether the output is JSON.
@@ -44,11 +44,7 @@ pub(super) fn read_signal(text: &str) -> Result<Invocation, String> {
     if name == UPGRADE {
         return Ok(Invocation::Upgrade { target });
     }
-    let signal = Signal::from_name(name).ok_or_else(|| {
-        format!(
-            "unknown signal {name:?}; known are {}, {UPGRADE}",
-            Signal::NAMES
-        )
-    })?;
+    let signal = Signal::from_name(name)
+        .ok_or_else(|| format!("unknown signal {name:?}; known are {}", Signal::NAMES))?;
     Ok(Invocation::Signal { signal, target })
 }

@@ -20,7 +20,7 @@ impl Connection {
     }
 
     /// The opposite: what waits is written.
-    pub fn thaw(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
+    pub fn unfreeze(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         self.outbound.state.lock().writing = false;
         self.flush_blocked(buffers);
     }

@@ -79,7 +79,7 @@ pub(super) enum Report {
     Ready(Ready),
     /// It has its routes: clients may be handed over.
     Joined,
-    /// It has taken so many clients, and does not read from them yet.
+    /// It has got so many clients, and does not read from them yet.
     Taken(usize),
     /// It serves.
     Serving,
@@ -100,6 +100,27 @@ pub(super) struct Ready {
     pub(super) info: String,
 }
 
+/// A message that is short enough to be sent.
+pub(super) struct Encoded(Vec<u8>);
+
+impl Encoded {
+    /// Encodes it.
+    ///
+    ///  # Errors
+    ///
+    /// It is too long.
+    pub(super) fn new(message: &impl Serialize) -> io::Result<Self> {
+        let body = serde_json::to_vec(message)?;
+        match body.len() {
+            0..=MESSAGE_MAX => Ok(Self(body)),
+            len => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a message of {len} bytes, where {MESSAGE_MAX} are the most"),
+            )),
+        }
+    }
+}
+
 /// One end.
 pub(super) struct Channel(UnixStream);
 
@@ -116,9 +137,17 @@ impl Channel {
         message: &impl Serialize,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        let body = serde_json::to_vec(message)?;
+        self.send_encoded(&Encoded::new(message)?, descriptors)
+    }
+
+    /// Sends an encoded message with descriptors.
+    pub(super) fn send_encoded(
+        &mut self,
+        Encoded(body): &Encoded,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let len = u32::try_from(body.len()).ok();
-        let len = len.filter(|_| body.len() <= MESSAGE_MAX && descriptors.len() <= DESCRIPTORS_MAX);
+        let len = len.filter(|_| descriptors.len() <= DESCRIPTORS_MAX);
         let head = len.ok_or(io::ErrorKind::InvalidInput)?.to_be_bytes();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -129,7 +158,7 @@ impl Channel {
         let flags = SendFlags::NOSIGNAL;
         let sent = sendmsg(&self.0, &[IoSlice::new(&head)], &mut control, flags)?;
         self.0.write_all(&head[sent..])?;
-        self.0.write_all(&body)
+        self.0.write_all(body)
     }
 
     /// The next message and its descriptors, if it is complete before the deadline.
@@ -248,6 +277,19 @@ mod tests {
             other.receive::<Decision>(soon()).unwrap().0,
             Decision::Serve
         ));
+    }
+
+    #[test]
+    fn a_message_that_the_other_end_would_refuse_is_not_sent() {
+        let client = |len: usize| {
+            Encoded::new(&Decision::Client(Box::new(ClientState {
+                connect: Some("x".repeat(len)),
+                ..ClientState::default()
+            })))
+        };
+        let longest = MESSAGE_MAX - client(0).unwrap().0.len();
+        assert!(client(longest).is_ok());
+        assert!(client(longest + 1).is_err());
     }
 
     #[test]

@@ -9,26 +9,33 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixListener,
     },
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{error, info, warn};
 
 use super::{
     channel::{Decision, FORMAT, Offer, Ready, Report},
     move_clients::Moving,
-    request, service_manager,
-    successor::{Successor, is_timeout, tcp_pair},
+    request,
+    successor::{Failure, Successor, is_timeout, misunderstood, tcp_pair},
+    supervision,
 };
 use crate::{
     VERSION,
-    protocol::route::RouteInfo,
+    protocol::{json_fault, route::RouteInfo},
     route::Sibling,
     server::{Server, inherited::Role, pid_file::PidFile},
-    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
+    telemetry::{
+        MonotonicMillis,
+        event::EventKind,
+        log_throttle::{LogOncePerName, LogThrottle},
+        threads,
+    },
 };
 
 /// How long it may take to get its routes.
@@ -44,7 +51,11 @@ const INTEREST_TIMEOUT: Duration = Duration::from_secs(2);
 const SERVING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long it must serve before the old process leaves.
-const PROBATION: Duration = Duration::from_secs(2);
+const WATCHED_FOR: Duration = Duration::from_secs(2);
+
+/// How long the service manager may take to hear of it, and how often that is tried.
+const TELLING_TIMEOUT: Duration = Duration::from_secs(5);
+const TELLING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Upper limit of the time until the outcome of an upgrade is known.
 pub(super) const LONGEST: Duration = Duration::from_secs(70);
@@ -73,9 +84,11 @@ pub enum Handed {
     Stop,
 }
 
-/// Second descriptors of the listening sockets, in addition to those of the accept loops.
-#[derive(Default)]
-pub struct Listeners(Vec<(Role, OwnedFd)>);
+/// Second descriptors of the listening sockets, in addition to those of the accept loops. Clones
+/// share them. As long as one is open, the system completes connections to it, which nobody serves:
+/// so whoever ends the accept loops has to close these as well ([`Self::close`]).
+#[derive(Clone, Default)]
+pub struct Listeners(Arc<Mutex<Vec<(Role, OwnedFd)>>>);
 
 impl Listeners {
     /// Adds one.
@@ -83,10 +96,25 @@ impl Listeners {
     ///  # Errors
     ///
     /// There is no free descriptor.
-    pub fn add(&mut self, role: Role, listener: &impl AsFd) -> io::Result<()> {
+    pub fn add(&self, role: Role, listener: &impl AsFd) -> io::Result<()> {
         let descriptor = listener.as_fd().try_clone_to_owned()?;
-        self.0.push((role, descriptor));
+        self.0.lock().push((role, descriptor));
         Ok(())
+    }
+
+    /// Closes all of them: this process accepts nothing more.
+    pub fn close(&self) {
+        let descriptors = std::mem::take(&mut *self.0.lock());
+        drop(descriptors);
+    }
+
+    /// Copies for another process.
+    fn copies(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
+        let descriptors = self.0.lock();
+        let copies = descriptors
+            .iter()
+            .map(|(role, socket)| Ok((*role, socket.try_clone()?)));
+        copies.collect()
     }
 }
 
@@ -117,10 +145,8 @@ impl HandOver {
         };
         let runtime = Handle::current();
         let listening = requests.and_then(|listener| {
-            thread::Builder::new()
-                .name("upgrade".into())
-                .stack_size(STACK_LEN)
-                .spawn(move || hand_over.run(&listener, &runtime))
+            let work = move || hand_over.run(&listener, &runtime);
+            threads::spawn("upgrade", STACK_LEN, work)
         });
         if let Err(error) = listening {
             warn!("This process cannot be upgraded, only restarted: {error}");
@@ -130,12 +156,17 @@ impl HandOver {
 
     fn run(mut self, listener: &UnixListener, runtime: &Handle) {
         let mut handed_to = None;
-        let throttle = LogThrottle::default();
+        let (throttle, accept_errors) = (LogThrottle::default(), LogOncePerName::default());
         loop {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!("Accept error on the socket for upgrades: {error}");
+                    let text = format!(
+                        "Requests for an upgrade cannot be accepted: {error}; it is tried again"
+                    );
+                    if accept_errors.admit(MonotonicMillis::now(), &error.to_string()) {
+                        warn!("{text}");
+                    }
                     thread::sleep(ACCEPT_PAUSE);
                     continue;
                 }
@@ -162,7 +193,14 @@ impl HandOver {
                 *handed_to = Some(pid);
                 Ok(self.leave(successor, &ready))
             }
-            Err(why) => {
+            Err(Failure::Stopping) => {
+                let text = "the new process was asked to stop, and so this one stops as well";
+                info!("Upgrade: {text}");
+                self.record(text);
+                self.hand(Handed::Stop);
+                Err(text.into())
+            }
+            Err(Failure::Other(why)) => {
                 let text = format!("the upgrade failed, this process serves on: {why}");
                 error!("{text}");
                 self.record(&text);
@@ -172,18 +210,16 @@ impl HandOver {
     }
 
     /// Hands over to a new process.
-    fn try_upgrade(&self, runtime: &Handle) -> Result<(Successor, Ready), String> {
+    fn try_upgrade(&self, runtime: &Handle) -> Result<(Successor, Ready), Failure> {
         let server = &self.server;
-        if server.stopping.load(std::sync::atomic::Ordering::Acquire) {
-            return Err("it is stopping".into());
-        }
+        self.check_not_stopping()?;
         if server.cluster_or_link().is_some_and(|it| it.has_sibling()) {
-            return Err(
+            return Err(Failure::Other(
                 "the process that it has taken over from still has clients; wait until it has ended"
                     .into(),
-            );
+            ));
         }
-        service_manager::check()?;
+        supervision::check(server.service_manager().is_there())?;
         let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let (mut successor, ours, theirs) = Successor::start()
             .and_then(|successor| tcp_pair().map(|(ours, theirs)| (successor, ours, theirs)))
@@ -195,18 +231,30 @@ impl HandOver {
         self.offer(&mut successor, &sibling, theirs)?;
         let ready = successor.ready()?;
         let info: RouteInfo = serde_json::from_str(&ready.info)
-            .map_err(|error| format!("the new process spoke nonsense: {error}"))?;
+            .map_err(|error| misunderstood(&format!("its INFO: {}", json_fault(&error))))?;
         let new_id = info.server_id.clone();
         runtime.spawn(sibling.serve(info));
         let served = self.wait_for_service(&mut successor, &new_id, runtime);
         match served {
             Ok(()) => Ok((successor, ready)),
+            Err(Failure::Stopping) => {
+                // It closes the clients that it has got, and ends by itself.
+                successor.serves = true;
+                Err(Failure::Stopping)
+            }
             Err(why) => {
                 // First, so that it accepts nothing more.
                 drop(successor);
                 self.restore();
                 Err(why)
             }
+        }
+    }
+
+    fn check_not_stopping(&self) -> Result<(), String> {
+        match self.server.stopping.load(Ordering::Acquire) {
+            true => Err("it is stopping".into()),
+            false => Ok(()),
         }
     }
 
@@ -220,7 +268,9 @@ impl HandOver {
         let server = &self.server;
         let cluster = server.cluster.as_ref();
         let name = cluster.map(|cluster| cluster.name());
-        let listeners = &self.listeners.0;
+        let copies = self.listeners.copies();
+        let listeners =
+            copies.map_err(|error| format!("the listening sockets cannot be copied: {error}"))?;
         let offer = Offer {
             format: FORMAT,
             version: VERSION.into(),
@@ -249,12 +299,14 @@ impl HandOver {
         successor: &mut Successor,
         new_id: &str,
         runtime: &Handle,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         successor.say(&Decision::Go)?;
         match successor.report(JOINING_TIMEOUT)? {
             Report::Joined => {}
             other => return Err(other.unexpected()),
         }
+        // Lame duck mode may have begun meanwhile.
+        self.check_not_stopping()?;
         // Whoever connects from now on is accepted by the new process, or again by this one.
         self.server.broker.gate.hold();
         let mut moving = Moving::send(&self.server, &mut successor.channel)?;
@@ -263,6 +315,7 @@ impl HandOver {
             Report::Taken(count) if count == moving.count() => {}
             other => return Err(other.unexpected()),
         }
+        moving.check()?;
         successor.say(&Decision::Serve)?;
         let moved = moving.count();
         moving.commit();
@@ -277,10 +330,10 @@ impl HandOver {
             Report::Serving => {}
             other => return Err(other.unexpected()),
         }
-        let deadline = Instant::now() + PROBATION;
+        let deadline = Instant::now() + WATCHED_FOR;
         match successor.channel.receive::<Report>(deadline) {
             Err(error) if is_timeout(&error) => Ok(()),
-            Err(error) => Err(successor.lost(&error)),
+            Err(error) => Err(successor.lost(&error).into()),
             Ok((report, _)) => Err(report.unexpected()),
         }
     }
@@ -302,9 +355,7 @@ impl HandOver {
     fn leave(&self, mut successor: Successor, ready: &Ready) -> String {
         successor.serves = true;
         let pid = successor.pid();
-        if let Err(error) = self.server.service_manager().main_process_is(pid) {
-            warn!("systemd could not be told that process {pid} is the main one now: {error}");
-        }
+        self.tell_service_manager(pid);
         let text = format!(
             "process {pid} (midge {}) has taken over from process {} (midge {VERSION}), which \
              moves its clients within {:?} and ends",
@@ -317,16 +368,32 @@ impl HandOver {
         let has_unix_socket = ready.has_unix_socket;
         self.hand(Handed::Over { has_unix_socket });
         let handed = self.handed.clone();
-        let watching = thread::Builder::new()
-            .name("upgrade-watch".into())
-            .stack_size(STACK_LEN)
-            .spawn(move || successor.watch(&handed));
+        let watching = threads::spawn("upgrade-watch", STACK_LEN, move || {
+            successor.watch(&handed);
+        });
         if let Err(error) = watching {
             warn!(
                 "The end of process {pid} will not be noticed: no thread could be started: {error}"
             );
         }
         text
+    }
+
+    /// Has the service manager know the new main process before this one can end.
+    fn tell_service_manager(&self, pid: u32) {
+        let manager = self.server.service_manager();
+        manager.main_process_is(pid);
+        let deadline = Instant::now() + TELLING_TIMEOUT;
+        while !manager.retry() {
+            if Instant::now() >= deadline {
+                warn!(
+                    "systemd does not take the message that process {pid} is the main one now, \
+                     within {TELLING_TIMEOUT:?}; it is tried on until this process ends"
+                );
+                return;
+            }
+            thread::sleep(TELLING_PAUSE);
+        }
     }
 
     fn hand(&self, what: Handed) {

@@ -23,12 +23,15 @@
 //!    and reports `Serving`.
 //! 5. For a moment the old process keeps its listening sockets: if the new one ends, it accepts
 //!    again. Then the new one is on its own: the old one tells the service manager
-//!    ([`service_manager`]), closes its listening sockets, and moves the clients that it still has
+//!    ([`supervision`]), closes its listening sockets, and moves the clients that it still has
 //!    in lame duck mode, at the pace of `lame_duck_duration`. It ends with the last of them.
 //!
-//! If anything fails before that, the old process ends the new one and serves on as if nothing had
-//! happened. Each step has a time limit. The sockets are shared the whole time, so that a client
-//! that connects is always in the queue of one of the two.
+//! If anything fails before that, the old process ends the new one and serves on. Before `Serve`
+//! nothing has happened then. Clients that were handed over are the new one's alone from `Serve` on:
+//! if it fails in the moment after that, they are closed with it, and connect again to the old one.
+//! If the new one is asked to stop, in whichever step, both stop: whoever stopped it meant the broker.
+//! Each step has a time limit. The sockets are shared the whole time, so that a client that connects
+//! is always in the queue of one of the two.
 //!
 //! # Two processes of one broker
 //!
@@ -53,8 +56,8 @@ mod channel;
 mod hand_over;
 mod move_clients;
 pub mod request;
-mod service_manager;
 mod successor;
+mod supervision;
 pub mod take_over;
 
 use std::{

@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::channel::{Channel, Decision};
+use super::channel::{Channel, Decision, Encoded};
 use crate::{
     broker::halt::Halted,
     connection::{Connection, Kind, buffers::with_buffers},
@@ -60,22 +60,23 @@ impl<'a> Moving<'a> {
             staying: Vec::new(),
             exported: None,
         };
-        if server
-            .cluster
-            .as_ref()
-            .is_some_and(|it| !it.peers().is_empty())
+        if has_routes(server)
+            || !server
+                .broker
+                .registry
+                .open(Kind::Client)
+                .iter()
+                .any(can_move)
         {
             return Ok(moving);
         }
-        match moving.halt() {
-            true => {
-                moving.want_replies();
-                moving.send_halted(channel)?;
-            }
-            false => warn!(
-                "Upgrade: the clients stay until lame duck mode: not all of them halted within \
-                 {HALT_TIMEOUT:?}"
-            ),
+        if !moving.halt() {
+            moving.stay(&format!("not all of them halted within {HALT_TIMEOUT:?}"));
+        } else if has_routes(server) {
+            moving.stay("a route was opened meanwhile");
+        } else {
+            moving.want_replies();
+            moving.send_halted(channel)?;
         }
         Ok(moving)
     }
@@ -93,8 +94,11 @@ impl<'a> Moving<'a> {
             .authentication
             .read()
             .is_required();
-        let is_in =
-            |client: &Connection| !is_login_required || !client.identity.lock().account.is_empty();
+        // One that is about to be served halts before it does anything: whoever sets that flag after
+        // the client was woken finds the halt wanted.
+        let is_in = |client: &Connection| {
+            client.is_served() && (!is_login_required || !client.identity.lock().account.is_empty())
+        };
         let runs =
             |client: &Arc<Connection>| !client.is_halted() && !client.is_closing() && is_in(client);
         let deadline = Instant::now() + HALT_TIMEOUT;
@@ -105,6 +109,24 @@ impl<'a> Moving<'a> {
             thread::sleep(POLL_EVERY);
         }
         true
+    }
+
+    /// Lets all clients go on here, until lame duck mode.
+    fn stay(&self, why: &str) {
+        self.server.broker.halt.end();
+        warn!("Upgrade: the clients stay until lame duck mode: {why}");
+    }
+
+    /// To be called right before the new process serves.
+    ///
+    ///  # Errors
+    ///
+    /// Messages for clients that are moved may have come from elsewhere since they were exported.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match !self.moved.is_empty() && has_routes(self.server) {
+            true => Err("a route was opened while clients were handed over; try again".into()),
+            false => Ok(()),
+        }
     }
 
     /// Has replies come here that requesters of other accounts wait for. Before there was a route to
@@ -149,9 +171,13 @@ impl<'a> Moving<'a> {
                 self.staying.push(client);
                 continue;
             };
-            let message = Decision::Client(Box::new(state));
+            let Ok(message) = Encoded::new(&Decision::Client(Box::new(state))) else {
+                // Its parts are too long together.
+                self.staying.push(client);
+                continue;
+            };
             channel
-                .send(&message, &[socket.as_fd()])
+                .send_encoded(&message, &[socket.as_fd()])
                 .map_err(|error| format!("a client could not be handed over: {error}"))?;
             self.moved.push(client);
         }
@@ -173,6 +199,18 @@ impl<'a> Moving<'a> {
         }
         self.moved.drain(..).for_each(Halted::forget);
     }
+}
+
+/// Whether there are routes to other brokers.
+fn has_routes(server: &Server) -> bool {
+    let cluster = server.cluster.as_ref();
+    cluster.is_some_and(|cluster| !cluster.peers().is_empty())
+}
+
+/// Whether a client may be one that can be moved. Those with TLS cannot, nor can one whose handshake
+/// is not done: if all are such, nobody has to halt.
+fn can_move(client: &Arc<Connection>) -> bool {
+    client.is_served() && client.tls().is_none()
 }
 
 impl Drop for Moving<'_> {

@@ -2,8 +2,8 @@
 //!
 //! Each broker listens on a Unix socket of the abstract kind whose name contains its process id:
 //! there is no file that could be missing or be left over. Only root and the broker's own user are
-//! listened to; and the asking side makes sure that it is the broker who answers. The system
-//! vouches for both (SO_PEERCRED).
+//! listened to; and the asking side makes sure that it is the broker who answers. Both know it from
+//! the system (SO_PEERCRED).
 
 use std::{
     fmt, io,
@@ -42,7 +42,7 @@ pub enum AskError {
     /// The process does not listen.
     NoUpgrades(io::Error),
     /// Another process listens in its place.
-    Impostor(i32),
+    OtherProcess(i32),
     /// It did not answer in time, or ended.
     NoAnswer(io::Error),
     /// What the broker says.
@@ -57,7 +57,7 @@ impl fmt::Display for AskError {
                 "it takes no requests for upgrades ({cause}): it is not a midge that can be \
                  upgraded, or it has just ended"
             ),
-            Self::Impostor(pid) => write!(f, "process {pid} listens in its place"),
+            Self::OtherProcess(pid) => write!(f, "process {pid} listens in its place"),
             Self::NoAnswer(cause) => write!(
                 f,
                 "it gave no answer ({cause}): you must be root or its user; see its log"
@@ -81,7 +81,7 @@ pub fn ask(pid: i32) -> Result<String, AskError> {
     let listening = peer(&stream).map_err(AskError::NoAnswer)?;
     let listening = listening.pid.as_raw_nonzero().get();
     if listening != pid {
-        return Err(AskError::Impostor(listening));
+        return Err(AskError::OtherProcess(listening));
     }
     let exchange = || {
         let mut channel = Channel::new(stream)?;

@@ -30,11 +30,26 @@ const POLL_EVERY: Duration = Duration::from_millis(10);
 /// How long one wait for a message may take while it serves.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Strangers that may be in front of the own connection in the queue of a new listener.
-const STRANGERS_MAX: usize = 1024;
+/// Connections of other programs that may be in front of the own one in the queue of a new listener.
+const OTHERS_MAX: usize = 1024;
 
 /// Variables that a service manager set for this process alone.
 const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
+
+/// Why a new process does not take over.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was asked to stop, which is meant for both processes.
+    Stopping,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
 
 /// A new process. Dropping it ends it, unless it serves.
 pub(super) struct Successor {
@@ -79,20 +94,20 @@ impl Successor {
     }
 
     /// Waits until it is ready.
-    pub(super) fn ready(&mut self) -> Result<Ready, String> {
+    pub(super) fn ready(&mut self) -> Result<Ready, Failure> {
         match self.report(READY_TIMEOUT)? {
             Report::Ready(ready) => Ok(ready),
             other => Err(other.unexpected()),
         }
     }
 
-    pub(super) fn report(&mut self, timeout: Duration) -> Result<Report, String> {
+    pub(super) fn report(&mut self, timeout: Duration) -> Result<Report, Failure> {
         match self.channel.receive(Instant::now() + timeout) {
             Ok((report, _)) => Ok(report),
-            Err(error) if is_timeout(&error) => Err(format!(
+            Err(error) if is_timeout(&error) => Err(Failure::Other(format!(
                 "the new process did not become ready within {timeout:?}"
-            )),
-            Err(error) => Err(self.lost(&error)),
+            ))),
+            Err(error) => Err(self.lost(&error).into()),
         }
     }
 
@@ -103,7 +118,7 @@ impl Successor {
             None if has_closed(error) => {
                 "the new process does not take part; is it a midge that can upgrade?".into()
             }
-            None => format!("the new process spoke nonsense: {error}"),
+            None => misunderstood(&format!("its message cannot be read: {error}")),
         }
     }
 
@@ -166,15 +181,29 @@ impl Drop for Successor {
 
 impl Report {
     /// Why this ends the upgrade.
-    pub(super) fn unexpected(self) -> String {
-        match self {
-            Self::Failed(why) => format!("the new process cannot serve: {why}"),
-            Self::Stopping => "the new process was asked to stop".into(),
-            Self::Ready(_) | Self::Joined | Self::Taken(_) | Self::Serving => {
-                "the new process spoke out of turn".into()
+    pub(super) fn unexpected(self) -> Failure {
+        let name = match self {
+            Self::Failed(why) => {
+                return Failure::Other(format!("the new process cannot serve: {why}"));
             }
-        }
+            Self::Stopping => return Failure::Stopping,
+            Self::Ready(_) => "Ready",
+            Self::Joined => "Joined",
+            Self::Taken(_) => "Taken",
+            Self::Serving => "Serving",
+        };
+        Failure::Other(misunderstood(&format!(
+            "it reported {name:?} when something else was due"
+        )))
     }
+}
+
+/// What is said if the other process does not keep to the form of the messages.
+pub(super) fn misunderstood(what: &str) -> String {
+    format!(
+        "the new process cannot be understood: {what}; its version does not fit this one, restart \
+         the broker instead"
+    )
 }
 
 /// Whether a message did not come in time.
@@ -200,7 +229,7 @@ pub(super) fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind(&loopback[..])?;
     let ours = TcpStream::connect(listener.local_addr()?)?;
     let own = ours.local_addr()?;
-    for _ in 0..STRANGERS_MAX {
+    for _ in 0..OTHERS_MAX {
         let (theirs, peer) = listener.accept()?;
         if peer == own {
             return Ok((ours, theirs));

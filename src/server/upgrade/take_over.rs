@@ -26,7 +26,7 @@ use super::{
 use crate::{
     VERSION,
     client::{self, Taken},
-    protocol::route::RouteInfo,
+    protocol::{json_fault, route::RouteInfo},
     route::{Cluster, Sibling},
     server::{
         Server,
@@ -180,7 +180,12 @@ impl TakeOver {
             (Some(sibling), Ok(info)) => {
                 tokio::spawn(sibling.serve(info));
             }
-            (_, Err(error)) => warn!("Process {} spoke nonsense: {error}", self.pid),
+            (_, Err(error)) => warn!(
+                "The INFO of process {} cannot be read, there is no route to it: {}; its version \
+                 does not fit this one, restart the broker instead",
+                self.pid,
+                json_fault(&error)
+            ),
             (None, Ok(_)) => {}
         }
         let cluster = server.link();
@@ -227,13 +232,24 @@ impl TakeOver {
     async fn try_take_clients(&mut self, server: &Arc<Server>) -> io::Result<Vec<Taken>> {
         self.channel.send(&Report::Joined, &[])?;
         let mut taken = Vec::new();
+        let mut received = 0;
         loop {
             let (decision, mut sockets) = self.channel.receive(Instant::now() + OLD_TIMEOUT)?;
             match (decision, sockets.pop()) {
                 (Decision::Client(state), Some(socket)) => {
                     let stream = TcpStream::from(OwnedFd::from(Socket::from(socket)));
                     let (broker, listener) = (&server.broker, &server.client_listener);
-                    taken.push(client::take_over(broker, listener, stream, &state)?);
+                    received += 1;
+                    match client::take_over(broker, listener, stream, &state) {
+                        Ok(client) => taken.push(client),
+                        // It connects again. The others are not to wait for it.
+                        Err(error) => warn!(
+                            cid = state.cid,
+                            "Upgrade: client {} could not be taken over, its connection is \
+                             closed: {error}",
+                            state.cid
+                        ),
+                    }
                 }
                 (Decision::NoMore, _) => break,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -244,7 +260,7 @@ impl TakeOver {
             let old = vec![&*self.offer.server_id];
             server.link().learn_interest(old, LATEST_TIMEOUT).await;
         }
-        self.channel.send(&Report::Taken(taken.len()), &[])?;
+        self.channel.send(&Report::Taken(received), &[])?;
         match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
             Decision::Serve => Ok(taken),
             _ => Err(io::ErrorKind::InvalidData.into()),
