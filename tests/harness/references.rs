@@ -131,6 +131,39 @@ fn files_that_are_named_exist() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// Files of `conf` that the README and the manuals name are on the hosts of those who read them.
+#[test]
+fn examples_that_are_named_are_installed() {
+    /// What the Puppet module brings, and itself.
+    const BY_PUPPET: [&str; 2] = ["conf/puppet", "conf/upstart"];
+    let texts = texts();
+    let makefile = &texts["Makefile"];
+    let is_installed = |path: &str| {
+        let pattern = path.rsplit_once('.').and_then(|(stem, end)| {
+            let (folder, _) = stem.rsplit_once('/')?;
+            Some(format!("{folder}/*.{end}"))
+        });
+        let is_manual = path.starts_with("conf/man") && makefile.contains("conf/man/$(1).$(2)");
+        is_manual || makefile.contains(path) || pattern.is_some_and(|it| makefile.contains(&it))
+    };
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for (file, text) in &texts {
+        if file != "README.md" && !file.starts_with("docs/") {
+            continue;
+        }
+        let examples = paths(text).filter(|path| path.starts_with("conf/"));
+        for path in examples.filter(|path| !BY_PUPPET.iter().any(|of| path.starts_with(of))) {
+            named += 1;
+            if !is_installed(path) {
+                missing.push(format!("{file}: {path}"));
+            }
+        }
+    }
+    assert!(named > 10, "only {named} are found");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// The names in code, in their order.
 fn words(code: &str) -> impl Iterator<Item = &str> {
     let words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

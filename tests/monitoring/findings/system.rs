@@ -91,16 +91,20 @@ pub fn refused_threads_are_reported_for_a_while() {
         .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0")
         .start();
     stays_silent(&broker, "threads-exhausted");
+    let is_reported = || {
+        let log = broker.log().so_far();
+        log.already_has("critical threads-exhausted")
+    };
     wait_until("a thread is refused", || {
         let before = limit_memory(&broker, Some(mapped(&broker) + 1024 * 1024));
-        // In this time the configuration is to be checked, and clients are served.
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(broker.connect().sync().is_empty());
+        // In this time, which a busy broker may need again, the configuration is to be checked, and
+        // clients are served.
+        let end = Instant::now() + Duration::from_millis(500);
+        while !is_reported() && Instant::now() < end {
+            assert!(broker.connect().sync().is_empty());
+        }
         limit_memory(&broker, before);
-        broker
-            .log()
-            .so_far()
-            .already_has("critical threads-exhausted")
+        is_reported()
     });
     let finding = appears(&broker, "threads-exhausted");
     assert!(text(&finding).contains("\"config-check\""), "{finding}");

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use test_support::{free_port, wait_until};
 
@@ -98,21 +99,59 @@ fn has_routes(member: &Host) -> bool {
     member.get_json("/routez")["num_routes"] == 2
 }
 
-fn everybody_is_there(members: &[Host]) -> bool {
+fn everybody_is_there<'a>(members: impl IntoIterator<Item = &'a Host>) -> bool {
     let answers: Vec<_> = members
-        .iter()
+        .into_iter()
         .map(|member| member.get_json("/connz?subs=1"))
         .collect();
     nodes::all_subscribed(&answers)
 }
 
-/// Times in which nothing happens to the mesh, and in which faults before have no more effects.
+/// Whether all nodes have subscribed at these members, and each of these knows what the nodes of
+/// the others have subscribed to.
+fn is_whole(members: &[&Host]) -> bool {
+    let subjects = |of: &Value| -> BTreeSet<String> {
+        let all = of["subscriptions_list"].as_array().into_iter().flatten();
+        let all = all.filter_map(|subject| subject.as_str());
+        let of_nodes = ["mcollective.node.", "mcollective.broadcast."];
+        all.filter(|subject| of_nodes.iter().any(|begin| subject.starts_with(begin)))
+            .map(str::to_owned)
+            .collect()
+    };
+    let routes: Vec<Value> = members
+        .iter()
+        .map(|member| member.get_json("/routez?subs=1"))
+        .collect();
+    let knows = |routes: &Value, id: &Value, subscribed: &BTreeSet<String>| {
+        let mut routes = routes["routes"].as_array().into_iter().flatten();
+        routes.any(|route| route["remote_id"] == *id && subjects(route).is_superset(subscribed))
+    };
+    everybody_is_there(members.iter().copied())
+        && routes
+            .iter()
+            .all(|routes| routes["num_routes"] == members.len() - 1)
+        && members.iter().all(|member| {
+            let connections = member.get_json("/connz?subs=1");
+            let id = &connections["server_id"];
+            let nodes = connections["connections"].as_array().into_iter().flatten();
+            let subscribed = nodes.flat_map(subjects).collect();
+            routes
+                .iter()
+                .all(|routes| routes["server_id"] == *id || knows(routes, id, &subscribed))
+        })
+}
+
+/// Times in which nothing happens to the mesh, and in which it has recovered from what happened.
 type Calm = Vec<(Instant, Instant)>;
 
 fn inflict_faults(members: &[Host], fleet: &Fleet, pace: Pace) -> Calm {
     let mut calm = Calm::new();
-    let mut look = |what: &str| {
-        thread::sleep(pace.recovery());
+    let [killed, restarted, leaving] = members else {
+        panic!("three members");
+    };
+    let all = [killed, restarted, leaving];
+    let mut look = |what: &str, running: &[&Host]| {
+        wait_until(what, || is_whole(running));
         let begin = Instant::now();
         thread::scope(|scope| {
             scope.spawn(|| assert_eq!(ping_all(fleet, 0, pace), nodes::names(), "{what}"));
@@ -125,25 +164,19 @@ fn inflict_faults(members: &[Host], fleet: &Fleet, pace: Pace) -> Calm {
         });
         calm.push((begin, Instant::now()));
     };
-    look("before");
-    let [killed, restarted, leaving] = members else {
-        panic!("three members");
-    };
+    look("before", &all);
     signal(killed, libc::SIGKILL);
-    look("a member was killed");
+    look("a member was killed", &[restarted, leaving]);
     killed.service("start");
-    look("a member is back");
+    look("a member is back", &all);
     restarted.service("restart");
-    look("a member was restarted");
+    look("a member was restarted", &all);
     signal(leaving, libc::SIGUSR2);
     wait_until("its clients are closed and it has gone", || !leaving.runs());
-    look("a member left in lame duck mode");
+    look("a member left in lame duck mode", &[killed, restarted]);
     leaving.service("start");
-    look("all members are back");
-    for member in members {
-        wait_until("the mesh is whole", || has_routes(member));
-    }
-    assert!(everybody_is_there(members));
+    look("all members are back", &all);
+    assert!(is_whole(&all));
     calm
 }
 
