@@ -46,7 +46,9 @@
 //! # What is not handed over
 //!
 //! Clients of a broker with routes, those with TLS, and those with much that waits stay with the old
-//! process until it closes them. Counters, events, incidents and findings stay with it: the new
+//! process until it closes them. What the broker itself publishes for a client (events of the system
+//! account, message traces) between the export of its state and the end of its connection here is
+//! lost. Counters, events, incidents and findings stay with it: the new
 //! process begins with none. A second upgrade waits until the first has ended.
 //!
 //! Everything here runs on threads of its own; the threads that serve connections never wait for
