@@ -56,6 +56,7 @@
 
 mod channel;
 mod hand_over;
+mod listeners;
 mod move_clients;
 pub mod request;
 mod successor;
@@ -71,7 +72,8 @@ use tokio::time::sleep;
 
 use super::Server;
 use crate::route::{Cluster, Node};
-pub(super) use hand_over::{HandOver, Handed, Listeners};
+pub(super) use hand_over::{HandOver, Handed};
+pub(super) use listeners::Listeners;
 
 /// How often it is looked whether replies are outstanding.
 const REPLIES_POLL: Duration = Duration::from_millis(50);

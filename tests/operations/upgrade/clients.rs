@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use test_support::{Broker, RawClient, pki::Pki};
+use test_support::{Broker, RawClient, pki::Pki, raw_client};
 
 use super::{LONG, id_of, watcher};
 
@@ -89,9 +89,7 @@ fn a_handshake_that_is_not_done_keeps_nobody_from_being_handed_over() {
     broker.wait_for_connections(2);
     broker.upgrade();
     let frames = client.sync();
-    let news = frames
-        .iter()
-        .filter_map(test_support::raw_client::parse_info);
-    let news = news.last().expect("an INFO of the new process");
+    let mut news = frames.iter().filter_map(raw_client::parse_info);
+    let news = news.next_back().expect("an INFO of the new process");
     assert_ne!(news["server_id"], old_id);
 }
