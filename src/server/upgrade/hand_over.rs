@@ -6,7 +6,7 @@ use std::{
     io,
     net::TcpStream,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd},
         unix::net::UnixListener,
     },
     sync::{Arc, atomic::Ordering},
@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{error, info, warn};
 
 use super::{
     channel::{Decision, FORMAT, Offer, Ready, Report},
+    listeners::Listeners,
     move_clients::Moving,
     request,
     successor::{Failure, Successor, is_timeout, misunderstood, tcp_pair},
@@ -29,7 +29,7 @@ use crate::{
     VERSION,
     protocol::{json_fault, route::RouteInfo},
     route::Sibling,
-    server::{Server, inherited::Role, pid_file::PidFile},
+    server::{Server, pid_file::PidFile},
     telemetry::{
         MonotonicMillis,
         event::EventKind,
@@ -82,40 +82,6 @@ pub enum Handed {
     },
     /// The new process was asked to stop: stop as well.
     Stop,
-}
-
-/// Second descriptors of the listening sockets, in addition to those of the accept loops. Clones
-/// share them. As long as one is open, the system completes connections to it, which nobody serves:
-/// so whoever ends the accept loops has to close these as well ([`Self::close`]).
-#[derive(Clone, Default)]
-pub struct Listeners(Arc<Mutex<Vec<(Role, OwnedFd)>>>);
-
-impl Listeners {
-    /// Adds one.
-    ///
-    ///  # Errors
-    ///
-    /// There is no free descriptor.
-    pub fn add(&self, role: Role, listener: &impl AsFd) -> io::Result<()> {
-        let descriptor = listener.as_fd().try_clone_to_owned()?;
-        self.0.lock().push((role, descriptor));
-        Ok(())
-    }
-
-    /// Closes all of them: this process accepts nothing more.
-    pub fn close(&self) {
-        let descriptors = std::mem::take(&mut *self.0.lock());
-        drop(descriptors);
-    }
-
-    /// Copies for another process.
-    fn copies(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
-        let descriptors = self.0.lock();
-        let copies = descriptors
-            .iter()
-            .map(|(role, socket)| Ok((*role, socket.try_clone()?)));
-        copies.collect()
-    }
 }
 
 /// What an upgrade needs.

@@ -46,7 +46,9 @@
 //! # What is not handed over
 //!
 //! Clients of a broker with routes, those with TLS, and those with much that waits stay with the old
-//! process until it closes them. Counters, events, incidents and findings stay with it: the new
+//! process until it closes them. What the broker itself publishes for a client (events of the system
+//! account, message traces) between the export of its state and the end of its connection here is
+//! lost. Counters, events, incidents and findings stay with it: the new
 //! process begins with none. A second upgrade waits until the first has ended.
 //!
 //! Everything here runs on threads of its own; the threads that serve connections never wait for
@@ -54,6 +56,7 @@
 
 mod channel;
 mod hand_over;
+mod listeners;
 mod move_clients;
 pub mod request;
 mod successor;
@@ -69,7 +72,8 @@ use tokio::time::sleep;
 
 use super::Server;
 use crate::route::{Cluster, Node};
-pub(super) use hand_over::{HandOver, Handed, Listeners};
+pub(super) use hand_over::{HandOver, Handed};
+pub(super) use listeners::Listeners;
 
 /// How often it is looked whether replies are outstanding.
 const REPLIES_POLL: Duration = Duration::from_millis(50);
