@@ -278,7 +278,7 @@ fn lowered_limits_give_the_clients_they_disconnect_the_reason() {
         ["-ERR 'maximum account active connections exceeded'"]
     );
     assert!(
-        log.contains("Closed 1 connections of account \"A\""),
+        log.contains("Closed 1 connection of account \"A\""),
         "{log}"
     );
     assert!(clients[1].sync().is_empty() && clients[2].sync().is_empty());
@@ -291,7 +291,7 @@ fn lowered_limits_give_the_clients_they_disconnect_the_reason() {
     let reported = lines(&clients[2].read_to_end());
     assert_eq!(reported, ["-ERR 'maximum connections exceeded'"]);
     assert!(
-        log.contains("Closed 1 connections to fall within max_connections 1"),
+        log.contains("Closed 1 connection to fall within max_connections 1"),
         "{log}"
     );
     assert!(clients[1].sync().is_empty());
