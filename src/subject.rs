@@ -17,12 +17,8 @@ pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')
 }
 
-/// Whether a subscription to `subject` is valid: no empty token, `>` only as the last token, and
-/// nothing that ends a word of a protocol line (a subject may come from a header or from JSON).
+/// Whether a subscription to `subject` is valid: no empty token, and `>` only as the last token.
 pub fn is_valid(subject: &[u8]) -> bool {
-    if subject.iter().any(|byte| b" \t\n\r\x0c\0".contains(byte)) {
-        return false;
-    }
     let mut ended = false;
     for token in tokens(subject) {
         if ended || token.is_empty() {
@@ -47,6 +43,13 @@ pub fn has_empty_token(subject: &[u8]) -> bool {
 /// Whether a pedantic client may publish to `subject`: it is valid and has no wildcard.
 pub fn is_valid_literal(subject: &[u8]) -> bool {
     is_valid(subject) && !is_wildcard(subject)
+}
+
+/// Whether a message may be published to a `subject` that does not come from a line of the protocol
+/// but from a header, from JSON or from a file: it is valid, has no wildcard, and nothing in it
+/// ends a word of a line, such as that of the delivery.
+pub fn is_publishable(subject: &[u8]) -> bool {
+    is_valid_literal(subject) && !subject.iter().any(|byte| *byte <= b' ' || *byte == 0x7f)
 }
 
 /// Whether a subscription to `pattern` matches a message published to `subject`. Wildcards in
@@ -124,15 +127,17 @@ pub fn intersect(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// A subject may come from a header or from JSON, and go into a line of the protocol.
     #[test]
-    fn a_subject_is_one_word() {
-        for blank in [" ", "\t", "\r", "\n", "\x0c", "\0"] {
+    fn a_subject_to_publish_to_is_one_word() {
+        for blank in [" ", "\t", "\r", "\n", "\x0c", "\0", "\x7f"] {
             for subject in [format!("a{blank}b"), format!("a.{blank}"), blank.to_owned()] {
-                assert!(!is_valid(subject.as_bytes()), "{subject:?}");
+                assert!(!is_publishable(subject.as_bytes()), "{subject:?}");
             }
         }
-        assert!(is_valid("a-b.ä".as_bytes()));
+        for subject in ["a..b", "a.*", ">", ""] {
+            assert!(!is_publishable(subject.as_bytes()), "{subject:?}");
+        }
+        assert!(is_publishable("a-b.ä".as_bytes()));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Active {
                 _ => return Decision::DeliverUntraced,
             },
         };
-        if request.is_outdated || !subject::is_valid_literal(dest.as_bytes()) {
+        if request.is_outdated || !subject::is_publishable(dest.as_bytes()) {
             return match request.only {
                 true => Decision::Drop,
                 false => Decision::DeliverUntraced,

@@ -45,9 +45,7 @@ fn is_below(rest: &str, kind: &str) -> bool {
 
 /// Whether a text can be published on: it is part of a protocol line then.
 fn is_subject(text: &str) -> bool {
-    text.len() <= SUBJECT_LEN_MAX
-        && text.bytes().all(|byte| byte > b' ' && byte != 0x7f)
-        && crate::subject::is_valid_literal(text.as_bytes())
+    text.len() <= SUBJECT_LEN_MAX && crate::subject::is_publishable(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Session {
         let (Some(account), Some(dest)) = (account, dest) else {
             return TraceDecision::Untraced;
         };
-        if request.is_outdated || !subject::is_valid_literal(dest.as_bytes()) {
+        if request.is_outdated || !subject::is_publishable(dest.as_bytes()) {
             return match request.only {
                 true => TraceDecision::Dropped,
                 false => TraceDecision::Untraced,

@@ -22,7 +22,7 @@ use crate::{
     },
     protocol::{is_word, nkey::is_account_key},
     security::{permissions::Rules, users::User},
-    subject::is_valid_literal,
+    subject::is_publishable,
 };
 
 /// Reads the value of `accounts` into the options.
@@ -314,7 +314,7 @@ fn read_tracing(entry: &Entry, problems: &mut Problems) -> Option<MessageTracing
 }
 
 fn trace_dest(text: &str) -> Result<String, String> {
-    match is_valid_literal(text.as_bytes()) {
+    match is_publishable(text.as_bytes()) {
         true => Ok(text.to_owned()),
         false => Err(format!(
             "{text:?} is not a subject that can be published to"

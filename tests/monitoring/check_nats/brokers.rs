@@ -212,7 +212,7 @@ fn latency_is_checked() {
 #[test]
 fn limits_are_checked_by_usage_and_time_left() {
     let broker = Broker::midge()
-        .config("max_connections: 10\ndiagnosis { interval: 50ms }\n")
+        .config("max_connections: 10\ndiagnosis { interval: 50ms, growth_window: 1h }\n")
         .start();
     let ceilings =
         |arguments: &[&str]| check(&broker, &[&["--mode", "ceilings"], arguments].concat());
