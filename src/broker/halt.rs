@@ -41,6 +41,9 @@ pub struct ClientState {
     pub pinged: bool,
     /// Its subscriptions, as the lines that make them, in base 64.
     pub subscriptions: String,
+    /// How many messages subscriptions have had: lines `sid count`, in base 64.
+    #[serde(default)]
+    pub delivered: String,
     /// Reply subjects that it may publish to, each on a line, in base 64.
     pub replies: String,
     /// What was read of it and is not handled, in base 64.

@@ -72,7 +72,7 @@ impl Active {
             Standing::Silent { .. } | Standing::MustLogIn { .. } => return None,
         };
         let input = self.base.link.input.unhandled();
-        let mut subscriptions = Vec::new();
+        let (mut subscriptions, mut delivered) = (Vec::new(), Vec::new());
         for subscription in self.base.connection.subscriptions.lock().iter() {
             let (subject, sid) = (subscription.subject(), subscription.sid());
             let line = match subscription.queue() {
@@ -80,20 +80,32 @@ impl Active {
                 None => [b"SUB ", subject, b" ", sid, b"\r\n"].concat(),
             };
             subscriptions.extend_from_slice(&line);
-            if subscription.max() > 0 {
-                let left = subscription
-                    .max()
-                    .saturating_sub(subscription.delivered.value());
-                let left = left.max(1).to_string();
-                let line = [b"UNSUB ", sid, b" ", left.as_bytes(), b"\r\n"].concat();
+            // One that has had all its messages is about to end.
+            let (max, had) = (subscription.max(), subscription.delivered.value());
+            if max > 0 {
+                let line = [b"UNSUB ", sid, b" ", max.to_string().as_bytes(), b"\r\n"].concat();
                 subscriptions.extend_from_slice(&line);
+            }
+            let had = match max {
+                0 => had,
+                max => had.min(max - 1),
+            };
+            if had > 0 {
+                delivered
+                    .extend_from_slice(&[sid, b" ", had.to_string().as_bytes(), b"\n"].concat());
             }
         }
         let guard = self.permission_cache.as_ref().map(|it| it.guard());
         let grants = guard.and_then(|guard| guard.grants.as_ref());
         let replies = grants.map(|grants| grants.open()).unwrap_or_default();
         let connect_len = connect.as_ref().map_or(0, String::len);
-        let lens = [subscriptions.len(), replies.len(), input.len(), connect_len];
+        let lens = [
+            subscriptions.len(),
+            delivered.len(),
+            replies.len(),
+            input.len(),
+            connect_len,
+        ];
         if lens.into_iter().any(|len| len > PART_MAX) {
             return None;
         }
@@ -105,6 +117,7 @@ impl Active {
             proof: self.base.connection.identity.lock().proof,
             pinged,
             subscriptions: BASE64.encode(&subscriptions),
+            delivered: BASE64.encode(&delivered),
             replies: BASE64.encode(&replies),
             input: BASE64.encode(&input),
             output: BASE64.encode(output),
@@ -154,6 +167,7 @@ pub fn take_over(
     };
     let (subscriptions, replies) = (decode(&state.subscriptions)?, decode(&state.replies)?);
     let (input, output) = (decode(&state.input)?, decode(&state.output)?);
+    let delivered = decode(&state.delivered)?;
     let options = match &state.connect {
         Some(json) => {
             let merged = ConnectOptions::default().merge(json.as_bytes());
@@ -186,6 +200,7 @@ pub fn take_over(
         match active.take_up(buffers, options, state) {
             Ok(()) => {
                 active.replay(buffers, &subscriptions);
+                connection.restore_delivered(&delivered);
                 active.permit_replies(&replies);
                 active.base.link.input.keep(&input);
                 if !input.is_empty() {
@@ -220,6 +235,29 @@ impl Taken {
             let _open = open;
             run(ready(Some(active)), stream).await;
         });
+    }
+}
+
+impl Connection {
+    /// Restores how many messages its subscriptions have had: a line `sid count` for each.
+    fn restore_delivered(&self, lines: &[u8]) {
+        // The counts are written under the lock of the queue.
+        let Some(_appender) = self.append() else {
+            return;
+        };
+        let subscriptions = self.subscriptions.lock();
+        for line in lines.split(|byte| *byte == b'\n') {
+            let mut words = line.split(|byte| *byte == b' ');
+            let (Some(sid), Some(count)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let count = std::str::from_utf8(count)
+                .ok()
+                .and_then(|it| it.parse().ok());
+            if let (Some(subscription), Some(count)) = (subscriptions.get(sid), count) {
+                subscription.delivered.add(count);
+            }
+        }
     }
 }
 

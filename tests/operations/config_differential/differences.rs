@@ -201,12 +201,7 @@ pub const DIFFERENCES: &[Difference] = &[
         &["[{}]"],
         "an empty entry is a forgotten one",
     ),
-    laxer(
-        "account",
-        &["jetstream", "msg_trace"],
-        &["{ a: b }"],
-        UNLOOKED,
-    ),
+    laxer("account", &["jetstream"], &["{ a: b }"], UNLOOKED),
     stricter("export", &["stream", "service"], &["\"\""], NO_SUBJECT),
     stricter("service export", &["threshold"], &["\"-5s\""], NEGATIVE),
     laxer(

@@ -55,6 +55,36 @@ fn clients_that_reset_their_connection_meanwhile_do_not_end_the_upgrade() {
     assert_ne!(id_of(&watcher(&broker)), old_id);
 }
 
+/// An `UNSUB` with a number counts what a subscription has had before the upgrade.
+#[test]
+fn what_a_subscription_has_had_counts_on() {
+    let broker = Broker::midge().config(LONG).start();
+    let (mut before, mut after) = (watcher(&broker), watcher(&broker));
+    before.send("SUB x 1\r\nUNSUB 1 8\r\n");
+    after.send("SUB x 1\r\n");
+    let mut publisher = watcher(&broker);
+    let mut publish = |count: usize| publisher.send("PUB x 0\r\n\r\n".repeat(count));
+    before.sync();
+    after.sync();
+    publish(5);
+    for _ in 0..5 {
+        before.next_message();
+        after.next_message();
+    }
+    broker.upgrade();
+    after.send("UNSUB 1 8\r\n");
+    after.sync();
+    publish(10);
+    publisher.sync();
+    for client in [&mut before, &mut after] {
+        for _ in 5..8 {
+            client.next_message();
+        }
+        let more = client.sync();
+        assert!(!more.iter().any(|frame| frame.is_message()), "{more:?}");
+    }
+}
+
 #[test]
 fn a_client_that_says_too_much_stays() {
     let config = format!("{LONG}max_control_line: 1200000\n");
