@@ -69,7 +69,8 @@ fn payload(frame: &Frame) -> &[u8] {
     &frame.body[headers..]
 }
 
-/// A trace event without what differs between two runs; steps to peers and clients are sorted.
+/// A trace event without what differs between two runs; steps to peers, clients and
+/// importing accounts are sorted.
 fn normal(event: &Value) -> Value {
     let mut steps = Vec::new();
     let mut ends = BTreeMap::new();
@@ -80,7 +81,7 @@ fn normal(event: &Value) -> Value {
         if let Some(cid) = fields.remove("cid") {
             assert!(cid.as_u64().is_some_and(|cid| cid > 0), "{event}");
         }
-        match fields["type"] == "eg" {
+        match fields["type"] == "eg" || fields["type"] == "se" {
             true => drop(ends.insert(step.to_string(), step)),
             false => steps.push(step),
         }
