@@ -92,7 +92,7 @@ fn flags_and_signals_are_completed() {
         "--config[Configuration file; flags override it]:file:_files",
         "-DVV[-D and -VV]",
         "--signal[Signal a running broker",
-        ":signal:(ldm quit reload reopen stop term)",
+        ":signal:(ldm quit reload reopen stop term upgrade)",
     ] {
         assert!(offered.contains(spec), "{spec}: {offered}");
     }
