@@ -116,7 +116,7 @@ pub(super) struct Record {
     pub(super) time: DateTime<Utc>,
     /// The text, as it was given.
     pub(super) message: String,
-    /// The fields in the order in which they were logged; see [`super::about`].
+    /// The fields in the order in which they were logged; see [`mod@super::about`].
     pub(super) fields: Vec<(&'static str, Value)>,
 }
 
