@@ -98,7 +98,7 @@ pub struct FederationTraffic {
 }
 
 /// How long it takes from a request to its first reply, in seconds. The time that nodes need for
-/// their work is part of it.
+/// their work is part of it, but for `shortest` and `usual`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct FederationRoundTrips {
@@ -110,7 +110,8 @@ pub struct FederationRoundTrips {
     pub p90: f64,
     /// The time that 99 of 100 did not exceed.
     pub p99: f64,
-    /// The shortest of the last sixteen: the way there and back; absent before there are so many.
+    /// The shortest of the last sixteen to the agent `discovery`: the way there and back; absent
+    /// before there are so many. Those that end within one interval of the diagnosis count as one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shortest: Option<f64>,
     /// What that usually is.

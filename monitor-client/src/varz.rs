@@ -229,8 +229,8 @@ pub struct FederationVarz {
     pub dropped: u64,
     /// Bytes that wait for the upstream broker.
     pub pending: u64,
-    /// Seconds from a request to its first reply, the shortest of the last sixteen; absent before
-    /// there are so many.
+    /// Seconds from a request to its first reply, the shortest of the last sixteen to the agent
+    /// `discovery`; absent before there are so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip: Option<f64>,
 }

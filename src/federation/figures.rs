@@ -143,8 +143,10 @@ pub struct Figures {
     unread: AtomicU64,
 }
 
-impl Default for Figures {
-    fn default() -> Self {
+impl Figures {
+    /// Nothing was done yet. Round trips to the agent `discovery` that end within `moment` of each
+    /// other count as one.
+    pub fn new(moment: Duration) -> Self {
         Self {
             requests: Counts::default(),
             replies: Counts::default(),
@@ -158,13 +160,11 @@ impl Default for Figures {
                 failures: 0,
             }),
             told: Mutex::default(),
-            round_trips: Mutex::default(),
+            round_trips: Mutex::new(RoundTrips::new(moment)),
             unread: AtomicU64::new(0),
         }
     }
-}
 
-impl Figures {
     /// The counts of a direction.
     pub fn of(&self, direction: Direction) -> &Counts {
         match direction {
@@ -197,9 +197,10 @@ impl Figures {
         self.unread.store(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A request is passed on.
-    pub(super) fn begin_round_trip(&self, id: &str) {
-        self.round_trips.lock().begin(id, MonotonicMicros::now());
+    /// A request is passed on, to the agent `discovery` or to others.
+    pub(super) fn begin_round_trip(&self, id: &str, is_discovery: bool) {
+        let now = MonotonicMicros::now();
+        self.round_trips.lock().begin(id, is_discovery, now);
     }
 
     /// A reply is passed on.
@@ -318,7 +319,7 @@ mod tests {
 
     #[test]
     fn refused_messages_are_counted_by_reason() {
-        let figures = Figures::default();
+        let figures = Figures::new(Duration::from_secs(1));
         for _ in 0..3 {
             figures.refuse(Direction::Requests, Refusal::Target);
         }

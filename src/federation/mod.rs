@@ -94,12 +94,14 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// A federation that has not started.
+    /// A federation that has not started; `interval` is the time between two samples of the
+    /// diagnosis.
     pub fn new(
         broker: Arc<Broker>,
         options: FederationOptions,
         tls: Option<Arc<TlsListener>>,
         server_name: &str,
+        interval: Duration,
     ) -> Self {
         let (server_id, local_url) = {
             let info = broker.info.read();
@@ -115,7 +117,7 @@ impl Federation {
             rules: Rules::new(&options.collectives),
             options,
             tls,
-            figures: Figures::default(),
+            figures: Figures::new(interval),
             broker,
             server_id,
             server_name: server_name.to_owned(),

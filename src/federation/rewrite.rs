@@ -53,6 +53,14 @@ pub struct Reply {
     pub id: String,
 }
 
+impl Request {
+    /// Whether it is for the agent `discovery` alone, which answers without any work.
+    pub fn is_discovery(&self) -> bool {
+        let is_it = |target: &String| target.ends_with(".broadcast.agent.discovery");
+        self.targets.iter().all(is_it)
+    }
+}
+
 /// Makes of a request from upstream what is published at the site. The answers are to come to
 /// `reply_to`.
 ///
@@ -378,6 +386,27 @@ mod tests {
         message["headers"]["federation"]["target"] = json!(targets);
         let (_, request) = pass(&message).expect("it is passed on");
         assert_eq!(request.targets.len(), 300);
+    }
+
+    #[test]
+    fn the_agent_discovery_is_told_from_others() {
+        for (targets, expected) in [
+            (json!(["mcollective.broadcast.agent.discovery"]), true),
+            (json!(["mcollective.broadcast.agent.puppet"]), false),
+            (json!(["mcollective.node.discovery"]), false),
+            (
+                json!([
+                    "mcollective.broadcast.agent.discovery",
+                    "mcollective.node.web1"
+                ]),
+                false,
+            ),
+        ] {
+            let mut message = client_request();
+            message["headers"]["federation"]["target"] = targets;
+            let (_, request) = pass(&message).expect("it is passed on");
+            assert_eq!(request.is_discovery(), expected, "{message}");
+        }
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
+use monitor_client::text::plural;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
@@ -269,7 +270,7 @@ impl<'a> Session<'a> {
         };
         let targets = request.targets.len();
         let bytes = (targets * request.payload.len()) as u64;
-        figures.begin_round_trip(&request.id);
+        figures.begin_round_trip(&request.id, request.is_discovery());
         let reached = self.local.publish(request);
         counts.published.add(targets as u64);
         counts.published_bytes.add(bytes);
@@ -354,7 +355,8 @@ impl<'a> Session<'a> {
         if self.server.connection.is_blocked() && self.stuck_for() >= write_deadline {
             let pending = self.server.connection.outbound().backlog().pending;
             return Err(format!(
-                "it took nothing for {write_deadline:?}; {pending} bytes waited for it"
+                "it took nothing for {write_deadline:?}; {} waited for it",
+                plural(pending, "byte")
             ));
         }
         match self.keepalive.due(Instant::now()) {

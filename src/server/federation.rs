@@ -42,7 +42,8 @@ impl Server {
         let tls = FederationOptions::tls(&block);
         let tls = tls.as_ref().map(tls::open).transpose();
         let tls = tls.map_err(|error| error.to_string())?;
-        let federation = Federation::new(self.broker.clone(), block, tls, &self.name);
+        let interval = options.diagnosis.interval;
+        let federation = Federation::new(self.broker.clone(), block, tls, &self.name, interval);
         Ok(PreparedFederation::New(Arc::new(federation)))
     }
 

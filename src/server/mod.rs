@@ -175,9 +175,10 @@ impl Server {
                 let client_urls = advertised::urls(&options, client_address);
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
+        let interval = options.diagnosis.interval;
         let federation = options.federation.clone();
         let federation = federation
-            .map(|block| Federation::new(broker.clone(), block, federation_tls, &name))
+            .map(|block| Federation::new(broker.clone(), block, federation_tls, &name, interval))
             .map(Arc::new);
         Arc::new(Self {
             id,

@@ -227,7 +227,7 @@ pub(crate) const METRICS: &[Metric] = &[
     varz(Basic, "total_events", "federation_refused", Derive, &["federation.refused"], "messages that were not passed on"),
     varz(Basic, "total_events", "federation_dropped", Derive, &["federation.dropped"], "replies that were dropped because too much waited for the upstream broker"),
     varz(Basic, "bytes", "federation_pending", Gauge, &["federation.pending"], "bytes that wait for the upstream broker"),
-    varz(Basic, "latency", "federation_round_trip", Gauge, &["federation.round_trip"], "seconds from a request to its first reply, the shortest of the last sixteen"),
+    varz(Basic, "latency", "federation_round_trip", Gauge, &["federation.round_trip"], "seconds from a request to its first reply, the shortest of the last sixteen to the agent discovery"),
     varz(Basic, "pubsub", "subscriptions", Gauge, &["subscriptions"], "subscriptions of all accounts, and the interest of the cluster's other brokers"),
     varz(Basic, "memory", "rss", Gauge, &["mem"], "resident memory in bytes"),
     varz(Basic, "gauge", "cpu_percent", Gauge, &["cpu"], "CPU use in percent of one core; may exceed 100"),

@@ -61,11 +61,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "federation-slow",
         levels: "warning",
-        meaning: "Requests that the federation passes on are answered later than usual: the \
-                  shortest of the last sixteen round trips takes more than twice as long, and \
-                  longer by the time `route_rtt`.",
-        cause: "The nodes or the network of the site are slow, or all recent requests were for \
-                agents that take long.",
+        meaning: "Requests to the agent `discovery`, such as those of `mco ping`, are answered \
+                  later than usual: the shortest of the last sixteen round trips takes more than \
+                  twice as long, and longer by the time `route_rtt`. Round trips that end within \
+                  one `interval` count as one. What lasts for a day is the usual.",
+        cause: "The nodes, their broker or the network of the site are slow.",
         remedy: "Compare with a plain `mco ping` to the site. Check the load of this broker's host \
                  (/explainz), then the network to the nodes.",
         pace: Pace::Lasting,
@@ -137,19 +137,18 @@ fn slow(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     };
     let trips = federation.figures.round_trips();
-    let (Some(shortest), Some(usual), Some(last_at)) = (trips.shortest, trips.usual, trips.last_at)
+    let (Some(shortest), Some(usual), Some(at)) = (trips.shortest, trips.usual, trips.shortest_at)
     else {
         return Vec::new();
     };
-    let is_recent = last_at.millis().until(evidence.sample.at) < RECENT;
+    let is_recent = at.millis().until(evidence.sample.at) < RECENT;
     let more = shortest.saturating_sub(usual);
     let has_grown = shortest > usual * GROWN_TIMES && more >= evidence.thresholds.route_rtt;
     if !is_recent || !has_grown {
         return Vec::new();
     }
     let text = format!(
-        "the nodes of the site answer requests of the federation after {} at the least; usual is \
-         {}",
+        "the nodes of the site answer the agent discovery after {} at the least; usual is {}",
         time(shortest),
         time(usual),
     );
