@@ -7,6 +7,7 @@
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
+use monitor_client::text::plural;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -99,11 +100,11 @@ pub fn conclude(
     };
     let incident = telemetry.slow.end(incident)?;
     let text = format!(
-        "{} after {:.1} s behind: lost {} messages ({} bytes), most of {}; {}: {}",
+        "{} after {:.1} s behind: lost {} ({}), most of {}; {}: {}",
         incident.state.name(),
         incident.duration(now).as_secs_f64(),
-        incident.lost.msgs,
-        incident.lost.bytes,
+        plural(incident.lost.msgs, "message"),
+        plural(incident.lost.bytes, "byte"),
         incident.top_subject().unwrap_or("no subject"),
         incident.cause.name(),
         incident.evidence
@@ -193,9 +194,9 @@ fn follow(
     connection.outbound().keep_producers(false);
     if let Some(incident) = telemetry.slow.end(incident) {
         let text = format!(
-            "caught up after {:.1} s behind with at most {} bytes waiting",
+            "caught up after {:.1} s behind with at most {} waiting",
             incident.duration(now).as_secs_f64(),
-            incident.pending_max
+            plural(incident.pending_max, "byte")
         );
         record(telemetry, connection.cid, &incident.reader.who, &text);
     }

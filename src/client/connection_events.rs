@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use monitor_client::text::plural;
+
 use crate::{
     broker::{Broker, system_queue::Notice},
     connection::{CloseReason, Connection},
@@ -70,8 +72,9 @@ pub(super) fn report_closed(
         return;
     }
     let text = format!(
-        "{reason} {}, {subscriptions} subscriptions, from {}",
+        "{reason} {}, {}, from {}",
         connection.ended(reason),
+        plural(subscriptions, "subscription"),
         connection.peer,
     );
     telemetry.events.record(

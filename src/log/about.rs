@@ -7,6 +7,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use monitor_client::text::plural;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::TRACED;
@@ -56,8 +57,12 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "after {:.1} s; {} messages ({} bytes) in, {} ({} bytes) out",
-            self.seconds, self.in_msgs, self.in_bytes, self.out_msgs, self.out_bytes
+            "after {:.1} s; {} ({}) in, {} ({}) out",
+            self.seconds,
+            plural(self.in_msgs, "message"),
+            plural(self.in_bytes, "byte"),
+            self.out_msgs,
+            plural(self.out_bytes, "byte")
         )
     }
 }

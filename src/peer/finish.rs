@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use monitor_client::text::plural;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -87,10 +88,9 @@ fn log_slow_consumer(
     }
     if let Some(incident) = incident {
         write(format!(
-            "Slow Consumer: lost {} messages ({} bytes), most of subject {:?}; cause {}: {}; \
-             closed {ended}",
-            incident.lost.msgs,
-            incident.lost.bytes,
+            "Slow Consumer: lost {} ({}), most of subject {:?}; cause {}: {}; closed {ended}",
+            plural(incident.lost.msgs, "message"),
+            plural(incident.lost.bytes, "byte"),
             incident.top_subject().unwrap_or_default(),
             incident.cause.name(),
             incident.evidence

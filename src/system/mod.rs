@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_client::text::plural;
 use tracing::warn;
 
 use crate::{
@@ -139,9 +140,9 @@ impl System {
         let now = self.server.broker.system.dropped();
         if now > *before {
             warn!(
-                "{} advisories and requests of the system account were dropped: more than \
+                "{} of the system account dropped (advisories and requests): more than \
                  {NOTICES_MAX} waited",
-                now - *before
+                plural(now - *before, "message")
             );
             *before = now;
         }

@@ -113,7 +113,8 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
         let total = exact(u64::try_from(total_msgs).unwrap_or(0));
         writeln!(
             out,
-            "  {name:4}{msgs:>10} {size:>10}  total {total} messages, {}",
+            "  {name:4}{msgs:>10} {size:>10}  total {}, {}",
+            plural(total, "message"),
             bytes(total_bytes as f64)
         )?;
     }
@@ -126,11 +127,11 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
     if let Some(federation) = &varz.federation {
         writeln!(
             out,
-            "  federation {} is {}, {} requests, {} replies, {} refused, {} dropped",
+            "  federation {} is {}, {}, {}, {} refused, {} dropped",
             federation.name,
             federation_state(federation.connected),
-            federation.requests,
-            federation.replies,
+            plural(federation.requests, "request"),
+            plural(federation.replies, "reply"),
             federation.refused,
             federation.dropped
         )?;

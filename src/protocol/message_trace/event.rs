@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{SecondsFormat, Utc};
+use monitor_client::text::plural;
 use serde::Serialize;
 
 use super::TraceRequest;
@@ -330,7 +331,7 @@ impl MessageTrace {
         if self.left_out > 0
             && let Some(Step::Egress { error, .. }) = self.steps.last_mut()
         {
-            *error = format!("{} further steps are left out", self.left_out);
+            *error = format!("{} left out", plural(self.left_out, "further step"));
         }
         TraceEvent {
             request: self.message,
@@ -369,6 +370,6 @@ mod tests {
         assert!(trace.memory() <= STEPS_BYTES_MAX + 1024);
         let event = serde_json::to_string(&trace.event()).expect("JSON");
         assert!(event.len() <= 2 * STEPS_BYTES_MAX);
-        assert!(event.contains("further steps are left out"));
+        assert!(event.contains("further steps left out"));
     }
 }

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_client::text::plural;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -192,8 +193,8 @@ impl<'a> Moving<'a> {
     pub(super) fn commit(&mut self) {
         if !self.moved.is_empty() {
             info!(
-                "Upgrade: {} clients were handed over, {} stay",
-                self.moved.len(),
+                "Upgrade: {} handed over, {} not",
+                plural(self.moved.len(), "client"),
                 self.staying.len()
             );
         }

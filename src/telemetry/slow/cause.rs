@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use monitor_client::text::plural;
+
 /// Scheduling delay from which the broker itself is the cause.
 const SCHEDULING_DELAY_MIN: Duration = Duration::from_millis(250);
 
@@ -77,20 +79,21 @@ pub fn find_cause(
     // A retransmitted probe of a closed window is not packet loss.
     if now.send_window == 0 || now.probes > 0 || (share >= 50 && now.not_sent > 0) {
         let text = format!(
-            "the peer's receive window is {} with {} bytes not sent; it blocked the connection \
+            "the peer's receive window is {} with {} not sent; it blocked the connection \
              {share} % of the time: the peer's program does not read fast enough",
             match now.send_window {
                 0 => "closed".to_owned(),
-                bytes => format!("down to {bytes} bytes"),
+                bytes => format!("down to {}", plural(bytes, "byte")),
             },
-            now.not_sent
+            plural(now.not_sent, "byte")
         );
         return (Cause::PeerNotReading, text);
     }
     if retransmits > 0 || now.unacked > 0 && now.not_sent > 0 {
         let text = format!(
-            "{retransmits} packets retransmitted, {} not acknowledged, round trip {:.1} ms, while \
-             the peer's window was open",
+            "{} retransmitted, {} not acknowledged, round trip {:.1} ms, while the peer's window was \
+             open",
+            plural(retransmits, "packet"),
             now.unacked,
             f64::from(now.rtt) / 1000.0
         );

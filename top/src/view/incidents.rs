@@ -25,8 +25,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     };
     let (incidents, now) = (slowz.incidents.clone(), slowz.now.clone());
     let heading = format!(
-        "{} incidents since the start, {} kept",
-        slowz.total,
+        "{} since the start, {} kept",
+        plural(slowz.total, "incident"),
         incidents.len()
     );
     if incidents.is_empty() {

@@ -219,8 +219,8 @@ fn leak(evidence: &Evidence) -> Vec<Symptom> {
         }
         if !reasons.is_empty() {
             let text = format!(
-                "it has {} subscriptions, {}",
-                holder.subscriptions,
+                "it has {}, {}",
+                plural(holder.subscriptions, "subscription"),
                 reasons.join(", ")
             );
             symptoms.push(warning(&holder.connection.who(), cid, text));

@@ -170,7 +170,8 @@ fn lost(member: &Member, now: crate::telemetry::MonotonicMillis) -> String {
 fn still_seen(by: &[&str]) -> String {
     match by {
         [] => String::new(),
-        names => format!("; {} still has a route to it", names.join(", ")),
+        [name] => format!("; {name} still has a route to it"),
+        names => format!("; {} still have a route to it", names.join(", ")),
     }
 }
 
