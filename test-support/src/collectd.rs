@@ -32,6 +32,8 @@ pub struct Setup {
     pub polls: bool,
     /// Additional environment variables.
     pub environment: Vec<(&'static str, String)>,
+    /// A program and its arguments that runs collectd, such as valgrind; empty for none.
+    pub under: Vec<String>,
 }
 
 impl Setup {
@@ -44,6 +46,7 @@ impl Setup {
             outputs: String::new(),
             polls: true,
             environment: Vec::new(),
+            under: Vec::new(),
         }
     }
 }
@@ -360,7 +363,8 @@ pub fn plugin() -> PathBuf {
 fn command(setup: &Setup) -> Command {
     let installed = Path::new(INSTALLED).exists();
     let mut command = Command::new("stdbuf");
-    command.args(["-oL", if installed { INSTALLED } else { "collectd" }]);
+    command.arg("-oL").args(&setup.under);
+    command.arg(if installed { INSTALLED } else { "collectd" });
     for name in [
         "http_proxy",
         "HTTP_PROXY",

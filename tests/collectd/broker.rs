@@ -86,6 +86,16 @@ impl Broker {
         peer
     }
 
+    /// Sends it a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(
+            sent.is_ok_and(|sent| sent.success()),
+            "kill -s {name} {pid}"
+        );
+    }
+
     fn client(&self) -> Client {
         Client::new(&self.url(), Duration::from_secs(5)).expect("a good URL")
     }

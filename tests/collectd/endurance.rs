@@ -1,8 +1,15 @@
 //! Ten thousand reads of a real collectd, most of them failures: memory, threads and open files do
 //! not grow. The memory is printed as a curve (`--nocapture`).
+//!
+//! By hand, for more reads or under valgrind, which needs a longer interval:
+//!
+//! ```text
+//! MIDGE_READS=100000 cargo test --test collectd ten_thousand -- --nocapture
+//! MIDGE_READS=100000 MIDGE_INTERVAL=1 MIDGE_UNDER="valgrind --leak-check=full --log-file=/tmp/v" …
+//! ```
 
 use std::{
-    fs,
+    env, fs,
     io::Write,
     net::TcpStream,
     path::Path,
@@ -18,13 +25,18 @@ use tempfile::TempDir;
 use test_support::pki::Pki;
 
 use crate::{
-    broker::{Broker, pretend, pretend_answers, pretend_text, stay_mute, varz},
+    broker::{Broker, Ports, pretend, pretend_answers, pretend_text, stay_mute, varz},
     collectd::{Collectd, Setup, block, instance},
 };
 
-/// Reads of the whole run, and between two samples of the memory.
+/// Reads of the whole run.
 const READS: usize = 10_000;
-const STEP: usize = 500;
+
+/// Samples of what collectd holds.
+const SAMPLES: usize = 20;
+
+/// Seconds between two reads of an instance.
+const INTERVAL: f64 = 0.1;
 
 /// KiB by which the memory of the second half may exceed that of the second quarter: the allocator
 /// keeps parts of different sizes. A loss of 512 bytes with each read would be at least 1250 KiB.
@@ -57,7 +69,11 @@ impl Held {
 
 #[test]
 fn ten_thousand_reads_with_failures_leave_nothing_behind() {
+    let reads = by_hand("MIDGE_READS").unwrap_or(READS);
+    let interval = by_hand("MIDGE_INTERVAL").unwrap_or(INTERVAL);
+    let under = env::var("MIDGE_UNDER").unwrap_or_default();
     let broker = Broker::start();
+    let mut unsteady = Unsteady::start();
     let pki = Pki::new(&["broker"]);
     let foreign = Pki::new(&[]);
     let tls = test_support::Broker::midge()
@@ -76,10 +92,15 @@ fn ten_thousand_reads_with_failures_leave_nothing_behind() {
 
     let timeout = "Timeout 30";
     let mut blocks = instance("well", &broker.url(), "")
+        + &instance("unsteady", &unsteady.ports.url(), "")
         + &instance(
             "https",
             &https,
-            &format!("CACert {:?}\nInterval 2\nTimeout 1000", pki.text("ca.pem")),
+            &format!(
+                "CACert {:?}\nInterval {}\nTimeout 1000",
+                pki.text("ca.pem"),
+                20.0 * interval
+            ),
         )
         + &instance(
             "foreign",
@@ -113,25 +134,31 @@ fn ten_thousand_reads_with_failures_leave_nothing_behind() {
     // Ten polls a second each; enough threads, so that those that wait hold up nobody.
     blocks += "ReadThreads 20\nWriteThreads 2\n";
     let mut setup = Setup::new(&blocks);
-    setup.interval = 0.1;
+    setup.interval = interval;
+    setup.under = under.split_whitespace().map(str::to_owned).collect();
     // With an arena for each thread, the memory would depend on which thread reads what.
     setup.environment.push(("MALLOC_ARENA_MAX", "1".to_owned()));
     let collectd = Collectd::start(&setup);
 
     let replacing = Replacing::start(token);
     let (mut curve, mut counted) = (Vec::new(), (0, 0));
-    for reads in (STEP..=READS).step_by(STEP) {
-        collectd.wait_for_many("/bool-up ", reads, &mut counted);
+    for sample in 1..=SAMPLES {
+        // What is waited for is near: with many reads, each part takes long.
+        for part in 1..=SAMPLES {
+            let reads = reads * ((sample - 1) * SAMPLES + part) / (SAMPLES * SAMPLES);
+            collectd.wait_for_many("/bool-up ", reads, &mut counted);
+        }
         curve.push(Held::of(collectd.pid()));
+        unsteady.change();
     }
     drop(replacing);
     let (status, lines) = collectd.stop();
-    for (held, reads) in curve.iter().zip((STEP..).step_by(STEP)) {
-        println!("{reads:6} reads: {held:?}");
+    for (held, sample) in curve.iter().zip(1..) {
+        println!("{:6} reads: {held:?}", reads * sample / SAMPLES);
     }
     assert!(status.success());
     // It did work in between, and did not read less often after failures.
-    for name in ["well", "https"] {
+    for name in ["well", "unsteady", "https"] {
         let values = lines.values(&format!("test/nats-{name}/bool-up"));
         assert!(values.contains(&vec![1.0]), "{name}");
     }
@@ -179,6 +206,41 @@ fn flapping() -> String {
             ),
         },
     )
+}
+
+/// A setting of a run by hand.
+fn by_hand<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    let value = text.parse().ok();
+    Some(value.unwrap_or_else(|| panic!("{name} is no number: {text}")))
+}
+
+/// A broker that hangs, goes on, is killed and comes back, in turn.
+struct Unsteady {
+    ports: Ports,
+    broker: Option<Broker>,
+    changes: usize,
+}
+
+impl Unsteady {
+    fn start() -> Self {
+        let ports = Ports::free();
+        Self {
+            ports,
+            broker: Some(Broker::start_on(ports)),
+            changes: 0,
+        }
+    }
+
+    fn change(&mut self) {
+        match (self.changes % 4, &self.broker) {
+            (0, Some(broker)) => broker.signal("STOP"),
+            (1, Some(broker)) => broker.signal("CONT"),
+            (2, _) => self.broker = None,
+            _ => self.broker = Some(Broker::start_on(self.ports)),
+        }
+        self.changes += 1;
+    }
 }
 
 /// Announces more than it sends.
