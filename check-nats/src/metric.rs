@@ -3,9 +3,13 @@
 //! The tables of the modes list [`Metric`]s; the command line turns those of one mode into
 //! [`Planned`] ones, whose thresholds are set.
 
+mod certificates;
+mod cluster;
+mod federation;
 mod since;
+mod traffic;
 
-pub(super) use since::*;
+pub(super) use self::{certificates::*, cluster::*, federation::*, since::*, traffic::*};
 
 use super::range::{Range, Unit};
 
@@ -88,21 +92,6 @@ impl Planned {
     }
 }
 
-/// Of all brokers together, in each mode.
-pub(super) static BROKERS_ANSWERING: Metric = Metric {
-    label: "brokers_answering",
-    help: "brokers that answered; the limit is the number of brokers asked",
-    ..Metric::PLAIN
-};
-pub(super) static CA_DAYS: Metric = Metric {
-    label: "ca_days",
-    help: "days until the CA of the clients' certificates expires; midge only",
-    option: Some("ca"),
-    warning: "30:",
-    critical: "7:",
-    remedy: "renew the CA and give it to the broker and to all clients",
-    ..Metric::PLAIN
-};
 pub(super) static CEILING_TIME: Metric = Metric {
     label: "ceiling_time",
     unit: Unit::Seconds,
@@ -119,61 +108,6 @@ pub(super) static CEILING_USED: Metric = Metric {
     option: Some("ceiling-used"),
     warning: "80",
     critical: "95",
-    ..Metric::PLAIN
-};
-pub(super) static CERT_DAYS: Metric = Metric {
-    label: "cert_days",
-    help: "days until the broker's certificate expires",
-    option: Some("cert"),
-    warning: "30:",
-    critical: "7:",
-    remedy: "renew the certificate and write it to the broker's cert_file",
-    ..Metric::PLAIN
-};
-pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
-    label: "route_cert_days",
-    help: "days until the certificate of the route port expires",
-    option: Some("route-cert"),
-    warning: "30:",
-    critical: "7:",
-    remedy: "renew the certificate and write it to the cert_file of the block cluster",
-    ..Metric::PLAIN
-};
-pub(super) static ROUTE_CA_DAYS: Metric = Metric {
-    label: "route_ca_days",
-    help: "days until the CA of the routes' certificates expires; midge only",
-    option: Some("route-ca"),
-    warning: "30:",
-    critical: "7:",
-    remedy: "renew the CA and give it to all members of the cluster",
-    ..Metric::PLAIN
-};
-pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
-    label: "route_crl_days",
-    help: "days until the routes' CRL expires; midge only",
-    option: Some("route-crl"),
-    warning: "3:",
-    critical: "0.5:",
-    remedy: "let the CA write a new CRL and copy it to the crl_file of the block cluster",
-    ..Metric::PLAIN
-};
-pub(super) static CRL_DAYS: Metric = Metric {
-    label: "crl_days",
-    help: "days until the CRL expires; midge only",
-    option: Some("crl"),
-    warning: "3:",
-    critical: "0.5:",
-    remedy: "let the CA write a new CRL and copy it to the broker's crl_file",
-    ..Metric::PLAIN
-};
-pub(super) static CONFIGS: Metric = Metric {
-    label: "configs",
-    help: "different configurations by their digests; equal files have the same digest, also in \
-           midge and nats-server",
-    option: Some("configs"),
-    warning: "1",
-    remedy: "compare the files of the brokers; if they differ on purpose, give --configs-warning \
-             their number",
     ..Metric::PLAIN
 };
 pub(super) static CONFIG_AGE: Metric = Metric {
@@ -209,56 +143,6 @@ pub(super) static CPU: Metric = Metric {
     option: Some("cpu"),
     ..Metric::PLAIN
 };
-pub(super) static FEDERATION_UP: Metric = Metric {
-    label: "federation_up",
-    help: "1 while an upstream broker is connected, else 0",
-    option: Some("federation-up"),
-    critical: "1:",
-    remedy: "check host, port and certificates of the upstream brokers in the block federation, \
-             and their logs; see /explainz",
-    ..Metric::PLAIN
-};
-pub(super) static FEDERATION_DROPPED: Metric = Metric {
-    label: "federation_dropped",
-    unit: Unit::Counter,
-    help: "replies dropped since the start because too much waited for the upstream broker",
-    ..Metric::PLAIN
-};
-pub(super) static FEDERATION_PENDING: Metric = Metric {
-    label: "federation_pending",
-    unit: Unit::Bytes,
-    help: "bytes that wait for the upstream broker; the limit is what is kept",
-    option: Some("federation-pending"),
-    warning: "50%",
-    critical: "90%",
-    remedy: "check the network to the upstream broker and its load; more is dropped",
-};
-pub(super) static FEDERATION_REFUSED: Metric = Metric {
-    label: "federation_refused",
-    unit: Unit::Counter,
-    help: "messages that the federation did not pass on since the start; -v has the reasons",
-    ..Metric::PLAIN
-};
-pub(super) static FEDERATION_REPLIES: Metric = Metric {
-    label: "federation_replies",
-    unit: Unit::Counter,
-    help: "replies of the site's nodes since the start",
-    ..Metric::PLAIN
-};
-pub(super) static FEDERATION_REQUESTS: Metric = Metric {
-    label: "federation_requests",
-    unit: Unit::Counter,
-    help: "requests from upstream since the start",
-    ..Metric::PLAIN
-};
-pub(super) static FEDERATION_RTT: Metric = Metric {
-    label: "federation_rtt",
-    unit: Unit::Seconds,
-    help: "time from a request to its first reply, the shortest of the last sixteen; unknown \
-           before there are so many",
-    option: Some("federation-rtt"),
-    ..Metric::PLAIN
-};
 pub(super) static FINDINGS_CRITICAL: Metric = Metric {
     label: "findings_critical",
     help: "critical findings",
@@ -272,31 +156,6 @@ pub(super) static FINDINGS_INFO: Metric = Metric {
 pub(super) static FINDINGS_WARNING: Metric = Metric {
     label: "findings_warning",
     help: "findings of severity warning",
-    ..Metric::PLAIN
-};
-pub(super) static IN_BYTES: Metric = Metric {
-    label: "in_bytes",
-    unit: Unit::Counter,
-    help: "payload bytes received since the start",
-    ..Metric::PLAIN
-};
-pub(super) static IN_BYTES_RATE: Metric = Metric {
-    label: "in_bytes_rate",
-    unit: Unit::BytesPerSecond,
-    help: "payload bytes received per second",
-    option: Some("in-bytes"),
-    ..Metric::PLAIN
-};
-pub(super) static IN_MSGS: Metric = Metric {
-    label: "in_msgs",
-    unit: Unit::Counter,
-    help: "messages received since the start",
-    ..Metric::PLAIN
-};
-pub(super) static IN_MSGS_RATE: Metric = Metric {
-    label: "in_msgs_rate",
-    help: "messages received per second",
-    option: Some("in-msgs"),
     ..Metric::PLAIN
 };
 pub(super) static LAME_DUCK: Metric = Metric {
@@ -343,61 +202,6 @@ pub(super) static MEM: Metric = Metric {
     option: Some("mem"),
     ..Metric::PLAIN
 };
-pub(super) static MEMBERS: Metric = Metric {
-    label: "members",
-    help: "members of the cluster, the broker itself included",
-    option: Some("members"),
-    ..Metric::PLAIN
-};
-pub(super) static MEMBERS_MISSING: Metric = Metric {
-    label: "members_missing",
-    help: "members that should be present and are not",
-    ..Metric::PLAIN
-};
-pub(super) static MESH_LOST: Metric = Metric {
-    label: "mesh_lost",
-    help: "pairs of brokers between which a message or an answer did not arrive",
-    ..Metric::PLAIN
-};
-pub(super) static MESH_PROBLEMS: Metric = Metric {
-    label: "mesh_problems",
-    help: "findings about routes and members; midge only",
-    ..Metric::PLAIN
-};
-pub(super) static MESH_TIME: Metric = Metric {
-    label: "mesh_time",
-    unit: Unit::Seconds,
-    help: "slowest request from one broker to another, until its answer is back",
-    option: Some("mesh"),
-    warning: "0.5",
-    critical: "1",
-    remedy: "look at the round trip times and pending bytes in /routez of the two brokers",
-};
-pub(super) static OUT_BYTES: Metric = Metric {
-    label: "out_bytes",
-    unit: Unit::Counter,
-    help: "payload bytes delivered since the start",
-    ..Metric::PLAIN
-};
-pub(super) static OUT_BYTES_RATE: Metric = Metric {
-    label: "out_bytes_rate",
-    unit: Unit::BytesPerSecond,
-    help: "payload bytes delivered per second",
-    option: Some("out-bytes"),
-    ..Metric::PLAIN
-};
-pub(super) static OUT_MSGS: Metric = Metric {
-    label: "out_msgs",
-    unit: Unit::Counter,
-    help: "messages delivered since the start",
-    ..Metric::PLAIN
-};
-pub(super) static OUT_MSGS_RATE: Metric = Metric {
-    label: "out_msgs_rate",
-    help: "messages delivered per second",
-    option: Some("out-msgs"),
-    ..Metric::PLAIN
-};
 pub(super) static PENDING_MAX: Metric = Metric {
     label: "pending_max",
     unit: Unit::Bytes,
@@ -434,11 +238,6 @@ pub(super) static RTT: Metric = Metric {
     critical: "0.5",
     ..Metric::PLAIN
 };
-pub(super) static ROUTES_MISSING: Metric = Metric {
-    label: "routes_missing",
-    help: "routes that are missing between the brokers that answered, each direction by itself",
-    ..Metric::PLAIN
-};
 pub(super) static SCHED_MAX: Metric = Metric {
     label: "sched_max",
     unit: Unit::Seconds,
@@ -453,45 +252,6 @@ pub(super) static SCHED_P99: Metric = Metric {
     option: Some("sched"),
     warning: "0.1",
     critical: "0.5",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_CLIENTS: Metric = Metric {
-    label: "slow_clients",
-    unit: Unit::Counter,
-    help: "slow clients since the start",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_CONSUMERS: Metric = Metric {
-    label: "slow_consumers",
-    unit: Unit::Counter,
-    help: "slow consumers of all kinds since the start",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_GATEWAYS: Metric = Metric {
-    label: "slow_gateways",
-    unit: Unit::Counter,
-    help: "slow gateways since the start",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_LEAFS: Metric = Metric {
-    label: "slow_leafs",
-    unit: Unit::Counter,
-    help: "slow leafnodes since the start",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_NEW: Metric = Metric {
-    label: "slow_new",
-    help: "slow consumers since the last run, or during the sample",
-    option: Some("slow"),
-    warning: "0",
-    remedy: "look at the named clients: are they busy, stopped or on a slow link? Give them less \
-             to read, or more CPU; they reconnect by themselves, but what waited for them is lost",
-    ..Metric::PLAIN
-};
-pub(super) static SLOW_ROUTES: Metric = Metric {
-    label: "slow_routes",
-    unit: Unit::Counter,
-    help: "slow routes since the start",
     ..Metric::PLAIN
 };
 pub(super) static SUBSCRIPTIONS: Metric = Metric {
@@ -528,14 +288,5 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the value that --figure names, labelled by its path",
-    ..Metric::PLAIN
-};
-/// Of all brokers together.
-pub(super) static VERSIONS: Metric = Metric {
-    label: "versions",
-    help: "different versions of the same program, midge or nats-server",
-    option: Some("versions"),
-    warning: "1",
-    remedy: "upgrade the older brokers; during an upgrade --versions-warning 2 is quiet",
     ..Metric::PLAIN
 };

@@ -131,7 +131,7 @@ impl<'a> Check<'a> {
         let port = self.target.client_port(|| match self.varz.take() {
             Some(Ok(varz)) => Ok(varz),
             // It has been reported.
-            Some(Err(_)) => Err(Failure::unknown("/varz does not say it")),
+            Some(Err(_)) => Err(Failure::unknown("")),
             None => self.hurry(Self::announced),
         })?;
         let scheme = if port.tls { "tls" } else { "nats" };
@@ -238,7 +238,7 @@ impl<'a> Check<'a> {
         path: &str,
     ) -> Result<Result<T, monitor_client::Error>, Failure> {
         let client = self.client(need, path)?;
-        let fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
+        let fields: Vec<Field<'_>> = need.fields().map(|needed| needed.field).collect();
         match client.get_with(path, &fields) {
             Ok((answer, found)) => {
                 self.accept(need, &client, &found)?;
@@ -255,7 +255,7 @@ impl<'a> Check<'a> {
     pub fn inspect(&mut self, path: &str, place: &str) -> Result<Found, Failure> {
         let need = self.need(path)?;
         let client = self.client(need, path)?;
-        let mut fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
+        let mut fields: Vec<Field<'_>> = need.fields().map(|needed| needed.field).collect();
         fields.push(Field {
             name: place,
             kind: Kind::Any,
@@ -288,7 +288,7 @@ impl<'a> Check<'a> {
     /// does not provide is unknown.
     fn accept(&mut self, need: &Need, client: &Client, found: &[Found]) -> Result<(), Failure> {
         self.answered.set(true);
-        for (needed, found) in need.fields.iter().zip(found) {
+        for (needed, found) in need.fields().zip(found) {
             let missing = client
                 .require(need.path, &[needed.field], std::slice::from_ref(found))
                 .err();
@@ -307,10 +307,10 @@ impl<'a> Check<'a> {
     /// What it means that a path is not there.
     fn not_there(&self, path: &str) -> Result<Failure, Failure> {
         let need = self.need(path)?;
-        let place = format!("{}: HTTP status 404", self.place(need.path));
+        let place = self.place(need.path);
         Ok(Failure::unknown(match need.midge_only {
-            "" => place,
-            why => format!("{place}: not in the answer: {why}"),
+            "" => format!("{place}: HTTP status 404"),
+            why => format!("{why}: {place} is not there (HTTP status 404)"),
         }))
     }
 

@@ -1,5 +1,6 @@
 //! One session with a broker, from the TCP connection to the last message.
 
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::stream::{Stream, closed, io_failure};
 use super::{
     Info, Login, OpenError,
     certificate::Certificate,
@@ -44,11 +46,6 @@ pub struct Session<'a> {
     login: Login,
     /// [`ClientPort::is_asked`].
     is_asked: bool,
-}
-
-enum Stream<'a> {
-    Plain(Socket<'a>),
-    Tls(Box<tls::Stream<'a>>),
 }
 
 impl<'a> Session<'a> {
@@ -409,65 +406,4 @@ impl<'a> Session<'a> {
             self.port
         ))
     }
-}
-
-impl<'a> Stream<'a> {
-    fn socket(&mut self) -> &mut Socket<'a> {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => &mut tls.sock,
-        }
-    }
-
-    /// The socket, for a handshake on it.
-    fn into_socket(self) -> Socket<'a> {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.sock,
-        }
-    }
-}
-
-impl Read for Stream<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(tls) => tls.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Tls(tls) => tls.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Tls(tls) => tls.flush(),
-        }
-    }
-}
-
-fn io_failure(
-    error: &io::Error,
-    tls: Option<&Tls>,
-    port: &Address,
-    deadline: &Deadline,
-) -> Failure {
-    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match (tls, of_tls) {
-        _ if is_timeout(error) => deadline.late(),
-        (Some(tls), Some(error)) => tls.failure(error),
-        _ if error.kind() == ErrorKind::UnexpectedEof => closed(port),
-        _ => Failure::critical(format!("client port {port}: {error}")),
-    }
-}
-
-fn closed(port: &Address) -> Failure {
-    Failure::critical(format!("client port {port} closed the connection"))
 }

@@ -119,6 +119,45 @@ pub(crate) static ROUTE_TLS_NEW: Metric = Metric {
     remedy: "give the named brokers a certificate that the others accept, and their CA",
     ..Metric::PLAIN
 };
+pub(crate) static SLOW_CLIENTS: Metric = Metric {
+    label: "slow_clients",
+    unit: Unit::Counter,
+    help: "slow clients since the start",
+    ..Metric::PLAIN
+};
+pub(crate) static SLOW_CONSUMERS: Metric = Metric {
+    label: "slow_consumers",
+    unit: Unit::Counter,
+    help: "slow consumers of all kinds since the start",
+    ..Metric::PLAIN
+};
+pub(crate) static SLOW_GATEWAYS: Metric = Metric {
+    label: "slow_gateways",
+    unit: Unit::Counter,
+    help: "slow gateways since the start",
+    ..Metric::PLAIN
+};
+pub(crate) static SLOW_LEAFS: Metric = Metric {
+    label: "slow_leafs",
+    unit: Unit::Counter,
+    help: "slow leafnodes since the start",
+    ..Metric::PLAIN
+};
+pub(crate) static SLOW_NEW: Metric = Metric {
+    label: "slow_new",
+    help: "slow consumers since the last run, or during the sample",
+    option: Some("slow"),
+    warning: "0",
+    remedy: "look at the named clients: are they busy, stopped or on a slow link? Give them less \
+             to read, or more CPU; they reconnect by themselves, but what waited for them is lost",
+    ..Metric::PLAIN
+};
+pub(crate) static SLOW_ROUTES: Metric = Metric {
+    label: "slow_routes",
+    unit: Unit::Counter,
+    help: "slow routes since the start",
+    ..Metric::PLAIN
+};
 pub(crate) static TLS_FAILED: Metric = Metric {
     label: "tls_failed",
     unit: Unit::Counter,

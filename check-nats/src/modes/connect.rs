@@ -30,7 +30,9 @@ pub(super) fn log_in(check: &mut Check, session: &mut Session) -> Result<(), Fai
     let time = session.log_in()?.as_secs_f64();
     let phrase = format!("connected in {}", duration(time));
     match check.options.mode.name {
-        "health" => check.report.watch(CONNECT_TIME.label, time, None, &phrase),
+        "health" => {
+            check.report.watch(CONNECT_TIME.label, time, None, &phrase);
+        }
         _ => check.report.state(CONNECT_TIME.label, time, None, &phrase),
     }
     Ok(())

@@ -6,7 +6,7 @@ use monitor_client::{Kind, SubjectLoad, Topz, Varz};
 use super::{
     Check, Failure, Status,
     culprit::{self, Culprit},
-    need::{Need, for_names, may, must, of},
+    need::{Need, for_names, may, must, of_run},
     recent_events::{self, EVENTS_NEED},
     since,
 };
@@ -28,6 +28,8 @@ struct Counted {
     /// One of them, and what follows the number of several.
     noun: &'static str,
     more: &'static str,
+    /// All of them.
+    all: &'static str,
     metric: &'static Metric,
     new: &'static Metric,
     find: fn(&mut Check, &Span) -> Result<Vec<Culprit>, Failure>,
@@ -39,6 +41,7 @@ static WITHOUT_INTEREST: Counted = Counted {
     total: |varz| varz.dropped_msgs.as_ref()?.get("no_interest").copied(),
     noun: "message",
     more: " without a subscriber",
+    all: "messages without a subscriber",
     metric: &NO_INTEREST,
     new: &NO_INTEREST_NEW,
     find: subjects,
@@ -50,22 +53,14 @@ static REFUSED: Counted = Counted {
     total: |varz| varz.permission_violations,
     noun: "permission violation",
     more: "",
+    all: "permission violations",
     metric: &VIOLATIONS,
     new: &VIOLATIONS_NEW,
     find: |check, span| recent_events::culprits(check, "auth.violation", span),
 };
 
 pub(super) static NO_INTEREST_NEEDS: &[Need] = &[
-    of(
-        "/varz",
-        Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("start", Kind::Text),
-            must("now", Kind::Text),
-            may(WITHOUT_INTEREST.field, Kind::Count, &NO_INTEREST),
-        ],
-    ),
+    of_run(&[may(WITHOUT_INTEREST.field, Kind::Count, &NO_INTEREST)]),
     for_names(
         "/topz",
         Step::Topz,
@@ -78,16 +73,7 @@ pub(super) static NO_INTEREST_NEEDS: &[Need] = &[
 ];
 
 pub(super) static VIOLATIONS_NEEDS: &[Need] = &[
-    of(
-        "/varz",
-        Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("start", Kind::Text),
-            must("now", Kind::Text),
-            may(REFUSED.field, Kind::Count, &VIOLATIONS),
-        ],
-    ),
+    of_run(&[may(REFUSED.field, Kind::Count, &VIOLATIONS)]),
     EVENTS_NEED,
 ];
 
@@ -112,10 +98,10 @@ impl Counted {
         let varz = check.varz()?;
         let Some(total) = (self.total)(&varz) else {
             return Err(Failure::unknown(format!(
-                "{} has no \"{}\": only midge counts such {}s",
+                "only midge counts {}: {} has no \"{}\"",
+                self.all,
                 check.place("/varz"),
-                self.field,
-                self.noun
+                self.field
             )));
         };
         let look = Look::of(&varz, [(self.field, total)])?;

@@ -34,10 +34,10 @@ pub(super) fn state(
 
 /// What `find` finds; if it cannot, a detail says why. An event is one with or without
 /// names.
-pub(super) fn found(
+pub(super) fn found<T>(
     check: &mut Check,
-    find: impl FnOnce(&mut Check) -> Result<Vec<Culprit>, Failure>,
-) -> Vec<Culprit> {
+    find: impl FnOnce(&mut Check) -> Result<Vec<T>, Failure>,
+) -> Vec<T> {
     find(check).unwrap_or_else(|failure| {
         let why = format!("names unknown: {}", failure.text);
         check.report.detail(1, &why);

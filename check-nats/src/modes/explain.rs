@@ -4,28 +4,18 @@ use monitor_client::{Explainz, Finding, Kind};
 
 use super::{
     Check, Failure, Status,
-    need::{Need, must, of_midge},
+    need::{Need, must, of_findings},
 };
 use crate::{
-    deadline::Step,
     metric::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
     text::quoted,
 };
 
-pub(super) static NEEDS: &[Need] = &[of_midge(
-    "/explainz",
-    Step::Explainz,
+pub(super) static NEEDS: &[Need] = &[of_findings(
     "only midge reports findings",
     &[
-        must("server_id", Kind::Text),
         must("sampled", Kind::Text),
         must("status", Kind::Word(&["ok", "info", "warning", "critical"])),
-        must("findings", Kind::List),
-        must("findings.*.code", Kind::Text),
-        must(
-            "findings.*.severity",
-            Kind::Word(&["info", "warning", "critical"]),
-        ),
     ],
 )];
 

@@ -1,22 +1,21 @@
 //! Mode `logins`: clients that were not let in. midge counts them; of a nats-server, the
 //! closed connections have them.
 
-use monitor_client::{Kind, Varz};
+use monitor_client::{EventInfo, Kind, Varz};
 
 use super::{
     Check, Failure, Status,
-    connection::{CLOSED, CLOSED_NEED, Connection},
+    connection::{CLOSED, CLOSED_NEED},
     culprit::{Culprit, found, names, tell},
-    need::{Need, may, must, of},
+    need::{Need, may, of_run},
     recent_events::{self, EVENTS_NEED},
     since,
 };
 use crate::{
     baseline::{Look, Span},
-    deadline::Step,
     metric::{
-        LOGINS_ACCEPTED, LOGINS_REFUSED, LOGINS_REFUSED_NEW, ROUTE_TLS_FAILED, ROUTE_TLS_NEW,
-        TLS_FAILED, TLS_FAILED_NEW,
+        LOGINS_ACCEPTED, LOGINS_REFUSED, LOGINS_REFUSED_NEW, Metric, ROUTE_TLS_FAILED,
+        ROUTE_TLS_NEW, TLS_FAILED, TLS_FAILED_NEW,
     },
     text::plural,
 };
@@ -29,18 +28,11 @@ const ROUTE_TLS: &str = "route tls";
 const EVENTS: &str = "auth.failed,tls.failed";
 
 pub(super) static NEEDS: &[Need] = &[
-    of(
-        "/varz",
-        Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("start", Kind::Text),
-            must("now", Kind::Text),
-            may("logins.accepted", Kind::Count, &LOGINS_ACCEPTED),
-            may("tls.failures", Kind::Count, &TLS_FAILED),
-            may("cluster.tls.failures", Kind::Count, &ROUTE_TLS_FAILED),
-        ],
-    ),
+    of_run(&[
+        may("logins.accepted", Kind::Count, &LOGINS_ACCEPTED),
+        may("tls.failures", Kind::Count, &TLS_FAILED),
+        may("cluster.tls.failures", Kind::Count, &ROUTE_TLS_FAILED),
+    ]),
     EVENTS_NEED,
     // Of a nats-server: the verdict itself, but only from the second run on.
     CLOSED_NEED,
@@ -100,20 +92,35 @@ fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Fail
 
 fn by_totals(check: &mut Check, varz: &Varz, span: &Span) -> Result<(), Failure> {
     let new = [REFUSED, TLS, ROUTE_TLS].map(|name| span.new_of(name));
-    let culprits = match new {
+    let events = match new {
         [0, 0, 0] => Vec::new(),
-        _ => found(check, |check| recent_events::culprits(check, EVENTS, span)),
+        _ => found(check, |check| recent_events::in_span(check, EVENTS, span)),
+    };
+    let turned_away = |count, is_one: fn(&EventInfo) -> bool| TurnedAway {
+        count,
+        at_least: "",
+        culprits: recent_events::by_subject(events.iter().filter(|event| is_one(event))),
     };
     let [refused, tls, route_tls] = new;
     if route_tls_failures(varz).is_some() {
-        let what = plural(route_tls, "failed TLS handshake");
-        let text = format!("{what} with other brokers {span}{}", names(&culprits));
-        check
-            .report
-            .watch(ROUTE_TLS_NEW.label, route_tls, None, &text);
+        turned_away(route_tls, is_of_route).watch(
+            check,
+            &ROUTE_TLS_NEW,
+            "failed TLS handshake",
+            &format!("with other brokers {span}"),
+        );
     }
-    state(check, span, [refused, tls], "", &culprits);
+    let refused = turned_away(refused, |event| event.kind == "auth.failed");
+    let tls = turned_away(tls, |event| {
+        event.kind == "tls.failed" && !is_of_route(event)
+    });
+    state(check, span, &refused, &tls);
     Ok(())
+}
+
+/// Whether an event is about a handshake at the route port: only its words say so.
+fn is_of_route(event: &EventInfo) -> bool {
+    event.kind == "tls.failed" && event.text.starts_with("TLS route handshake")
 }
 
 /// A nats-server has no totals, but why its last connections were closed.
@@ -123,42 +130,64 @@ fn by_closed_connections(check: &mut Check, span: &Span) -> Result<(), Failure> 
         true => "at least ",
         false => "",
     };
-    let of = |reason: &str| {
-        let mut of_reason: Vec<&Connection> = closed.connections.iter().collect();
-        of_reason.retain(|connection| connection.reason.starts_with(reason));
-        of_reason
+    let turned_away = |reason: &str| {
+        let all = closed.connections.iter();
+        let culprits: Vec<Culprit> = all
+            .filter(|connection| connection.reason.starts_with(reason))
+            .map(|connection| Culprit {
+                name: connection.who(),
+                line: format!("{}: {}", connection.who(), connection.reason),
+            })
+            .collect();
+        TurnedAway {
+            count: culprits.len() as u64,
+            at_least,
+            culprits,
+        }
     };
-    let (refused, tls) = (of("Authentication"), of("TLS Handshake"));
-    let culprits: Vec<Culprit> = refused
-        .iter()
-        .chain(&tls)
-        .map(|connection| Culprit {
-            name: connection.who(),
-            line: format!("{}: {}", connection.who(), connection.reason),
-        })
-        .collect();
-    let counts = [refused.len() as u64, tls.len() as u64];
-    state(check, span, counts, at_least, &culprits);
+    let (refused, tls) = (turned_away("Authentication"), turned_away("TLS Handshake"));
+    state(check, span, &refused, &tls);
     closed.say_gap(check);
     Ok(())
 }
 
-fn state(
-    check: &mut Check,
-    span: &Span,
-    [refused, tls]: [u64; 2],
-    at_least: &str,
-    culprits: &[Culprit],
-) {
-    let names = names(culprits);
-    let phrase = |count: u64, what: &str| {
-        let names = if count > 0 { &*names } else { "" };
-        format!("{at_least}{} {span}{names}", plural(count, what))
-    };
-    let report = &mut check.report;
-    let text = phrase(refused, "refused login");
-    report.state(LOGINS_REFUSED_NEW.label, refused, None, &text);
-    let text = phrase(tls, "failed TLS handshake");
-    report.watch(TLS_FAILED_NEW.label, tls, None, &text);
-    tell(check, culprits);
+/// Those who were not let in for one reason.
+struct TurnedAway {
+    count: u64,
+    /// Before the count: empty, or that there may be more.
+    at_least: &'static str,
+    culprits: Vec<Culprit>,
+}
+
+impl TurnedAway {
+    fn phrase(&self, noun: &str, when: &str) -> String {
+        let names = if self.count > 0 {
+            names(&self.culprits)
+        } else {
+            String::new()
+        };
+        format!(
+            "{}{} {when}{names}",
+            self.at_least,
+            plural(self.count, noun)
+        )
+    }
+
+    /// Sets a metric, and names them if it alerts.
+    fn watch(&self, check: &mut Check, metric: &Metric, noun: &str, when: &str) {
+        let text = self.phrase(noun, when);
+        if check.report.watch(metric.label, self.count, None, &text) {
+            tell(check, &self.culprits);
+        }
+    }
+}
+
+fn state(check: &mut Check, span: &Span, refused: &TurnedAway, tls: &TurnedAway) {
+    let when = span.to_string();
+    let text = refused.phrase("refused login", &when);
+    check
+        .report
+        .state(LOGINS_REFUSED_NEW.label, refused.count, None, &text);
+    tell(check, &refused.culprits);
+    tls.watch(check, &TLS_FAILED_NEW, "failed TLS handshake", &when);
 }

@@ -6,15 +6,14 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use monitor_client::{Kind, Varz};
 
 use super::{
-    Check, Failure,
+    Check, Failure, Status,
     connection::{CLOSED, CLOSED_NEED, Connection},
     culprit::{Culprit, found, names, tell},
-    need::{Need, may, must, of},
+    need::{Need, may, of_run},
     since,
 };
 use crate::{
     baseline::{Look, Span},
-    deadline::Step,
     metric::{
         LOST_BYTES_NEW, LOST_CLOSED, LOST_CLOSED_NEW, LOST_NEW, LOST_REPLIES_FULL,
         LOST_SLOW_CONSUMER, LOST_TOO_LONG, LOST_WRITE_ERROR, Metric,
@@ -42,25 +41,18 @@ const LOST: &str = "all but closed";
 const BYTES: &str = "bytes of these";
 
 pub(super) static NEEDS: &[Need] = &[
-    of(
-        "/varz",
-        Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("start", Kind::Text),
-            must("now", Kind::Text),
-            may(
-                "dropped_msgs.slow_consumer",
-                Kind::Count,
-                &LOST_SLOW_CONSUMER,
-            ),
-            may("dropped_msgs.write_error", Kind::Count, &LOST_WRITE_ERROR),
-            may("dropped_msgs.too_long", Kind::Count, &LOST_TOO_LONG),
-            may("dropped_msgs.replies_full", Kind::Count, &LOST_REPLIES_FULL),
-            may("dropped_msgs.closed", Kind::Count, &LOST_CLOSED),
-            may("dropped_bytes.slow_consumer", Kind::Count, &LOST_BYTES_NEW),
-        ],
-    ),
+    of_run(&[
+        may(
+            "dropped_msgs.slow_consumer",
+            Kind::Count,
+            &LOST_SLOW_CONSUMER,
+        ),
+        may("dropped_msgs.write_error", Kind::Count, &LOST_WRITE_ERROR),
+        may("dropped_msgs.too_long", Kind::Count, &LOST_TOO_LONG),
+        may("dropped_msgs.replies_full", Kind::Count, &LOST_REPLIES_FULL),
+        may("dropped_msgs.closed", Kind::Count, &LOST_CLOSED),
+        may("dropped_bytes.slow_consumer", Kind::Count, &LOST_BYTES_NEW),
+    ]),
     CLOSED_NEED,
 ];
 
@@ -72,31 +64,37 @@ fn sample(check: &mut Check) -> Result<(Varz, Look), Failure> {
     let varz = check.varz()?;
     let (Some(msgs), Some(bytes)) = (&varz.dropped_msgs, &varz.dropped_bytes) else {
         return Err(Failure::unknown(format!(
-            "{} has no \"dropped_msgs\": only midge counts lost messages",
+            "only midge counts lost messages: {} has no \"dropped_msgs\"",
             check.place("/varz")
         )));
-    };
-    let is_fault = |reason: &&String| !matches!(reason.as_str(), IN_ORDER | NO_INTEREST);
-    // Reasons of a later version count too.
-    let sum = |lost: &BTreeMap<String, u64>| {
-        let faults = lost.iter().filter(|(reason, _)| is_fault(reason));
-        faults.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count))
     };
     let reasons = REASONS
         .iter()
         .filter_map(|(reason, _)| Some((*reason, *msgs.get(*reason)?)));
-    let totals = reasons.chain([(LOST, sum(msgs)), (BYTES, sum(bytes))]);
+    let totals = reasons.chain([(LOST, faults(msgs)), (BYTES, faults(bytes))]);
     let look = Look::of(&varz, totals)?;
     Ok((varz, look))
 }
 
+/// How much was lost by a fault. Reasons of a later version are faults, too.
+fn faults(lost: &BTreeMap<String, u64>) -> u64 {
+    let is_fault = |reason: &&String| !matches!(reason.as_str(), IN_ORDER | NO_INTEREST);
+    let faults = lost.iter().filter(|(reason, _)| is_fault(reason));
+    faults.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
 fn judge(check: &mut Check, varz: &Varz, span: Option<&Span>) -> Result<(), Failure> {
+    let lost = varz.dropped_msgs.as_ref();
     for (reason, metric) in REASONS {
-        let total = varz.dropped_msgs.as_ref();
-        let total = total.and_then(|lost| lost.get(reason)).copied();
+        let total = lost.and_then(|lost| lost.get(reason)).copied();
         check.report.total(metric.label, total);
     }
-    let Some(span) = span else { return Ok(()) };
+    let Some(span) = span else {
+        let total = plural(lost.map_or(0, faults), "message");
+        let text = format!("{total} lost since the start");
+        check.report.say(Status::Ok, &text);
+        return Ok(());
+    };
     let (new, new_bytes, closed) = (span.new_of(LOST), span.new_of(BYTES), span.new_of(IN_ORDER));
     let culprits = match (new, closed) {
         (0, 0) => Vec::new(),

@@ -25,6 +25,8 @@ mod restarts;
 mod roundtrip;
 mod since;
 mod slow;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod uptime;
 mod varz;
@@ -434,45 +436,4 @@ pub(super) fn uptime_of(varz: &Varz) -> Result<f64, Failure> {
 /// A limit that percent thresholds can refer to; 0 and below are none.
 fn limit(value: i64) -> Option<f64> {
     (value > 0).then_some(value as f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::range::Range;
-
-    /// The tables are well formed: names and labels once each, labels fit for
-    /// perfdata and graphs, defaults readable, thresholds only where one can be set.
-    #[test]
-    fn the_table_is_sound() {
-        let names: BTreeSet<&str> = MODES.iter().map(|mode| mode.name).collect();
-        assert_eq!(names.len(), MODES.len());
-        for mode in MODES {
-            assert!(
-                !mode.help.is_empty() && !mode.metrics.is_empty(),
-                "{}",
-                mode.name
-            );
-            let labels: BTreeSet<&str> = mode.metrics.iter().map(|metric| metric.label).collect();
-            assert_eq!(labels.len(), mode.metrics.len(), "{}", mode.name);
-            for metric in mode.metrics {
-                let fit = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                assert!(metric.label.chars().all(fit), "{}", metric.label);
-                assert!(metric.label.len() <= 19, "{}", metric.label);
-                for default in [metric.warning, metric.critical] {
-                    assert!(default.is_empty() || Range::parse(default, metric.unit).is_ok());
-                    assert!(default.is_empty() || metric.option.is_some());
-                }
-                // A warning that is always critical too is none.
-                let limits = |range| Range::parse(range, metric.unit).ok()?.limits(Some(100.0));
-                if let (Some(mild), Some(severe)) =
-                    (limits(metric.warning), limits(metric.critical))
-                {
-                    assert!(!mild.alerts_only_with(severe), "{}", metric.label);
-                }
-            }
-        }
-    }
 }

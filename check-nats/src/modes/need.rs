@@ -15,10 +15,19 @@ pub struct Need {
     pub step: Step,
     /// Why other brokers than midge do not have the path; empty if they do.
     pub midge_only: &'static str,
-    /// The fields that the mode reads.
-    pub fields: &'static [Needed],
+    /// The fields that several modes read there alike.
+    common: &'static [Needed],
+    /// The others that the mode reads.
+    own: &'static [Needed],
     /// Whether it is asked after the verdict, and only for names: without it there are none.
     pub is_for_names: bool,
+}
+
+impl Need {
+    /// The fields that the mode reads.
+    pub fn fields(&self) -> impl Iterator<Item = &'static Needed> + use<> {
+        self.common.iter().chain(self.own)
+    }
 }
 
 /// One field of an answer.
@@ -30,6 +39,24 @@ pub struct Needed {
     pub metric: Option<&'static Metric>,
 }
 
+/// The severities of findings.
+pub(super) const SEVERITY: Kind = Kind::Word(&["info", "warning", "critical"]);
+
+/// What tells one run of a broker from another, and how long it has run.
+const RUN: &[Needed] = &[
+    must("server_id", Kind::Text),
+    must("start", Kind::Text),
+    must("now", Kind::Text),
+];
+
+/// The findings of a broker.
+const FINDINGS: &[Needed] = &[
+    must("server_id", Kind::Text),
+    must("findings", Kind::List),
+    must("findings.*.code", Kind::Text),
+    must("findings.*.severity", SEVERITY),
+];
+
 /// What says where the client port is, in modes that need no monitoring port as well.
 pub static ANNOUNCED: Need = of(
     "/varz",
@@ -40,6 +67,22 @@ pub static ANNOUNCED: Need = of(
 /// A path that all brokers have.
 pub(super) const fn of(path: &'static str, step: Step, fields: &'static [Needed]) -> Need {
     of_midge(path, step, "", fields)
+}
+
+/// `/varz` with what tells one run of a broker from another, and how long it has run.
+pub(super) const fn of_run(fields: &'static [Needed]) -> Need {
+    Need {
+        common: RUN,
+        ..of("/varz", Step::Varz, fields)
+    }
+}
+
+/// `/explainz` with its findings; `midge_only` as in [`Need::midge_only`].
+pub(super) const fn of_findings(midge_only: &'static str, fields: &'static [Needed]) -> Need {
+    Need {
+        common: FINDINGS,
+        ..of_midge("/explainz", Step::Explainz, midge_only, fields)
+    }
 }
 
 /// A path that only names who is behind a verdict.
@@ -61,7 +104,8 @@ pub(super) const fn of_midge(
         path,
         step,
         midge_only,
-        fields,
+        common: &[],
+        own: fields,
         is_for_names: false,
     }
 }

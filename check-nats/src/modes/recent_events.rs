@@ -31,16 +31,26 @@ pub(super) fn culprits(
     kinds: &str,
     span: &Span,
 ) -> Result<Vec<Culprit>, Failure> {
-    let path = format!("/eventsz?type={kinds}&limit={EVENTS_MAX}");
-    let answer: Eventsz = check.ask(&path)?;
-    let in_span = answer
-        .events
-        .iter()
-        .filter(|event| span.includes(&event.time));
-    Ok(by_subject(in_span))
+    in_span(check, kinds, span).map(|events| by_subject(events.iter()))
 }
 
-fn by_subject<'a>(events: impl Iterator<Item = &'a EventInfo>) -> Vec<Culprit> {
+/// The events of these kinds in the span.
+///
+/// # Errors
+/// As [`Check::ask`].
+pub(super) fn in_span(
+    check: &mut Check,
+    kinds: &str,
+    span: &Span,
+) -> Result<Vec<EventInfo>, Failure> {
+    let path = format!("/eventsz?type={kinds}&limit={EVENTS_MAX}");
+    let mut events = check.ask::<Eventsz>(&path)?.events;
+    events.retain(|event| span.includes(&event.time));
+    Ok(events)
+}
+
+/// Those that events are about, the most frequent first.
+pub(super) fn by_subject<'a>(events: impl Iterator<Item = &'a EventInfo>) -> Vec<Culprit> {
     let mut subjects: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
     for event in events {
         let (times, last) = subjects.entry(&event.subject).or_default();

@@ -1,29 +1,20 @@
 //! Mode `restarts`: whether the broker was started since the last run. Mode `uptime` needs no
 //! state, but a restart between two runs that are far apart escapes it.
 
-use monitor_client::{Kind, Varz};
+use monitor_client::Varz;
 
 use super::{
     Check, Failure,
-    need::{Need, must, of},
+    need::{Need, of_run},
     since, uptime_of,
 };
 use crate::{
     baseline::{Look, Span},
-    deadline::Step,
     metric::{RESTARTS_NEW, UPTIME},
     text::{duration, quoted},
 };
 
-pub(super) static NEEDS: &[Need] = &[of(
-    "/varz",
-    Step::Varz,
-    &[
-        must("server_id", Kind::Text),
-        must("start", Kind::Text),
-        must("now", Kind::Text),
-    ],
-)];
+pub(super) static NEEDS: &[Need] = &[of_run(&[])];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     since::run(check, sample, judge)

@@ -6,7 +6,7 @@ use super::{
     Check, Failure, Status,
     connection::{CLOSED_NEED, CLOSED_WITH_SUBJECTS, Connection, subjects},
     culprit::{self, Culprit, found},
-    need::{Need, for_names, may, must, of},
+    need::{Need, for_names, may, must, of_run},
     since,
 };
 use crate::{
@@ -22,20 +22,13 @@ const INCIDENTS: &str = "/slowz?limit=512";
 const TOTAL: &str = "slow_consumers";
 
 pub(super) static NEEDS: &[Need] = &[
-    of(
-        "/varz",
-        Step::Varz,
-        &[
-            must("server_id", Kind::Text),
-            must("start", Kind::Text),
-            must("now", Kind::Text),
-            must("slow_consumers", Kind::Count),
-            may("slow_consumer_stats.clients", Kind::Count, &SLOW_CLIENTS),
-            may("slow_consumer_stats.routes", Kind::Count, &SLOW_ROUTES),
-            may("slow_consumer_stats.gateways", Kind::Count, &SLOW_GATEWAYS),
-            may("slow_consumer_stats.leafs", Kind::Count, &SLOW_LEAFS),
-        ],
-    ),
+    of_run(&[
+        must("slow_consumers", Kind::Count),
+        may("slow_consumer_stats.clients", Kind::Count, &SLOW_CLIENTS),
+        may("slow_consumer_stats.routes", Kind::Count, &SLOW_ROUTES),
+        may("slow_consumer_stats.gateways", Kind::Count, &SLOW_GATEWAYS),
+        may("slow_consumer_stats.leafs", Kind::Count, &SLOW_LEAFS),
+    ]),
     for_names(
         "/slowz",
         Step::Slowz,

@@ -4,12 +4,11 @@ use monitor_client::{Kind, Varz};
 
 use super::{
     Check, Failure, Status,
-    need::{Need, must, of},
+    need::{Need, must, of_run},
     since,
 };
 use crate::{
     baseline::{Look, Span},
-    deadline::Step,
     metric::{
         IN_BYTES, IN_BYTES_RATE, IN_MSGS, IN_MSGS_RATE, OUT_BYTES, OUT_BYTES_RATE, OUT_MSGS,
         OUT_MSGS_RATE,
@@ -17,19 +16,12 @@ use crate::{
     text::{bytes, significant},
 };
 
-pub(super) static NEEDS: &[Need] = &[of(
-    "/varz",
-    Step::Varz,
-    &[
-        must("server_id", Kind::Text),
-        must("start", Kind::Text),
-        must("now", Kind::Text),
-        must("in_msgs", Kind::Count),
-        must("out_msgs", Kind::Count),
-        must("in_bytes", Kind::Count),
-        must("out_bytes", Kind::Count),
-    ],
-)];
+pub(super) static NEEDS: &[Need] = &[of_run(&[
+    must("in_msgs", Kind::Count),
+    must("out_msgs", Kind::Count),
+    must("in_bytes", Kind::Count),
+    must("out_bytes", Kind::Count),
+])];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     since::run(check, sample, judge)

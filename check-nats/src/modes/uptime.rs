@@ -1,23 +1,13 @@
 //! Mode `uptime`: whether the broker was restarted lately.
 
-use monitor_client::Kind;
-
 use super::{
     Check, Failure,
-    need::{Need, must, of},
+    need::{Need, of_run},
     uptime_of,
 };
-use crate::{deadline::Step, metric::UPTIME_SHORT, text::duration};
+use crate::{metric::UPTIME_SHORT, text::duration};
 
-pub(super) static NEEDS: &[Need] = &[of(
-    "/varz",
-    Step::Varz,
-    &[
-        must("server_id", Kind::Text),
-        must("start", Kind::Text),
-        must("now", Kind::Text),
-    ],
-)];
+pub(super) static NEEDS: &[Need] = &[of_run(&[])];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;

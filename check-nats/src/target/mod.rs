@@ -27,6 +27,9 @@ use super::{options::TIMEOUT_MAX, status::Failure};
 /// The client port where nothing says another one.
 const CLIENT_PORT: u16 = 4222;
 
+/// Nothing says where the client port is.
+const NOT_KNOWN: &str = "the client port is not known: give it with -H or -p";
+
 /// Where brokers listen for monitoring.
 const MONITOR_PORT: u16 = 8222;
 
@@ -172,7 +175,8 @@ impl Target {
     /// place if nothing was given and no broker answers.
     ///
     /// # Errors
-    /// `varz` as it is, if `/varz` is needed; a place that cannot be reached from here: unknown.
+    /// That of `varz` if `/varz` is needed, without its text if that is empty; a place that cannot
+    /// be reached from here: unknown.
     pub fn client_port(
         &self,
         varz: impl FnOnce() -> Result<Varz, Failure>,
@@ -193,10 +197,10 @@ impl Target {
                 ))
             }
             Err(failure) => Err(Failure {
-                text: format!(
-                    "the client port is not known, give it with -H or -p: {}",
-                    failure.text
-                ),
+                text: match &*failure.text {
+                    "" => NOT_KNOWN.to_owned(),
+                    why => format!("{why}; so {NOT_KNOWN}"),
+                },
                 ..failure
             }),
         }

@@ -27,7 +27,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                 "explain" if is_foreign => {
                     well.expect(
                         3,
-                        "/explainz: HTTP status 404: not in the answer: only midge",
+                        "NATS UNKNOWN: only midge reports findings: http://127.0.0.1:",
                     );
                 }
                 "latency" | "ceilings" | "losses" | "no-interest" | "violations" | "federation"

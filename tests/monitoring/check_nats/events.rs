@@ -172,6 +172,48 @@ fn failed_handshakes_are_reported() {
     }
 }
 
+/// A refused login does not name those whose handshake failed, nor the other way round.
+#[test]
+fn each_reason_names_its_own() {
+    let pki = test_support::pki::Pki::new(&["broker"]);
+    let options = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?} }}\nauthorization {{ user: a, password: b }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key")
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = folder.path().join("password");
+    fs::write(&wrong, "wrong").expect("written");
+    let wrong = wrong.to_str().expect("a readable path");
+    for builder in brokers() {
+        let broker = builder.config(&*options).start();
+        let logins = Since::begin(&broker, "logins");
+        let failed = ["--tls-failed-warning", "0", "--state", "tls"];
+        logins.run(&failed).expect(0, "first run");
+        let mut client = RawClient::connect(broker.client_addr());
+        client.send("this is no TLS record\r\n");
+        let _ = client.stream().read_to_end(&mut Vec::new());
+        let refused = ["--mode", "connect", "--cacert", &*pki.text("ca.pem")];
+        let login = ["--user", "a", "--password-file", wrong];
+        check(&broker, &[refused, login].concat()).expect(3, "check the name and the password");
+        wait_until("both are counted", || {
+            let seen = logins.look();
+            seen.value("logins_refused_new") == "1" && seen.value("tls_failed_new") == "1"
+        });
+        let found = logins.run(&[]);
+        let about: Vec<&str> = found
+            .output
+            .lines()
+            .filter(|it| it.starts_with("  "))
+            .collect();
+        // One line about who it was, and what to do.
+        assert_eq!(about.len(), 2, "{found:?}");
+        assert!(about[0].contains("uthentication"), "{found:?}");
+        let found = logins.run(&failed);
+        found.expect(1, "1 failed TLS handshake in ").tell("TLS ");
+    }
+}
+
 /// Who knocks at the route port is no client, and is counted by itself.
 #[test]
 fn failed_handshakes_of_routes_are_reported() {
@@ -234,7 +276,8 @@ fn what_only_midge_counts_is_said_of_others() {
     for builder in [Broker::nats_server(), Broker::nats_server_29()] {
         let broker = builder.start();
         for mode in ["losses", "no-interest", "violations"] {
-            check(&broker, &["--mode", mode, "--sample", "1ms"]).expect(3, ": only midge counts ");
+            check(&broker, &["--mode", mode, "--sample", "1ms"])
+                .expect(3, "NATS UNKNOWN: only midge counts ");
         }
     }
 }
@@ -280,7 +323,8 @@ fn a_file_that_is_newer_than_what_runs_is_reported() {
         let opened = fs::File::options().append(true).open(&file);
         opened.expect("a file").set_modified(later).expect("a time");
         config(path)
-            .expect(1, "broker.conf was changed at ")
+            .expect(1, "broker.conf was changed ")
+            .expect(1, " after the broker loaded it")
             .tell("\n  do: check the file, and reload");
         config("/nonsense").expect(3, "/nonsense: No such file");
     }

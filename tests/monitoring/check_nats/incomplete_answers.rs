@@ -96,7 +96,7 @@ fn each_required_field_gives_unknown_when_missing() {
             assert_ne!(result.code, 3, "{}: {result:?}", mode.name);
             let needs = mode.needs.iter();
             for need in needs.filter(|need| is_decisive(mode, need, &whole)) {
-                for needed in need.fields {
+                for needed in need.fields() {
                     let name = needed.field.name;
                     for (what, body) in spoilt(&whole[need.path], name, needed.field.kind) {
                         if what != "absent" && !in_every_way {
@@ -137,7 +137,7 @@ fn what_is_compared_between_brokers_must_be_there() {
     let sound = format!("http://{}", replay(&whole));
     let needs = mode.needs.iter().filter(|need| need.path != "/clusterz");
     for need in needs {
-        for needed in need.fields {
+        for needed in need.fields() {
             let name = needed.field.name;
             for (what, body) in spoilt(&whole[need.path], name, needed.field.kind) {
                 let mut answers = whole.clone();

@@ -52,16 +52,16 @@ fn the_broker_says_where_its_client_port_is() {
         health(&["-m", &monitor]).expect(0, "rtt");
     }
     let gone = format!("http://{}", free_address());
-    judge(&["-u", &gone, "--mode", "connect"]).expect(
-        2,
-        "the client port is not known, give it with -H or -p: http://127.0.0.1",
-    );
-    judge(&["-u", &gone])
-        .expect(2, "/varz: connection refused")
+    judge(&["-u", &gone, "--mode", "connect"])
+        .expect(2, "NATS CRITICAL: http://127.0.0.1")
         .expect(
             2,
-            "the client port is not known, give it with -H or -p: /varz does not say it",
+            "/varz: connection refused; so the client port is not known: give it",
         );
+    judge(&["-u", &gone]).expect(
+        2,
+        "/varz: connection refused, the client port is not known: give it with -H or -p",
+    );
     let silent = answers("200 OK", "{\"server_id\":\"N1\",\"port\":0,\"host\":\"\"}");
     judge(&["-u", &format!("http://{silent}"), "--mode", "connect"])
         .expect(3, "the client port is not known");

@@ -13,7 +13,7 @@ pub(super) use self::agreement::compare;
 use self::configured::Configured;
 use super::{
     Check, Failure, Status,
-    need::{Need, must, of},
+    need::{Need, SEVERITY, must, of},
 };
 use crate::{
     deadline::Step,
@@ -46,10 +46,7 @@ pub(super) static NEEDS: &[Need] = &[
             must("members.*.leaving", Kind::Flag),
             must("disagreements", Kind::List),
             must("disagreements.*.code", Kind::Text),
-            must(
-                "disagreements.*.severity",
-                Kind::Word(&["info", "warning", "critical"]),
-            ),
+            must("disagreements.*.severity", SEVERITY),
         ],
     ),
     of(
