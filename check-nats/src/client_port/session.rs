@@ -61,16 +61,20 @@ impl<'a> Session<'a> {
         login: Login,
         deadline: &'a Deadline,
     ) -> Result<Self, OpenError> {
+        // A broker waits for a second or two for the handshake: where it is known to be wanted, its
+        // files are read before that. A broker that does not answer is worse news than a bad file.
+        let is_wanted = options.first || port.tls;
+        let tls = is_wanted.then(|| Self::prepare(options, port, deadline));
         let mut session = Self::connect(port, deadline)?;
         session.login = login;
         if options.first {
-            session = session.encrypt(options, port)?;
+            session = session.encrypt(tls, options, port)?;
             session.info = session.read_info()?;
             return Ok(session);
         }
         session.info = session.read_info()?;
         match session.info.tls_required || (port.tls && session.info.tls_available) {
-            true => Ok(session.encrypt(options, port)?),
+            true => Ok(session.encrypt(tls, options, port)?),
             false if port.tls => {
                 let text = format!("client port {} has no TLS, but it must have", session.port);
                 Err(Failure::critical(text).into())
@@ -209,13 +213,28 @@ impl<'a> Session<'a> {
     }
 
     /// Does the TLS handshake.
-    fn encrypt(mut self, options: &ClientTls, port: &ClientPort) -> Result<Self, Failure> {
+    /// Reads the files for TLS.
+    fn prepare(
+        options: &ClientTls,
+        port: &ClientPort,
+        deadline: &Deadline,
+    ) -> Result<Tls, Failure> {
+        deadline.begin(Step::Files)?;
+        Tls::prepare(options, port)
+    }
+
+    /// Does the handshake; `tls` is what was prepared for it.
+    fn encrypt(
+        mut self,
+        tls: Option<Result<Tls, Failure>>,
+        options: &ClientTls,
+        port: &ClientPort,
+    ) -> Result<Self, Failure> {
         if !self.received.is_empty() {
             return Err(self.not_a_broker("more than INFO comes before TLS"));
         }
-        self.deadline.begin(Step::Files)?;
         let started = Instant::now();
-        let tls = Tls::prepare(options, port)?;
+        let tls = tls.unwrap_or_else(|| Self::prepare(options, port, self.deadline))?;
         // The time to connect is the broker's alone.
         self.opened += started.elapsed();
         if self.info.tls_verify && tls.certificate().is_none() {

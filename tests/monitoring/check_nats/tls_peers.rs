@@ -1,6 +1,6 @@
 //! Peers that do not do TLS as a broker would: silent, slow, closing, or sending something else.
 
-use std::{io::Write, net::SocketAddr, thread, time::Duration};
+use std::{fs, io::Write, net::SocketAddr, thread, time::Duration};
 
 use super::{
     bad_peers::{hang, peer, read_until, says},
@@ -63,4 +63,21 @@ fn something_else_than_tls_is_unknown() {
 #[test]
 fn a_connection_closed_in_the_handshake_is_critical() {
     connect(says(INFO), &[]).expect(2, "closed the connection");
+}
+
+/// A broker waits for a handshake for a second or two only: the files for it are read before the
+/// check connects. Here they are gone as soon as it has.
+#[test]
+fn files_are_read_before_the_broker_waits_for_the_handshake() {
+    let pki = Pki::new(&[]);
+    let ca = pki.text("ca.pem");
+    let file = pki.path("ca.pem");
+    let closing = peer(move |mut stream| {
+        // An error means that an earlier connection has done it.
+        let _ = fs::remove_file(&file);
+        let _ = stream.write_all(INFO.as_bytes());
+        read_until(&mut stream, "\u{1}");
+    });
+    let arguments = ["--mode", "connect", "--tls", "--cacert", &*ca];
+    check_ports(closing, closing, &arguments).expect(2, "closed the connection");
 }
