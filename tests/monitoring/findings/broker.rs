@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use super::{appears, channels, clears, quick, quick_with, stays_silent, text, thresholds};
 use test_support::{Broker, HeldThreads, Traffic, http, pki::Pki, wait_for, wait_until};
 
@@ -132,7 +134,7 @@ pub fn repeated_restarts_are_reported() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("starts");
     let more = format!(
-        "incident_window: 5s\n starts_file: {:?}",
+        "incident_window: 1h\n starts_file: {:?}",
         file.display().to_string()
     );
     for _ in 0..2 {
@@ -143,17 +145,27 @@ pub fn repeated_restarts_are_reported() {
     let broker = quick(&more).start();
     let finding = appears(&broker, "restart-loop");
     assert!(text(&finding).contains("started 3 times"), "{finding}");
+    let config = broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&config).expect("the configuration");
+    fs::write(&config, before.replace("window: 1h", "window: 1s")).expect("written");
+    broker.signal(libc::SIGHUP);
     clears(&broker, "restart-loop");
 }
 
 #[test]
 pub fn open_ports_are_reported() {
-    let open = quick_with("", "http: \"0.0.0.0:-1\"")
+    let open = Broker::midge()
+        .config(thresholds("") + "http: \"0.0.0.0:-1\"\n")
         .flag("-a")
         .flag("0.0.0.0")
         .start();
+    let port = open.monitor_addr().port();
+    channels::attach_at(&open, format!("http://127.0.0.1:{port}"));
     for code in OPEN_PORTS {
-        wait_until(&format!("{code} appears"), || is_reported(&open, code, ""));
+        let mut channels = channels::Seen::of(&open, code);
+        wait_until(&format!("{code} appears"), || {
+            reported(&open, code, "").is_some_and(|finding| channels.all_show(&finding))
+        });
     }
     wait_until("both are warned of", || open_port_warnings(&open) == 2);
     let file = open.folder().join("broker.conf");
@@ -162,8 +174,12 @@ pub fn open_ports_are_reported() {
         fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("written");
         open.signal(libc::SIGHUP);
         wait_until(&format!("{code} clears"), || {
-            !is_reported(&open, code, "Authorization: Bearer canary\r\n")
+            reported(&open, code, "Authorization: Bearer canary\r\n").is_none()
         });
+        // The other channels have no token for the second one.
+        if lock == "authorization" {
+            channels::note_cleared(&open, code);
+        }
     }
     let broker = quick("").start();
     for code in OPEN_PORTS {
@@ -173,14 +189,14 @@ pub fn open_ports_are_reported() {
 
 const OPEN_PORTS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
 
-/// Whether there is such a finding, requested with additional headers.
-fn is_reported(broker: &Broker, code: &str, headers: &str) -> bool {
+/// The finding of this code, requested with additional headers.
+fn reported(broker: &Broker, code: &str, headers: &str) -> Option<Value> {
     let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
     let request =
         format!("GET /explainz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n{headers}\r\n");
     let explained = http::send(local, &request).json();
     let all = explained["findings"].as_array().expect("findings");
-    all.iter().any(|finding| finding["code"] == code)
+    all.iter().find(|finding| finding["code"] == code).cloned()
 }
 
 /// Warnings about open ports at the start.
@@ -213,7 +229,7 @@ fn secured_ports_are_not_reported() {
         // Enough samples for a finding to appear.
         for _ in 0..10 {
             for code in OPEN_PORTS {
-                assert!(!is_reported(&broker, code, bearer), "{code}: {lock}");
+                assert!(reported(&broker, code, bearer).is_none(), "{code}: {lock}");
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
@@ -223,11 +239,8 @@ fn secured_ports_are_not_reported() {
     let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
     let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
     wait_until("the open port is reported", || {
-        is_reported(
-            &broker,
-            "unsafe-clients",
-            "Authorization: Bearer canary\r\n",
-        )
+        let bearer = "Authorization: Bearer canary\r\n";
+        reported(&broker, "unsafe-clients", bearer).is_some()
     });
 }
 

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    appears, clears, findings, quick, quick_with, stays_silent, text, with_long_incidents,
-    with_short_incidents,
+    appears, channels, clears, findings, quick, quick_with, stays_silent, text,
+    with_long_incidents, with_short_incidents,
 };
 use test_support::{Broker, HeldThreads, wait_until};
 
@@ -161,8 +161,11 @@ pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     }
     let held = HeldThreads::hold(&broker, "observer");
     let deadline = Instant::now() + Duration::from_secs(90);
+    let mut channels = channels::Seen::of(&broker, "diagnosis-hangs");
     let found = loop {
-        if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
+        if let Some(finding) = findings(&broker, "diagnosis-hangs").pop()
+            && channels.all_show(&finding)
+        {
             break finding;
         }
         assert!(Instant::now() < deadline, "it is never reported");
