@@ -282,6 +282,8 @@ mod tests {
         // Nothing was said to it.
         let (mut stream, _) = one.accept().unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        // A short queue is soon full.
+        rustix::net::listen(&one, 1).unwrap();
         let full: Vec<_> = iter::from_fn(|| try_connect(&prefix(pid)).ok()).collect();
         assert!(!full.is_empty());
         assert!(matches!(ask(pid), Err(AskError::NoUpgrades(_))));

@@ -1,5 +1,4 @@
-# @summary The broker's service. It is restarted when its user or the service's files change; a new
-#   program takes over without a gap.
+# @summary The broker's service. It hands over to a new program, and is restarted for other files.
 # @api private
 class nats::service {
   assert_private()
