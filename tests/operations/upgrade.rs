@@ -23,7 +23,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{Broker, Frame, RawClient, http, raw_client, tools, wait_for, wait_until};
+use test_support::{Broker, RawClient, http, raw_client, tools, wait_for, wait_until};
 
 /// Clients are closed soon.
 const BRIEF: &str = "lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"\n";
