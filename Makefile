@@ -6,6 +6,8 @@
 #   make install-collectd           the collectd plugin nats.so
 #   make install-puppet MODULES=…   the Puppet module with everything that it copies to hosts
 #   make deb                        Debian packages, in target/debian
+#   make tarball                    the same files as "make install install-check" in an archive with
+#                                   a script, in target; for hosts with this one's glibc or a newer
 #
 # BUILT=target/debug installs another build. An edited /etc/midge/midge.conf is left alone.
 
@@ -91,7 +93,19 @@ deb: build
 	mkdir -p target/debian
 	PACKAGES=target/debian debian/rules clean binary
 
+# Not linked statically: without glibc's own modules on the host, names would not be resolved as
+# /etc/nsswitch.conf says.
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+ARCHIVE = midge-$(VERSION)-linux-$(shell uname -m)
+TARBALLS ?= target
+tarball:
+	rm -rf target/tarball
+	$(MAKE) install install-check DESTDIR=$(CURDIR)/target/tarball/$(ARCHIVE)/files
+	install conf/install.sh target/tarball/$(ARCHIVE)
+	tar -C target/tarball --owner=0 --group=0 --numeric-owner -czf $(TARBALLS)/$(ARCHIVE).tar.gz $(ARCHIVE)
+	rm -rf target/tarball
+
 $(BUILT)/%:
 	@echo "there is no $@: build it first (make, as an ordinary user)" >&2; exit 1
 
-.PHONY: build install install-check install-collectd install-puppet deb
+.PHONY: build install install-check install-collectd install-puppet deb tarball

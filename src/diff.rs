@@ -2,7 +2,10 @@
 //! says, which alone knows what is in force.
 //!
 //! `main` calls [`run`]. The broker is asked through its monitoring socket; where that is, the file
-//! says, else the process that `--signal` would find. The exit codes are in [`Code`].
+//! says, else the process that `--signal` would find, or that of the pid file. A broker without such
+//! a socket is asked by its process id, as for an upgrade: by root and by its own user. Not by its
+//! monitoring port: the broker reads the file with its own rights, and shows parts of it. The exit
+//! codes are in [`Code`].
 
 use std::{
     env,
@@ -18,6 +21,7 @@ use monitor_client::{Client, Error, control::Reloaded};
 
 use crate::{
     config::{self, Diff, Invocation, Options, options::plan},
+    server::upgrade::request::{self, AskError},
     signal,
 };
 
@@ -84,16 +88,25 @@ fn ask_running(diff: &Diff, program: &str) -> Result<Reloaded, (Code, String)> {
         let text = format!("cannot find {}: {error}", diff.file.display());
         (Code::Refused, text)
     })?;
+    let own = diff.options.monitor.unix.clone();
+    let way = match own.filter(|socket| socket.exists()) {
+        Some(socket) => Way::Socket(socket),
+        None => way_to_running(&file, diff, program).map_err(not_asked)?,
+    };
+    let socket = match way {
+        Way::Socket(socket) => socket,
+        Way::Process(pid) => {
+            return request::compare(pid, &file).map_err(|error| match error {
+                AskError::Refused(_) => (Code::Refused, error.to_string()),
+                error => not_asked(format!("the broker {pid} cannot be asked: {error}")),
+            });
+        }
+    };
     let path = format!(
         "{}/reload?dry_run=1&file={}",
         diff.options.http_base_path.trim_end_matches('/'),
         percent_encoded(&file)
     );
-    let own = diff.options.monitor.unix.clone();
-    let socket = match own.filter(|socket| socket.exists()) {
-        Some(socket) => socket,
-        None => socket_of_running(&file, program).map_err(not_asked)?,
-    };
     let client = Client::new(&format!("unix:{}", socket.display()), TIMEOUT);
     match client.and_then(|client| client.post(&path)) {
         Ok(answer) => Ok(answer),
@@ -109,8 +122,21 @@ fn ask_running(diff: &Diff, program: &str) -> Result<Reloaded, (Code, String)> {
     }
 }
 
-/// The monitoring socket of the broker that runs with this file, or of the only one.
-fn socket_of_running(file: &Path, program: &str) -> Result<PathBuf, String> {
+/// How a broker is asked.
+enum Way {
+    /// By its monitoring socket.
+    Socket(PathBuf),
+    /// By its process id.
+    Process(i32),
+}
+
+/// How the broker is asked that runs with this file, or whose id is in the file's pid file, or that
+/// is the only one.
+fn way_to_running(file: &Path, diff: &Diff, program: &str) -> Result<Way, String> {
+    let pid_file = diff.options.pid_file.as_deref();
+    if let Some(pid) = pid_file.and_then(|path| signal::of_pid_file(path, program).ok()) {
+        return Ok(Way::Process(pid));
+    }
     let found = signal::running(program).map_err(|error| error.to_string())?;
     let brokers: Vec<Running> = found
         .iter()
@@ -126,18 +152,13 @@ fn socket_of_running(file: &Path, program: &str) -> Result<PathBuf, String> {
             let pids: Vec<String> = found.iter().map(ToString::to_string).collect();
             return Err(format!(
                 "more than one {program} is running ({}): name its socket in the file, with unix \
-                 in the block monitor",
+                 in the block monitor, or its pid_file",
                 pids.join(", ")
             ));
         }
     };
-    broker.socket.clone().ok_or_else(|| {
-        format!(
-            "the broker {} has no monitoring socket, which alone answers this: set unix in the \
-             block monitor, and restart it once",
-            broker.pid
-        )
-    })
+    let socket = broker.socket.clone().filter(|socket| socket.exists());
+    Ok(socket.map_or(Way::Process(broker.pid), Way::Socket))
 }
 
 /// A running broker, as its command line and its file say.

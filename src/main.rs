@@ -20,7 +20,8 @@ use midge::{
     server::{
         announce, housekeeping,
         inherited::Inherited,
-        lifecycle::{self, Prepared, StartError},
+        lifecycle,
+        prepare::{self, Prepared, StartError},
         reload::Sources,
         signals::Signals,
         upgrade::take_over::TakeOver,
@@ -188,7 +189,7 @@ fn run(
     };
     memory::prepare_process();
     let files_before = process::raise_open_files_max();
-    let runtime = lifecycle::runtime().map_err(failed(
+    let runtime = prepare::runtime().map_err(failed(
         "Error starting the threads that serve connections; the service needs more TasksMax, \
          LimitNPROC or memory",
     ))?;
@@ -196,7 +197,7 @@ fn run(
         // Before anything else, so that no early signal kills half a broker.
         let signals =
             Signals::listen(sources.log.clone()).map_err(failed("Error listening to signals"))?;
-        let mut prepared = lifecycle::prepare(options, sources, inherited)?;
+        let mut prepared = prepare::prepare(options, sources, inherited)?;
         if let Some(predecessor) = predecessor {
             predecessor.prepared(&prepared)?;
         }

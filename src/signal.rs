@@ -111,6 +111,15 @@ pub fn upgrade(target: &Target, program: &str) -> Vec<Result<String, SignalError
     found.map(|pid| pid.and_then(ask)).collect()
 }
 
+/// The broker of a pid file.
+///
+/// # Errors
+///
+/// The file cannot be read, or no broker has its number.
+pub fn of_pid_file(path: &Path, program: &str) -> Result<i32, SignalError> {
+    Brokers::named(program).broker_of(path)
+}
+
 /// The brokers that run, besides this process.
 ///
 /// # Errors

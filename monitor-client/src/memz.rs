@@ -34,7 +34,8 @@ pub struct MemoryCause {
     /// lines), `events`, `replies` (outstanding, from other accounts), `lookups` (cached
     /// destinations of subjects), `system_requests` (to the broker), `permissions` (cached
     /// decisions, and permissions to respond), `subjects` (traffic counts), `incidents`, `figures`,
-    /// `thread_buffers`, `program`, `allocator` (free, kept for later), `other`.
+    /// `thread_buffers`, `upgrade` (states of clients that are handed over), `program`, `allocator`
+    /// (free, kept for later), `other`.
     pub cause: String,
     /// Bytes; an estimate if the allocator's overhead is unknown.
     pub bytes: u64,

@@ -14,7 +14,7 @@ use crate::{
     delivery::{
         Pick, Share, SubjectBatch,
         queue_group::{deliver_rest, deliver_to_queue_group},
-        remotes::{Left, Reached, Remotes},
+        remotes::{Left, Named, Reached, Remotes},
     },
     sublist::Entry,
     telemetry::MonotonicMillis,
@@ -225,16 +225,16 @@ impl Sender<'_> {
         undelivered.and(self.deliver_replies(buffers, account, batch))
     }
 
-    /// Delivers a batch that came from a peer to the subscribers here, and to one member of each of
-    /// these queue groups (names separated by blanks). Returns the messages of groups without a
-    /// member here, which the peer did not know yet.
+    /// Delivers a batch that came from a peer to the subscribers here, unless it is for queue groups
+    /// only, and to one member of each of these queue groups. Returns the messages of groups without
+    /// a member here, which the peer did not know yet.
     pub fn deliver_from_peer<'a>(
         &self,
         buffers: &mut ThreadBuffers,
         account: &Arc<Account>,
         batch: &SubjectBatch<'_>,
         destinations: &Destinations,
-        queues: &'a [u8],
+        queues: Named<'a>,
         flush: bool,
     ) -> Vec<Left<'a>> {
         if batch.messages.len() > 1 && destinations.must_interleave() {
@@ -251,12 +251,14 @@ impl Sender<'_> {
             return left;
         }
         let now = buffers.now();
-        self.deliver_to_plain(buffers, batch, destinations, now, flush);
+        if !queues.only {
+            self.deliver_to_plain(buffers, batch, destinations, now, flush);
+        }
         let mut left = Vec::new();
-        if !queues.is_empty() {
+        if !queues.names.is_empty() {
             buffers.cost += destinations.matches.queues.len();
             let by_name = destinations.queues_by_name();
-            for queue in queues.split(|byte| *byte == b' ') {
+            for queue in queues.names.split(|byte| *byte == b' ') {
                 let messages = match by_name.get(queue) {
                     Some(members) => {
                         let undelivered = deliver_to_queue_group(
@@ -283,7 +285,9 @@ impl Sender<'_> {
                 }
             }
         }
-        self.deliver_replies(buffers, account, batch);
+        if !queues.only {
+            self.deliver_replies(buffers, account, batch);
+        }
         left
     }
 

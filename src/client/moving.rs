@@ -13,18 +13,22 @@ use tokio::time::sleep;
 
 use super::{
     ClientListener,
-    active::{Active, Standing},
+    active::{Active, LEAVING_AT_ONCE, Standing, leave},
     base::{log_end, refused},
     greeting::Greeting,
     run,
 };
 use crate::{
     account::Account,
-    broker::{Broker, halt::ClientState, info},
+    broker::{
+        Broker,
+        halt::{ClientState, Leaving},
+        info,
+    },
     connection::{
         Connection, Kind,
         accepting::{OpenSocket, as_shown},
-        buffers::{ThreadBuffers, with_buffers},
+        buffers::{ThreadBuffers, give_way, with_buffers},
         reading::Reader,
     },
     peer::{End, HeldFor},
@@ -34,6 +38,7 @@ use crate::{
         verdict::{Login, Verdict},
     },
     sublist::Entry,
+    telemetry::MonotonicMillis,
 };
 
 /// Bytes of each part of a state that are handed over; a client with more stays.
@@ -52,16 +57,45 @@ impl Active {
         if !broker.halt.wait(&connection).await {
             return false;
         }
+        let turn = broker.halt.turn().await;
         let output = freeze(&connection).await;
         let is_frozen = output.is_some();
         let state = output.and_then(|output| self.export(&output));
-        let is_moved = broker.halt.hand(&connection, state).await;
+        let exported = state.map(|state| turn.exported(state));
+        let is_moved = match broker.halt.hand(&connection, exported).await {
+            Some(leaving) => self.withdraw(leaving).await,
+            None => false,
+        };
+        connection.set_halted(false);
         if is_moved {
             connection.close_handed_over();
         } else if is_frozen {
             with_buffers(|buffers| connection.unfreeze(buffers));
         }
         is_moved
+    }
+
+    /// Ends the subscriptions here, which another process has, and waits for the final verdict.
+    /// Without it the client stays, and subscribes again.
+    async fn withdraw(&mut self, leaving: Leaving) -> bool {
+        let connection = self.base.connection.clone();
+        let subscriptions = connection.subscriptions.lock().drain();
+        leave(&self.account, &subscriptions).await;
+        if leaving.withdrawn.send(()).is_ok() && leaving.moved.await.is_ok() {
+            return true;
+        }
+        for part in subscriptions.chunks(LEAVING_AT_ONCE) {
+            with_buffers(|buffers| {
+                for subscription in part {
+                    let again = Arc::new(subscription.moved());
+                    connection.subscriptions.lock().insert(again.clone());
+                    self.account.subscribe(buffers, again);
+                }
+                buffers.flush_touched();
+            });
+            give_way().await;
+        }
+        false
     }
 
     /// The state; `None` if it cannot be handed over.
@@ -80,6 +114,9 @@ impl Active {
                 None => [b"SUB ", subject, b" ", sid, b"\r\n"].concat(),
             };
             subscriptions.extend_from_slice(&line);
+            if subscriptions.len() > PART_MAX {
+                return None;
+            }
             // One that has had all its messages is about to end.
             let (max, had) = (subscription.max(), subscription.delivered.value());
             if max > 0 {
@@ -97,7 +134,10 @@ impl Active {
         }
         let guard = self.permission_cache.as_ref().map(|it| it.guard());
         let grants = guard.and_then(|guard| guard.grants.as_ref());
-        let replies = grants.map(|grants| grants.open()).unwrap_or_default();
+        let replies = match grants {
+            Some(grants) => grants.open(MonotonicMillis::now(), PART_MAX)?,
+            None => Vec::new(),
+        };
         let connect_len = connect.as_ref().map_or(0, String::len);
         let lens = [
             subscriptions.len(),
@@ -150,7 +190,9 @@ pub struct Taken {
     open: OpenSocket,
 }
 
-/// Takes over a client. To be called in the runtime, while the thread's buffers are not in use.
+/// Takes over a client, of which nothing is read and to which nothing is written before
+/// [`Taken::serve`]: until then the other process may still have it back. To be called in the
+/// runtime, while the thread's buffers are not in use.
 ///
 ///  # Errors
 ///
@@ -190,6 +232,8 @@ pub fn take_over(
         broker.limits.current().max_pending,
         broker.registry.budget.clone(),
     ));
+    // The queue of a new connection is free and empty.
+    let _nothing = connection.freeze(0);
     let greeting = Greeting::new(broker.clone(), listener.clone(), connection.clone());
     // All of them were connected already.
     broker.registry.insert(&connection, usize::MAX);
@@ -229,6 +273,7 @@ impl Taken {
             stream,
             open,
         } = self;
+        with_buffers(|buffers| active.base.connection.unfreeze(buffers));
         // It is told of the other limits and the other id.
         info::notify_info(&active.base.broker, &active.base.connection);
         tokio::spawn(async move {
@@ -307,10 +352,8 @@ impl Active {
     /// Lets it answer the requests that it has got.
     fn permit_replies(&self, replies: &[u8]) {
         let guard = self.permission_cache.as_ref().map(|it| it.guard());
-        if let Some(guard) = guard {
-            let replies = replies.split(|byte| *byte == b'\n');
-            let replies = replies.filter(|reply| !reply.is_empty());
-            replies.for_each(|reply| guard.record_request(reply));
+        if let Some(grants) = guard.and_then(|guard| guard.grants.as_ref()) {
+            grants.restore(replies, MonotonicMillis::now());
         }
     }
 

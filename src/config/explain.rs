@@ -1,12 +1,17 @@
 //! `midge config explain`: the effective configuration, each setting with its value and the
-//! place it comes from. Secrets are not shown.
+//! place it comes from. Of blocks and lists that are taken over as a whole it shows what the file
+//! says, in their whole depth ([`written`]). Secrets are not shown.
 //!
 //! The command line reads file and flags as for a start and hands over what it has read
 //! ([`explain`]); `main` prints the [`Explain`].
 
-use std::{collections::BTreeMap, fmt};
+mod written;
 
-use monitor_client::text::without_login;
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
+
 use serde::Serialize;
 
 use super::{
@@ -16,10 +21,11 @@ use super::{
         keys::TOP,
         plan::{self, Change},
         reading::nearest,
-        table::{Described, ReloadKind, Row},
+        table::{Described as _, ReloadKind, Row},
     },
     syntax::{Map, Position, Value},
 };
+use written::{Described, written};
 
 /// Shown for a value that may hold secrets or is too long for a line.
 const HIDDEN: &str = "(not shown)";
@@ -166,9 +172,8 @@ pub(super) fn explain(
 ) -> Result<Explain, String> {
     let rows = rows();
     let mut origins = BTreeMap::new();
-    let mut written = Vec::new();
     if let Some(map) = file {
-        note_file(map, &rows, &mut origins, &mut written);
+        note_file(map, &rows, &mut origins);
     }
     for (name, flag) in flags {
         let flag = flag.clone();
@@ -199,18 +204,22 @@ pub(super) fn explain(
         Setting { name, ..setting }
     });
     let mut settings: Vec<Setting> = effective.collect();
-    // What a block that is taken over as a whole says in the file.
-    for (name, value, origin) in written {
-        if settings.iter().all(|known| known.name != name) {
-            let setting = described(&rows, &name);
-            settings.push(Setting {
-                name,
-                value,
-                origin,
-                ..setting
-            });
+    // What blocks and lists that are taken over as a whole say in the file.
+    let known: HashSet<String> = settings.iter().map(|it| it.name.clone()).collect();
+    let written = file.map(written).unwrap_or_default().into_iter();
+    settings.extend(written.filter(|it| !known.contains(&it.path)).map(|it| {
+        let row = it.row;
+        let text = |of: fn(&Described) -> &str| row.as_ref().map_or("", of).to_owned();
+        Setting {
+            value: it.value,
+            origin: it.origin,
+            form: text(|row| row.form),
+            default: text(|row| row.default),
+            reload: reload_text(rows.get(&it.path).and_then(|row| row.reload)),
+            doc: text(|row| row.doc),
+            name: it.path,
         }
-    }
+    }));
     let Some(key) = key else {
         return Ok(Explain {
             settings,
@@ -218,11 +227,18 @@ pub(super) fn explain(
             json,
         });
     };
-    let name = find(&rows, key)?;
-    let block = format!("{name} ");
-    let is_wanted = |it: &Setting| it.name == name || it.name.starts_with(&block);
-    let is_listed = settings.iter().any(|it| it.name == name);
-    let own = (!is_listed).then(|| unlisted(&rows, &origins, &settings, &name));
+    let name = find(&rows, key);
+    let begin = match &name {
+        Ok(name) => name.clone(),
+        Err(_) => plain(key),
+    };
+    let is_wanted = |it: &Setting| is_in(&plain(&it.name), &begin);
+    let is_listed = settings.iter().any(|it| plain(&it.name) == begin);
+    let own = match name {
+        Ok(name) if !is_listed => Some(unlisted(&rows, &origins, &settings, &name)),
+        Err(error) if !settings.iter().any(is_wanted) => return Err(error),
+        Ok(_) | Err(_) => None,
+    };
     let inner = settings.iter().filter(|it| is_wanted(it)).cloned();
     let wanted: Vec<Setting> = own.into_iter().chain(inner).collect();
     Ok(Explain {
@@ -230,6 +246,17 @@ pub(super) fn explain(
         is_one: true,
         json,
     })
+}
+
+/// A name for comparisons: in lower case, with blanks for dots.
+fn plain(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace('.', " ")
+}
+
+/// Whether a name is that of a block, or of something in it.
+fn is_in(name: &str, block: &str) -> bool {
+    let rest = name.strip_prefix(block);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '[']))
 }
 
 /// A key without a setting of its own: it sets what another key sets as well, or it is a block.
@@ -271,7 +298,7 @@ fn rows() -> BTreeMap<String, Row> {
 
 /// The name of a key that is written as `a`, `a b` or `a.b`, perhaps by another name of it.
 fn find(rows: &BTreeMap<String, Row>, key: &str) -> Result<String, String> {
-    let key = key.trim().to_ascii_lowercase().replace('.', " ");
+    let key = plain(key);
     let (block, last) = match key.rsplit_once(' ') {
         Some((block, last)) => (format!("{block} "), last),
         None => (String::new(), &*key),
@@ -325,14 +352,8 @@ fn differing(options: &Options) -> Vec<String> {
     changes.into_iter().map(|change| change.name).collect()
 }
 
-/// Notes where the keys of a file are, by the settings that they decide, and what blocks say
-/// whose settings have no line of their own.
-fn note_file(
-    map: &Map,
-    rows: &BTreeMap<String, Row>,
-    origins: &mut BTreeMap<String, Origin>,
-    written: &mut Vec<(String, String, Origin)>,
-) {
+/// Notes where the keys of a file are, by the settings that they decide.
+fn note_file(map: &Map, rows: &BTreeMap<String, Row>, origins: &mut BTreeMap<String, Origin>) {
     for entry in map.entries_as_written() {
         let Ok(name) = find(rows, &entry.key) else {
             continue;
@@ -362,23 +383,7 @@ fn note_file(
             {
                 origins.insert(format!("{name} port"), origin.clone());
             }
-            let value = shown(&entry.node.value, row.is_none_or(|row| row.is_secret));
-            written.push((inner, value, origin));
         }
-    }
-}
-
-/// A value of a file, as far as it may be shown.
-fn shown(value: &Value, is_secret: bool) -> String {
-    match value {
-        _ if is_secret => HIDDEN.to_owned(),
-        Value::Array(_) => "[…]".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::DateTime(value) => value.to_rfc3339(),
-        Value::Float(value) => value.to_string(),
-        Value::Integer(value) => value.to_string(),
-        Value::Map(_) => "{…}".to_owned(),
-        Value::String(text) => format!("{:?}", without_login(text)),
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Connection {
     pub headers: AtomicBool,
     /// Whether the peer of a route traces messages that ask for it.
     takes_traces: AtomicBool,
+    /// Whether the peer of a route takes messages that are for queue groups alone.
+    takes_queues_only: AtomicBool,
     /// Whether what is delivered to it is logged.
     pub traced: OutTrace,
     /// Whether INFO may be sent at any time: the peer has announced support and has
@@ -192,6 +194,7 @@ impl Connection {
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_traces: AtomicBool::new(false),
+            takes_queues_only: AtomicBool::new(false),
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
@@ -323,6 +326,16 @@ impl Connection {
     /// Notes that the peer of a route traces messages that ask for it.
     pub fn set_takes_traces(&self) {
         self.takes_traces.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the peer of a route takes messages that are for queue groups alone.
+    pub fn takes_queues_only(&self) -> bool {
+        self.takes_queues_only.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the peer takes such messages.
+    pub fn set_takes_queues_only(&self) {
+        self.takes_queues_only.store(true, Ordering::Relaxed);
     }
 
     /// Whether messages may go to the peer of a route.

@@ -62,14 +62,14 @@ pub(super) fn choose(
 }
 
 impl RemoteQueue {
-    /// A peer with members that is not `except`, drawn by weight; one that wants
-    /// every message only if there is no other.
+    /// A peer with members that is not `except`, drawn by weight; one that would deliver the
+    /// message to others as well only if there is no other.
     pub(super) fn draw_beside(
         &self,
         peers: &[Peer],
         except: Option<&Arc<Connection>>,
     ) -> Option<usize> {
-        let draw = |plain: bool| {
+        let draw = |twice: bool| {
             let (mut drawn, mut total, mut before) = (None, 0, 0);
             for (index, sum) in &self.members {
                 let weight = sum - before;
@@ -78,7 +78,8 @@ impl RemoteQueue {
                     connection,
                     plain: is_plain,
                 } = &peers[*index];
-                let is_meant = *is_plain == plain
+                let delivers_twice = *is_plain && !connection.takes_queues_only();
+                let is_meant = delivers_twice == twice
                     && !connection.is_closing()
                     && except.is_none_or(|it| !Arc::ptr_eq(it, connection));
                 if is_meant {

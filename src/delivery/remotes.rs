@@ -34,6 +34,15 @@ pub struct Remotes {
     prefers_local: bool,
 }
 
+/// The queue groups that a peer names for its messages.
+#[derive(Clone, Copy)]
+pub struct Named<'a> {
+    /// Their names, separated by blanks; empty for none.
+    pub names: &'a [u8],
+    /// Whether the messages are for these groups alone.
+    pub only: bool,
+}
+
 /// Messages from a peer that were for a member of a queue group here, and there is
 /// none any more.
 pub struct Left<'a> {
@@ -161,7 +170,7 @@ impl Remotes {
     ) -> Reached {
         let choices = choose(&self.peers, &self.queues, batch, shares);
         buffers.cost += choices.len();
-        let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
+        let handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
         let mut reached = handed.reached;
         if !handed.refused.is_empty() {
             self.deliver_refused(buffers, batch, handed.refused, &mut reached, deal);
@@ -174,8 +183,9 @@ impl Remotes {
     }
 
     /// Forwards messages from one peer, whose members here have left, to members at other
-    /// peers, drawn by weight; never to `except`. A peer that also has interest outside of
-    /// queue groups, and may get a message a second time that way, is the last resort.
+    /// peers, drawn by weight; never to `except`. They are for the queue groups alone. A peer that
+    /// does not know such messages and also has interest outside of queue groups, where they are
+    /// delivered a second time, is the last resort.
     pub fn pass_on(
         &self,
         buffers: &mut ThreadBuffers,
@@ -207,7 +217,7 @@ impl Remotes {
         choices.sort_unstable();
         let now = buffers.now();
         buffers.cost += choices.len();
-        let mut handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
+        let mut handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
         if !handed.refused.is_empty() {
             let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
             self.deliver_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
@@ -215,13 +225,13 @@ impl Remotes {
     }
 
     /// Delivers to each peer its chosen messages, and all messages to those that want every
-    /// one if `plain`.
+    /// one, unless they are `passed_on`.
     fn hand_over(
         &self,
         buffers: &mut ThreadBuffers,
         account: (&[u8], &OverRoutes),
         batch: &SubjectBatch<'_>,
-        (choices, plain): (&[Choice], bool),
+        (choices, passed_on): (&[Choice], bool),
         now: MonotonicMillis,
         flush: bool,
     ) -> Handed {
@@ -232,7 +242,7 @@ impl Remotes {
             let start = choices.partition_point(|choice| choice.peer < index);
             let mine = &choices[start..];
             let mine = &mine[..mine.partition_point(|choice| choice.peer == index)];
-            let plain = plain && peer.plain;
+            let plain = peer.plain && !passed_on;
             if !plain && mine.is_empty() {
                 continue;
             }
@@ -247,6 +257,7 @@ impl Remotes {
                 true => Routed::Plain,
                 false => Routed::Queues {
                     plain,
+                    passed_on,
                     names: &|message, text| {
                         for name in names(message) {
                             text.extend_from_slice(name);

@@ -21,6 +21,9 @@ pub enum Routed<'a> {
         /// Whether the peer has interest in every message; else only those that a queue
         /// group is to serve.
         plain: bool,
+        /// Whether they are passed on: the peer's subscribers outside of queue groups have them
+        /// already.
+        passed_on: bool,
         /// Appends the names of the queue groups that are to serve the message
         /// of an index, a blank behind each.
         names: &'a dyn Fn(usize, &mut Vec<u8>),
@@ -65,6 +68,7 @@ impl Connection {
                 buffers: &mut *buffers,
                 batch,
                 takes_headers,
+                takes_queues_only: self.takes_queues_only(),
                 line_max: self.line_max(),
                 appended: Appended::default(),
                 too_long: Vec::new(),
@@ -103,6 +107,7 @@ struct Routing<'a, 'b, 'c> {
     buffers: &'a mut ThreadBuffers,
     batch: &'a SubjectBatch<'c>,
     takes_headers: bool,
+    takes_queues_only: bool,
     /// Bytes of the longest control line that the peer accepts.
     line_max: usize,
     appended: Appended,
@@ -133,8 +138,12 @@ impl Routing<'_, '_, '_> {
     fn append(&mut self, routed: &Routed<'_>, head: &mut RouteHead<'_>) -> bool {
         let batch = self.batch;
         for (index, message) in batch.messages.iter().enumerate() {
-            if let Routed::Queues { names, .. } = routed {
-                head.begin_queues(batch.reply(message));
+            if let Routed::Queues {
+                names, passed_on, ..
+            } = routed
+            {
+                let only = *passed_on && self.takes_queues_only;
+                head.begin_queues(batch.reply(message), only);
                 let before_names = head.bytes_so_far();
                 names(index, head.names());
                 if head.bytes_so_far() > before_names {

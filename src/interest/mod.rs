@@ -128,6 +128,16 @@ impl LocalInterest {
             && state.peers.iter().all(|peer| peer.waiting.is_empty())
     }
 
+    /// Whether all that is wanted by now has been put into the queue for a peer.
+    pub fn is_announced_to(&self, route: &Arc<Connection>) -> bool {
+        let state = self.state.lock();
+        let mut peers = state.peers.iter();
+        let peer = peers.find(|it| Arc::ptr_eq(&it.route, route));
+        let has_all =
+            |it: &Peer| it.waiting.is_empty() && it.unannounced.min(state.wanted.len()) == 0;
+        state.is_counted && peer.is_some_and(has_all)
+    }
+
     /// Announces the next part of the pending changes to a peer, of at most about `budget`
     /// bytes, which it subtracts. Returns whether more is pending.
     pub fn announce_more(

@@ -62,13 +62,18 @@ impl<'a> RouteHead<'a> {
         }
     }
 
-    /// Begins a message for queue groups, whose names follow: `| `, or `+ reply `.
-    pub fn begin_queues(&mut self, reply: Option<&[u8]>) {
+    /// Begins a message for queue groups, whose names follow: `| `, or `+ reply `; doubled if it is
+    /// for these `only`.
+    pub fn begin_queues(&mut self, reply: Option<&[u8]>, only: bool) {
         self.reset();
+        let (bar, plus): (&[u8], &[u8]) = match only {
+            false => (b"| ", b"+ "),
+            true => (b"|| ", b"++ "),
+        };
         match reply {
-            None => self.bytes.extend_from_slice(b"| "),
+            None => self.bytes.extend_from_slice(bar),
             Some(reply) => {
-                for part in [b"+ ", reply, b" "] {
+                for part in [plus, reply, b" "] {
                     self.bytes.extend_from_slice(part);
                 }
             }
@@ -222,10 +227,13 @@ mod tests {
             (None, &b""[..], &b"HMSG A s "[..]),
             (None, b"q ", b"HMSG A s | q "),
             (Some(&b"r"[..]), b"q p ", b"HMSG A s + r q p "),
+            (None, b"q ", b"HMSG A s || q "),
+            (Some(&b"r"[..]), b"q p ", b"HMSG A s ++ r q p "),
         ] {
+            let only = expected.windows(2).any(|two| two == b"||" || two == b"++");
             match names.is_empty() {
                 true => head.reset(),
-                false => head.begin_queues(reply),
+                false => head.begin_queues(reply, only),
             }
             head.names().extend_from_slice(names);
             assert_eq!(head.of(true), expected);
@@ -236,6 +244,7 @@ mod tests {
             };
             assert_eq!((message.reply, message.total_len), (reply, 5));
             assert_eq!(message.queues, names.trim_ascii_end());
+            assert_eq!(message.queues_only, only);
             assert_eq!(read_route_head(line.trim_ascii_end()), Some((&b"s"[..], 5)));
         }
         assert!(head.fits(0, head.bytes_so_far() + SIZES_LEN));

@@ -4,7 +4,9 @@
 //! payload of a message is not part of it. Verbs of leafnodes (`LS+`, `LMSG`) are unknown: a peer
 //! sends them only to a broker that announced support. The module `route` reads and writes this
 //! protocol; `connection` writes messages and interest. It follows nats-server 2.15
-//! (`server/route.go`, `server/parser.go`).
+//! (`server/route.go`, `server/parser.go`), with one addition between brokers that announce it
+//! ([`RouteInfo::queues_only`]): `|| queues` and `++ reply queues` in place of `| queues` and
+//! `+ reply queues` mean that a message is for these queue groups alone.
 
 mod introduction;
 
@@ -84,6 +86,8 @@ pub struct RouteMessage<'a> {
     pub reply: Option<&'a [u8]>,
     /// The queue groups to deliver to, one member each, separated by blanks; empty for none.
     pub queues: &'a [u8],
+    /// Whether it is for those queue groups alone: subscribers outside of them have it already.
+    pub queues_only: bool,
     /// Bytes of the headers, which precede the payload; `None` for `RMSG`.
     pub header_len: Option<usize>,
     /// Bytes of headers and payload together.
@@ -180,13 +184,16 @@ fn parse_message(
     let Some(sizes_at) = field_ranges.len().checked_sub(sizes).filter(|at| *at >= 2) else {
         return Err(bad());
     };
-    let (reply, queues) = match sizes_at {
-        2 => (None, None),
-        3 => (Some(2), None),
+    // At least one queue group must follow the reply.
+    let follows_reply = sizes_at > 4;
+    let (reply, queues, queues_only) = match sizes_at {
+        2 => (None, None, false),
+        3 => (Some(2), None, false),
         _ => match field(2) {
-            b"|" => (None, Some(3)),
-            // At least one queue group must follow the reply.
-            b"+" if sizes_at > 4 => (Some(3), Some(4)),
+            b"|" => (None, Some(3), false),
+            b"||" => (None, Some(3), true),
+            b"+" if follows_reply => (Some(3), Some(4), false),
+            b"++" if follows_reply => (Some(3), Some(4), true),
             _ => return Err(bad()),
         },
     };
@@ -215,6 +222,7 @@ fn parse_message(
         queues: queues.map_or(&[], |first| {
             &arguments[field_ranges[first].0..field_ranges[sizes_at - 1].1]
         }),
+        queues_only,
         header_len,
         total_len,
         sizes: &arguments[field_ranges[sizes_at].0..field_ranges[last].1],

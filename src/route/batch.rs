@@ -3,8 +3,8 @@
 //!
 //! Messages from a peer are delivered to local subscribers: of each queue group that the
 //! peer named, to one member. Where such a group has no local member any more, which the
-//! peer could not know yet, its messages are forwarded to a member elsewhere; nothing else
-//! is forwarded.
+//! peer could not know yet, its messages are forwarded to a member elsewhere, for that group
+//! alone; nothing else is forwarded.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ use crate::{
         payload::{Origin, OutOfMemory, Payload},
         reading::Large,
     },
-    delivery::SubjectBatch,
+    delivery::{SubjectBatch, remotes::Named},
     peer::{
         End, HeldFor,
         batch::{Gathered, Messages, SHARED_LEN, UNENDED, count_received},
@@ -50,6 +50,7 @@ pub(super) struct Target {
     account: (usize, usize),
     subject: (usize, usize),
     queues: (usize, usize),
+    queues_only: bool,
     /// The line up to the size, if the line has nothing else.
     head: Option<(usize, usize)>,
 }
@@ -121,7 +122,11 @@ impl Messages for Session {
             messages: &messages,
             shared: None,
         };
-        let (account, queues) = (text(target.account), text(target.queues));
+        let account = text(target.account);
+        let queues = Named {
+            names: text(target.queues),
+            only: target.queues_only,
+        };
         self.deliver(buffers, account, subject, queues, (&batch, &batch), flush);
         buffers.messages = messages;
         buffers.messages.clear();
@@ -189,6 +194,7 @@ impl Session {
                 text(target.account) == message.account
                     && text(target.subject) == message.subject
                     && text(target.queues) == message.queues
+                    && target.queues_only == message.queues_only
             });
             if !is_same {
                 gathered.deliver(self, buffers, bytes);
@@ -200,6 +206,7 @@ impl Session {
                         true => (0, 0),
                         false => place(message.queues),
                     },
+                    queues_only: message.queues_only,
                     head: bare.then(|| (*at, place(message.sizes).0)),
                 });
             }
@@ -263,8 +270,11 @@ impl Session {
             shared,
         };
         let (account, wanted) = (message.account, message.subject);
-        let queues = message.queues;
-        if reply == message.reply || queues.is_empty() {
+        let queues = Named {
+            names: message.queues,
+            only: message.queues_only,
+        };
+        if reply == message.reply || queues.names.is_empty() {
             self.deliver(buffers, account, wanted, queues, (&batch, &batch), false);
         } else {
             // Its other details are shown where it is delivered.
@@ -302,7 +312,7 @@ impl Session {
         buffers: &mut ThreadBuffers,
         account: &[u8],
         wanted: &[u8],
-        queues: &[u8],
+        queues: Named<'_>,
         (batch, as_it_came): (&SubjectBatch<'_>, &SubjectBatch<'_>),
         flush: bool,
     ) {
@@ -319,11 +329,12 @@ impl Session {
             .message_trace
             .as_ref()
             .is_some_and(|trace| trace.only);
+        let is_for_broker = space.account.is_system && !is_only_traced && !queues.only;
         // A request received by a peer is also a request to this broker.
-        if space.account.is_system && !is_only_traced && batch.subject.starts_with(b"$SYS.REQ.") {
+        if is_for_broker && batch.subject.starts_with(b"$SYS.REQ.") {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
-        if space.account.is_system && !is_only_traced {
+        if is_for_broker {
             self.cluster.handle_view(&self.route, &space.account, batch);
             let over_limit = &mut self.over_limit;
             self.cluster

@@ -22,6 +22,7 @@ use super::{
     discovered::Discovered,
     failing::{Failed, Failing},
     interest::PeerInterest,
+    marks::Marks,
     member_addresses::MemberAddresses,
     membership::{Member, Membership, MembershipSnapshot, Target},
     views,
@@ -146,6 +147,8 @@ pub struct Route {
     pub(super) line_max_known: AtomicBool,
     /// Open requests for its connection counts.
     pub(super) requests: Mutex<CountRequests>,
+    /// What the two processes of an upgrade know of each other's interest.
+    pub(super) marks: Marks,
 }
 
 impl Route {

@@ -8,21 +8,16 @@
 //! closed if others took their places meanwhile. They are dropped immediately if the member
 //! announced its stop or comes back with another id.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod lost;
+mod requests;
 
-use hashbrown::HashMap;
+use std::{collections::BTreeMap, sync::Arc};
+
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{
-    cluster::{Cluster, Route},
-    introduction::with_port,
-};
+use super::cluster::{Cluster, Route};
 use crate::{
     account::Account,
     connection::buffers::ThreadBuffers,
@@ -30,19 +25,11 @@ use crate::{
     protocol::{CRLF, encode::route_message},
     telemetry::MonotonicMillis,
 };
+use lost::{Identity, Lost, LostMembers};
+pub(super) use requests::CountRequests;
 
 /// Limit of a message that is parsed, in bytes.
 const COUNT_MAX: usize = 64 * 1024;
-
-/// Number of accounts that a member is asked about at a time; its queue of requests is longer.
-const ROUND_MAX: usize = 256;
-
-/// How long the numbers of a member without a route remain valid: at least as long as nats-server
-/// waits, which is five times the interval at which members publish them.
-const LOST_FOR: Duration = Duration::from_secs(150);
-
-/// Limit of members without a route whose numbers are kept; beyond it the oldest is dropped.
-const LOST_MAX: usize = 256;
 
 /// Accounts that exceed their limit over the whole cluster, by name.
 pub(super) type OverLimit = BTreeMap<String, Arc<Account>>;
@@ -55,41 +42,8 @@ pub(super) struct ConnectionCounts {
     /// The accounts whose counts are subscribed to, with the generation of their limit. Locked
     /// while the interest is announced, so that of two changes the later one wins.
     watched: Mutex<BTreeMap<String, u64>>,
-    /// Members whose routes were lost, by id.
-    lost: Mutex<HashMap<String, Lost>>,
-}
-
-/// A member whose route was lost.
-struct Lost {
-    at: MonotonicMillis,
-    identity: Identity,
-}
-
-/// What identifies a member although it has another id.
-struct Identity {
-    /// Its name, if one is configured.
-    name: Option<String>,
-    /// The address of its route listener. If it listens on all addresses, this may be the same for
-    /// every member.
-    address: String,
-}
-
-/// Requests to one member. They are sent in rounds, each of which ends with a request that every
-/// member answers after the others: an account that was requested and not answered by then has no
-/// connections there, since a nats-server does not answer in that case. The first round has only
-/// its end: a member that still announces its interest does not answer yet.
-#[derive(Default)]
-pub(super) struct CountRequests {
-    round: u64,
-    /// Whether the end of the round has not been answered.
-    is_open: bool,
-    /// Accounts requested in this round and not answered yet.
-    requested: BTreeSet<String>,
-    /// Accounts for later rounds.
-    queued: BTreeSet<String>,
-    /// The member announced its stop: its connections do not count any more, and clients cannot use
-    /// it.
-    has_stopped: bool,
+    /// Members whose routes were lost.
+    lost: LostMembers,
 }
 
 impl Route {
@@ -120,36 +74,8 @@ impl ConnectionCounts {
         Self {
             answers: format!("$SYS._CONNS.{server_id}."),
             watched: Mutex::default(),
-            lost: Mutex::default(),
+            lost: LostMembers::default(),
         }
-    }
-
-    /// Adds a member whose route was lost; returns the one that is dropped for it.
-    fn add_lost(&self, id: &str, lost: Lost) -> Option<String> {
-        let mut members = self.lost.lock();
-        members.insert(id.to_owned(), lost);
-        if members.len() <= LOST_MAX {
-            return None;
-        }
-        let oldest = members.iter().min_by_key(|(_, lost)| lost.at);
-        let oldest = oldest.map(|(id, _)| id.clone())?;
-        members.remove(&oldest);
-        Some(oldest)
-    }
-
-    /// Removes a member that has a route again, and other ids of the same member; returns these.
-    fn remove_returned(&self, id: &str, identity: &Identity) -> Vec<String> {
-        let mut members = self.lost.lock();
-        members.remove(id);
-        let is_same = |_: &String, lost: &mut Lost| lost.identity.is_same(identity);
-        members.extract_if(is_same).map(|(id, _)| id).collect()
-    }
-
-    /// Removes the members that were lost for too long.
-    fn expire(&self, now: MonotonicMillis) -> Vec<String> {
-        let mut members = self.lost.lock();
-        let is_expired = |_: &String, lost: &mut Lost| lost.at.until(now) >= LOST_FOR;
-        members.extract_if(is_expired).map(|(id, _)| id).collect()
     }
 }
 
@@ -162,6 +88,7 @@ impl Cluster {
         }
         let other_ids = self
             .connection_counts
+            .lost
             .remove_returned(&route.remote_id, &Identity::of(route));
         other_ids.iter().for_each(|id| self.drop_counts(id));
         self.watch_limits(buffers);
@@ -208,7 +135,7 @@ impl Cluster {
                 route.connection.send_now(&questions);
             }
         }
-        for id in self.connection_counts.expire(MonotonicMillis::now()) {
+        for id in self.connection_counts.lost.expire(MonotonicMillis::now()) {
             // One that has just come back is not lost.
             if self.route(&id).is_none() {
                 self.drop_counts(&id);
@@ -364,14 +291,14 @@ impl Cluster {
             at: MonotonicMillis::now(),
             identity: Identity::of(route),
         };
-        if let Some(oldest) = self.connection_counts.add_lost(id, lost) {
+        if let Some(oldest) = self.connection_counts.lost.add(id, lost) {
             self.drop_counts(&oldest);
         }
     }
 
     /// The member is not expected any more.
     pub(super) fn forget_counts(&self, id: &str) {
-        self.connection_counts.lost.lock().remove(id);
+        self.connection_counts.lost.forget(id);
         self.drop_counts(id);
     }
 
@@ -392,141 +319,7 @@ impl Cluster {
     }
 }
 
-impl Identity {
-    fn of(route: &Route) -> Self {
-        let info = route.info.lock();
-        let is_named = !info.server_name.is_empty() && info.server_name != info.server_id;
-        let host = route.connection.peer.ip().to_canonical().to_string();
-        Self {
-            name: is_named.then(|| info.server_name.clone()),
-            address: match info.ip.is_empty() {
-                true => with_port(&host, info.port),
-                false => info.ip.clone(),
-            },
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.address == other.address || self.name.is_some() && self.name == other.name
-    }
-}
-
-impl CountRequests {
-    /// Begins the next round, if there is anything to request and none is open. Returns whether it
-    /// did.
-    fn begin_round(&mut self) -> bool {
-        if self.is_open || self.queued.is_empty() {
-            return false;
-        }
-        self.round += 1;
-        self.is_open = true;
-        while self.requested.len() < ROUND_MAX
-            && let Some(name) = self.queued.pop_first()
-        {
-            self.requested.insert(name);
-        }
-        true
-    }
-
-    /// Ends this round; returns the accounts that were not answered.
-    fn end_round(&mut self, round: &[u8]) -> BTreeSet<String> {
-        if !self.is_open || round != self.round.to_string().as_bytes() {
-            return BTreeSet::new();
-        }
-        self.is_open = false;
-        std::mem::take(&mut self.requested)
-    }
-}
-
 /// The subject on which members publish the number of an account's connections.
 fn count_subject(account: &str) -> String {
     format!("$SYS.SERVER.ACCOUNT.{account}.CONNS")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity(name: &str, address: &str) -> Identity {
-        Identity {
-            name: (!name.is_empty()).then(|| name.to_owned()),
-            address: address.to_owned(),
-        }
-    }
-
-    /// The counts of a lost member are valid until too much time has passed or it comes back with
-    /// another id.
-    #[test]
-    fn counts_of_a_lost_member_are_kept_for_a_while() {
-        let connection_counts = ConnectionCounts::new("M");
-        let at = MonotonicMillis::now();
-        for (id, name, address) in [
-            ("A", "a", "h:1"),
-            ("B", "b", "h:2"),
-            ("C", "", "h:3"),
-            ("D", "", "h:4"),
-        ] {
-            let identity = identity(name, address);
-            assert_eq!(connection_counts.add_lost(id, Lost { at, identity }), None);
-        }
-        // The same id, one with the same name, one with the same address, and an unrelated one.
-        assert!(
-            connection_counts
-                .remove_returned("A", &identity("a", "h:1"))
-                .is_empty()
-        );
-        assert_eq!(
-            connection_counts.remove_returned("B2", &identity("b", "h:9")),
-            ["B"]
-        );
-        assert_eq!(
-            connection_counts.remove_returned("C2", &identity("", "h:3")),
-            ["C"]
-        );
-        assert!(
-            connection_counts
-                .remove_returned("X", &identity("", "h:8"))
-                .is_empty()
-        );
-        let later = |time: Duration| MonotonicMillis(at.0 + time.as_millis() as u64);
-        assert!(connection_counts.expire(later(LOST_FOR / 2)).is_empty());
-        assert_eq!(connection_counts.expire(later(LOST_FOR * 2)), ["D"]);
-        assert!(connection_counts.expire(later(LOST_FOR * 2)).is_empty());
-    }
-
-    #[test]
-    fn lost_members_are_limited() {
-        let connection_counts = ConnectionCounts::new("M");
-        for number in 0..=LOST_MAX {
-            let name = format!("m{number}");
-            let lost = Lost {
-                at: MonotonicMillis(number as u64),
-                identity: identity(&name, &name),
-            };
-            let dropped = connection_counts.add_lost(&name, lost);
-            let oldest = (number == LOST_MAX).then(|| "m0".to_owned());
-            assert_eq!(dropped, oldest);
-        }
-    }
-
-    /// An account that is not answered by the end of its round has no connections; the end of
-    /// another round has no effect.
-    #[test]
-    fn requests_are_sent_in_rounds() {
-        let mut requests = CountRequests::default();
-        assert!(!requests.begin_round());
-        let names = (0..=ROUND_MAX).map(|number| format!("A{number:04}"));
-        requests.queued.extend(names);
-        assert!(requests.begin_round() && !requests.begin_round());
-        assert_eq!(requests.requested.len(), ROUND_MAX);
-        requests.requested.remove("A0000");
-        assert!(requests.end_round(b"0").is_empty());
-        assert!(requests.end_round(b"x").is_empty());
-        let unanswered = requests.end_round(b"1");
-        assert_eq!(unanswered.len(), ROUND_MAX - 1);
-        assert!(!unanswered.contains("A0000") && requests.end_round(b"1").is_empty());
-        assert!(requests.begin_round());
-        assert_eq!(requests.end_round(b"2").len(), 1);
-        assert!(!requests.begin_round());
-    }
 }

@@ -102,6 +102,7 @@ impl Cluster {
             },
             gossip_mode,
             max_line: LINE_MAX,
+            queues_only: true,
             midge: VERSION.into(),
             import: permissions_json(&options.permissions.publish),
             export: permissions_json(&options.permissions.subscribe),

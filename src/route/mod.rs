@@ -11,7 +11,7 @@
 //! by [`incomplete_interest`]. News of other brokers spread by [`gossip`], and brokers
 //! known only from it are dialled by [`discovered`]; the addresses for clients are
 //! collected in [`client_urls`]. During an upgrade there is a route to the other process of this
-//! broker ([`sibling`]). The number of an account's connections at the other
+//! broker ([`sibling`], [`marks`]). The number of an account's connections at the other
 //! members is in [`connection_counts`]. The expected members and what each member sees are
 //! in the [`membership`], for the diagnosis.
 //!
@@ -33,6 +33,7 @@ mod handshake_error;
 mod incomplete_interest;
 pub mod interest;
 mod introduction;
+mod marks;
 mod member_addresses;
 pub mod membership;
 mod message_trace;
@@ -74,6 +75,7 @@ use crate::{
     telemetry::{MonotonicMillis, event::EventKind, metrics},
 };
 use handshake::Introduced;
+use marks::Marks;
 use register::Conflict;
 use session::Session;
 
@@ -142,6 +144,9 @@ async fn serve(
     if info.proto >= TRACING_PROTO {
         connection.set_takes_traces();
     }
+    if info.queues_only {
+        connection.set_takes_queues_only();
+    }
     // A route carries all accounts: none of them is named.
     let series = metrics::series_number(Kind::Router, "");
     connection.series.store(series, Ordering::Relaxed);
@@ -163,6 +168,7 @@ async fn serve(
         info: Mutex::new(info),
         interest: Default::default(),
         requests: Default::default(),
+        marks: Marks::default(),
         received_at: AtomicU64::new(MonotonicMillis::now().0),
     });
     match tie_break::register_or_replace(cluster, &route, &options).await {

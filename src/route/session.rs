@@ -253,7 +253,9 @@ impl Session {
         }
         let info: RouteInfo = serde_json::from_slice(json)
             .map_err(|error| End::violation(format!("bad INFO: {}", json_fault(&error))))?;
-        if info.server_id == self.route.remote_id {
+        if info.mark > 0 {
+            self.route.marks.see(info.mark);
+        } else if info.server_id == self.route.remote_id {
             self.news.own = Some(info);
         } else if self.news.others.len() < NEWS_MAX {
             self.news.others.push(info);

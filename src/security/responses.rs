@@ -45,9 +45,13 @@ struct Known {
 
 struct Grant {
     number: u64,
-    at: MonotonicMillis,
+    /// Since when it is over; [`NEVER`] if it does not expire.
+    until: MonotonicMillis,
     left: u32,
 }
+
+/// The end of a grant that does not expire.
+const NEVER: MonotonicMillis = MonotonicMillis(u64::MAX);
 
 impl Grants {
     /// No grants yet.
@@ -61,9 +65,22 @@ impl Grants {
 
     /// Records that a request with this reply subject was delivered.
     pub fn grant(&self, reply: &[u8], now: MonotonicMillis) {
+        let left = self.rules.max.unwrap_or(u32::MAX);
+        self.insert(reply, left, self.longest(now), now);
+    }
+
+    /// The end of a grant that is made now.
+    fn longest(&self, now: MonotonicMillis) -> MonotonicMillis {
+        self.rules.expires.map_or(NEVER, |expires| {
+            let millis = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
+            MonotonicMillis(now.0.saturating_add(millis))
+        })
+    }
+
+    fn insert(&self, reply: &[u8], left: u32, until: MonotonicMillis, now: MonotonicMillis) {
         let mut known = self.known.lock();
         known.forget(
-            |known, at| known.order.len() >= GRANTS_MAX || self.is_expired(at, now),
+            |known, grant| known.order.len() >= GRANTS_MAX || grant.is_expired(now),
             &self.share,
         );
         let len = GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len());
@@ -78,8 +95,8 @@ impl Grants {
         let before = known.grants.get(reply).map_or(0, |grant| grant.left);
         let grant = Grant {
             number,
-            at: now,
-            left: before.saturating_add(self.rules.max.unwrap_or(u32::MAX)),
+            until,
+            left: before.saturating_add(left),
         };
         let reply: Arc<[u8]> = reply.into();
         known.grants.insert(reply.clone(), grant);
@@ -92,7 +109,7 @@ impl Grants {
         let Some(grant) = known.grants.get_mut(subject) else {
             return false;
         };
-        let valid = grant.left > 0 && !self.is_expired(grant.at, now);
+        let valid = grant.left > 0 && !grant.is_expired(now);
         if self.rules.max.is_some() {
             grant.left = grant.left.saturating_sub(1);
         }
@@ -102,17 +119,49 @@ impl Grants {
         valid
     }
 
-    /// The reply subjects that may still be published to, each with a line end behind it.
-    pub fn open(&self) -> Vec<u8> {
+    /// The grants that are open, the oldest first, for another process ([`Self::restore`]): a line
+    /// for each, with the reply subject, how many messages are left, and for how many milliseconds.
+    /// `None` if these are more than `max` bytes.
+    pub fn open(&self, now: MonotonicMillis, max: usize) -> Option<Vec<u8>> {
         let known = self.known.lock();
         let mut open = Vec::new();
-        for (reply, grant) in &known.grants {
-            if grant.left > 0 && !self.is_expired(grant.at, MonotonicMillis::now()) {
-                open.extend_from_slice(reply);
-                open.push(b'\n');
+        for (reply, number) in &known.order {
+            let grant = known.grants.get(reply);
+            let grant = grant.filter(|grant| grant.number == *number && grant.left > 0);
+            let Some(grant) = grant.filter(|grant| !grant.is_expired(now)) else {
+                continue;
+            };
+            let time_left = match grant.until {
+                NEVER => NEVER.0,
+                until => until.0 - now.0,
+            };
+            open.extend_from_slice(reply);
+            open.extend_from_slice(format!(" {} {time_left}\n", grant.left).as_bytes());
+            if open.len() > max {
+                return None;
             }
         }
-        open
+        Some(open)
+    }
+
+    /// Adds the grants that another process had, as far as the rules here permit them. A line that
+    /// is none is passed over.
+    pub fn restore(&self, lines: &[u8], now: MonotonicMillis) {
+        for line in lines.split(|byte| *byte == b'\n') {
+            let mut words = line.split(|byte| *byte == b' ');
+            let reply = words.next().filter(|reply| !reply.is_empty());
+            let mut number = || str::from_utf8(words.next()?).ok()?.parse::<u64>().ok();
+            let (Some(reply), Some(left), Some(time_left)) = (reply, number(), number()) else {
+                continue;
+            };
+            let left = match (self.rules.max, u32::try_from(left).unwrap_or(u32::MAX)) {
+                (Some(max), u32::MAX) => max,
+                (Some(_), left) => left,
+                (None, _) => u32::MAX,
+            };
+            let until = MonotonicMillis(now.0.saturating_add(time_left));
+            self.insert(reply, left, until.min(self.longest(now)), now);
+        }
     }
 
     /// Drops all grants, when the connection has ended. Publishers may still have its subscriptions
@@ -125,21 +174,21 @@ impl Grants {
         drop(known);
         drop(forgotten);
     }
+}
 
-    fn is_expired(&self, at: MonotonicMillis, now: MonotonicMillis) -> bool {
-        self.rules
-            .expires
-            .is_some_and(|expires| at.until(now) > expires)
+impl Grant {
+    fn is_expired(&self, now: MonotonicMillis) -> bool {
+        self.until != NEVER && now > self.until
     }
 }
 
 impl Known {
     /// Drops the oldest grants for which `is_expired` holds.
-    fn forget(&mut self, is_expired: impl Fn(&Self, MonotonicMillis) -> bool, share: &Share) {
+    fn forget(&mut self, is_expired: impl Fn(&Self, &Grant) -> bool, share: &Share) {
         while let Some((reply, number)) = self.order.front() {
             let current = self.grants.get(reply);
             let current = current.filter(|grant| grant.number == *number);
-            if current.is_some_and(|grant| !is_expired(self, grant.at)) {
+            if current.is_some_and(|grant| !is_expired(self, grant)) {
                 return;
             }
             self.forget_oldest(share);
@@ -197,6 +246,45 @@ mod tests {
         assert!((0..100).all(|_| grants.take(b"r", at(10))));
         assert!(!grants.take(b"r", at(11)));
         assert!(!grants.take(b"r", at(1)), "it is over for good");
+    }
+
+    /// The clock of another process begins at its own start.
+    #[test]
+    fn another_process_goes_on_with_the_same_grants() {
+        let rules = |max, expires: Option<u64>| Responses {
+            max,
+            expires: expires.map(Duration::from_secs),
+        };
+        let before = Grants::new(rules(Some(3), Some(10)));
+        for reply in [&b"used"[..], b"over", b"old", b"new"] {
+            before.grant(reply, at(if reply == b"over" { 90 } else { 95 }));
+        }
+        before.grant(b"new", at(100));
+        assert!((0..3).all(|_| before.take(b"used", at(100))));
+        assert!(before.take(b"old", at(100)));
+        let open = before.open(at(101), 22).expect("it is short enough");
+        assert_eq!(open, b"old 2 4000\nnew 6 9000\n");
+        assert_eq!(before.open(at(101), 21), None);
+
+        let after = Grants::new(rules(Some(3), Some(10)));
+        after.restore(&open, at(0));
+        assert_eq!(after.open(at(0), 22).as_ref(), Some(&open));
+        assert!(after.take(b"old", at(4)) && after.take(b"new", at(9)));
+        assert!(!after.take(b"old", at(5)) && !after.take(b"new", at(10)));
+
+        // The rules may be others.
+        let stricter = Grants::new(rules(Some(3), Some(1)));
+        stricter.restore(&open, at(0));
+        assert!(!stricter.take(b"old", at(2)));
+        let unlimited = Grants::new(rules(None, None));
+        unlimited.restore(&open, at(0));
+        assert!((0..9).all(|_| unlimited.take(b"old", at(4))));
+        let limited = Grants::new(rules(Some(1), None));
+        unlimited.grant(b"r", at(0));
+        limited.restore(&unlimited.open(at(0), 999).expect("short"), at(0));
+        assert!(limited.take(b"r", at(999)) && !limited.take(b"r", at(999)));
+        limited.restore(b"\nx\ny 1\nz a b\n \n", at(0));
+        assert!(!limited.take(b"x", at(0)) && !limited.take(b"y", at(0)));
     }
 
     #[test]

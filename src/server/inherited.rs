@@ -4,7 +4,7 @@
 //! old process passes its own ([`super::upgrade`]).
 //!
 //! `main` collects them once, before anything else has a descriptor
-//! ([`Inherited::from_environment`]). `lifecycle::prepare` takes the one of each configured listener
+//! ([`Inherited::from_environment`]). `prepare::prepare` takes the one of each configured listener
 //! ([`Inherited::take_tcp`], [`Inherited::take_unix`]) and binds those that were not passed. A
 //! socket that is left then is an error ([`Inherited::refuse_rest`]): clients would connect to it,
 //! and nobody would accept them.
@@ -27,7 +27,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use super::{lifecycle::StartError, listener::join};
+use super::{listener::join, prepare::StartError};
 
 /// The first descriptor that a service manager passes.
 const FIRST_DESCRIPTOR: RawFd = 3;

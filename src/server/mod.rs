@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod listener;
 mod pid_file;
 mod ports_file;
+pub mod prepare;
 pub mod reload;
 pub mod signals;
 pub mod tls;

@@ -11,7 +11,7 @@ use std::{
 use monitor_client::text::plural;
 use tracing::{error, info, warn};
 
-use super::{Server, lifecycle::StartError};
+use super::{Server, prepare::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
     connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},

@@ -14,14 +14,19 @@ pub struct Successor {
     pub pid: i32,
 }
 
+/// Asks a process to hand over to a new one, and waits for the outcome.
+pub fn ask(pid: u32) -> Output {
+    Command::new(tools::midge())
+        .arg("--signal")
+        .arg(format!("upgrade={pid}"))
+        .output()
+        .expect("run midge --signal")
+}
+
 impl Broker {
     /// Asks the process `pid` of this broker to hand over to a new one.
     pub fn ask_for_upgrade(&self, pid: u32) -> Output {
-        Command::new(tools::midge())
-            .arg("--signal")
-            .arg(format!("upgrade={pid}"))
-            .output()
-            .expect("run midge --signal")
+        ask(pid)
     }
 
     /// Has the process that was started hand over to a new one.

@@ -49,6 +49,7 @@ fn fish(line: &str) -> Vec<String> {
 fn zsh(words: &[&str]) -> Vec<String> {
     let text = format!(
         "_arguments() {{ print -rl -- \"$@\" }}; _midge-top() {{ print -r -- top: $words }}; \
+         compadd() {{ print -r -- compadd: ${{@:#--}} }}; \
          words=({}); CURRENT={}; f() {{ source ./_midge }}; f",
         quoted(words),
         words.len(),
@@ -96,6 +97,30 @@ fn flags_and_signals_are_completed() {
     ] {
         assert!(offered.contains(spec), "{spec}: {offered}");
     }
+}
+
+#[test]
+fn config_explain_is_completed() {
+    assert!(has(&bash(&["midge", "conf"]), "config"));
+    assert_eq!(bash(&["midge", "config", ""]), ["explain"]);
+    let offered = bash(&["midge", "config", "explain", "max_p"]);
+    for key in ["max_payload", "max_pending"] {
+        assert!(has(&offered, key), "{offered:?}");
+    }
+    let offered = bash(&["midge", "config", "explain", "monitor.un"]);
+    assert_eq!(offered, ["monitor.unix", "monitor.unix_mode"]);
+    let offered = bash(&["midge", "config", "explain", "port", "--con"]);
+    assert_eq!(offered, ["--config", "--connect_retries"]);
+
+    assert!(has(&fish("midge conf"), "config"));
+    assert!(has(&fish("midge config "), "explain"));
+    assert!(has(&fish("midge config explain max_p"), "max_payload"));
+
+    assert!(zsh(&["midge", ""]).join(" ").contains("config:"));
+    assert_eq!(zsh(&["midge", "config", ""]), ["compadd:", "explain"]);
+    let offered = zsh(&["midge", "config", "explain", ""]);
+    assert!(has(&offered, "monitor.unix"), "{offered:?}");
+    assert!(has(&offered, "-t[Test"), "{offered:?}");
 }
 
 #[test]

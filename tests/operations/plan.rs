@@ -123,6 +123,38 @@ fn a_file_that_would_be_refused_is_refused_before() {
     assert_eq!(code, Some(4), "{shown}");
 }
 
+/// A broker without a monitoring socket is asked by its process id: that of the only broker with this
+/// file, or of the pid file.
+#[test]
+fn a_broker_without_a_socket_is_asked_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pid_file = format!("pid_file: {:?}\n", folder.path().join("pid").display());
+    let broker = Broker::midge()
+        .config(format!("max_payload: 1000\n{pid_file}"))
+        .start();
+    let own = broker.folder().join("broker.conf");
+    let (code, text) = compared(Path::new("/"), &own, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let other = folder.path().join("other.conf");
+    for (more, code, reported) in [
+        ("max_payload: 77\n", 2, "max_payload: 1000 -> 77"),
+        ("server_name: other\n", 3, "server_name: unset -> \"other\""),
+        ("max_payload: many\n", 1, "other.conf:1:"),
+        ("log_file: \"/none/such/log\"\n", 1, "/none/such/log"),
+    ] {
+        fs::write(&other, format!("{more}{pid_file}")).expect("space for a file");
+        let (found, shown) = compared(Path::new("/"), &other, &[]);
+        assert_eq!(found, Some(code), "{more}: {shown}");
+        assert!(shown.contains(reported), "{more}: {shown}");
+    }
+    let changed = format!("max_payload: 77\n{pid_file}");
+    fs::write(&other, changed).expect("space for a file");
+    let (code, shown) = compared(Path::new("/"), &other, &["--format", "json"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((code, &shown["dry_run"]), (Some(2), &Value::Bool(true)));
+    assert_eq!(broker.get_json("/varz")["max_payload"], 1000);
+}
+
 /// Two files are compared without a broker.
 #[test]
 fn two_files_are_compared() {

@@ -2,9 +2,13 @@
 //! process serves on.
 
 mod clients;
+mod handed;
+mod hung;
 mod ports;
+mod queues;
 mod stops;
 mod supervision;
+mod traffic;
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +23,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{Broker, Frame, RawClient, http, raw_client, tools, wait_for, wait_until};
+use test_support::{Broker, RawClient, http, raw_client, tools, wait_for, wait_until};
 
 /// Clients are closed soon.
 const BRIEF: &str = "lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"\n";
@@ -199,230 +203,6 @@ fn the_old_process_closes_its_clients_and_ends() {
     broker.connect();
 }
 
-/// Users of a test; the password of both is "s3cret", of one as a hash.
-const USERS: &str = r#"
-authorization {
-  users = [
-    { user: plain, password: "s3cret" }
-    { user: hashed, password: "HASH" }
-    {
-      user: service
-      password: "s3cret"
-      permissions: { subscribe: "ask", publish: "nothing", allow_responses: true }
-    }
-  ]
-}
-"#;
-
-fn login(broker: &Broker, user: &str, options: &str) -> RawClient {
-    let mut client = broker.connect();
-    client.send(format!(
-        "CONNECT {{\"user\":\"{user}\",\"pass\":\"s3cret\",\"name\":\"of-{user}\",{options}}}\r\n"
-    ));
-    client.sync();
-    client
-}
-
-/// The control lines of these frames, but pings of the broker.
-fn lines(frames: Vec<Frame>) -> Vec<String> {
-    let frames = frames.into_iter().filter(|frame| frame.line != b"PING");
-    frames
-        .map(|frame| String::from_utf8_lossy(&frame.line).into_owned())
-        .collect()
-}
-
-/// The texts of the messages among these frames.
-fn texts(frames: &[Frame]) -> Vec<String> {
-    let messages = frames.iter().filter(|frame| frame.is_message());
-    messages
-        .map(|frame| String::from_utf8_lossy(&frame.body).into_owned())
-        .collect()
-}
-
-#[test]
-fn connected_clients_are_handed_over_with_all_that_they_have() {
-    let users = USERS.replace("HASH", &bcrypt::hash("s3cret", 4).expect("a hash"));
-    let mut broker = Broker::midge().config(format!("{LONG}{users}")).start();
-    let mut publisher = login(&broker, "plain", "\"verbose\":false");
-    let mut reader = login(&broker, "hashed", "\"verbose\":false,\"protocol\":1");
-    reader.send("SUB data 1\r\nSUB few 2\r\nUNSUB 2 3\r\nSUB part worker 3\r\n");
-    reader.sync();
-    let mut verbose = login(&broker, "plain", "\"verbose\":true");
-    let mut service = login(&broker, "service", "\"verbose\":false");
-    service.send("SUB ask 1\r\n");
-    service.sync();
-    publisher.send("SUB answer 9\r\nPUB few 1\r\n1\r\nPUB ask answer 2\r\n??\r\n");
-    publisher.sync();
-    assert_eq!(texts(&reader.sync()), ["1"]);
-    assert_eq!(texts(&service.sync()), ["??"]);
-    // The half of a message.
-    publisher.send("PUB part 10\r\n01234");
-    let cid = reader.info()["client_id"].clone();
-    let old_id = id_of(&reader);
-
-    broker.upgrade();
-    assert!(broker.wait_exit().success());
-
-    publisher.send("56789\r\nPUB few 1\r\n2\r\nPUB few 1\r\n3\r\nPUB few 1\r\n4\r\n");
-    publisher.sync();
-    let frames = reader.sync();
-    assert_eq!(texts(&frames), ["0123456789", "2", "3"]);
-    let news = frames.iter().filter_map(raw_client::parse_info).next_back();
-    let news = news.expect("an INFO of the new process");
-    assert_ne!(news["server_id"], old_id);
-    assert_eq!(news["client_id"], cid);
-    service.send("PUB answer 2\r\n!!\r\n");
-    assert_eq!(lines(service.sync()), [""; 0]);
-    assert_eq!(texts(&publisher.sync()), ["!!"]);
-    verbose.send("SUB data 1\r\n");
-    assert_eq!(lines(verbose.sync()), ["+OK"]);
-
-    // It is shown as before.
-    let shown = broker.get_json(&format!("/connz?auth=1&subs=1&cid={cid}"));
-    let shown = &shown["connections"][0];
-    assert_eq!(shown["name"], "of-hashed");
-    assert_eq!(shown["authorized_user"], "hashed");
-    assert_eq!(
-        shown["subscriptions_list"].as_array().map(Vec::len),
-        Some(2)
-    );
-    assert_eq!(broker.get_json("/varz")["connections"], 4);
-    // A later client gets another id.
-    let later = login(&broker, "plain", "\"verbose\":false");
-    assert!(later.info()["client_id"].as_u64() > cid.as_u64());
-}
-
-/// A request to a service of another account waits for its answer while both clients are moved: the
-/// old process, which knows whose it is, stays for it.
-#[test]
-fn a_reply_from_another_account_reaches_its_requester() {
-    let accounts = r#"
-accounts {
-  A { users: [{ user: a, password: "s3cret" }], exports: [{ service: help }] }
-  B { users: [{ user: b, password: "s3cret" }], imports: [{ service: { account: A, subject: help } }] }
-}
-"#;
-    let mut broker = Broker::midge().config(format!("{LONG}{accounts}")).start();
-    let mut service = login(&broker, "a", "\"verbose\":false");
-    service.send("SUB help 1\r\n");
-    service.sync();
-    let mut requester = login(&broker, "b", "\"verbose\":false");
-    requester.send("SUB inbox 1\r\nPUB help inbox 2\r\n??\r\n");
-    requester.sync();
-    let request = service.next_message();
-    broker.upgrade();
-    // Behind the subject and the subscription's id.
-    let reply = request.arguments()[2].clone();
-    service.send(format!("PUB {reply} 2\r\n!!\r\n"));
-    service.sync();
-    assert_eq!(requester.next_message().body, b"!!");
-    assert!(broker.wait_exit().success());
-}
-
-/// Publishers and readers, of which each reader checks that it gets everything once and in order.
-struct Traffic {
-    ends: Arc<AtomicBool>,
-    publishers: Vec<thread::JoinHandle<u32>>,
-    readers: Vec<thread::JoinHandle<Vec<u32>>>,
-}
-
-impl Traffic {
-    fn start(publishers: Vec<RawClient>, readers: Vec<RawClient>) -> Self {
-        let ends = Arc::new(AtomicBool::new(false));
-        let count = publishers.len();
-        let read = |mut client: RawClient| {
-            subscribe(&mut client, "data");
-            thread::spawn(move || read_in_order(client, count))
-        };
-        let readers = readers.into_iter().map(read).collect();
-        let publish = |(number, client): (usize, RawClient)| {
-            let ends = ends.clone();
-            thread::spawn(move || publish_until(&ends, client, number))
-        };
-        let publishers = publishers.into_iter().enumerate().map(publish).collect();
-        Self {
-            ends,
-            publishers,
-            readers,
-        }
-    }
-
-    /// Ends it, and compares.
-    fn end(self) {
-        self.ends.store(true, Ordering::Relaxed);
-        let sent = self.publishers.into_iter();
-        let sent: Vec<u32> = sent
-            .map(|thread| thread.join().expect("a publisher"))
-            .collect();
-        for (number, count) in sent.iter().enumerate() {
-            assert!(*count > 0, "publisher {number} has published nothing");
-        }
-        for reader in self.readers {
-            assert_eq!(reader.join().expect("a reader"), sent);
-        }
-    }
-}
-
-fn publish_until(ends: &AtomicBool, mut client: RawClient, number: usize) -> u32 {
-    let mut count = 0;
-    while !ends.load(Ordering::Relaxed) {
-        for _ in 0..20 {
-            let text = format!("{number}.{count}");
-            client.send(format!("PUB data {}\r\n{text}\r\n", text.len()));
-            count += 1;
-        }
-        client.sync();
-    }
-    client.send(format!("PUB data 5\r\n{number}.end\r\n"));
-    client.sync();
-    count
-}
-
-/// Reads until each of the publishers has ended; how many messages came from each.
-fn read_in_order(mut client: RawClient, publishers: usize) -> Vec<u32> {
-    let mut next = vec![0; publishers];
-    let mut ended = 0;
-    while ended < publishers {
-        let text = client.next_message().body;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let (of, number) = text.split_once('.').expect("two parts");
-        let of: usize = of.parse().expect("the number of a publisher");
-        match number {
-            "end" => ended += 1,
-            number => {
-                assert_eq!(number, next[of].to_string(), "of publisher {of}");
-                next[of] += 1;
-            }
-        }
-    }
-    next
-}
-
-#[test]
-fn no_message_is_lost_or_doubled_and_none_overtakes_another() {
-    let mut broker = Broker::midge().config(LONG).start();
-    let clients = || (0..3).map(|_| watcher(&broker)).collect();
-    let traffic = Traffic::start(clients(), clients());
-    let second = broker.upgrade();
-    assert!(broker.wait_exit().success());
-    let third = broker.upgrade_again(second.pid.unsigned_abs());
-    wait_until("the second process ends", || !second.is_running());
-    traffic.end();
-    assert!(third.is_running());
-}
-
-/// The same where some clients stay with the old process.
-#[test]
-fn clients_that_stay_lose_no_message() {
-    let broker = Broker::midge().config(LONG).start();
-    let clients = || vec![staying(&broker), watcher(&broker), watcher(&broker)];
-    let traffic = Traffic::start(clients(), clients());
-    broker.upgrade();
-    let mut newcomer = watcher(&broker);
-    newcomer.sync();
-    traffic.end();
-}
-
 #[test]
 fn a_new_process_that_fails_changes_nothing() {
     let program = Program::midge();
@@ -533,15 +313,6 @@ fn both_processes_stop_when_the_new_one_is_stopped() {
     assert!(text.contains("still has clients"), "{text}");
     successor.stop();
     assert!(broker.wait_exit().success());
-}
-
-#[test]
-fn the_old_process_is_stopped_by_sigterm_in_its_lame_duck_mode() {
-    let mut broker = Broker::midge().config(LONG).start();
-    let _client = staying(&broker);
-    let successor = broker.upgrade();
-    assert!(broker.stop().success());
-    assert!(successor.is_running());
 }
 
 #[test]

@@ -35,7 +35,21 @@ install_from() {
         { cat /tmp/dpkg.log >&2; fail "dpkg -i ${files[*]}"; }
 }
 
-# The processes of brokers.
+# count_during COMMAND…: runs a command while clients count what they publish and read; none of it
+# may be lost, doubled or out of order, and no connection be closed.
+count_during() {
+    local counting
+    rm -f /tmp/count.*
+    perl /tests/count.pl /tmp/count.ready /tmp/count.stop >/tmp/count.log 2>&1 &
+    counting=$!
+    wait_until test -e /tmp/count.ready
+    "$@"
+    touch /tmp/count.stop
+    wait $counting || { cat /tmp/count.log >&2; fail "messages were lost during: $*"; }
+    cat /tmp/count.log
+}
+
+# The processes of brokers. An old one may still be there for a moment after an upgrade.
 pid() { grep -lx midge /proc/[0-9]*/comm 2>/dev/null | cut -d/ -f3; }
 
 # Ports on which something listens at another address than loopback.

@@ -40,7 +40,7 @@ use crate::{
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// Subscriptions of a client that leaves that end before others have their turn.
-const LEAVING_AT_ONCE: usize = 2048;
+pub(super) const LEAVING_AT_ONCE: usize = 2048;
 
 /// A client that is in.
 pub(super) struct Active {
@@ -282,7 +282,7 @@ impl Active {
 
 /// Ends the subscriptions of a client that leaves, in parts between which others have
 /// their turn.
-async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
+pub(super) async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
     let mut parts = subscriptions.chunks(LEAVING_AT_ONCE);
     while let Some(part) = parts.next() {
         with_buffers(|buffers| {

@@ -65,6 +65,142 @@ fn each_setting_has_its_value_and_its_place() {
     }
 }
 
+/// Blocks and lists in their whole depth, and none of their secrets.
+#[test]
+fn blocks_are_shown_to_the_bottom() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, included) = (
+        folder.path().join("a.conf"),
+        folder.path().join("users.conf"),
+    );
+    fs::write(
+        &file,
+        r#"authorization { include users.conf }
+accounts {
+  users {
+    users: [
+      { user: one, pass: s3cret }
+      { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 }
+    ]
+    exports: [
+      { service: "help.>", accounts: [B, C] }
+      { stream: "news.*" }
+    ]
+    mappings: { "old.password": "new.password", "x": [ { destination: "y", weight: 50 } ] }
+  }
+  B { imports: [{ service: { account: users, subject: "help.me" }, to: help }] }
+}
+federation { password: s3cret, unknown: { a: [1, 2] } }
+"#,
+    )
+    .expect("it can be written");
+    fs::write(
+        &included,
+        r#"users: [
+  {
+    user: derek
+    password: s3cret
+    permissions {
+      publish { allow: ["a.>", b], deny: c }
+      subscribe: "d"
+      allow_responses { max: 2, expires: "1m" }
+    }
+  }
+]
+"#,
+    )
+    .expect("it can be written");
+    let map = crate::config::syntax::parse_file(&file, &|_| None).expect("it can be read");
+    let (file, included) = (file.display().to_string(), included.display().to_string());
+    let found: Vec<String> = super::written::written(&map)
+        .into_iter()
+        .map(|it| format!("{}: {} {}", it.path, it.value, it.origin))
+        .collect();
+    let text = found.join("\n");
+    assert!(!text.contains("s3cret"), "{text}");
+    for (file, line, expected) in [
+        (&included, 3, "authorization users[0] user: \"derek\""),
+        (&included, 4, "authorization users[0] password: (not shown)"),
+        (
+            &included,
+            6,
+            "authorization users[0] permissions publish allow: [\"a.>\", \"b\"]",
+        ),
+        (
+            &included,
+            6,
+            "authorization users[0] permissions publish deny: \"c\"",
+        ),
+        (
+            &included,
+            7,
+            "authorization users[0] permissions subscribe: \"d\"",
+        ),
+        (
+            &included,
+            8,
+            "authorization users[0] permissions allow_responses expires: \"1m\"",
+        ),
+        (&file, 5, "accounts users users[0] user: \"one\""),
+        (&file, 5, "accounts users users[0] password: (not shown)"),
+        (&file, 9, "accounts users exports[0] service: \"help.>\""),
+        (
+            &file,
+            9,
+            "accounts users exports[0] accounts: [\"B\", \"C\"]",
+        ),
+        (&file, 10, "accounts users exports[1] stream: \"news.*\""),
+        (
+            &file,
+            12,
+            "accounts users mappings old.password: \"new.password\"",
+        ),
+        (&file, 12, "accounts users mappings x[0] weight: 50"),
+        (
+            &file,
+            14,
+            "accounts B imports[0] service subject: \"help.me\"",
+        ),
+        (&file, 14, "accounts B imports[0] to: \"help\""),
+        // What nobody knows may be anything.
+        (&file, 16, "federation password: (not shown)"),
+        (&file, 16, "federation unknown a: (not shown)"),
+    ] {
+        let expected = format!("{expected} {file}:{line}");
+        assert!(found.contains(&expected), "{expected} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_part_of_a_block_can_be_asked_for() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("a.conf");
+    fs::write(
+        &file,
+        "accounts {\n A { users: [{ user: u, password: s3cret }, { user: v, password: s3cret }] }\n\
+         B { users: [{ user: w, password: s3cret }] }\n}\n",
+    )
+    .expect("it can be written");
+    let file = file.display().to_string();
+    let text = explained(&["accounts.A", "-c", &file]).expect("it is there");
+    assert!(
+        !text.contains("s3cret") && !text.contains("\"w\""),
+        "{text}"
+    );
+    let begin =
+        format!("accounts A users[0] user: \"u\"\n  from:    {file}:2\n  type:    string\n");
+    assert!(text.starts_with(&begin), "{text}");
+    let text = explained(&["accounts a users[1].user", "-c", &file]).expect("it is there");
+    assert!(
+        text.starts_with("accounts A users[1] user: \"v\""),
+        "{text}"
+    );
+    assert_eq!(text.matches("from:").count(), 1, "{text}");
+    let all = explained(&["-c", &file]).expect("it is valid");
+    line(&all, "accounts B users[0] user");
+    assert!(explained(&["accounts.C", "-c", &file]).is_err());
+}
+
 #[test]
 fn one_key_is_shown_with_its_meaning() {
     let text = explained(&["max_payload"]).expect("a key");

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use test_support::generated::assert_up_to_date;
 
+use crate::config::options::{keys::TOP, table::Described as _};
+
 use super::{
     Signal,
     list::FLAGS,
@@ -37,6 +39,21 @@ fn follows(flag: &Flag) -> Follows {
 /// The names of the signals, separated by blanks.
 fn signals() -> String {
     Signal::NAMES.replace(',', "")
+}
+
+/// What `config explain` takes: the keys, and those of their blocks, separated by blanks.
+fn keys() -> String {
+    let mut keys = Vec::new();
+    for row in TOP.table().rows.iter().filter(|row| row.is_served) {
+        keys.push(row.names[0].to_owned());
+        // Elsewhere names of the operator's choice are in between.
+        if row.form == "block" {
+            let inner = row.blocks.iter().flat_map(|table| &table.rows);
+            let inner = inner.filter(|inner| inner.is_served);
+            keys.extend(inner.map(|inner| format!("{}.{}", row.names[0], inner.names[0])));
+        }
+    }
+    keys.join(" ")
 }
 
 fn bash() -> String {
@@ -85,9 +102,15 @@ _midge() {{
         return
     fi
     COMPREPLY=()
+    if [ \"$COMP_CWORD\" -gt 1 ] && [ \"${{COMP_WORDS[1]}}\" = config ]; then
+        case $COMP_CWORD in
+        2) flags=explain ;;
+        3) flags+=' {keys}' ;;
+        esac
+    fi
     case $3 in
 {cases}    *)
-        [ \"$COMP_CWORD\" -gt 1 ] || flags+=' top help version'
+        [ \"$COMP_CWORD\" -gt 1 ] || flags+=' config top help version'
         mapfile -t COMPREPLY < <(compgen -W \"$flags\" -- \"$2\")
         ;;
     esac
@@ -96,6 +119,7 @@ complete -F _midge midge
 ",
         signals = signals(),
         flags = flags.join(" "),
+        keys = keys(),
     )
 }
 
@@ -129,9 +153,21 @@ if (( CURRENT > 2 )) && [[ $words[2] == top ]]; then
   _midge-top
   return
 fi
+if (( CURRENT > 2 )) && [[ $words[2] == config ]]; then
+  if (( CURRENT == 3 )); then
+    compadd explain
+    return
+  fi
+  if (( CURRENT == 4 )); then
+    compadd -- {keys}
+  fi
+  shift 2 words
+  (( CURRENT -= 2 ))
+fi
 _arguments \\
-{specs}    '1:command:((top\\:\"what is wrong with a broker, live\" help\\:\"show the help\" version\\:\"show the version\"))'
-"
+{specs}    '1:command:((config\\:\"explain the configuration\" top\\:\"what is wrong with a broker, live\" help\\:\"show the help\" version\\:\"show the version\"))'
+",
+        keys = keys(),
     )
 }
 
@@ -139,11 +175,15 @@ fn fish() -> String {
     let mut text = format!(
         "{MADE}\
 complete -c midge -f
+complete -c midge -n __fish_use_subcommand -a config -d 'Explain the configuration'
+complete -c midge -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from explain' -a explain -d 'Each setting, its value and where it comes from'
+complete -c midge -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -a '{keys}'
 complete -c midge -n __fish_use_subcommand -a top -d 'What is wrong with a broker, live'
 complete -c midge -n __fish_use_subcommand -a help -d 'Show the help'
 complete -c midge -n __fish_use_subcommand -a version -d 'Show the version'
 complete -c midge -n '__fish_seen_subcommand_from top' -a '(complete --do-complete (string replace --regex \"^\\\\s*\\\\S+\\\\s+top\" midge-top (commandline --cut-at-cursor)))'
-"
+",
+        keys = keys()
     );
     for flag in FLAGS {
         let names: Vec<String> = flag

@@ -23,6 +23,10 @@ midge \- message broker for NATS clients
 .B midge \-\-signal
 .IR SIGNAL [= PID ]
 .br
+.B midge config explain
+.RI [ KEY ]
+.RI [ options ]
+.br
 .B midge top
 .RI [ options ]
 .RI [ URL ]
@@ -44,6 +48,23 @@ serves every address; the log warns if clients need no login then.
 .B midge top
 shows what is wrong with a broker and who is busy, live in a terminal: see
 .BR midge\-top (1).
+.PP
+.B midge config explain
+prints the effective configuration: each setting with its value and where that comes from, a line of a
+file, a flag, or the default. Blocks and lists are shown in their whole depth, such as
+.IR "accounts A users[0] user" ;
+passwords, tokens and what may hold them are not shown. With a
+.I KEY
+.RB ( "max_payload" ", " "cluster.name" ", " accounts.A )
+it also says what the key means and whether a reload suffices. The other options are those of a start,
+above all
+.BR \-c .
+.B \-\-format json
+is for programs.
+.PP
+.B midge \-t \-\-diff
+asks the running broker what a reload would do with the file: by its monitoring socket, or, as root or
+the broker's user, by its process id.
 .SH OPTIONS
 A flag has one dash or two. Its value follows as the next argument or after an equals sign; a flag
 without a value may be followed by
@@ -116,6 +137,8 @@ Settings of the init script, on hosts without systemd.
 .nf
 midge
 midge \-t \-c /etc/midge/midge.conf
+midge \-t \-\-diff \-c /etc/midge/midge.conf
+midge config explain \-c /etc/midge/midge.conf
 midge \-\-signal reload
 midge \-a 0.0.0.0 \-\-puppet
 midge top

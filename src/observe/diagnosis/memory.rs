@@ -3,7 +3,7 @@
 use super::history::History;
 use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
-    broker::registry::closed,
+    broker::{halt, registry::closed},
     client::permission_cache,
     connection::{
         Connection, payload,
@@ -172,6 +172,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
         ),
         pool("lookups", &lookup_cache::POOL),
         pool("system_requests", &SYSTEM_REQUESTS),
+        pool("upgrade", &halt::STATES),
         cause(
             "permissions",
             permission_cache::POOL.used() + responses::POOL.used(),

@@ -112,6 +112,16 @@ pub struct RouteInfo {
     /// nats-server.
     #[serde(rename = "midge_max_line", skip_serializing_if = "is_zero")]
     pub max_line: usize,
+    /// Whether the sender takes messages that are for queue groups alone, as midge does.
+    #[serde(
+        rename = "midge_queues_only",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub queues_only: bool,
+    /// Number of a mark behind interest, in an INFO that says nothing else; 0 is none. Only between
+    /// two processes of one broker.
+    #[serde(rename = "midge_mark", skip_serializing_if = "is_zero_u64")]
+    pub mark: u64,
     /// The account that the connection is dedicated to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_account: String,
@@ -163,6 +173,10 @@ fn json_line(verb: &[u8], json: serde_json::Result<String>, end: &[u8]) -> Vec<u
 }
 
 fn is_zero_u8(number: &u8) -> bool {
+    *number == 0
+}
+
+fn is_zero_u64(number: &u64) -> bool {
     *number == 0
 }
 

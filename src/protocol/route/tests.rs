@@ -91,6 +91,8 @@ fn the_four_forms_of_a_message() {
             Some(2),
             false,
         ),
+        ("RMSG $G a || 5\r\n", Some("||"), "", None, true),
+        ("HMSG $G a ++ 2 5\r\n", Some("++"), "", Some(2), true),
         ("RMSG $G a rep  5\r\n", Some("rep"), "", None, false),
         ("RMSG $G a 5\n", None, "", None, false),
     ] {
@@ -111,12 +113,33 @@ fn the_four_forms_of_a_message() {
 }
 
 #[test]
+fn a_message_may_be_for_queue_groups_alone() {
+    for (line, only, reply) in [
+        ("RMSG $G a | q1 q2 5\r\n", false, None),
+        ("RMSG $G a || q1 q2 5\r\n", true, None),
+        ("HMSG $G a || q1 q2 2 5\r\n", true, None),
+        ("RMSG $G a + r q1 q2 5\r\n", false, Some(&b"r"[..])),
+        ("RMSG $G a ++ r q1 q2 5\r\n", true, Some(b"r")),
+        ("HMSG $G a ++ r q1 q2 2 5\r\n", true, Some(b"r")),
+    ] {
+        let found = message(line);
+        assert_eq!(found.queues_only, only, "{line:?}");
+        assert_eq!(
+            (found.queues, found.reply),
+            (&b"q1 q2"[..], reply),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
 fn malformed_messages_are_rejected() {
     for line in [
         "RMSG $G 5\r\n",
         "RMSG $G a x\r\n",
         "RMSG $G a b c 5\r\n",
         "RMSG $G a + rep 5\r\n",
+        "RMSG $G a ++ rep 5\r\n",
         "RMSG $G a 1234567890\r\n",
         "HMSG $G a 6 5\r\n",
         "HMSG $G 6 5\r\n",
@@ -182,7 +205,7 @@ proptest! {
 
     #[test]
     fn no_line_of_fields_causes_a_panic(
-        line in "(RMSG|HMSG|RS\\+|RS-)( (\\$G|a|\\+|\\||1|22|q)){0,9}( )?\r\n"
+        line in "(RMSG|HMSG|RS\\+|RS-)( (\\$G|a|\\+\\+?|\\|\\|?|1|22|q)){0,9}( )?\r\n"
     ) {
         let _ = parse(line.as_bytes(), MAX);
     }

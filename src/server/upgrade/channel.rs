@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{broker::halt::ClientState, protocol::json_fault, route::PeerAddress};
 
 /// The form of the messages. A process that knows another one only refuses.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Bytes of the longest message: that of a mesh with some hundred members is far shorter.
 const MESSAGE_MAX: usize = 1024 * 1024;
@@ -68,8 +68,8 @@ pub(super) enum Decision {
     Client(Box<ClientState>),
     /// There are no more clients.
     NoMore,
-    /// The new process is to serve.
-    Serve,
+    /// The new process is to serve, once it has seen this mark of the old one's interest.
+    Serve(u64),
 }
 
 /// What the new process says.
@@ -79,10 +79,12 @@ pub(super) enum Report {
     Ready(Ready),
     /// It has its routes: clients may be handed over.
     Joined,
-    /// It has got so many clients, and does not read from them yet.
-    Taken(usize),
-    /// It serves.
+    /// It has got clients, and does not read from them yet.
+    Taken(Taken),
+    /// It serves: the clients that it has got are its own from here on.
     Serving,
+    /// It has served for a moment, and its threads work.
+    Steady,
     /// It cannot serve.
     Failed(String),
     /// It was asked to stop, and so is the old one.
@@ -98,6 +100,16 @@ pub(super) struct Ready {
     pub(super) has_unix_socket: bool,
     /// Its INFO for the route between the two, as JSON.
     pub(super) info: String,
+}
+
+/// What the new process has got.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Taken {
+    /// How many clients.
+    pub(super) clients: usize,
+    /// The mark behind their interest.
+    pub(super) mark: u64,
 }
 
 /// A message that is short enough to be sent.
@@ -265,7 +277,7 @@ mod tests {
             ..Offer::default()
         };
         one.send(&offer, &[folder.as_fd()]).unwrap();
-        one.send(&Decision::Serve, &[]).unwrap();
+        one.send(&Decision::Serve(7), &[]).unwrap();
         let (received, mut descriptors) = other.receive::<Offer>(soon()).unwrap();
         assert_eq!(received.server_id, "N");
         let file = File::from(descriptors.pop().unwrap());
@@ -275,7 +287,7 @@ mod tests {
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         assert!(matches!(
             other.receive::<Decision>(soon()).unwrap().0,
-            Decision::Serve
+            Decision::Serve(7)
         ));
     }
 

@@ -2,13 +2,12 @@
 //! once the new one serves. `lifecycle::run` starts the thread that does it ([`HandOver::listen`])
 //! and acts on what it reports ([`Handed`]).
 
+mod requests;
+
 use std::{
     io,
     net::TcpStream,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixListener,
-    },
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -21,8 +20,7 @@ use super::{
     channel::{Decision, FORMAT, Offer, Ready, Report},
     listeners::Listeners,
     move_clients::Moving,
-    request,
-    successor::{Failure, Successor, is_timeout, misunderstood, tcp_pair},
+    successor::{Failure, Successor, misunderstood, tcp_pair},
     supervision,
 };
 use crate::{
@@ -30,12 +28,7 @@ use crate::{
     protocol::{json_fault, route::RouteInfo},
     route::Sibling,
     server::{Server, pid_file::PidFile},
-    telemetry::{
-        MonotonicMillis,
-        event::EventKind,
-        log_throttle::{LogOncePerName, LogThrottle},
-        threads,
-    },
+    telemetry::{event::EventKind, threads},
 };
 
 /// How long it may take to get its routes.
@@ -44,30 +37,27 @@ const JOINING_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long it may take to take the clients over.
 const TAKING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the interest of clients that were moved may take to come back.
-const INTEREST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the interest of one process may take to be known to the other.
+pub(super) const INTEREST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long it may take to serve then.
-const SERVING_TIMEOUT: Duration = Duration::from_secs(5);
+const SERVING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it must serve before the old process leaves.
-const WATCHED_FOR: Duration = Duration::from_secs(2);
+/// How long it must serve before the old process leaves; it says itself when that is over.
+pub(in crate::server) const WATCHED_FOR: Duration = Duration::from_secs(2);
+
+/// How much longer that may take before it counts as hanging.
+const STEADY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the service manager may take to hear of it, and how often that is tried.
 const TELLING_TIMEOUT: Duration = Duration::from_secs(5);
 const TELLING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Upper limit of the time until the outcome of an upgrade is known.
-pub(super) const LONGEST: Duration = Duration::from_secs(70);
-
-/// Reports that can wait; there are two at most.
-const HANDED_MAX: usize = 2;
+pub(super) const LONGEST: Duration = Duration::from_secs(100);
 
 /// Connection ids that the old process may still assign.
 const CIDS_LEFT: u64 = 1024 * 1024;
-
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of a thread's stack.
 const STACK_LEN: usize = 256 * 1024;
@@ -94,73 +84,26 @@ pub struct HandOver {
 }
 
 impl HandOver {
-    /// Takes requests for upgrades on a thread of its own; without it the broker runs as well.
-    /// Returns where is reported what is to be done.
-    pub fn listen(
-        server: &Arc<Server>,
-        requests: io::Result<UnixListener>,
-        listeners: Listeners,
-        owns_socket_file: bool,
-    ) -> mpsc::Receiver<Handed> {
-        let (handed, receiver) = mpsc::channel(HANDED_MAX);
-        let hand_over = Self {
-            server: server.clone(),
-            listeners,
-            owns_socket_file,
-            handed,
-        };
-        let runtime = Handle::current();
-        let listening = requests.and_then(|listener| {
-            let work = move || hand_over.run(&listener, &runtime);
-            threads::spawn("upgrade", STACK_LEN, work)
-        });
-        if let Err(error) = listening {
-            warn!("This process cannot be upgraded, only restarted: {error}");
-        }
-        receiver
-    }
-
-    fn run(mut self, listener: &UnixListener, runtime: &Handle) {
-        let mut handed_to = None;
-        let (throttle, accept_errors) = (LogThrottle::default(), LogOncePerName::default());
-        loop {
-            let stream = match listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    let text = format!(
-                        "Requests for an upgrade cannot be accepted: {error}; it is tried again"
-                    );
-                    if accept_errors.admit(MonotonicMillis::now(), &error.to_string()) {
-                        warn!("{text}");
-                    }
-                    thread::sleep(ACCEPT_PAUSE);
-                    continue;
-                }
-            };
-            let answered = request::answer(stream, || self.upgrade(runtime, &mut handed_to));
-            if let Err(error) = answered {
-                let text = format!("A request for an upgrade could not be answered: {error}");
-                if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "requests") {
-                    warn!("{text}");
-                }
-            }
-        }
-    }
-
     /// Upgrades; returns what is to be said about it.
     fn upgrade(&mut self, runtime: &Handle, handed_to: &mut Option<u32>) -> Result<String, String> {
         if let Some(pid) = handed_to {
             return Err(format!("process {pid} has taken over already"));
         }
         info!("Upgrade: starting another process, which is to take over");
-        match self.try_upgrade(runtime) {
+        let upgraded = self.try_upgrade(runtime);
+        let pending = &self.server.upgrades.pending;
+        pending.end();
+        match upgraded {
             Ok((successor, ready)) => {
                 let pid = successor.pid();
                 *handed_to = Some(pid);
                 Ok(self.leave(successor, &ready))
             }
             Err(Failure::Stopping) => {
-                let text = "the new process was asked to stop, and so this one stops as well";
+                let text = match pending.stops() {
+                    true => "this process was asked to stop, and so both do",
+                    false => "the new process was asked to stop, and so this one stops as well",
+                };
                 info!("Upgrade: {text}");
                 self.record(text);
                 self.hand(Handed::Stop);
@@ -190,6 +133,9 @@ impl HandOver {
         let (mut successor, ours, theirs) = Successor::start()
             .and_then(|successor| tcp_pair().map(|(ours, theirs)| (successor, ours, theirs)))
             .map_err(failed("the new process cannot be started"))?;
+        if !server.upgrades.pending.begin(&successor.child) {
+            return Err(Failure::Stopping);
+        }
         let sibling = {
             let _entered = runtime.enter();
             Sibling::new(server.link(), ours).map_err(failed("the route to the new process"))?
@@ -198,10 +144,16 @@ impl HandOver {
         let ready = successor.ready()?;
         let info: RouteInfo = serde_json::from_str(&ready.info)
             .map_err(|error| misunderstood(&format!("its INFO: {}", json_fault(&error))))?;
-        let new_id = info.server_id.clone();
         runtime.spawn(sibling.serve(info));
-        let served = self.wait_for_service(&mut successor, &new_id, runtime);
-        match served {
+        let served = self.wait_for_service(&mut successor, runtime);
+        let manager = server.service_manager();
+        let pid = successor.pid();
+        let tell = || manager.main_process_is(pid);
+        let decided = served.and_then(|()| match server.upgrades.pending.hand_over(pid, tell) {
+            true => Ok(()),
+            false => Err(Failure::Stopping),
+        });
+        match decided {
             Ok(()) => Ok((successor, ready)),
             Err(Failure::Stopping) => {
                 // It closes the clients that it has got, and ends by itself.
@@ -260,12 +212,7 @@ impl HandOver {
     }
 
     /// Has the new process serve, and watches it for a moment.
-    fn wait_for_service(
-        &self,
-        successor: &mut Successor,
-        new_id: &str,
-        runtime: &Handle,
-    ) -> Result<(), Failure> {
+    fn wait_for_service(&self, successor: &mut Successor, runtime: &Handle) -> Result<(), Failure> {
         successor.say(&Decision::Go)?;
         match successor.report(JOINING_TIMEOUT)? {
             Report::Joined => {}
@@ -277,30 +224,40 @@ impl HandOver {
         self.server.broker.gate.hold();
         let mut moving = Moving::send(&self.server, &mut successor.channel)?;
         successor.say(&Decision::NoMore)?;
-        match successor.report(TAKING_TIMEOUT)? {
-            Report::Taken(count) if count == moving.count() => {}
+        let mark = match successor.report(TAKING_TIMEOUT)? {
+            Report::Taken(taken) if taken.clients == moving.count() => taken.mark,
             other => return Err(other.unexpected()),
+        };
+        // Those that stay publish to those that are moved, and the other way round.
+        let link = self.server.link();
+        let unknown = |whose| {
+            format!("the interest of the {whose} process is not known within {INTEREST_TIMEOUT:?}")
+        };
+        if !runtime.block_on(link.see_mark(mark, INTEREST_TIMEOUT)) {
+            return Err(unknown("new").into());
         }
+        moving.withdraw(runtime)?;
+        let mark = runtime.block_on(link.mark_interest(INTEREST_TIMEOUT));
+        let mark = mark.ok_or_else(|| unknown("old"))?;
         moving.check()?;
-        successor.say(&Decision::Serve)?;
-        let moved = moving.count();
+        successor.say(&Decision::Serve(mark))?;
+        let serves = match successor.report(SERVING_TIMEOUT) {
+            Ok(Report::Serving) => Ok(()),
+            Ok(other) => Err(other.unexpected()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = serves {
+            // Clients of which it may have read something cannot go on here.
+            if successor.end_before_it_serves() {
+                moving.commit();
+            }
+            return Err(failure);
+        }
         moving.commit();
-        if moved > 0 {
-            // Those that stay publish to those that were moved.
-            let cluster = self.server.link();
-            let learnt = cluster.learn_interest(vec![new_id], INTEREST_TIMEOUT);
-            runtime.block_on(learnt);
-        }
         drop(moving);
-        match successor.report(SERVING_TIMEOUT)? {
-            Report::Serving => {}
-            other => return Err(other.unexpected()),
-        }
-        let deadline = Instant::now() + WATCHED_FOR;
-        match successor.channel.receive::<Report>(deadline) {
-            Err(error) if is_timeout(&error) => Ok(()),
-            Err(error) => Err(successor.lost(&error).into()),
-            Ok((report, _)) => Err(report.unexpected()),
+        match successor.report(WATCHED_FOR + STEADY_TIMEOUT)? {
+            Report::Steady => Ok(()),
+            other => Err(other.unexpected()),
         }
     }
 
@@ -321,7 +278,7 @@ impl HandOver {
     fn leave(&self, mut successor: Successor, ready: &Ready) -> String {
         successor.serves = true;
         let pid = successor.pid();
-        self.tell_service_manager(pid);
+        self.wait_for_service_manager(pid);
         let text = format!(
             "process {pid} (midge {}) has taken over from process {} (midge {VERSION}), which \
              moves its clients within {:?} and ends",
@@ -346,9 +303,8 @@ impl HandOver {
     }
 
     /// Has the service manager know the new main process before this one can end.
-    fn tell_service_manager(&self, pid: u32) {
+    fn wait_for_service_manager(&self, pid: u32) {
         let manager = self.server.service_manager();
-        manager.main_process_is(pid);
         let deadline = Instant::now() + TELLING_TIMEOUT;
         while !manager.retry() {
             if Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! The listening sockets that the old process of an upgrade offers. `lifecycle::prepare` collects them,
+//! The listening sockets that the old process of an upgrade offers. `prepare::prepare` collects them,
 //! `hand_over` sends copies to the new process, and `lifecycle::run` closes them.
 
 use std::{

@@ -18,20 +18,34 @@
 //!    to all of its peers, and waits until it knows the interest of all, for a few seconds at most.
 //!    Then it reports `Joined`.
 //! 4. The old process accepts nothing more. If it has no routes, it hands its clients over
-//!    ([`move_clients`]): `Client` each, and `NoMore`. The new one answers `Taken`, and is told to
-//!    `Serve`: up to here, every client can go on at the old one. The new one accepts connections
-//!    and reports `Serving`.
-//! 5. For a moment the old process keeps its listening sockets: if the new one ends, it accepts
-//!    again. Then the new one is on its own: the old one tells the service manager
-//!    ([`supervision`]), closes its listening sockets, and moves the clients that it still has
-//!    in lame duck mode, at the pace of `lame_duck_duration`. It ends with the last of them.
+//!    ([`move_clients`]): `Client` each, and `NoMore`. The new one subscribes for them, reads and
+//!    writes nothing, and answers `Taken`. The old one waits until it knows this interest, and
+//!    withdraws the same subscriptions on its side. It says `Serve`; the new one waits until it
+//!    knows what the old one is still interested in, and reports `Serving`. Only then it reads, and
+//!    accepts connections.
+//! 5. For a moment the old process keeps its listening sockets: if the new one ends, or does not
+//!    report `Steady`, it accepts again. Then the new one is on its own: the old one tells the
+//!    service manager ([`supervision`]), closes its listening sockets, and moves the clients that it
+//!    still has in lame duck mode, at the pace of `lame_duck_duration`. It ends with the last of
+//!    them.
 //!
-//! If anything fails before that, the old process ends the new one and serves on. Before `Serve`
-//! nothing has happened then. Clients that were handed over are the new one's alone from `Serve` on:
-//! if it fails in the moment after that, they are closed with it, and connect again to the old one.
-//! If the new one is asked to stop, in whichever step, both stop: whoever stopped it meant the broker.
+//! If anything fails before that, the old process ends the new one and serves on. The report
+//! `Serving` decides whose the clients are. If the old one does not get it in time, it ends the new
+//! one, which has read nothing, and the clients go on as if nothing had happened. From that report on
+//! they are the new one's alone: if it fails in the moment after that, they are closed with it, and
+//! connect again to the old one. If one of the two is asked to stop before the new one is on its own,
+//! both stop: whoever stopped it meant the broker ([`pending`]).
 //! Each step has a time limit. The sockets are shared the whole time, so that a client that connects
 //! is always in the queue of one of the two.
+//!
+//! # Each message once
+//!
+//! While clients are handed over nothing is published: those of the old process have halted, and the
+//! new one reads from none. When the first of them goes on, each subscription is at one process
+//! alone, and each process knows exactly what the other one is interested in. So a message goes to
+//! each plain subscriber and to one member of each queue group, as between any two members of a
+//! mesh. When the last member of a group leaves the old process later, what is on its way to it
+//! goes back for that group alone (`delivery::remotes`).
 //!
 //! # Two processes of one broker
 //!
@@ -58,6 +72,7 @@ mod channel;
 mod hand_over;
 mod listeners;
 mod move_clients;
+mod pending;
 pub mod request;
 mod successor;
 mod supervision;
@@ -72,8 +87,9 @@ use tokio::time::sleep;
 
 use super::Server;
 use crate::route::{Cluster, Node};
-pub(super) use hand_over::{HandOver, Handed};
+pub(super) use hand_over::{HandOver, Handed, WATCHED_FOR};
 pub(super) use listeners::Listeners;
+use pending::Pending;
 
 /// How often it is looked whether replies are outstanding.
 const REPLIES_POLL: Duration = Duration::from_millis(50);
@@ -85,6 +101,8 @@ pub struct Upgrades {
     link: OnceLock<Arc<Cluster>>,
     /// Id of the process that this one has taken over from.
     taken_over_from: OnceLock<u32>,
+    /// The new process, before it is on its own.
+    pub(super) pending: Pending,
 }
 
 /// Waits until no reply is outstanding that this process alone can bring to its requester in

@@ -1,10 +1,12 @@
 //! The old process of an upgrade hands its connected clients over, all at the same moment.
 //!
 //! All sessions halt (`broker::halt`), so that no message is on its way within the broker; then the
-//! sockets and the states of those that can be moved are sent to the new process. Until that has
-//! all of them, it reads from none, and every client can go on here ([`Moving`] is dropped). With
-//! [`Moving::commit`] they are the new one's. The others (with TLS, or with much that waits) go on
-//! here and are moved in lame duck mode.
+//! sockets and the states of those that can be moved are sent to the new process
+//! ([`Moving::send`]), which subscribes for them and reads nothing. Then this one withdraws their
+//! subscriptions ([`Moving::withdraw`]): each of them is at one process alone from then on, while
+//! nothing is published at either. Up to here every client can go on here ([`Moving`] is dropped).
+//! With [`Moving::commit`] they are the new one's. The others (with TLS, or with much that waits)
+//! go on here afterwards and are moved in lame duck mode.
 //!
 //! Only a broker without routes does so. In a mesh, messages for a client come over two routes
 //! meanwhile, that of the old and that of the new process, and nobody could tell which of them have
@@ -19,12 +21,12 @@ use std::{
 };
 
 use monitor_client::text::plural;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
 use super::channel::{Channel, Decision, Encoded};
 use crate::{
-    broker::halt::Halted,
+    broker::halt::{Exported, Halted, Withdrawn},
     connection::{Connection, Kind, buffers::with_buffers},
     server::Server,
 };
@@ -35,6 +37,9 @@ const HALT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long all states may take to be sent.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long all subscriptions may take to be withdrawn.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Interval at which it is looked who has halted, and who has exported.
 const POLL_EVERY: Duration = Duration::from_millis(1);
 
@@ -43,6 +48,7 @@ pub(super) struct Moving<'a> {
     server: &'a Arc<Server>,
     clients: Vec<Arc<Connection>>,
     moved: Vec<Halted>,
+    withdrawn: Vec<Withdrawn>,
     staying: Vec<Halted>,
     exported: Option<mpsc::Receiver<Halted>>,
 }
@@ -58,6 +64,7 @@ impl<'a> Moving<'a> {
             server,
             clients: Vec::new(),
             moved: Vec::new(),
+            withdrawn: Vec::new(),
             staying: Vec::new(),
             exported: None,
         };
@@ -124,7 +131,7 @@ impl<'a> Moving<'a> {
     ///
     /// Messages for clients that are moved may have come from elsewhere since they were exported.
     pub(super) fn check(&self) -> Result<(), String> {
-        match !self.moved.is_empty() && has_routes(self.server) {
+        match self.count() > 0 && has_routes(self.server) {
             true => Err("a route was opened while clients were handed over; try again".into()),
             false => Ok(()),
         }
@@ -166,13 +173,14 @@ impl<'a> Moving<'a> {
                 continue;
             };
             received.insert(client.connection.cid);
-            let state = client.state.take();
+            let exported = client.exported.take();
             let socket = client.connection.outbound().socket();
-            let (Some(state), Some(socket)) = (state, socket) else {
+            let (Some(exported), Some(socket)) = (exported, socket) else {
                 self.staying.push(client);
                 continue;
             };
-            let Ok(message) = Encoded::new(&Decision::Client(Box::new(state))) else {
+            let Exported { state, place } = exported;
+            let Ok(message) = Encoded::new(&Decision::Client(state)) else {
                 // Its parts are too long together.
                 self.staying.push(client);
                 continue;
@@ -180,25 +188,44 @@ impl<'a> Moving<'a> {
             channel
                 .send_encoded(&message, &[socket.as_fd()])
                 .map_err(|error| format!("a client could not be handed over: {error}"))?;
+            drop(place);
             self.moved.push(client);
         }
     }
 
     /// Number of clients that are moved.
     pub(super) fn count(&self) -> usize {
-        self.moved.len()
+        self.moved.len() + self.withdrawn.len()
+    }
+
+    /// Has the sessions of those that are moved withdraw their subscriptions here.
+    ///
+    ///  # Errors
+    ///
+    /// It takes too long.
+    pub(super) fn withdraw(&mut self, runtime: &Handle) -> Result<(), String> {
+        self.withdrawn = self.moved.drain(..).map(Halted::withdraw).collect();
+        let all_done = async {
+            for client in &mut self.withdrawn {
+                client.done().await;
+            }
+        };
+        let done = runtime.block_on(async { timeout(WITHDRAW_TIMEOUT, all_done).await });
+        done.map_err(|_| {
+            format!("the subscriptions here could not be withdrawn within {WITHDRAW_TIMEOUT:?}")
+        })
     }
 
     /// The new process has the clients.
     pub(super) fn commit(&mut self) {
-        if !self.moved.is_empty() {
+        if !self.withdrawn.is_empty() {
             info!(
                 "Upgrade: {} handed over, {} not",
-                plural(self.moved.len(), "client"),
+                plural(self.withdrawn.len(), "client"),
                 self.staying.len()
             );
         }
-        self.moved.drain(..).for_each(Halted::forget);
+        self.withdrawn.drain(..).for_each(Withdrawn::forget);
     }
 }
 

@@ -5,10 +5,12 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Child, Command, ExitStatus},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -53,7 +55,8 @@ impl From<String> for Failure {
 
 /// A new process. Dropping it ends it, unless it serves.
 pub(super) struct Successor {
-    child: Child,
+    pub(super) child: Arc<Mutex<Child>>,
+    pid: u32,
     pub(super) channel: Channel,
     /// Whether it goes on without this process.
     pub(super) serves: bool,
@@ -77,7 +80,8 @@ impl Successor {
         // It holds the child's end of the channel.
         drop(command);
         Ok(Self {
-            child,
+            pid: child.id(),
+            child: Arc::new(Mutex::new(child)),
             channel: Channel::new(ours)?,
             serves: false,
         })
@@ -85,7 +89,7 @@ impl Successor {
 
     /// Its process id.
     pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     pub(super) fn say(&mut self, decision: &Decision) -> Result<(), String> {
@@ -101,11 +105,13 @@ impl Successor {
         }
     }
 
+    /// What it says within this time.
     pub(super) fn report(&mut self, timeout: Duration) -> Result<Report, Failure> {
         match self.channel.receive(Instant::now() + timeout) {
             Ok((report, _)) => Ok(report),
             Err(error) if is_timeout(&error) => Err(Failure::Other(format!(
-                "the new process did not become ready within {timeout:?}"
+                "the new process did not become ready within {timeout:?}: it is stopped, hangs or \
+                 is too slow"
             ))),
             Err(error) => Err(self.lost(&error).into()),
         }
@@ -126,7 +132,9 @@ impl Successor {
     fn ended_within(&mut self, time: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + time;
         loop {
-            match self.child.try_wait() {
+            // Held for a moment only: whoever passes a signal on waits for it.
+            let ended = self.child.lock().try_wait();
+            match ended {
                 Ok(Some(status)) => return Some(status),
                 Ok(None) if Instant::now() < deadline => {
                     thread::sleep(POLL_EVERY);
@@ -138,7 +146,7 @@ impl Successor {
 
     /// Waits for its end, as long as this process lives.
     pub(super) fn watch(mut self, handed: &mpsc::Sender<Handed>) {
-        let pid = self.child.id();
+        let pid = self.pid;
         loop {
             match self
                 .channel
@@ -153,7 +161,7 @@ impl Successor {
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => {
-                    let status = self.child.wait();
+                    let status = self.child.lock().wait();
                     let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
                     error!("Upgrade: process {pid}, which had taken over, has ended: {status}");
                     return;
@@ -163,18 +171,39 @@ impl Successor {
     }
 }
 
+impl Successor {
+    /// Ends it, whatever it does. Returns whether it has ended.
+    fn end(&mut self) -> bool {
+        // Fails if it has ended.
+        let _ = self.child.lock().kill();
+        let has_ended = self.ended_within(END_TIMEOUT).is_some();
+        if !has_ended {
+            warn!("Process {} was killed and has not ended yet", self.pid);
+        }
+        has_ended
+    }
+
+    /// Ends it, and returns whether it may have served before.
+    pub(super) fn end_before_it_serves(&mut self) -> bool {
+        if !self.end() {
+            return true;
+        }
+        // What it has said last is still there.
+        let deadline = Instant::now() + END_TIMEOUT;
+        loop {
+            match self.channel.receive::<Report>(deadline) {
+                Ok((Report::Serving, _)) => return true,
+                Ok(_) => {}
+                Err(error) => return is_timeout(&error),
+            }
+        }
+    }
+}
+
 impl Drop for Successor {
     fn drop(&mut self) {
-        if self.serves {
-            return;
-        }
-        // Fails if it has ended.
-        let _ = self.child.kill();
-        if self.ended_within(END_TIMEOUT).is_none() {
-            warn!(
-                "Process {} was killed and has not ended yet",
-                self.child.id()
-            );
+        if !self.serves {
+            self.end();
         }
     }
 }
@@ -191,6 +220,7 @@ impl Report {
             Self::Joined => "Joined",
             Self::Taken(_) => "Taken",
             Self::Serving => "Serving",
+            Self::Steady => "Steady",
         };
         Failure::Other(misunderstood(&format!(
             "it reported {name:?} when something else was due"

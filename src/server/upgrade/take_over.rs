@@ -1,7 +1,7 @@
 //! The new process of an upgrade: takes the sockets of the old one, and reports when it can serve.
 //!
 //! `main` looks for an old process first ([`TakeOver::from_environment`]), gives its sockets to
-//! `lifecycle::prepare` ([`TakeOver::inherited`]) and reports that all is prepared
+//! `prepare::prepare` ([`TakeOver::inherited`]) and reports that all is prepared
 //! ([`TakeOver::prepared`]); `lifecycle::run` does the rest.
 
 use std::{
@@ -20,7 +20,8 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{
-    channel::{Channel, Decision, FORMAT, Offer, Ready, Report},
+    channel::{self, Channel, Decision, FORMAT, Offer, Ready, Report},
+    hand_over::INTEREST_TIMEOUT,
     request::{may_ask, peer},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     server::{
         Server,
         inherited::Inherited,
-        lifecycle::{Prepared, StartError},
+        prepare::{Prepared, StartError},
         unix_socket::SocketFile,
     },
     telemetry::event::EventKind,
@@ -40,14 +41,11 @@ use crate::{
 /// Tells the process that is started the id of the one that starts it.
 pub(super) const VARIABLE: &str = "MIDGE_UPGRADE";
 
-/// How long the old process may take for its offer, and for its decision.
-const OLD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the old process may take for its offer, and for each of its decisions.
+const OLD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long the routes may take before this process serves without some.
 const ROUTES_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the latest interest of the old process may take.
-const LATEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether there is the route to the old process.
 const POLL_EVERY: Duration = Duration::from_millis(10);
@@ -166,7 +164,7 @@ impl TakeOver {
         self.sibling = Some(sibling);
         self.channel.send(&Report::Ready(ready), &[])?;
         let deadline = Instant::now() + OLD_TIMEOUT;
-        match self.channel.receive(deadline)?.0 {
+        match self.channel.receive::<Decision>(deadline)?.0 {
             Decision::Go => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -196,13 +194,12 @@ impl TakeOver {
         cluster.dial_peers(&self.offer.peers);
     }
 
-    /// Waits until the interest of the old process and of all its peers is known, or for long
-    /// enough.
+    /// Waits until the interest of all peers of the old process is known, or for long enough; its own
+    /// follows with the clients.
     pub(in crate::server) async fn learn_interest(&self, server: &Arc<Server>) {
         let cluster = server.link();
         let peers = self.offer.peers.iter();
-        let mut unheard: Vec<&str> = peers.map(|peer| &*peer.id).collect();
-        unheard.push(&self.offer.server_id);
+        let unheard = peers.map(|peer| &*peer.id).collect();
         let unheard = cluster.learn_interest(unheard, ROUTES_TIMEOUT).await;
         if !unheard.is_empty() {
             warn!(
@@ -240,6 +237,7 @@ impl TakeOver {
                     let stream = TcpStream::from(OwnedFd::from(Socket::from(socket)));
                     let (broker, listener) = (&server.broker, &server.client_listener);
                     received += 1;
+                    let _counted = state.count();
                     match client::take_over(broker, listener, stream, &state) {
                         Ok(client) => taken.push(client),
                         // It connects again. The others are not to wait for it.
@@ -255,15 +253,25 @@ impl TakeOver {
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
-        if !taken.is_empty() {
-            // That of the clients that stay, and of replies that they wait for.
-            let old = vec![&*self.offer.server_id];
-            server.link().learn_interest(old, LATEST_TIMEOUT).await;
-        }
-        self.channel.send(&Report::Taken(received), &[])?;
-        match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
-            Decision::Serve => Ok(taken),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+        let link = server.link();
+        let unknown = |whose| {
+            let text = format!("{whose} interest is not known within {INTEREST_TIMEOUT:?}");
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
+        let mark = link.mark_interest(INTEREST_TIMEOUT).await;
+        let mark = mark.ok_or_else(|| unknown("this process'"))?;
+        let clients = received;
+        self.channel
+            .send(&Report::Taken(channel::Taken { clients, mark }), &[])?;
+        // The interest of the clients that stay, and of replies that they wait for; no more that of
+        // those that were taken over.
+        let mark = match self.channel.receive(Instant::now() + OLD_TIMEOUT)?.0 {
+            Decision::Serve(mark) => mark,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        match link.see_mark(mark, INTEREST_TIMEOUT).await {
+            true => Ok(taken),
+            false => Err(unknown("its")),
         }
     }
 
@@ -291,9 +299,10 @@ impl TakeOver {
             self.offer.version,
             clients.len()
         );
+        // First: the old process may have the clients back until it hears this.
+        self.tell(&Report::Serving);
         clients.into_iter().for_each(Taken::serve);
         server.broker.gate.open();
-        self.tell(&Report::Serving);
         info!("Upgrade: {text}");
         let events = &server.broker.telemetry.events;
         events.record(EventKind::Server, 0, "upgrade", &text);
@@ -303,6 +312,11 @@ impl TakeOver {
         let path = options.monitor.unix.as_deref();
         path.filter(|_| self.has_unix_socket && self.offer.owns_socket_file)
             .map(SocketFile::adopt)
+    }
+
+    /// Tells the old process that this one has served for [`WATCHED_FOR`](super::WATCHED_FOR).
+    pub(in crate::server) fn steady(&mut self) {
+        self.tell(&Report::Steady);
     }
 
     /// Has the old process stop as well.

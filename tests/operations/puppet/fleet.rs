@@ -11,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use test_support::{free_port, puppet_ca::PuppetCa, tls_client::Speaker, wait_until};
+use test_support::{free_port, puppet_ca::PuppetCa, tls_client::Speaker, tools, wait_until};
 
 use super::{
     host::{CHANGED, FAILED, Host, Ports, UNCHANGED},
@@ -62,6 +62,7 @@ fn puppet_sets_up_a_mesh_and_keeps_it() {
     first.apply(&settings(""), UNCHANGED);
     reloads_if_that_is_enough(first, &settings);
     refuses_what_midge_refuses(first, &settings);
+    hands_over_to_a_new_program(first, &settings);
     restarts_if_it_must(first, &settings);
     removes_all(first, &settings(""));
     only_tells_a_host_that_is_not_in_the_list(&folder);
@@ -263,6 +264,51 @@ fn refuses_what_midge_refuses(host: &Host, settings: &impl Fn(&str) -> String) {
     assert_eq!(after, before);
     assert_eq!(host.pid(), pid);
     assert_eq!(host.get("/healthz").status, 200);
+}
+
+/// A new program takes over from the running broker. One that cannot is restarted, and Puppet says
+/// so.
+fn hands_over_to_a_new_program(host: &Host, settings: &impl Fn(&str) -> String) {
+    let newer = host.path("newer");
+    let mut program = fs::read(tools::midge()).expect("the program");
+    // Behind its end, where nobody reads.
+    program.push(b'\n');
+    fs::write(&newer, program).expect("space for it");
+    let with_newer = format!("{} binary_source => '{}',", settings(""), newer.display());
+    let before = host.pid().expect("it runs");
+    let written = host.apply(&with_newer, CHANGED);
+    assert!(written.contains("has taken over from process"), "{written}");
+    assert!(!written.contains("restarted"), "{written}");
+    assert_eq!(host.get_json("/varz")["taken_over_from"], before);
+    host.apply(&with_newer, UNCHANGED);
+
+    // The old program once more: its start as a new process fails.
+    let before = host.pid().expect("it runs");
+    let defaults = host.path("default/midge");
+    let kept = fs::read_to_string(&defaults).expect("its settings");
+    let refusing = host.path("refusing");
+    let real = tools::midge();
+    let script = format!(
+        "#!/bin/sh\n[ \"$MIDGE_UPGRADE\" != {before} ] || exit 9\nexec {} \"$@\"\n",
+        real.display()
+    );
+    fs::write(&refusing, script).expect("space for it");
+    let with_refusing = format!(
+        "{} binary_source => '{}',",
+        settings(""),
+        refusing.display()
+    );
+    let written = host.apply(&with_refusing, CHANGED);
+    assert!(
+        written.contains("no upgrade without a gap: the broker is restarted"),
+        "{written}"
+    );
+    assert_ne!(host.pid(), Some(i32::try_from(before).expect("a number")));
+    assert_eq!(
+        host.get_json("/varz")["taken_over_from"],
+        serde_json::Value::Null
+    );
+    assert_eq!(fs::read_to_string(&defaults).expect("its settings"), kept);
 }
 
 fn restarts_if_it_must(host: &Host, settings: &impl Fn(&str) -> String) {

@@ -142,7 +142,9 @@ impl Host {
               provider => base, start => '{script} start', stop => '{script} stop',
               status => '{script} status', restart => '{script} restart',
             }}
-            Exec <| title == 'nats reload' |> {{ environment => ['{settings}'] }}
+            Exec <| title == 'nats reload' or title == 'nats upgrade' |> {{
+              environment => ['{settings}'],
+            }}
             ",
             client = ports.client,
             cluster = ports.cluster,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
 };
@@ -138,6 +139,52 @@ fn the_init_script_starts_reloads_and_stops() {
     script.expect("status", 3, "not running");
     script.expect("unknown", 2, "usage");
     drop(client);
+}
+
+/// As a package does it: another program was installed.
+#[test]
+fn the_init_script_has_a_new_program_take_over_or_restarts() {
+    let script = Script::new();
+    script.expect("try-upgrade", 0, "");
+    assert!(!is_listening(script.address));
+    script.expect("start", 0, "");
+    let first = script.pid();
+    script.expect("try-upgrade", 0, "");
+    assert_eq!(script.pid(), first, "it runs this program already");
+
+    let program = |name: &str, text: &str| {
+        let real = tools::midge().display().to_string();
+        let path = script.path(name).join("midge");
+        fs::create_dir(script.path(name)).expect("a folder");
+        fs::write(&path, format!("#!/bin/sh\n{text}\nexec {real} \"$@\"\n")).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        script.set(&format!("DAEMON={}", path.display()));
+    };
+    program("new", "");
+    script.expect("try-upgrade", 0, "has taken over from process");
+    let second = script.pid();
+    assert_ne!(second, first);
+    assert!(is_listening(script.address));
+
+    // The configuration is wrong: what runs is left alone.
+    script.configure("max_payload: {");
+    script.expect("try-upgrade", 6, "midge.conf");
+    assert_eq!(script.pid(), second);
+    script.configure("");
+
+    program(
+        "refuses",
+        "[ \"$1\" != --signal ] || { echo refused >&2; exit 1; }",
+    );
+    let (code, written) = script.run("try-upgrade");
+    assert_eq!(code, 0, "{written}");
+    assert!(
+        written.contains("refused\n")
+            && written.contains("no upgrade without a gap: the broker is restarted"),
+        "{written}"
+    );
+    assert_ne!(script.pid(), second);
+    assert!(is_listening(script.address));
 }
 
 /// What is in the way of a start is an exit code and a text.

@@ -1,5 +1,5 @@
 # A host with systemd, which boots here in namespaces of its own: the service is enabled and
-# started, restarted by an upgrade, and gone after a removal.
+# started, hands over at an upgrade or is restarted, and is gone after a removal.
 # shellcheck shell=bash source=tests/package/lib.sh
 . /tests/lib.sh
 
@@ -63,9 +63,28 @@ inside() {
     # The same version once more is an upgrade, too.
     local before
     before=$(property MainPID)
-    install_from $NEW midge
+    count_during install_from $NEW midge
+    grep "has taken over from process $before" /tmp/dpkg.log
     wait_until serves
     [ "$(property MainPID)" != "$before" ] || fail "the old broker still runs"
+    expect "restarts of the service" 0 "$(property NRestarts)"
+    wait_until test ! -e "/proc/$before"
+    systemctl is-active midge
+
+    # A unit that systemd would end with the old process: the service is restarted, and dpkg's output
+    # says so.
+    mkdir -p /etc/systemd/system/midge.service.d
+    printf '[Service]\nType=exec\nNotifyAccess=none\nWatchdogSec=0\n' >/etc/systemd/system/midge.service.d/plain.conf
+    systemctl daemon-reload
+    systemctl restart midge
+    before=$(property MainPID)
+    install_from $NEW midge
+    grep 'NotifyAccess=main' /tmp/dpkg.log
+    grep 'no upgrade without a gap, see the line before: the service is restarted' /tmp/dpkg.log
+    wait_until serves
+    [ "$(property MainPID)" != "$before" ] || fail "the old broker still runs"
+    rm -r /etc/systemd/system/midge.service.d
+    systemctl daemon-reload
 
     systemctl disable midge
     install_from $NEW midge

@@ -302,7 +302,6 @@ class nats (
 
     if $ensure == 'present' {
       Class['nats::install'] -> Class['nats::config'] -> Class['nats::service']
-      Class['nats::install'] ~> Class['nats::service']
     } else {
       Class['nats::service'] -> Class['nats::config'] -> Class['nats::install']
     }

@@ -3,9 +3,16 @@
 class nats::install {
   assert_private()
 
+  # What a change of the program, and of what the service starts with, entails.
+  [$upgrade, $restart] = $nats::ensure ? {
+    'present' => [Exec['nats upgrade'], Service[$nats::service_name]],
+    default   => [[], []],
+  }
+
   if $nats::manage_package {
     package { $nats::package_name:
       ensure => $nats::packages_ensure,
+      notify => $upgrade,
     }
   } else {
     file {
@@ -17,6 +24,7 @@ class nats::install {
         ;
       $nats::binpath:
         source => $nats::binary_source,
+        notify => $upgrade,
         ;
       $nats::top_path:
         source => $nats::top_source,
@@ -45,6 +53,7 @@ class nats::install {
     group { $nats::run_group:
       ensure => $nats::ensure,
       system => true,
+      notify => $restart,
     }
   }
 
@@ -56,6 +65,7 @@ class nats::install {
       groups => [$nats::key_group].filter |$group| { $group =~ NotUndef },
       home   => '/nonexistent',
       shell  => $nats::nologin,
+      notify => $restart,
     }
   }
 
@@ -93,6 +103,7 @@ class nats::install {
     owner   => 'root',
     group   => 'root',
     mode    => '0644',
+    notify  => $restart,
     content => epp("nats/${nats::manager}.epp", {
       'binpath'        => $nats::binpath,
       'configfile'     => $nats::configfile,
@@ -110,6 +121,7 @@ class nats::install {
       owner   => 'root',
       group   => 'root',
       mode    => $mode,
+      notify  => $restart,
       content => file("nats/${source}"),
     }
   }

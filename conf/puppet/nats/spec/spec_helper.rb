@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require 'fileutils'
+require 'open3'
 require 'tmpdir'
 require 'rspec-puppet'
 

@@ -29,13 +29,24 @@ describe 'nats' do
         .that_requires('File[/usr/sbin/midge]')
     end
 
-    it 'is reloaded for a new configuration and restarted for a new program' do
+    it 'is reloaded for a new configuration, and hands over to a new program' do
       is_expected.to contain_exec('nats reload')
         .with_command('systemctl reload midge')
         .with_onlyif('systemctl is-active --quiet midge')
         .with_refreshonly(true)
       is_expected.to contain_service('midge').with_ensure('running').with_enable(true)
-      is_expected.to contain_class('nats::install').that_notifies('Class[nats::service]')
+      is_expected.not_to contain_class('nats::install').that_notifies('Class[nats::service]')
+      is_expected.to contain_file('/usr/sbin/midge').that_notifies('Exec[nats upgrade]')
+      is_expected.not_to contain_file('/usr/sbin/midge').that_notifies('Service[midge]')
+      is_expected.not_to contain_file('/usr/bin/midge-top').that_notifies('Service[midge]')
+      is_expected.to contain_exec('nats upgrade')
+        .with_refreshonly(true).with_logoutput(true)
+        .with_onlyif('systemctl is-active --quiet midge')
+        .that_requires('Service[midge]')
+      is_expected.to contain_file('/etc/systemd/system/midge.service').that_notifies('Service[midge]')
+      is_expected.to contain_file('/etc/systemd/system/midge.service.d/puppet.conf').that_notifies('Service[midge]')
+      is_expected.to contain_user('midge').that_notifies('Service[midge]')
+      is_expected.to contain_group('midge').that_notifies('Service[midge]')
       is_expected.not_to contain_file('/etc/midge/midge.conf').that_notifies('Service[midge]')
       is_expected.not_to contain_class('nats::config').that_notifies('Class[nats::service]')
     end

@@ -69,6 +69,47 @@ describe 'nats' do
   end
 
   describe 'the service manager' do
+    # The command of the systemd host, run with other programs of these names.
+    describe 'that is systemd, at an upgrade' do
+      let(:command) { catalogue.resource('exec', 'nats upgrade')[:command] }
+      let(:params) { { binpath: "#{folder}/midge" } }
+      let(:folder) { Dir.mktmpdir }
+
+      after { FileUtils.rm_rf(folder) }
+
+      # What the command does if the upgrade succeeds or not, of a process that runs this program.
+      def done(folder, command, upgrades, running)
+        programs = {
+          'midge' => "echo \"$@\"\n#{upgrades ? 'exit 0' : 'exit 1'}",
+          'systemctl' => "case $1 in show) echo MainPID=#{running} ;; *) echo \"$@\" ;; esac",
+        }
+        programs.each do |name, text|
+          File.write("#{folder}/#{name}", "#!/bin/sh\n#{text}\n", perm: 0o755)
+        end
+        output, status = Open3.capture2e({ 'PATH' => "#{folder}:#{ENV['PATH']}" }, 'sh', '-c', command)
+        expect(status).to be_success, output
+        output
+      end
+
+      it 'asks the main process to hand over' do
+        expect(done(folder, command, true, Process.pid)).to eq("--signal upgrade=#{Process.pid}\n")
+      end
+
+      it 'restarts one that cannot, and says so' do
+        expect(done(folder, command, false, Process.pid)).to eq(
+          "--signal upgrade=#{Process.pid}\nno upgrade without a gap: the broker is restarted\nrestart midge\n"
+        )
+      end
+
+      context 'of a process that runs this program' do
+        let(:params) { { binpath: File.realpath('/proc/self/exe') } }
+
+        it 'leaves it alone' do
+          expect(done(folder, command, false, Process.pid)).to eq('')
+        end
+      end
+    end
+
     it 'is systemd: a unit and a drop-in' do
       is_expected.to contain_file('/etc/systemd/system/midge.service').with_content(/^ExecStart=/)
       is_expected.to contain_file('/etc/systemd/system/midge.service.d/puppet.conf')
@@ -98,6 +139,11 @@ describe 'nats' do
           else
             expect(midge_conf).to include(socket)
           end
+        end
+
+        it 'hands over to a new program, or is restarted' do
+          command = catalogue.resource('exec', 'nats upgrade')[:command]
+          expect(command).to match(name == 'sysvinit' ? %r{\A/etc/init.d/midge try-upgrade\z} : /initctl restart midge; }\z/)
         end
 
         it 'has its own files and its own reload' do
@@ -185,6 +231,7 @@ describe 'nats' do
         is_expected.to contain_package(name).with_ensure('latest')
       end
       is_expected.to contain_package('midge').that_comes_before('File[/etc/midge/midge.conf]')
+      is_expected.to contain_package('midge').that_notifies('Exec[nats upgrade]')
       is_expected.not_to contain_file('/usr/sbin/midge')
       is_expected.not_to contain_file('/usr/bin/midge-top')
       is_expected.not_to contain_file('/etc/logrotate.d/midge')
