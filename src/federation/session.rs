@@ -9,7 +9,7 @@ use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
-    Federation,
+    Federation, SHORT,
     figures::{Connected, Direction},
     local::Local,
     pool::{Address, Pool},
@@ -59,6 +59,7 @@ pub(super) struct Session<'a> {
     pool: &'a mut Pool,
     address: Address,
     server: Server,
+    begin: Instant,
     account: Arc<Account>,
     local: Local,
     keepalive: Keepalive,
@@ -106,6 +107,7 @@ impl<'a> Session<'a> {
             pool,
             address,
             server,
+            begin: Instant::now(),
             account: account.clone(),
             local,
             keepalive,
@@ -125,7 +127,8 @@ impl<'a> Session<'a> {
         self.count_lost();
         self.federation.figures.set_unread(0);
         self.server.end();
-        self.pool.lost(self.address);
+        let was_short = self.begin.elapsed() < SHORT;
+        self.pool.lost(self.address, was_short);
         end
     }
 

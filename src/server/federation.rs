@@ -42,7 +42,7 @@ impl Server {
         let tls = FederationOptions::tls(&block);
         let tls = tls.as_ref().map(tls::open).transpose();
         let tls = tls.map_err(|error| error.to_string())?;
-        let federation = Federation::new(self.broker.clone(), block, tls, &self.name);
+        let federation = Federation::new(self.broker.clone(), block, tls, &self.called);
         Ok(PreparedFederation::New(Arc::new(federation)))
     }
 
