@@ -121,7 +121,9 @@ impl Pool {
         all.extend(named.into_iter().map(|address| (Rank::Named, address)));
         if let Some(lost) = &self.last {
             let is_lost = |address: &Address| *address == lost.address;
-            let hardly_served = all.iter_mut().filter(|(_, it)| lost.was_short && is_lost(it));
+            let hardly_served = all
+                .iter_mut()
+                .filter(|(_, it)| lost.was_short && is_lost(it));
             hardly_served.for_each(|(rank, _)| *rank = Rank::Last);
             all.sort_by_key(|(rank, address)| (*rank, is_lost(address)));
         }

@@ -453,7 +453,10 @@ mod tests {
         let name = generated_name("routes");
         assert_eq!(name, generated_name("routes"));
         assert_ne!(name, generated_name(""));
-        assert!(!name.contains("routes") && crate::protocol::is_word(&name), "{name}");
+        assert!(
+            !name.contains("routes") && crate::protocol::is_word(&name),
+            "{name}"
+        );
         assert!(&*name > "zzzzzzzzzzzzzzzzzzzzzz");
     }
 }

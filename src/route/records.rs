@@ -110,7 +110,9 @@ impl Record {
     fn pause(&self) -> Duration {
         let pause = match self.failures {
             0 => self.ttl.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX),
-            failures => FAILED.saturating_mul(1 << (failures - 1).min(10)).min(FAILED_MAX),
+            failures => FAILED
+                .saturating_mul(1 << (failures - 1).min(10))
+                .min(FAILED_MAX),
         };
         pause.mul_f64(1.0 + JITTER * fastrand::f64())
     }
@@ -334,12 +336,18 @@ mod tests {
         for (ttl, seconds) in [(0, 5), (60, 60), (86400, 300)] {
             record.answered(answer([("a".to_owned(), 0)], ttl));
             let least = Duration::from_secs(seconds);
-            assert!((least..=least.mul_f64(1.1)).contains(&record.pause()), "{ttl}");
+            assert!(
+                (least..=least.mul_f64(1.1)).contains(&record.pause()),
+                "{ttl}"
+            );
         }
         for seconds in [2, 4, 8, 16, 30, 30] {
             record.failed("no answer".to_owned());
             let least = Duration::from_secs(seconds);
-            assert!((least..=least.mul_f64(1.1)).contains(&record.pause()), "{seconds}");
+            assert!(
+                (least..=least.mul_f64(1.1)).contains(&record.pause()),
+                "{seconds}"
+            );
         }
         record.failures = u32::MAX;
         assert!(record.pause() >= FAILED_MAX);
@@ -349,7 +357,10 @@ mod tests {
     fn a_failure_keeps_the_last_answer_and_is_new_once() {
         let mut record = Record::default();
         assert!(record.answered(answer([("a".to_owned(), 0)], 1)));
-        assert!(!record.answered(answer([("a".to_owned(), 7)], 2)), "the same brokers");
+        assert!(
+            !record.answered(answer([("a".to_owned(), 7)], 2)),
+            "the same brokers"
+        );
         assert!(record.failed("no answer".to_owned()));
         let since = record.failing_since;
         assert!(!record.failed("no answer".to_owned()));

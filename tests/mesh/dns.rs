@@ -81,6 +81,9 @@ fn members_find_each_other_with_no_list() {
             clusterz["expected"] == 3 && clusterz["present"] == 3
         });
         assert_eq!(listed(member).len(), 3);
+        wait_until("none is missing", || {
+            findings(member, "route-missing").is_empty()
+        });
         has_none(member, "route-missing");
         let log = member.broker.log();
         log.wait_for(&format!("SRV record {NAME:?} lists 3 brokers: 127.0.0.1:"));
@@ -212,7 +215,8 @@ fn a_record_stands_among_the_routes() {
     for login in ["", "routes:s3cret@"] {
         let ports = [free_port(), free_port(), free_port()];
         let dns = Dns::start(record, &hosts(&ports[1..]));
-        let others = [1, 2].map(|n| Plan::new(Kind::Midge, &format!("n{n}"), ports[n], &[]).start());
+        let others =
+            [1, 2].map(|n| Plan::new(Kind::Midge, &format!("n{n}"), ports[n], &[]).start());
         let mut first = Plan::new(Kind::Midge, "n0", ports[0], &[]);
         first.cluster += &format!("\n  nameserver: \"{}\"", dns.address);
         let text = first.text();
@@ -245,10 +249,10 @@ fn certificates_are_for_the_host_in_the_record() {
     let good = secured(Plan::new(Kind::Midge, "n1", ports[1], &[]), "good").start();
     let _wrong = secured(Plan::new(Kind::Midge, "n2", ports[2], &[]), "wrong").start();
     mesh::wait_for_mesh(&[&first, &good]);
-    let text = first.broker.log().wait_for_line(&[
-        &format!("localhost:{}", ports[2]),
-        "TLS handshake error",
-    ]);
+    let text = first
+        .broker
+        .log()
+        .wait_for_line(&[&format!("localhost:{}", ports[2]), "TLS handshake error"]);
     assert!(text.contains("another.example.net"), "{text}");
     assert_eq!(first.routes().len(), 1);
 }

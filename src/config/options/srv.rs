@@ -103,10 +103,7 @@ mod tests {
     fn records_with_and_without_a_login() {
         let parse = |text: &str| SrvUrl::parse(text).expect("it is a record");
         let url = parse("srv://_a._tcp.example.net.").expect("it is read");
-        assert_eq!(
-            (url.record.name(), &*url.user),
-            ("_a._tcp.example.net", "")
-        );
+        assert_eq!((url.record.name(), &*url.user), ("_a._tcp.example.net", ""));
         let url = parse("srv://u:p%40x@_a._tcp.example.net").expect("it is read");
         assert_eq!((&*url.user, url.password.reveal()), ("u", "p@x"));
         assert_eq!(url.to_string(), "srv://_a._tcp.example.net");
@@ -130,7 +127,10 @@ mod tests {
         assert_eq!(name("example.net"), expected);
         assert_eq!(name("example.net."), expected);
         for wrong in ["", ".", "a b", "a..b", "http://example.net"] {
-            assert!(name(wrong).is_err_and(|error| error.contains("domain")), "{wrong:?}");
+            assert!(
+                name(wrong).is_err_and(|error| error.contains("domain")),
+                "{wrong:?}"
+            );
         }
     }
 }

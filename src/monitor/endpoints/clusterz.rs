@@ -43,7 +43,11 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         cluster: server.broker.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
-        srv: server.cluster.as_deref().map(srv_records).unwrap_or_default(),
+        srv: server
+            .cluster
+            .as_deref()
+            .map(srv_records)
+            .unwrap_or_default(),
         age: report.sampled.age().as_secs_f64(),
         disagreements: disagreements(&report),
         members,
@@ -100,11 +104,15 @@ fn members(cluster: &Cluster, snapshot: MembershipSnapshot) -> Vec<ClusterMember
         !members.iter().any(is_known)
     });
     let mut all = vec![own(cluster)];
-    all.extend(members.iter().map(|member| ClusterMember {
-        configured: target_of(member).is_some() || is_configured(cluster, member),
-        tries: target_of(member).map_or(0, |target| target.failures),
-        srv: target_of(member).map(|target| record(target)).unwrap_or_default(),
-        ..known(member, target_of(member).map_or("", |target| &target.error))
+    all.extend(members.iter().map(|member| {
+        ClusterMember {
+            configured: target_of(member).is_some() || is_configured(cluster, member),
+            tries: target_of(member).map_or(0, |target| target.failures),
+            srv: target_of(member)
+                .map(|target| record(target))
+                .unwrap_or_default(),
+            ..known(member, target_of(member).map_or("", |target| &target.error))
+        }
     }));
     all.extend(never_there.map(|target| ClusterMember {
         name: target.address.clone(),

@@ -52,7 +52,9 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         now: monitor.now_text(),
         import: permissions_json(&limits.publish),
         export: permissions_json(&limits.subscribe),
-        srv: cluster.map(|cluster| srv_records(cluster)).unwrap_or_default(),
+        srv: cluster
+            .map(|cluster| srv_records(cluster))
+            .unwrap_or_default(),
         num_routes: routes.len(),
         routes,
     }

@@ -300,11 +300,7 @@ fn tls_blocks(varz: &Varz) -> Vec<(&'static str, Option<String>, TlsVarz)> {
     [
         ("client", varz.tls_cert_not_after.clone(), of_clients),
         ("route", route_end, of_routes),
-        (
-            "federation",
-            federation.tls_cert_not_after,
-            federation.tls,
-        ),
+        ("federation", federation.tls_cert_not_after, federation.tls),
     ]
     .into_iter()
     .filter_map(|(listener, end, block)| Some((listener, end, block?)))

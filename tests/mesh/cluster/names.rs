@@ -165,18 +165,29 @@ fn a_member_that_joins_ends_no_route() {
     mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
     let before: Vec<BTreeSet<u64>> = members.iter().map(rids).collect();
     let name = cluster_name(&members[0]);
-    for (round, kind) in [Kind::Midge, Kind::Nats, Kind::Nats29, Kind::Midge, Kind::Nats]
-        .into_iter()
-        .enumerate()
+    for (round, kind) in [
+        Kind::Midge,
+        Kind::Nats,
+        Kind::Nats29,
+        Kind::Midge,
+        Kind::Nats,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let joined = start(kind, &format!("j{round}"), free_port(), &[seed]);
         let all: Vec<&Member> = members.iter().chain([&joined]).collect();
         mesh::wait_for_mesh(&all);
         for (member, before) in members.iter().zip(&before) {
-            assert!(rids(member).is_superset(before), "{kind:?}: a route has ended");
+            assert!(
+                rids(member).is_superset(before),
+                "{kind:?}: a route has ended"
+            );
             assert_eq!(cluster_name(member), name);
         }
-        wait_until("it has taken the name over", || cluster_name(&joined) == name);
+        wait_until("it has taken the name over", || {
+            cluster_name(&joined) == name
+        });
         drop(joined);
         wait_until("it is gone", || {
             members.iter().all(|member| member.routes().len() == 2)

@@ -26,7 +26,11 @@ pub fn a_record_that_is_not_there_is_reported_until_it_is() {
         (&finding["severity"], &finding["subject"]),
         (&"critical".into(), &NAME.into())
     );
-    for words in ["there is none", "no broker is known", &dns.address.to_string()] {
+    for words in [
+        "there is none",
+        "no broker is known",
+        &dns.address.to_string(),
+    ] {
         assert!(text(&finding).contains(words), "{words}: {finding}");
     }
     let second = Plan::new(Kind::Midge, "n1", ports[1], &[]).start();
@@ -37,7 +41,10 @@ pub fn a_record_that_is_not_there_is_reported_until_it_is() {
     dns.stop();
     let finding = appears(&first.broker, "srv-failing");
     assert_eq!(finding["severity"], "warning");
-    assert!(text(&finding).contains("stays in use (2 brokers)"), "{finding}");
+    assert!(
+        text(&finding).contains("stays in use (2 brokers)"),
+        "{finding}"
+    );
     dns.list(NAME, &[("127.0.0.1", ports[1])]);
     clears(&first.broker, "srv-failing");
 }

@@ -163,7 +163,8 @@ pub fn a_killed_member_is_reported_missing_until_it_returns() {
 fn a_planned_absence_is_no_alarm_and_ends_with_the_return() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
     let mut plans = plans(&kinds, "");
-    plans[0].config = thresholds("planned_absence: 1h").replace("clear_after: 200ms", "clear_after: 1h");
+    plans[0].config =
+        thresholds("planned_absence: 1h").replace("clear_after: 200ms", "clear_after: 1h");
     for leaving in &mut plans[1..] {
         leaving.config += "\nlame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1ms\"\n";
     }
@@ -173,7 +174,10 @@ fn a_planned_absence_is_no_alarm_and_ends_with_the_return() {
         members[index].broker.wait_exit();
         let finding = appears(&members[0].broker, "route-missing");
         assert_eq!(finding["severity"], "info", "{finding}");
-        assert!(text(&finding).contains("it said that it leaves"), "{finding}");
+        assert!(
+            text(&finding).contains("it said that it leaves"),
+            "{finding}"
+        );
         checks(&members[0].broker, 2, 0);
         members[index] = plans[index].start();
         clears(&members[0].broker, "route-missing");

@@ -168,7 +168,10 @@ impl ClusterOptions {
         let of_domain = of_domain.and_then(Result::ok);
         let mut records: Vec<SrvUrl> = Vec::new();
         for url in self.srv_routes.iter().cloned().chain(of_domain) {
-            if !records.iter().any(|known| known.record.name() == url.record.name()) {
+            if !records
+                .iter()
+                .any(|known| known.record.name() == url.record.name())
+            {
                 let record = url.record.at(self.nameserver);
                 records.push(SrvUrl { record, ..url });
             }

@@ -456,7 +456,13 @@ fn the_login_for_listed_brokers() {
     let own = "authorization { user: u, password: p }";
     let expect = |user: &str, password: &str| (user.to_owned(), password.to_owned());
     assert_eq!(login(&format!("cluster {{ {routes} }}")), expect("", ""));
-    assert_eq!(login(&format!("cluster {{ {routes}, {own} }}")), expect("u", "p"));
+    assert_eq!(
+        login(&format!("cluster {{ {routes}, {own} }}")),
+        expect("u", "p")
+    );
     let with = routes.replace("://", "://x:y@");
-    assert_eq!(login(&format!("cluster {{ {with}, {own} }}")), expect("x", "y"));
+    assert_eq!(
+        login(&format!("cluster {{ {with}, {own} }}")),
+        expect("x", "y")
+    );
 }

@@ -156,7 +156,11 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
         let text = format!(
             "{named_by} {}, but there is no route to it: {}{before}; {dialled}{}",
             target.address,
-            if is_planned { "it said that it leaves, " } else { "" },
+            if is_planned {
+                "it said that it leaves, "
+            } else {
+                ""
+            },
             still_seen(&mesh.seen_by(id, name))
         );
         let severity = match is_planned {
@@ -199,7 +203,10 @@ fn unresolved(evidence: &Evidence) -> Vec<Symptom> {
         };
         let (severity, kept) = match record.listed.is_empty() {
             true => (Severity::Critical, "no broker is known by it".to_owned()),
-            false => (Severity::Warning, format!("its last answer stays in use ({listed})")),
+            false => (
+                Severity::Warning,
+                format!("its last answer stays in use ({listed})"),
+            ),
         };
         let text = format!(
             "the SRV record has given no brokers for {}, the last of {} said: {}; {kept}",

@@ -94,7 +94,8 @@ fn routes() {
 #[test]
 fn srv_domain() {
     let ports = [free_port(), free_port()];
-    let others = [1, 2].map(|n| Plan::new(Kind::Midge, &format!("n{n}"), ports[n - 1], &[]).start());
+    let others =
+        [1, 2].map(|n| Plan::new(Kind::Midge, &format!("n{n}"), ports[n - 1], &[]).start());
     let mut dns = Dns::start("_none._tcp.example.net", &[]);
     let entry = |name: &'static str, port| Entry {
         name,
@@ -110,7 +111,10 @@ fn srv_domain() {
     let nameserver = format!("nameserver: \"{}\"", dns.address);
     let mut scene = Scene::new("", "");
     for (domain, other) in ["a", "b"].iter().zip(&others) {
-        scene.reload("", &format!("{nameserver}\n  srv_domain: {domain}.example.net"));
+        scene.reload(
+            "",
+            &format!("{nameserver}\n  srv_domain: {domain}.example.net"),
+        );
         wait_until("the other is the only peer", || {
             scene.member.peers() == [other.name.clone()].into()
         });
