@@ -72,13 +72,16 @@ impl SrvUrl {
     /// It is no domain.
     pub(super) fn of_peers(domain: &str) -> Result<Self, String> {
         let domain = domain.trim_matches('.');
-        let record = Srv::new(&format!("{PEERS}.{domain}"), None);
-        let record = record.map_err(|_| {
+        let wrong = || {
             format!(
                 "{:?} is no domain: write it like \"example.net\"",
                 without_login(domain)
             )
-        })?;
+        };
+        if domain.is_empty() {
+            return Err(wrong());
+        }
+        let record = Srv::new(&format!("{PEERS}.{domain}"), None).map_err(|_| wrong())?;
         Ok(Self {
             record,
             user: String::new(),

@@ -40,9 +40,9 @@ pub(super) const RULES: &[Rule] = &[
                   dialled. The brokers of its last answer stay in use; new ones are not found.",
         cause: "No name server answers, or the record is not there: it was removed, or its name is \
                 not the one that is asked for.",
-        remedy: "The text has the name, and the name server with its answer. Ask it by hand: \
-                 check_nats --srv NAME --mode connect, or dig NAME SRV. Correct the record, \
-                 /etc/resolv.conf or `nameserver`; midge asks again by itself.",
+        remedy: "The text has the name, and the name server with its answer. Ask it by hand: dig \
+                 NAME SRV. Correct the record, /etc/resolv.conf or `nameserver`; midge asks again \
+                 by itself.",
         pace: Pace::Certain,
         find: unresolved,
     },
