@@ -155,7 +155,7 @@ fn listed(
         .pop()
     };
     let listed = match looked_up {
-        Some(Ok(listed)) => listed.map_err(Failure::unknown)?,
+        Some(Ok(answer)) => answer.map_err(Failure::unknown)?.listed,
         Some(Err(Undone::Failed(failure))) => return Err(failure),
         Some(Err(Undone::Late)) | None => {
             return Err(Failure::unknown(format!("{srv}: the look-up hangs")));

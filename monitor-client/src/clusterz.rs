@@ -22,6 +22,9 @@ pub struct Clusterz {
     pub present: usize,
     /// All members, the answering broker first.
     pub members: Vec<ClusterMember>,
+    /// The SRV records that list members; absent if the configuration names none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub srv: Vec<SrvRecord>,
     /// Seconds since the sample that the disagreements are based on.
     pub age: f64,
     /// Disagreements between members: the findings about routes and members.
@@ -44,8 +47,11 @@ pub struct ClusterMember {
     pub address: String,
     /// Whether it is the answering broker.
     pub own: bool,
-    /// Whether the answering broker's configuration names it.
+    /// Whether the answering broker's configuration names it, or an SRV record lists it.
     pub configured: bool,
+    /// The SRV record that lists it; absent if the configuration names it, and for others.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub srv: String,
     /// Whether the answering broker has a route to it.
     pub connected: bool,
     /// Whether it is in lame duck mode.
@@ -66,6 +72,30 @@ pub struct ClusterMember {
     pub reported: String,
     /// The routes it reported, one entry for every other member; empty if it does not report them.
     pub sees: Vec<PeerRoute>,
+}
+
+/// An SRV record that lists members.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SrvRecord {
+    /// Its full name.
+    pub name: String,
+    /// The brokers that are dialled because of it, `host:port`: those of its last answer.
+    pub listed: Vec<String>,
+    /// How many further ones it lists than are dialled.
+    pub left_out: usize,
+    /// When it was last answered, RFC 3339; empty if it never was.
+    pub answered: String,
+    /// Seconds that the answer may be kept.
+    pub ttl: u64,
+    /// When it is asked for again, RFC 3339.
+    pub next: String,
+    /// Since when it has had no answer, RFC 3339; empty if it has one.
+    pub failing_since: String,
+    /// Questions without an answer since then.
+    pub failures: u32,
+    /// Why the last one had none.
+    pub error: String,
 }
 
 /// The route from one member to another: a cell of the matrix.

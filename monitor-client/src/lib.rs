@@ -46,7 +46,7 @@ pub use accountz::{
 };
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::Client;
-pub use clusterz::{ClusterMember, Clusterz, Disagreement, PeerRoute};
+pub use clusterz::{ClusterMember, Clusterz, Disagreement, PeerRoute, SrvRecord};
 pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use error::{Error, Phase};
 pub use eventsz::{EventGap, EventInfo, Eventsz};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::SubDetail;
+use crate::{SrvRecord, SubDetail};
 
 /// The answer of `/routez`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -22,6 +22,10 @@ pub struct Routez {
     /// Its export permissions, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<Box<RawValue>>,
+    /// The SRV records that list brokers to dial; only in midge, and only if its configuration
+    /// names some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub srv: Vec<SrvRecord>,
     /// Number of routes.
     pub num_routes: usize,
     /// One entry for each.

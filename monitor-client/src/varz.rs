@@ -233,6 +233,12 @@ pub struct FederationVarz {
     /// `discovery`; absent before there are so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip: Option<f64>,
+    /// End of the certificate that upstream brokers are shown, RFC 3339; absent without TLS there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_not_after: Option<String>,
+    /// More about its TLS; only with TLS there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsVarz>,
 }
 
 /// A problem with the TLS files of a listener.
@@ -248,7 +254,7 @@ pub struct TlsGap {
 }
 
 /// TLS of a listener; only in midge: of clients as `tls`, of routes as `tls` in the block
-/// `cluster`.
+/// `cluster`, of the connection to upstream brokers as `tls` in the block `federation`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsVarz {

@@ -4,14 +4,13 @@
 //! time, and the caller waits for [`RESOLVE_TIMEOUT`] at most.
 
 use std::{
-    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use srv_records::{Listed, Srv};
+use srv_records::{Answer, Srv};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::telemetry::{calls::Calls, threads};
@@ -52,12 +51,12 @@ pub async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<Vec<Soc
     }
 }
 
-/// The brokers that an SRV record lists.
+/// What an SRV record says.
 ///
 /// # Errors
 ///
-/// Why there are none, and who was asked.
-pub async fn look_up_srv(calls: &Calls, srv: &Srv) -> Result<BTreeSet<Listed>, String> {
+/// Why there is nothing, and who was asked.
+pub async fn look_up_srv(calls: &Calls, srv: &Srv) -> Result<Answer, String> {
     let late = || format!("{srv}: no answer within {RESOLVE_TIMEOUT:?}");
     let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUERIES.clone().acquire_owned()).await else {
         return Err(late());

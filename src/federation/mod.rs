@@ -44,7 +44,7 @@ use std::{
     time::Duration,
 };
 
-use srv_records::Srv;
+use srv_records::Listed;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -53,12 +53,12 @@ use tokio::{
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     broker::{Broker, resolve::look_up_srv},
-    config::options::federation::FederationOptions,
+    config::options::{federation::FederationOptions, srv::SrvUrl},
     connection::{buffers, tls_listener::TlsListener},
 };
 use checks::Rules;
 use figures::Figures;
-use pool::{Address, Pool, pause};
+use pool::{Pool, pause};
 use session::{End, Session};
 use upstream::Server;
 
@@ -279,22 +279,22 @@ impl Federation {
         }
     }
 
-    /// The brokers that an SRV record lists; none if it cannot be had.
-    async fn look_up(&self, srv: &Srv) -> Vec<Address> {
+    /// What an SRV record lists; nothing if it cannot be had.
+    async fn look_up(&self, url: &SrvUrl) -> Vec<Listed> {
         let calls = &self.broker.telemetry.calls;
-        match look_up_srv(calls, srv).await {
-            Ok(listed) => listed
-                .into_iter()
-                .map(|listed| Address {
-                    host: listed.host,
-                    port: listed.port,
-                    user: String::new(),
-                    password: Default::default(),
-                })
-                .collect(),
+        let record = url.record.clone().at(self.options.nameserver);
+        match look_up_srv(calls, &record).await {
+            Ok(answer) => {
+                // Brokers that these name by their addresses have certificates for such names.
+                if let Some(tls) = &self.tls {
+                    let hosts = answer.listed.iter().map(|listed| &*listed.host);
+                    tls.store.current().options.found_hosts.set(hosts);
+                }
+                answer.listed
+            }
             Err(why) => {
                 let events = &self.broker.telemetry.events;
-                self.figures.failed(events, &srv.to_string(), &why);
+                self.figures.failed(events, &record.to_string(), &why);
                 Vec::new()
             }
         }

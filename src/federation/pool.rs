@@ -1,16 +1,21 @@
-//! Which upstream brokers are tried, and in which order: those that are configured or that an SRV
-//! record lists, and those that an upstream broker has named.
+//! Which upstream brokers are tried, and in which order: those that are configured, those that an
+//! SRV record lists, by its priorities and weights, and those that an upstream broker has named.
 
 use std::{fmt, time::Duration};
 
+use srv_records::{Listed, in_order};
+
 use super::Federation;
 use crate::{
-    config::options::{cluster::RouteUrl, federation::Upstream},
+    config::options::{cluster::RouteUrl, federation::Upstream, srv::SrvUrl},
     security::secret::Secret,
 };
 
 /// Brokers that others have named and that are remembered.
 const NAMED_MAX: usize = 64;
+
+/// Brokers of one SRV record that are tried in one round.
+const LISTED_MAX: usize = 64;
 
 /// The first pause after all were tried, how it grows, and the longest.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,7 +56,24 @@ impl From<&RouteUrl> for Address {
 pub(super) struct Pool {
     named: Vec<Address>,
     /// The one that was lost last.
-    last: Option<Address>,
+    last: Option<Lost>,
+}
+
+struct Lost {
+    address: Address,
+    /// It served for no time worth speaking of.
+    was_short: bool,
+}
+
+/// Where a broker comes in a round: the lowest is tried first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    Configured,
+    /// The number of its record, and its priority there.
+    Listed(usize, u16),
+    Named,
+    /// The one that was just lost and hardly served.
+    Last,
 }
 
 impl Pool {
@@ -67,34 +89,71 @@ impl Pool {
         self.named = named.take(NAMED_MAX).collect();
     }
 
-    /// The connection to this one has ended: the others are tried before it.
-    pub(super) fn lost(&mut self, address: Address) {
-        self.last = Some(address);
+    /// The connection to this one has ended: others of its rank are tried before it, or all others
+    /// if it hardly served.
+    pub(super) fn lost(&mut self, address: Address, was_short: bool) {
+        self.last = Some(Lost { address, was_short });
     }
 
-    /// The brokers to try, each once: the configured ones first, in any order.
+    /// The brokers to try, each once. SRV records are looked up anew.
     pub(super) async fn round(&self, federation: &Federation) -> Vec<Address> {
         let mut all = Vec::new();
-        for upstream in &federation.options.upstream {
+        for (number, upstream) in federation.options.upstream.iter().enumerate() {
             match upstream {
-                Upstream::Broker(url) => all.push(Address::from(url)),
-                Upstream::Srv(srv) => all.extend(federation.look_up(srv).await),
+                Upstream::Broker(url) => all.push((Rank::Configured, Address::from(url))),
+                Upstream::Srv(url) => {
+                    let listed = federation.look_up(url).await;
+                    all.extend(listed_by(url, number, &listed));
+                }
             }
         }
-        fastrand::shuffle(&mut all);
+        self.ranked(all)
+    }
+
+    /// The brokers in the order of their ranks, with those that others have named. Those of a record
+    /// are in the order of their weights already.
+    fn ranked(&self, mut all: Vec<(Rank, Address)>) -> Vec<Address> {
+        all.sort_by_key(|(rank, _)| *rank);
+        let configured = all.partition_point(|(rank, _)| *rank == Rank::Configured);
+        fastrand::shuffle(&mut all[..configured]);
         let mut named = self.named.clone();
         fastrand::shuffle(&mut named);
-        for address in named {
+        all.extend(named.into_iter().map(|address| (Rank::Named, address)));
+        if let Some(lost) = &self.last {
+            let is_lost = |address: &Address| *address == lost.address;
+            let hardly_served = all
+                .iter_mut()
+                .filter(|(_, it)| lost.was_short && is_lost(it));
+            hardly_served.for_each(|(rank, _)| *rank = Rank::Last);
+            all.sort_by_key(|(rank, address)| (*rank, is_lost(address)));
+        }
+        let mut round: Vec<Address> = Vec::with_capacity(all.len());
+        for (_, address) in all {
             let is_known = |it: &Address| (&it.host, it.port) == (&address.host, address.port);
-            if !all.iter().any(is_known) {
-                all.push(address);
+            if !round.iter().any(is_known) {
+                round.push(address);
             }
         }
-        if let Some(last) = &self.last {
-            all.sort_by_key(|address| address == last);
-        }
-        all
+        round
     }
+}
+
+/// The brokers that a record lists, in the order of its priorities and weights.
+fn listed_by(url: &SrvUrl, number: usize, listed: &[Listed]) -> Vec<(Rank, Address)> {
+    let ordered = in_order(listed, |most| fastrand::u64(0..=most));
+    let ordered = ordered.into_iter().take(LISTED_MAX);
+    ordered
+        .map(|listed| {
+            let address = Address {
+                host: listed.host,
+                port: listed.port,
+                // For all that the record lists.
+                user: url.user.clone(),
+                password: url.password.clone(),
+            };
+            (Rank::Listed(number, listed.priority), address)
+        })
+        .collect()
 }
 
 /// The pause after all brokers were tried so many times, with a random part: many sites that lost
@@ -107,6 +166,8 @@ pub(super) fn pause(rounds: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use srv_records::Srv;
+
     use super::*;
 
     #[test]
@@ -121,6 +182,64 @@ mod tests {
             let pause = pause(rounds).as_secs_f64();
             assert!((10.0..=30.0).contains(&pause), "{pause}");
         }
+    }
+
+    /// The hosts of a round.
+    fn tried(pool: &Pool, all: &[(Rank, &str)]) -> String {
+        let address = |host: &str| Address::from(&RouteUrl::parse(&format!("{host}:1")).unwrap());
+        let all = all.iter().map(|(rank, host)| (*rank, address(host)));
+        let round = pool.ranked(all.collect());
+        round.into_iter().map(|address| address.host).collect()
+    }
+
+    #[test]
+    fn ranks_come_in_order_and_the_lost_one_last_in_its_own() {
+        let all = [
+            (Rank::Configured, "a"),
+            (Rank::Listed(1, 10), "b"),
+            (Rank::Listed(1, 10), "c"),
+            (Rank::Listed(1, 20), "d"),
+            (Rank::Listed(2, 5), "e"),
+        ];
+        let mut pool = Pool::default();
+        let from = Address::from(&RouteUrl::parse("b:1").expect("an address"));
+        pool.learn(&from, &["n:1".to_owned(), "c:1".to_owned()]);
+        assert_eq!(tried(&pool, &all), "abcden");
+        pool.lost(from.clone(), false);
+        assert_eq!(tried(&pool, &all), "acbden");
+        // One that accepts connections and drops them keeps no other from being tried.
+        pool.lost(from, true);
+        assert_eq!(tried(&pool, &all), "acdenb");
+    }
+
+    #[test]
+    fn a_record_is_bounded_and_has_the_login() {
+        let listed: Vec<Listed> = (0..200)
+            .map(|n| Listed {
+                host: format!("n{n}"),
+                port: 4222,
+                priority: 200 - n,
+                weight: 0,
+            })
+            .collect();
+        let url = SrvUrl {
+            record: Srv::new("_a._tcp.example.net", None).expect("a record"),
+            user: "u".to_owned(),
+            password: Secret::default(),
+        };
+        let all = listed_by(&url, 0, &listed);
+        assert_eq!(all.len(), LISTED_MAX);
+        let (rank, first) = &all[0];
+        assert_eq!((*rank, &*first.host), (Rank::Listed(0, 1), "n199"));
+        assert_eq!((first.port, &*first.user), (4222, "u"));
+    }
+
+    #[test]
+    fn configured_brokers_are_tried_in_any_order() {
+        let all = [(Rank::Configured, "a"), (Rank::Configured, "b")];
+        let rounds: std::collections::BTreeSet<String> =
+            (0..200).map(|_| tried(&Pool::default(), &all)).collect();
+        assert_eq!(rounds.len(), 2);
     }
 
     #[test]

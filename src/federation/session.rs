@@ -10,7 +10,7 @@ use monitor_client::text::plural;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
-    Federation,
+    Federation, SHORT,
     figures::{Connected, Direction},
     local::Local,
     pool::{Address, Pool},
@@ -60,6 +60,7 @@ pub(super) struct Session<'a> {
     pool: &'a mut Pool,
     address: Address,
     server: Server,
+    begin: Instant,
     account: Arc<Account>,
     local: Local,
     keepalive: Keepalive,
@@ -107,6 +108,7 @@ impl<'a> Session<'a> {
             pool,
             address,
             server,
+            begin: Instant::now(),
             account: account.clone(),
             local,
             keepalive,
@@ -126,7 +128,8 @@ impl<'a> Session<'a> {
         self.count_lost();
         self.federation.figures.set_unread(0);
         self.server.end();
-        self.pool.lost(self.address);
+        let was_short = self.begin.elapsed() < SHORT;
+        self.pool.lost(self.address, was_short);
         end
     }
 

@@ -12,6 +12,7 @@ use crate::{
         Cluster, Failed, Route,
         interest::UnknownInterest,
         membership::{Member, MembershipSnapshot, PeerView},
+        records::Record,
     },
     telemetry::{MonotonicMillis, loss::LossReason},
 };
@@ -36,6 +37,8 @@ pub(in crate::observe) struct Mesh {
     pub(in crate::observe) routes: Vec<RouteNow>,
     /// Members whose routes fail again and again.
     pub(in crate::observe) failed: Vec<Failed>,
+    /// The SRV records that list members.
+    pub(in crate::observe) records: Vec<Record>,
 }
 
 /// One route.
@@ -67,8 +70,9 @@ pub(in crate::observe) struct Gap<'a> {
 }
 
 impl Mesh {
-    /// The mesh now.
-    pub(in crate::observe) fn of(cluster: &Cluster) -> Self {
+    /// The mesh now. A member that said that it leaves may be gone for `planned_absence`.
+    pub(in crate::observe) fn of(cluster: &Cluster, planned_absence: Duration) -> Self {
+        let now = MonotonicMillis::now();
         let routes = cluster.routes();
         let accounts = cluster.broker.accounts.all();
         let unannounced = |route: &Route| {
@@ -79,9 +83,10 @@ impl Mesh {
         };
         Self {
             id: cluster.node.server_id.clone(),
-            name: cluster.node.server_name.clone(),
-            snapshot: cluster.snapshot(),
-            failed: cluster.failed(MonotonicMillis::now()),
+            name: cluster.node.called.clone(),
+            snapshot: cluster.snapshot().with_overdue(now, planned_absence),
+            failed: cluster.failed(now),
+            records: cluster.records(),
             routes: routes
                 .iter()
                 .map(|route| RouteNow {
@@ -275,6 +280,7 @@ mod tests {
             },
             routes: Vec::new(),
             failed: Vec::new(),
+            records: Vec::new(),
         }
     }
 

@@ -92,6 +92,9 @@ impl Sample {
         let telemetry = &server.broker.telemetry;
         let open = registry.open(Kind::Client);
         let process = process::memory().ok();
+        let planned_absence = server.options().diagnosis.planned_absence;
+        let cluster = server.cluster.as_deref();
+        let mesh = cluster.map(|cluster| Mesh::of(cluster, planned_absence));
         let mut sample = Self {
             at: MonotonicMillis::now(),
             connections: open.len(),
@@ -112,7 +115,7 @@ impl Sample {
             scheduling_delay: telemetry.latency.last_scheduling(MonotonicMicros::now()),
             at_work,
             troubles: registry.troubles(Kind::Client),
-            mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
+            mesh: mesh.unwrap_or_default(),
             allocated: server.housekeeping.allocated(),
             process,
             files: process::open_files().ok(),

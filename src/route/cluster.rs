@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
@@ -25,11 +27,12 @@ use super::{
     marks::Marks,
     member_addresses::MemberAddresses,
     membership::{Member, Membership, MembershipSnapshot, Target},
+    records::Records,
     views,
 };
 use crate::{
     broker::{Broker, limits::Limits, password_queue::PasswordQueue},
-    config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
+    config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX, RouteUrl},
     connection::{CloseReason, Connection, buffers::with_buffers, tls_listener::TlsListener},
     protocol::route::RouteInfo,
     security::permissions::{Permissions, SubscribeDecision},
@@ -44,8 +47,12 @@ const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
 /// unauthenticated connections.
 const PASSWORD_CHECKS_MAX: usize = 1;
 
-/// Length of a generated cluster name.
-const DYNAMIC_NAME_LEN: usize = 22;
+/// What a generated cluster name begins with. Of two generated names the greater one wins; this
+/// one is greater than those that nats-servers make up, which are of letters and digits.
+const GENERATED_NAME: &str = "~midge-";
+
+/// Bytes of the hash in it.
+const GENERATED_NAME_HASH: usize = 6;
 
 /// This broker's identity.
 pub struct Node {
@@ -53,6 +60,8 @@ pub struct Node {
     pub server_id: String,
     /// Name of the broker.
     pub server_name: String,
+    /// What people call it: that name if it is configured, otherwise one that survives a restart.
+    pub called: String,
     /// Address of the route listener.
     pub address: SocketAddr,
 }
@@ -85,7 +94,9 @@ pub struct Cluster {
     pub(super) changes: watch::Sender<()>,
     /// Brokers that are dialled because a peer announced them.
     pub(super) discovered: Discovered,
-    /// Configured addresses that have a dialling task.
+    /// What SRV records list.
+    pub(super) records: Records,
+    /// Configured or listed addresses that have a dialling task.
     pub(super) dialled: Mutex<BTreeSet<String>>,
     /// Notified when the settings have changed.
     pub(super) reconfigured: Notify,
@@ -182,9 +193,7 @@ impl Cluster {
                 dynamic: false,
             },
             None => ClusterName {
-                text: std::iter::repeat_with(fastrand::alphanumeric)
-                    .take(DYNAMIC_NAME_LEN)
-                    .collect(),
+                text: generated_name(options.user.as_deref().unwrap_or_default()),
                 dynamic: true,
             },
         };
@@ -206,6 +215,7 @@ impl Cluster {
             member_addresses: MemberAddresses::default(),
             changes: watch::Sender::new(()),
             discovered: Discovered::default(),
+            records: Records::default(),
             dialled: Mutex::default(),
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -273,7 +283,15 @@ impl Cluster {
 
     /// The expected and the connected members, with their views.
     pub fn snapshot(&self) -> MembershipSnapshot {
-        self.membership.snapshot(&self.options().routes)
+        let mut snapshot = self.membership.snapshot(&self.wanted_routes());
+        let options = self.options();
+        for target in &mut snapshot.targets {
+            let is_named = |url: &RouteUrl| url.to_string() == target.address;
+            if !options.routes.iter().any(is_named) {
+                target.record = self.record_of(&target.address);
+            }
+        }
+        snapshot
     }
 
     /// Removes a member without a route, by its name, id or address, so that it is not expected any
@@ -300,10 +318,16 @@ impl Cluster {
                 })
         };
         if let Some(target) = snapshot.targets.iter().find(|target| names(target)) {
-            return Err(format!(
-                "the configuration names {}: take it out of \"routes\" and reload",
-                target.address
-            ));
+            return Err(match &target.record {
+                Some(record) => format!(
+                    "the SRV record {record:?} lists {}: take it out of the DNS",
+                    target.address
+                ),
+                None => format!(
+                    "the configuration names {}: take it out of \"routes\" and reload",
+                    target.address
+                ),
+            });
         }
         match self.membership.forget(which) {
             forgotten if forgotten.is_empty() => Err(format!(
@@ -411,5 +435,31 @@ impl Cluster {
     /// The present limits of clients.
     fn limits(&self) -> Arc<Limits> {
         self.broker.limits.current()
+    }
+}
+
+/// The name of a cluster without a configured one. All members have the same, because it is made of
+/// what they share whatever else changes, the user of their routes: so a member that joins changes
+/// nobody's name, which would end all routes.
+fn generated_name(user: &str) -> String {
+    let hash = digest(&SHA256, format!("midge cluster of {user}").as_bytes());
+    let hash = HEXLOWER.encode(&hash.as_ref()[..GENERATED_NAME_HASH]);
+    format!("{GENERATED_NAME}{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_generate_one_name_that_wins_over_those_of_nats_servers() {
+        let name = generated_name("routes");
+        assert_eq!(name, generated_name("routes"));
+        assert_ne!(name, generated_name(""));
+        assert!(
+            !name.contains("routes") && crate::protocol::is_word(&name),
+            "{name}"
+        );
+        assert!(&*name > "zzzzzzzzzzzzzzzzzzzzzz");
     }
 }

@@ -1,5 +1,5 @@
-//! Dials configured brokers, repeatedly and without end. Those announced by peers are dialled by
-//! [`super::discovered`].
+//! Dials configured brokers and those that SRV records list, repeatedly and without end. Those
+//! announced by peers are dialled by [`super::discovered`].
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     cluster::{Cluster, Origin},
     failing::is_fault,
     handshake::{Handshake, NotDialled},
-    refuse, serve,
+    records, refuse, serve,
 };
 use crate::{
     broker::resolve::resolve,
@@ -45,10 +45,11 @@ const REASONS_MAX: usize = 8;
 /// Of the other failures of a broker, every how many one is logged.
 const REPORT_EVERY: u32 = 3600;
 
-/// Dials every configured broker in a task of its own, including those configured later.
+/// Dials every configured or listed broker in a task of its own, including later ones.
 pub async fn dial_configured(cluster: Arc<Cluster>) {
     while !cluster.is_stopping() {
-        for url in &cluster.options().routes {
+        records::ask_for_all(&cluster);
+        for url in cluster.wanted_routes() {
             let address = url.to_string();
             if cluster.dialled.lock().insert(address.clone()) {
                 tokio::spawn(keep_route(cluster.clone(), address));
@@ -66,6 +67,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
             Ended::Lost { pause, reason } => {
                 failures = Failures::default();
+                cluster.ask_again_for(&url);
                 sleep(pause + jitter()).await;
                 // A short interruption is repaired before a failure is reported.
                 if !is_fault(reason) {
@@ -93,6 +95,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Failed(_, why) => {
                 cluster.membership.record_failure(&url, &why);
                 failures.add(&cluster, &url, &why, None);
+                cluster.ask_again_for(&url);
             }
         }
         sleep(pause(cluster.options().connect_backoff, failures.count)).await;
@@ -106,8 +109,8 @@ impl Cluster {
     async fn keep_configured(&self, remote_id: &str, address: &String) -> bool {
         let mut had_route = false;
         while let Some(route) = self.route(remote_id) {
-            let options = self.options();
-            if !options.routes.iter().any(|url| url.to_string() == *address) {
+            let wanted = self.wanted_routes();
+            if !wanted.iter().any(|url| url.to_string() == *address) {
                 return had_route;
             }
             had_route = true;
@@ -123,13 +126,12 @@ impl Cluster {
     /// The present settings for dialling `address`; `None` if it is not configured any more.
     fn next_to_dial(&self, address: &str) -> Option<RouteUrl> {
         let mut dialled = self.dialled.lock();
-        let options = self.options();
-        let mut urls = options.routes.iter();
+        let mut urls = self.wanted_routes().into_iter();
         let url = urls.find(|url| !self.is_stopping() && url.to_string() == address);
         if url.is_none() {
             dialled.remove(address);
         }
-        url.cloned()
+        url
     }
 }
 

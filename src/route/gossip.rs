@@ -79,8 +79,8 @@ pub(super) fn handle(cluster: &Arc<Cluster>, info: &RouteInfo) {
 /// anyway.
 pub(super) fn configured_as(cluster: &Cluster, info: &RouteInfo) -> Option<String> {
     let announced = RouteUrl::parse(&info.ip).ok();
-    let options = cluster.options();
-    let found = options.routes.iter().find(|url| {
+    let wanted = cluster.wanted_routes();
+    let found = wanted.iter().find(|url| {
         let is = |host: &str, port: u16| url.host.eq_ignore_ascii_case(host) && url.port == port;
         is(&info.host, info.port)
             || announced

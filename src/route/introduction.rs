@@ -103,6 +103,10 @@ impl Cluster {
             gossip_mode,
             max_line: LINE_MAX,
             queues_only: true,
+            called: match self.node.server_name == self.node.server_id {
+                true => self.node.called.clone(),
+                false => String::new(),
+            },
             midge: VERSION.into(),
             import: permissions_json(&options.permissions.publish),
             export: permissions_json(&options.permissions.subscribe),

@@ -41,11 +41,13 @@ struct SeenCertname {
     at: MonotonicMillis,
 }
 
-/// A broker that the configuration names.
+/// A broker that the configuration names, or an SRV record lists.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     /// `host:port`.
     pub address: String,
+    /// The record that lists it; `None` if the configuration names it.
+    pub record: Option<String>,
     /// Id of the broker that was last found there.
     pub leads_to: Option<String>,
     /// Whether that is this broker.
@@ -135,7 +137,7 @@ pub struct PeerRoute {
 /// The members at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct MembershipSnapshot {
-    /// The brokers that the configuration names.
+    /// The brokers that the configuration names, or SRV records list.
     pub targets: Vec<Target>,
     /// All other members, including those without a route.
     pub members: Vec<Member>,
@@ -146,10 +148,25 @@ impl MembershipSnapshot {
     pub fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
     }
+
+    /// A member that said that it leaves is missed like any other once it has been gone for
+    /// `planned`, if it is still configured or listed.
+    #[must_use]
+    pub fn with_overdue(mut self, now: MonotonicMillis, planned: Duration) -> Self {
+        let targets = &self.targets;
+        for member in &mut self.members {
+            let is_here = |target: &Target| {
+                target.leads_to.as_ref() == Some(&member.id) || target.address == member.address
+            };
+            let is_overdue = !member.connected && member.since.until(now) >= planned;
+            member.leaving &= !(is_overdue && targets.iter().any(is_here));
+        }
+        self
+    }
 }
 
 impl Membership {
-    /// All members; `configured` are the routes of the configuration.
+    /// All members; `configured` are the brokers that are dialled until they answer.
     pub(super) fn snapshot(&self, configured: &[RouteUrl]) -> MembershipSnapshot {
         let mut state = self.0.lock();
         state.forget(MonotonicMillis::now());
@@ -307,6 +324,25 @@ impl Membership {
             let leads_here = |target: &Target| target.leads_to.as_ref() == Some(id);
             member.connected || named.contains(&member.address) || targets.values().any(leads_here)
         });
+    }
+
+    /// A record lists a broker at this address no longer: it is not missed, if it is gone.
+    pub(super) fn forget_target(&self, address: &str) {
+        let mut state = self.0.lock();
+        let target = state.targets.remove(address).unwrap_or_default();
+        let is_there = |id: &String, member: &Member| {
+            member.address == address || target.leads_to.as_ref() == Some(id)
+        };
+        state
+            .members
+            .retain(|id, member| member.connected || !is_there(id, member));
+    }
+
+    /// A member that is gone is not missed.
+    pub(super) fn no_longer_expect(&self, id: &str) {
+        if let Some(member) = self.0.lock().members.get_mut(id) {
+            member.leaving = true;
+        }
     }
 
     /// Removes members without a route by name, id or address, if the configuration does not name

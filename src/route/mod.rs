@@ -2,7 +2,7 @@
 //! midges and nats-servers.
 //!
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured brokers be
-//! dialled ([`dial`]). On a new connection both sides introduce themselves ([`handshake`]),
+//! dialled ([`dial`]), and those that DNS lists ([`records`]). On a new connection both sides introduce themselves ([`handshake`]),
 //! and of two that were made at the same moment one is chosen ([`tie_break`]) and
 //! [`register`]ed; then a [`session`] reads the peer's interest ([`interest`]) and delivers
 //! its messages to local subscribers; it forwards to another route only messages for a
@@ -38,6 +38,7 @@ mod member_addresses;
 pub mod membership;
 mod message_trace;
 mod reconfigure;
+pub mod records;
 mod register;
 mod session;
 mod sibling;
@@ -210,17 +211,21 @@ async fn serve(
 }
 
 /// The name of the broker behind a connection: the one it gives itself, else the certname
-/// of its certificate if no other member has that, else the address of its route port.
-/// Those survive a restart; its id does not.
+/// of its certificate or the name that it knows of itself, if no other member has that, else the
+/// address of its route port. Those survive a restart; its id does not.
 fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address: &str) -> String {
     if let Some(name) = info.configured_name() {
         return name.to_owned();
     }
-    match connection.certname() {
-        "" => address.to_owned(),
-        certname if cluster.membership.is_unique(address, certname) => certname.to_owned(),
-        _ => address.to_owned(),
-    }
+    let known = match connection.certname() {
+        "" => &info.called,
+        certname => certname,
+    };
+    let is_free = !known.is_empty()
+        && known != cluster.node.called
+        && cluster.membership.is_unique(address, known);
+    let name = if is_free { known } else { address };
+    name.to_owned()
 }
 
 /// Closes a connection that did not become a route.

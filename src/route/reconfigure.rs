@@ -12,7 +12,7 @@ use super::{
     cluster::{Cluster, Origin, Route},
 };
 use crate::{
-    config::options::cluster::ClusterOptions,
+    config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{CloseReason, tls_listener::TlsListener},
     log,
     telemetry::event::EventKind,
@@ -28,15 +28,23 @@ impl Cluster {
         client_urls: Vec<String>,
     ) {
         let has_tls = tls.is_some();
+        let wanted_before = self.wanted_routes();
         let (before, had_tls) = self.replace_settings(options, tls, client_urls);
-        let now = self.options();
+        let (now, wanted) = (self.options(), self.wanted_routes());
+        let settings_before = (&*before, &*wanted_before);
+        let settings = (&*now, &*wanted);
         for route in self.routes() {
-            if let Some((reason, why)) = end_reason(&route, &before, &now, has_tls != had_tls) {
+            let switched = has_tls != had_tls;
+            if let Some((reason, why)) = end_reason(&route, settings_before, settings, switched) {
                 end(&route, reason, why);
             }
         }
-        if before.routes != now.routes {
-            self.membership.forget_unnamed(&now.routes);
+        if wanted_before != wanted {
+            self.membership.forget_unnamed(&wanted);
+        }
+        self.know_found_hosts();
+        if before.nameserver != now.nameserver {
+            self.ask_again_for_all();
         }
         self.attach_accounts();
         for route in self.routes() {
@@ -69,10 +77,11 @@ impl Cluster {
 }
 
 /// Why a route that was established by the settings `before` must end with the present ones, if so.
+/// Both come with the brokers that are dialled by them.
 pub(super) fn end_reason(
     route: &Route,
-    before: &ClusterOptions,
-    now: &ClusterOptions,
+    (before, wanted_before): (&ClusterOptions, &[RouteUrl]),
+    (now, wanted): (&ClusterOptions, &[RouteUrl]),
     tls_switched: bool,
 ) -> Option<(CloseReason, &'static str)> {
     let login = |options: &ClusterOptions| {
@@ -87,7 +96,7 @@ pub(super) fn end_reason(
     } else if route.origin == Origin::Accepted && other_login() {
         let reason = CloseReason::AuthenticationFailure;
         Some((reason, "user or password changed"))
-    } else if was_removed(route, now) {
+    } else if is_named(route, wanted_before) && !is_named(route, wanted) {
         let reason = CloseReason::RouteRemoved;
         Some((reason, "it is no longer in the configuration"))
     } else {
@@ -95,12 +104,11 @@ pub(super) fn end_reason(
     }
 }
 
-fn was_removed(route: &Route, now: &ClusterOptions) -> bool {
+/// Whether the broker is dialled under the address that its route has been given.
+pub(super) fn is_named(route: &Route, wanted: &[RouteUrl]) -> bool {
     let configured_as = route.configured_as.lock();
-    let is_wanted = |address: &String| now.routes.iter().any(|url| url.to_string() == *address);
-    configured_as
-        .as_ref()
-        .is_some_and(|address| !is_wanted(address))
+    let address = configured_as.as_ref();
+    address.is_some_and(|address| wanted.iter().any(|url| url.to_string() == *address))
 }
 
 fn end(route: &Route, reason: CloseReason, why: &str) {

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{
     cluster::{Cluster, Origin, Route},
-    reconfigure::end_reason,
+    reconfigure::{end_reason, is_named},
 };
 use crate::{
     config::options::cluster::ClusterOptions, connection::CloseReason, peer::End,
@@ -50,7 +50,10 @@ impl Cluster {
             }
             // A later reload finds the route among the others.
             let switched = self.tls().is_some() != route.connection.tls().is_some();
-            if let Some((reason, why)) = end_reason(route, accepted_by, &self.options(), switched) {
+            let (now, wanted) = (self.options(), self.wanted_routes());
+            let settings_before = (accepted_by, &*accepted_by.routes);
+            let settings = (&*now, &*wanted);
+            if let Some((reason, why)) = end_reason(route, settings_before, settings, switched) {
                 return Err(Conflict::Refused(End::without_error(reason, why)));
             }
             if let Some(known) = routes.get(&route.remote_id) {
@@ -104,6 +107,10 @@ impl Cluster {
         // Before it is removed: afterwards this could affect the next route to the same broker.
         self.keep_lost_counts(route);
         self.membership.record_lost(route, reason);
+        // A record listed it and does so no longer.
+        if route.is_configured() && !is_named(route, &self.wanted_routes()) {
+            self.membership.no_longer_expect(&route.remote_id);
+        }
         if route.origin == Origin::Sibling {
             self.membership.forget(&route.remote_id);
             self.forget_counts(&route.remote_id);

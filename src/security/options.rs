@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use super::certificate::PeerCertificate;
+use super::{certificate::PeerCertificate, known_hosts::FoundHosts};
 
 /// Time limit of a handshake if the block sets none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +35,8 @@ pub struct TlsOptions {
     /// Hosts that the configuration names. A server that is dialled by its address may have a
     /// certificate for any of them.
     pub known_hosts: Vec<String>,
+    /// The same of hosts that an SRV record lists. They do not count for `check_known_urls`.
+    pub found_hosts: FoundHosts,
     /// Whether certificates of servers that the broker dials are accepted unchecked.
     pub insecure: bool,
     /// Time limit of a handshake.
@@ -101,6 +103,7 @@ impl TlsOptions {
             map: false,
             check_known_urls: false,
             known_hosts: Vec::new(),
+            found_hosts: FoundHosts::default(),
             insecure: false,
             timeout: DEFAULT_TIMEOUT,
             handshake_first: HandshakeFirst::default(),

@@ -21,6 +21,8 @@ use super::{
 /// The broker's certificates with their keys.
 pub(super) struct OwnCertificates {
     pub(super) keys: Vec<Arc<CertifiedKey>>,
+    /// The common name of the first one.
+    pub(super) certname: String,
     /// The validity period of the one that expires first.
     pub(super) period: Option<ValidityPeriod>,
 }
@@ -43,6 +45,7 @@ pub(super) fn load(
     }
     let mut own = OwnCertificates {
         keys: Vec::new(),
+        certname: String::new(),
         period: None,
     };
     for pair in &options.certificates {
@@ -66,6 +69,9 @@ pub(super) fn load(
                     TlsError::in_file(&pair.key_file, format!("the key cannot be used: {error}"))
                 }
             })?;
+        if own.keys.is_empty() {
+            own.certname = leaf.common_name;
+        }
         own.keys.push(Arc::new(certified));
     }
     Ok(own)

@@ -44,6 +44,8 @@ pub struct Material {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Verifies servers.
     server_verifier: Arc<dyn ServerCertVerifier>,
+    /// The common name of the broker's certificate, the first of several; empty if it has none.
+    pub certname: String,
     /// Until when the files are valid.
     pub validity: Validity,
     /// What the CRLs revoke.
@@ -102,6 +104,7 @@ impl Material {
             client: Arc::new(client_config(options, &provider, &server_verifier, &own)?),
             verifier,
             server_verifier,
+            certname: own.certname,
             validity,
             revocations,
             warnings,
@@ -225,6 +228,7 @@ fn server_verifier(
             Arc::new(KnownHosts {
                 verifier,
                 hosts: names.collect(),
+                found: options.found_hosts.clone(),
             })
         }
     })

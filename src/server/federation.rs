@@ -43,7 +43,7 @@ impl Server {
         let tls = tls.as_ref().map(tls::open).transpose();
         let tls = tls.map_err(|error| error.to_string())?;
         let interval = options.diagnosis.interval;
-        let federation = Federation::new(self.broker.clone(), block, tls, &self.name, interval);
+        let federation = Federation::new(self.broker.clone(), block, tls, &self.called, interval);
         Ok(PreparedFederation::New(Arc::new(federation)))
     }
 

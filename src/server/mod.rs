@@ -65,6 +65,8 @@ pub struct Server {
     pub id: String,
     /// Configured name, otherwise the id.
     pub name: String,
+    /// What people call it: the configured name, otherwise one that survives a restart.
+    pub called: String,
     options: RwLock<Arc<Options>>,
     /// What a reload needs.
     sources: Sources,
@@ -124,6 +126,9 @@ impl Server {
         MonotonicMillis::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let called = options.server_name.clone().unwrap_or_else(|| {
+            identity::unconfigured_name([route_tls.as_deref(), tls.as_deref()], &id)
+        });
         let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised::host(&options, client_address);
         let mut info = Info {
@@ -171,6 +176,7 @@ impl Server {
                 let node = route::Node {
                     server_id: id.clone(),
                     server_name: name.clone(),
+                    called: called.clone(),
                     address,
                 };
                 let client_urls = advertised::urls(&options, client_address);
@@ -179,11 +185,12 @@ impl Server {
         let interval = options.diagnosis.interval;
         let federation = options.federation.clone();
         let federation = federation
-            .map(|block| Federation::new(broker.clone(), block, federation_tls, &name, interval))
+            .map(|block| Federation::new(broker.clone(), block, federation_tls, &called, interval))
             .map(Arc::new);
         Arc::new(Self {
             id,
             name,
+            called,
             federation: RwLock::new(federation),
             options: RwLock::new(Arc::new(options)),
             sources,

@@ -4,8 +4,9 @@
 //! of /etc/resolv.conf, or one that the caller names, one after the other. The check looks for the
 //! brokers that it checks, and the broker for the upstream brokers of its federation.
 
+mod order;
+
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use monitor_client::{files, text::quoted};
+pub use order::in_order;
 use rsdns::{
     Error,
     clients::{ClientConfig, std::Client},
@@ -46,14 +48,27 @@ pub struct Srv {
     nameserver: Option<SocketAddr>,
 }
 
-/// A broker of the record. Name servers change the order from answer to answer, so that is by
-/// host and port.
+/// What a record says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// The brokers, one at least and each once. Name servers change the order from answer to
+    /// answer, so that is by host and port; [`in_order`] is the one to try them in.
+    pub listed: Vec<Listed>,
+    /// How long that may be kept.
+    pub ttl: Duration,
+}
+
+/// A broker of the record.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Listed {
     /// Its host, without a dot at its end.
     pub host: String,
-    /// Its client port.
+    /// Its port.
     pub port: u16,
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Its share among those of the same priority.
+    pub weight: u16,
 }
 
 impl Srv {
@@ -79,11 +94,22 @@ impl Srv {
         })
     }
 
+    /// The same record, asked of this name server instead of the one of before.
+    #[must_use]
+    pub fn at(self, nameserver: Option<SocketAddr>) -> Self {
+        Self { nameserver, ..self }
+    }
+
+    /// Its full name, without a dot at its end.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Looks it up, within this time.
     ///
     /// # Errors
     /// Why there is none, and who was asked.
-    pub fn look_up(&self, time: Duration) -> Result<BTreeSet<Listed>, String> {
+    pub fn look_up(&self, time: Duration) -> Result<Answer, String> {
         let end = Instant::now() + time;
         let nameservers = match self.nameserver {
             Some(nameserver) => vec![nameserver],
@@ -106,7 +132,7 @@ impl Srv {
         Err(format!("{self} at name server {}", failures.join(", at ")))
     }
 
-    fn ask(&self, nameserver: SocketAddr, time: Duration) -> Result<Vec<Record>, Failure> {
+    fn ask(&self, nameserver: SocketAddr, time: Duration) -> Result<RecordSet<Record>, Failure> {
         // Zero would be no limit.
         let time = time.max(Duration::from_millis(1));
         let config = ClientConfig::with_nameserver(nameserver)
@@ -114,14 +140,11 @@ impl Srv {
             .set_query_timeout(Some(RETRY.min(time)));
         let answer =
             Client::new(config).and_then(|mut client| client.query_rrset(&self.name, Class::IN));
-        match answer {
-            Ok(RecordSet { rdata, .. }) => Ok(rdata),
-            Err(error) => Err(Failure::of(&error, time)),
-        }
+        answer.map_err(|error| Failure::of(&error, time))
     }
 
-    fn listed(&self, records: Vec<Record>) -> Result<BTreeSet<Listed>, String> {
-        let hosts = records.iter().map(|record| Listed {
+    fn listed(&self, records: RecordSet<Record>) -> Result<Answer, String> {
+        let hosts = records.rdata.iter().map(|record| Listed {
             // Names of the DNS are the same in upper and lower case.
             host: record
                 .target
@@ -129,12 +152,19 @@ impl Srv {
                 .trim_end_matches('.')
                 .to_ascii_lowercase(),
             port: record.port,
+            priority: record.priority,
+            weight: record.weight,
         });
         // The root in place of a host: the domain says that it does not have the service.
-        let listed: BTreeSet<Listed> = hosts.filter(|listed| !listed.host.is_empty()).collect();
+        let mut listed: Vec<Listed> = hosts.filter(|listed| !listed.host.is_empty()).collect();
+        listed.sort();
+        listed.dedup_by(|again, first| (&again.host, again.port) == (&first.host, first.port));
         match listed.is_empty() {
             true => Err(format!("{self} names no host")),
-            false => Ok(listed),
+            false => Ok(Answer {
+                listed,
+                ttl: Duration::from_secs(records.ttl.into()),
+            }),
         }
     }
 }

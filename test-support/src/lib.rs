@@ -8,6 +8,7 @@
 
 pub mod broker;
 pub mod collectd;
+pub mod dns;
 pub mod endpoints;
 pub mod generated;
 pub mod held_threads;

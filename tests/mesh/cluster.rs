@@ -23,5 +23,5 @@ mod settings;
 mod simultaneous_dials;
 #[allow(dead_code)]
 mod streams;
-mod tls;
+pub mod tls;
 mod upgrades;

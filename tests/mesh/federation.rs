@@ -2,6 +2,7 @@
 //! them and central brokers to which the clients connect. The messages are as real clients, nodes
 //! and federation brokers send them; nodes and clients are scripted.
 
+mod dns;
 mod failing;
 mod passing;
 mod refusing;

@@ -1,8 +1,9 @@
-//! Several subject spaces and several brokers: accounts, clusters, the federation and the system
-//! account.
+//! Several subject spaces and several brokers: accounts, clusters, those found by DNS, the
+//! federation and the system account.
 
 mod accounts;
 mod cluster;
+mod dns;
 mod federation;
 mod message_trace;
 mod system_account;

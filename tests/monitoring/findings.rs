@@ -8,6 +8,7 @@ mod ceilings;
 mod certificates;
 mod channels;
 mod clients;
+mod dns;
 mod federation;
 mod members_differ;
 mod proofs;

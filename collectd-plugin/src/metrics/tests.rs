@@ -91,6 +91,8 @@ fn full_answer(endpoint: Endpoint) -> Json {
             dropped_bytes: Some(Default::default()),
             federation: Some(FederationVarz {
                 round_trip: Some(0.0),
+                tls_cert_not_after: Some(String::new()),
+                tls: Some(tls()),
                 ..FederationVarz::default()
             }),
             logins: Some(LoginsVarz::default()),

@@ -48,7 +48,7 @@ const fn total(path: &'static str, unit: FigureUnit) -> Figure {
 }
 
 /// All numbers of midge's answer, and `pinned_account_fails` of nats-server. Those of
-/// `cluster.tls` are the ones of `tls`.
+/// `cluster.tls` and `federation.tls` are the ones of `tls`.
 pub const FIGURES: &[Figure] = &[
     level("auth_timeout", Seconds),
     level("cluster.auth_timeout", Seconds),
@@ -129,10 +129,10 @@ pub const FIGURES: &[Figure] = &[
 
 /// What is at a path of `/varz` (keys separated by dots); `None` if it is not known.
 pub fn figure(path: &str) -> Option<&'static Figure> {
-    let path = match path.strip_prefix("cluster.") {
-        Some(block) if block.starts_with("tls.") => block,
-        _ => path,
-    };
+    let of_block = ["cluster.", "federation."].into_iter();
+    let of_tls = of_block.filter_map(|block| path.strip_prefix(block));
+    let mut of_tls = of_tls.filter(|path| path.starts_with("tls."));
+    let path = of_tls.next().unwrap_or(path);
     FIGURES.iter().find(|figure| matches(figure.path, path))
 }
 
@@ -172,6 +172,7 @@ mod tests {
             stalled_clients: Some(0),
             federation: Some(FederationVarz {
                 round_trip: Some(0.0),
+                tls: Some(tls.clone()),
                 ..FederationVarz::default()
             }),
             logins: Some(LoginsVarz {

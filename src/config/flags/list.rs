@@ -161,7 +161,21 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Cluster(set_routes),
         value: "URLS",
         group: Group::Cluster,
-        doc: "Other brokers to connect to, separated by commas",
+        doc: "Other brokers to connect to, separated by commas; srv://RECORD for those that a DNS SRV record lists",
+    },
+    Flag {
+        names: &["discover-domain", "srv_domain"],
+        action: Action::ClusterKey("srv_domain"),
+        value: "DOMAIN",
+        group: Group::Cluster,
+        doc: "",
+    },
+    Flag {
+        names: &["nameserver"],
+        action: Action::ClusterKey("nameserver"),
+        value: "ADDRESS",
+        group: Group::Cluster,
+        doc: "",
     },
     Flag {
         names: &["no_advertise"],

@@ -367,9 +367,12 @@ impl CommandLine {
             set.apply(&mut options)
                 .map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        if let Some(cluster) = &mut options.cluster {
+            cluster.settle();
+        }
         if let Some(cluster) = &options.cluster
             && cluster.port.is_none()
-            && !cluster.routes.is_empty()
+            && !(cluster.routes.is_empty() && cluster.srv_routes.is_empty())
         {
             return Err("routes need a port for the cluster: --cluster nats://HOST:PORT".into());
         }

@@ -1,7 +1,8 @@
 //! The block `federation`: this broker as the federation broker of its site.
 
+use std::net::SocketAddr;
+
 use monitor_client::text::without_login;
-use srv_records::Srv;
 
 use super::{
     DEFAULT_PORT, Options,
@@ -9,6 +10,7 @@ use super::{
     keys::non_empty,
     problems::Problems,
     reading::entry_of,
+    srv::{SrvUrl, read_nameserver},
     table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
     tls::{TLS_BLOCK, read_block, same_tls},
 };
@@ -26,9 +28,6 @@ const DEFAULT_COLLECTIVE: &str = "mcollective";
 /// Addresses and collectives of one block.
 const LISTED_MAX: usize = 64;
 
-/// What an SRV record begins with in `upstream`.
-const SRV_SCHEME: &str = "srv://";
-
 /// How an address is written.
 const FORM: &str = "write brokers as tls://host:port, nats://host:port or srv://record";
 
@@ -39,6 +38,8 @@ pub struct FederationOptions {
     pub name: String,
     /// The brokers that the clients of all sites connect to.
     pub upstream: Vec<Upstream>,
+    /// The name server that is asked for SRV records; `None` for those of the system.
+    pub nameserver: Option<SocketAddr>,
     /// TLS for them; `None` for none.
     pub tls: Option<TlsOptions>,
     /// The collectives of the site.
@@ -53,7 +54,7 @@ pub enum Upstream {
     /// At an address.
     Broker(RouteUrl),
     /// Where an SRV record says.
-    Srv(Srv),
+    Srv(SrvUrl),
 }
 
 impl FederationOptions {
@@ -74,6 +75,7 @@ impl Default for FederationOptions {
         Self {
             name: String::new(),
             upstream: Vec::new(),
+            nameserver: None,
             tls: None,
             collectives: vec![DEFAULT_COLLECTIVE.to_owned()],
             account: None,
@@ -136,7 +138,20 @@ pub(super) static FEDERATION: Block<FederationOptions> = Block {
                 doc: "The brokers that the clients of all sites connect to; one of them is used at \
                       a time. tls://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or srv://RECORD for \
                       those that a DNS SRV record lists, such as \
-                      srv://_mcollective-federation_server._tcp.example.net.",
+                      srv://_mcollective-federation_server._tcp.example.net. Its priorities and \
+                      weights say which of them.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "nameserver",
+                aliases: &[],
+                kind: Kind::Text(|federation, text| {
+                    federation.nameserver = read_nameserver(text)?;
+                    Ok(())
+                }),
+                usual: Usual::Example("\"127.0.0.1:8600\""),
+                doc: "ADDRESS or ADDRESS:PORT of the name server that is asked for SRV records, in \
+                      place of those in /etc/resolv.conf.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -260,8 +275,8 @@ fn read_upstream(federation: &mut FederationOptions, entry: &Entry, problems: &m
 }
 
 fn parse_upstream(url: &str) -> Result<Upstream, String> {
-    if let Some(record) = url.strip_prefix(SRV_SCHEME) {
-        return Srv::new(record, None).map(Upstream::Srv);
+    if let Some(record) = SrvUrl::parse(url) {
+        return record.map(Upstream::Srv);
     }
     match url.split_once("://") {
         None | Some(("tls" | "nats", _)) => {}

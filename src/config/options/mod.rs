@@ -22,6 +22,7 @@ pub(super) mod permissions;
 pub mod plan;
 pub mod problems;
 pub(super) mod reading;
+pub mod srv;
 pub mod syslog;
 pub mod table;
 pub(super) mod tls;

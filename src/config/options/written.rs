@@ -1,7 +1,7 @@
 //! Values in the syntax of the configuration file: a setting reported by a reload can be
 //! copied into one.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{cluster::QueuePolicy, syslog::RemoteSyslog};
 
@@ -47,6 +47,12 @@ impl Written for String {
 impl Written for PathBuf {
     fn written(&self) -> String {
         self.to_string_lossy().written()
+    }
+}
+
+impl Written for SocketAddr {
+    fn written(&self) -> String {
+        self.to_string().written()
     }
 }
 

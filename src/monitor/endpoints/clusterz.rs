@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute};
+use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute, SrvRecord};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
@@ -21,7 +21,14 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
     let server = &monitor.server;
     let report = monitor.diagnosis.report();
     let mut members = match &server.cluster {
-        Some(cluster) => members(cluster),
+        Some(cluster) => {
+            let planned_absence = server.options().diagnosis.planned_absence;
+            let snapshot = cluster.snapshot();
+            members(
+                cluster,
+                snapshot.with_overdue(MonotonicMillis::now(), planned_absence),
+            )
+        }
         None => Vec::new(),
     };
     if let Some(own) = members.first_mut() {
@@ -36,10 +43,34 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         cluster: server.broker.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
+        srv: server
+            .cluster
+            .as_deref()
+            .map(srv_records)
+            .unwrap_or_default(),
         age: report.sampled.age().as_secs_f64(),
         disagreements: disagreements(&report),
         members,
     })
+}
+
+/// The SRV records that list members.
+pub(super) fn srv_records(cluster: &Cluster) -> Vec<SrvRecord> {
+    let time = |at: MonotonicMillis| rfc3339(at.time_of_day());
+    let records = cluster.records().into_iter();
+    records
+        .map(|record| SrvRecord {
+            listed: record.addresses().collect(),
+            left_out: record.left_out,
+            answered: record.answered_at.map(time).unwrap_or_default(),
+            ttl: record.ttl.as_secs(),
+            next: time(record.next),
+            failing_since: record.failing_since.map(time).unwrap_or_default(),
+            failures: record.failures,
+            error: record.error,
+            name: record.name,
+        })
+        .collect()
 }
 
 fn disagreements(report: &Report) -> Vec<Disagreement> {
@@ -59,8 +90,8 @@ fn disagreements(report: &Report) -> Vec<Disagreement> {
 }
 
 /// This broker, then the others, then those that were never connected.
-fn members(cluster: &Cluster) -> Vec<ClusterMember> {
-    let MembershipSnapshot { targets, members } = cluster.snapshot();
+fn members(cluster: &Cluster, snapshot: MembershipSnapshot) -> Vec<ClusterMember> {
+    let MembershipSnapshot { targets, members } = snapshot;
     let others: Vec<&Target> = targets.iter().filter(|t| !t.is_ourselves).collect();
     let target_of = |member: &Member| {
         others.iter().find(|target| {
@@ -73,15 +104,21 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
         !members.iter().any(is_known)
     });
     let mut all = vec![own(cluster)];
-    all.extend(members.iter().map(|member| ClusterMember {
-        configured: target_of(member).is_some() || is_configured(cluster, member),
-        tries: target_of(member).map_or(0, |target| target.failures),
-        ..known(member, target_of(member).map_or("", |target| &target.error))
+    all.extend(members.iter().map(|member| {
+        ClusterMember {
+            configured: target_of(member).is_some() || is_configured(cluster, member),
+            tries: target_of(member).map_or(0, |target| target.failures),
+            srv: target_of(member)
+                .map(|target| record(target))
+                .unwrap_or_default(),
+            ..known(member, target_of(member).map_or("", |target| &target.error))
+        }
     }));
     all.extend(never_there.map(|target| ClusterMember {
         name: target.address.clone(),
         address: target.address.clone(),
         configured: true,
+        srv: record(target),
         error: target.error.clone(),
         tries: target.failures,
         ..ClusterMember::default()
@@ -126,6 +163,10 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
     all
 }
 
+fn record(target: &Target) -> String {
+    target.record.clone().unwrap_or_default()
+}
+
 /// One cell for every member except the row's own.
 fn row(
     all: &[ClusterMember],
@@ -157,7 +198,7 @@ fn own_sight(routes: &HashMap<&str, &Arc<Route>>, seen: &ClusterMember) -> Optio
 fn own(cluster: &Cluster) -> ClusterMember {
     ClusterMember {
         id: cluster.node.server_id.clone(),
-        name: cluster.node.server_name.clone(),
+        name: cluster.node.called.clone(),
         version: COMPATIBLE_VERSION.into(),
         midge: VERSION.into(),
         address: cluster.node.address.to_string(),

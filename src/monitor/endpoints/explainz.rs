@@ -30,7 +30,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
 /// The findings as a page of text for people.
 pub fn page(monitor: &Monitor) -> String {
     let report = monitor.diagnosis.report();
-    let mut text = text(&monitor.server.name, Utc::now(), &report.findings);
+    let mut text = text(&monitor.server.called, Utc::now(), &report.findings);
     text += &format!(
         "\n(as of {:.1} s ago)\n",
         report.sampled.age().as_secs_f64()

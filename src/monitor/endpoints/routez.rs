@@ -6,6 +6,7 @@ use monitor_client::{RouteInfo, Routez, SubDetail};
 
 use super::{
     super::Monitor,
+    clusterz::srv_records,
     query::{Listing, Query},
     refusal::Refusal,
     time_text::{rfc3339, round_trip, uptime},
@@ -51,6 +52,9 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         now: monitor.now_text(),
         import: permissions_json(&limits.publish),
         export: permissions_json(&limits.subscribe),
+        srv: cluster
+            .map(|cluster| srv_records(cluster))
+            .unwrap_or_default(),
         num_routes: routes.len(),
         routes,
     }

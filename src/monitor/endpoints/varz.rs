@@ -70,6 +70,10 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         held: logins.held,
     });
     let federation = federationz::build(monitor);
+    let upstream_tls = server.federation().and_then(|it| it.tls.clone());
+    // Its one connection begins anew when its certificate is not accepted any more.
+    let upstream_tls = upstream_tls.map(|tls| tls_block(&tls, 0));
+    let (upstream_end, upstream_tls) = upstream_tls.unzip();
     varz.federation = federation.enabled.then(|| FederationVarz {
         name: federation.name,
         connected: federation.upstream.connected,
@@ -79,6 +83,8 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         dropped: federation.replies.dropped,
         pending: federation.upstream.pending,
         round_trip: federation.round_trips.shortest,
+        tls_cert_not_after: upstream_end.flatten(),
+        tls: upstream_tls,
     });
     let violations = &server.broker.telemetry.permission_violations;
     varz.permission_violations = Some(violations.load(Ordering::Relaxed));
@@ -184,8 +190,9 @@ fn cluster(server: &Server) -> serde_json::Value {
         block["tls_required"] = true.into();
         block["tls_verify"] = true.into();
     }
-    if !options.routes.is_empty() {
-        let urls = options.routes.iter().map(ToString::to_string);
+    let wanted = cluster.wanted_routes();
+    if !wanted.is_empty() {
+        let urls = wanted.iter().map(ToString::to_string);
         block["urls"] = urls.collect::<Vec<_>>().into();
     }
     block

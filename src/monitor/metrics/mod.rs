@@ -3,13 +3,14 @@
 //!
 //! One scrape is one [`Snapshot`]: the answers of the other endpoints are made once, and
 //! every metric is read from them. All metrics are in one table ([`table::PARTS`]); in
-//! addition the names of prometheus-nats-exporter are served ([`exporter`]), so that
-//! dashboards made for them work.
+//! addition the names of prometheus-nats-exporter are served ([`exporter`]), and those of Choria's
+//! federation broker ([`choria`]), so that dashboards made for them work.
 //!
 //! The number of series is bounded. Whatever can grow has a limit by name:
 //! connections ([`CONNECTIONS_MAX`]), accounts and routes ([`snapshot`]); all
 //! else is a fixed list of labels.
 
+mod choria;
 mod exporter;
 mod render;
 mod sample;
@@ -40,7 +41,7 @@ pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
 /// own, those with the most bytes waiting first, with `detailed=1` under the
 /// exporter's names too; `prefix=nats` is for
 /// dashboards that know the exporter's names with another prefix than
-/// `gnatsd`, and an empty one (`exporter=0`) leaves them out.
+/// `gnatsd`, and an empty one (`exporter=0`) leaves them and Choria's out.
 pub(super) fn render(monitor: &Monitor, query: &Query, format: Format) -> Result<String, Refusal> {
     let connections = match query.bytes("connections") {
         b"" => CONNECTIONS_DEFAULT,
@@ -59,6 +60,7 @@ pub(super) fn render(monitor: &Monitor, query: &Query, format: Format) -> Result
     }
     if let Some(prefix) = prefix {
         exporter::render(&mut text, format, &snapshot, &prefix, is_detailed);
+        choria::render(&mut text, format, &snapshot, &monitor.server.called);
     }
     if format == Format::OpenMetrics {
         text += "# EOF\n";

@@ -125,6 +125,9 @@ pub struct RouteInfo {
     /// The account that the connection is dedicated to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_account: String,
+    /// What a midge without a configured name is called: its certname or its host's name.
+    #[serde(rename = "midge_name", skip_serializing_if = "String::is_empty")]
+    pub called: String,
     /// Version of the midge that sent it; absent from a nats-server.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub midge: String,

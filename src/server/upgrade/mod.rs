@@ -126,6 +126,7 @@ impl Server {
             let node = Node {
                 server_id: self.id.clone(),
                 server_name: self.name.clone(),
+                called: self.called.clone(),
                 address: self.client_address,
             };
             Cluster::of_siblings(self.broker.clone(), node)

@@ -49,6 +49,42 @@ fn a_request_and_its_reply_look_as_recorded() {
     }
 }
 
+/// The names of Choria's own federation broker, for dashboards made for it.
+#[test]
+fn the_metrics_have_chorias_names_too() {
+    let central = Broker::midge().start();
+    let site = site("prod", &[&central], "");
+    let mut node = Node::at(&site, "web1");
+    let mut admin = admin(&central);
+    for _ in 0..3 {
+        round_trip(&mut admin, "prod", &mut node);
+    }
+    let labels = |side: &str| {
+        format!(
+            "{{name=\"midge\",worker=\"midge\",connected_to=\"{side}\",cluster=\"prod\",\
+             identity=\"prod1\"}}"
+        )
+    };
+    let expected: Vec<String> = [
+        ("received_msgs", "federation", 3),
+        ("received_msgs", "collective", 3),
+        ("published_msgs", "federation", 3),
+        ("published_msgs", "collective", 3),
+        ("errors", "federation", 0),
+    ]
+    .into_iter()
+    .map(|(name, side, count)| format!("choria_federation_{name}{} {count}\n", labels(side)))
+    .collect();
+    wait_until("all are counted", || {
+        let metrics = site.get("/metrics").body;
+        expected.iter().all(|line| metrics.contains(line))
+    });
+    for (broker, query) in [(&site, "?exporter=0"), (&central, "")] {
+        let metrics = broker.get(&format!("/metrics{query}")).body;
+        assert!(!metrics.contains("choria_federation"), "{query}");
+    }
+}
+
 /// Version 2 of the protocol; what is not known here stays as it was written.
 #[test]
 fn version_2_and_unknown_values_pass_unchanged() {

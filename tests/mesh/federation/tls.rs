@@ -50,6 +50,11 @@ fn both_sides_show_their_certificates() {
     );
     let metrics = site.get("/metrics").body;
     assert!(metrics.contains("listener=\"federation\""), "{metrics}");
+    let end = "midge_tls_expiry_time_seconds{listener=\"federation\",what=\"certificate\"}";
+    assert!(metrics.contains(end), "{metrics}");
+    let varz = site.get_json("/varz")["federation"].clone();
+    assert!(varz["tls_cert_not_after"].is_string(), "{varz}");
+    assert!(varz["tls"]["ca_not_after"].is_string(), "{varz}");
 }
 
 /// A certificate of another CA on either side is refused, and the reason is told.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, federation, members_differ, readers, routes, system,
-    tables,
+    broker, ceilings, certificates, clients, dns, federation, members_differ, readers, routes,
+    system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -68,6 +68,10 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "route-missing",
         routes::a_killed_member_is_reported_missing_until_it_returns,
+    ),
+    (
+        "srv-failing",
+        dns::a_record_that_is_not_there_is_reported_until_it_is,
     ),
     ("route-flapping", routes::a_flapping_route_is_reported),
     (

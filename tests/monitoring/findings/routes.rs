@@ -157,6 +157,38 @@ pub fn a_killed_member_is_reported_missing_until_it_returns() {
     }
 }
 
+/// A member that said that it leaves is not missing for a while: that is information, and no check
+/// complains. The finding is over as soon as the member is back, however long others take to clear.
+#[test]
+fn a_planned_absence_is_no_alarm_and_ends_with_the_return() {
+    let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
+    let mut plans = plans(&kinds, "");
+    plans[0].config =
+        thresholds("planned_absence: 1h").replace("clear_after: 200ms", "clear_after: 1h");
+    for leaving in &mut plans[1..] {
+        leaving.config += "\nlame_duck_duration: \"30s\"\nlame_duck_grace_period: \"1ms\"\n";
+    }
+    let mut members = start(&plans);
+    for index in [1, 2] {
+        members[index].broker.signal(libc::SIGUSR2);
+        members[index].broker.wait_exit();
+        let finding = appears(&members[0].broker, "route-missing");
+        assert_eq!(finding["severity"], "info", "{finding}");
+        assert!(
+            text(&finding).contains("it said that it leaves"),
+            "{finding}"
+        );
+        checks(&members[0].broker, 2, 0);
+        members[index] = plans[index].start();
+        clears(&members[0].broker, "route-missing");
+        checks(&members[0].broker, 3, 0);
+    }
+    // Without a word it is missing at once.
+    members[1].broker.kill();
+    let finding = appears(&members[0].broker, "route-missing");
+    assert_eq!(finding["severity"], "critical", "{finding}");
+}
+
 /// A broker that is in no configuration is reported missing as well, by its name.
 #[test]
 fn a_member_that_only_dialled_in_is_reported_missing_too() {

@@ -39,7 +39,9 @@ class nats::config {
     'announce_cluster'    => $nats::announce_cluster,
     'cluster_tls_timeout' => $nats::cluster_tls_timeout,
     'peers'               => $nats::peers,
+    'srv_domain'          => $nats::srv_domain,
     'routes_password'     => $nats::routes_password.then |$secret| { unwrap($secret) },
+    'federation'          => $nats::federation.then |$site| { unwrap($site) },
     'extra_config'        => $nats::extra_config.then |$secret| { unwrap($secret) },
   }))
 

@@ -13,6 +13,20 @@
 #     manage_collectd => true,
 #   }
 #
+# @example A mesh whose members are found by DNS: the SRV record _mcollective-broker._tcp.example.net
+#   class { 'nats':
+#     srv_domain      => 'example.net',
+#     routes_password => Sensitive('S3cret'),
+#   }
+#
+# @example The federation broker of a site, on each broker of it
+#   class { 'nats':
+#     federation => {
+#       'name'     => 'prod',
+#       'upstream' => ['srv://_mcollective-federation_server._tcp.example.net'],
+#     },
+#   }
+#
 # @example Keys of midge.conf that have no parameter
 #   class { 'nats':
 #     extra_config => Sensitive("authorization { token: \"S3cret\" }\n"),
@@ -22,6 +36,10 @@
 #   `absent` stops the broker and removes what the other parameters say is managed.
 # @param servers
 #   The members of the mesh, by the fact `networking.fqdn`. Empty: a single broker.
+# @param srv_domain
+#   Domain whose DNS lists the members of the mesh, in place of `servers`: the SRV record
+#   `_mcollective-broker._tcp` with `cluster_port` as its port. Each host with this class is a
+#   member.
 # @param routes_password
 #   The password that the members show each other. A mesh needs one.
 # @param cluster_name
@@ -53,6 +71,11 @@
 #   Whether each message is logged.
 # @param extra_config
 #   More keys for midge.conf, in its own language.
+# @param federation
+#   Makes the broker the federation broker of its site: the site's `name`, the `upstream` brokers as
+#   `nats://`, `tls://` or `srv://`, and if need be `collectives`, the nodes' `account`, and the
+#   `nameserver` for SRV records. With `enable_tls` the upstream brokers must have TLS; the same
+#   files are used. Sensitive if a URL has a password.
 # @param enable_tls
 #   Whether clients and members use TLS and must show a certificate.
 # @param ssldir
@@ -177,6 +200,7 @@ class nats (
   Stdlib::Absolutepath $sudoers_dir,
   Enum['present', 'absent'] $ensure = 'present',
   Array[Stdlib::Host] $servers = [],
+  Optional[Stdlib::Fqdn] $srv_domain = undef,
   Optional[Nats::Password] $routes_password = undef,
   String[1] $cluster_name = 'nats',
   String[1] $listen_address = '::',
@@ -192,6 +216,7 @@ class nats (
   Boolean $debug = false,
   Boolean $trace = false,
   Optional[Nats::Password] $extra_config = undef,
+  Optional[Variant[Nats::Federation, Sensitive[Nats::Federation]]] $federation = undef,
   Boolean $enable_tls = true,
   Optional[Stdlib::Absolutepath] $ssldir = undef,
   Optional[Stdlib::Absolutepath] $cert_file = undef,
@@ -236,7 +261,8 @@ class nats (
     }
   } else {
     $peers = $servers.filter |$server| { $server != $fqdn }
-    if !$peers.empty and !$routes_password {
+    $is_member = !$peers.empty or $srv_domain =~ NotUndef
+    if $is_member and !$routes_password {
       fail('nats: a mesh (servers) needs routes_password, the password that its members show each other')
     }
 
@@ -289,7 +315,7 @@ class nats (
       'port'        => $client_port,
       'http'        => $monitor,
       'socket'      => $monitor_socket.lest || { 'none' },
-      'cluster'     => if $peers.empty { 'none' } else { "${cluster_name}, port ${cluster_port}" },
+      'cluster'     => if $is_member { "${cluster_name}, port ${cluster_port}" } else { 'none' },
     }
 
     $file_ensure = if $ensure == 'present' { 'file' } else { 'absent' }

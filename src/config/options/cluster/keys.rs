@@ -10,8 +10,10 @@ use crate::{
     config::{
         options::{
             advertise,
+            keys::non_empty,
             permissions::PERMISSIONS,
             reading::PORTS,
+            srv::{self, SrvUrl},
             table::{Block, FieldAccess, Key, Kind, NoEffect, Reload, Section, Usual, field},
             tls::{TLS_BLOCK, same_tls},
             unsupported::{WRITE_TIMEOUT, is_integer, never, no_effect, refused},
@@ -139,8 +141,47 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 },
                 usual: Usual::Example("[\"nats-route://routes:CHANGE-ME@nats2.example.net:4223\"]"),
                 doc: "The members that are dialled until they answer. Special characters in a \
-                      password may be percent-encoded.",
-                reload: Reload::Live(field!(hidden routes)),
+                      password may be percent-encoded. srv://RECORD, or \
+                      srv://USER:PASSWORD@RECORD, stands for all members that a DNS SRV record \
+                      lists with their ports for routes; without a login the one in \
+                      `authorization` is used.",
+                reload: Reload::Live(FieldAccess {
+                    same: |one, other| {
+                        (&one.routes, &one.srv_routes) == (&other.routes, &other.srv_routes)
+                    },
+                    copy: |to, from| {
+                        to.routes.clone_from(&from.routes);
+                        to.srv_routes.clone_from(&from.srv_routes);
+                    },
+                    written: None,
+                }),
+            },
+            Key {
+                name: "srv_domain",
+                aliases: &[],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.srv_domain = non_empty(text);
+                    let domain = cluster.srv_domain.as_deref();
+                    domain.map_or(Ok(()), |domain| SrvUrl::of_peers(domain).map(|_| ()))
+                }),
+                usual: Usual::Example("\"example.net\""),
+                doc: "Domain whose members are found by DNS, with no list of them: all that the \
+                      SRV record _mcollective-broker._tcp of the domain lists are dialled. It is \
+                      asked again as often as its TTL says, so that members may come and go. \
+                      Without `port` the broker listens for routes on port 4223.",
+                reload: Reload::Live(field!(srv_domain)),
+            },
+            Key {
+                name: "nameserver",
+                aliases: &[],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.nameserver = srv::read_nameserver(text)?;
+                    Ok(())
+                }),
+                usual: Usual::Example("\"127.0.0.1:8600\""),
+                doc: "ADDRESS or ADDRESS:PORT of the name server that is asked for SRV records, in \
+                      place of those in /etc/resolv.conf.",
+                reload: Reload::Live(field!(nameserver)),
             },
             Key {
                 name: "permissions",

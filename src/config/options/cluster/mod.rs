@@ -7,10 +7,11 @@ mod keys;
 mod read;
 mod routes;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use monitor_client::text::without_login;
 
+use super::srv::SrvUrl;
 use crate::security::{
     options::TlsOptions,
     permissions::{Permissions, Rules, TemplateValues},
@@ -19,13 +20,16 @@ use crate::security::{
 pub(in crate::config) use keys::CLUSTER;
 pub(super) use read::{plan, read};
 pub use routes::RouteUrl;
-pub(in crate::config) use routes::{set_listen_url, set_routes};
+pub(in crate::config) use routes::{percent_decoded, set_listen_url, set_routes};
 
 /// The longest time between two pings of a route.
 pub const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
 /// How long a dialling broker may take to log in, without TLS.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The port for routes of a broker that is found by DNS, if none is written.
+const DEFAULT_ROUTE_PORT: u16 = 4223;
 
 /// What it may take more than the handshake, with TLS.
 pub(super) const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
@@ -53,6 +57,12 @@ pub struct ClusterOptions {
     pub permissions: Rules,
     /// Brokers that are dialled until they answer.
     pub routes: Vec<RouteUrl>,
+    /// SRV records of `routes` that list further ones.
+    pub srv_routes: Vec<SrvUrl>,
+    /// The domain whose record of brokers lists further ones.
+    pub srv_domain: Option<String>,
+    /// The name server that is asked for these records; `None` for those of the system.
+    pub nameserver: Option<SocketAddr>,
     /// `HOST` or `HOST:PORT` announced to other brokers instead of the listener's own.
     pub advertise: Option<String>,
     /// Whether the addresses of other brokers are withheld from clients, and ours from
@@ -108,6 +118,9 @@ impl Default for ClusterOptions {
             tls: None,
             permissions: Rules::default(),
             routes: Vec::new(),
+            srv_routes: Vec::new(),
+            srv_domain: None,
+            nameserver: None,
             advertise: None,
             no_advertise: false,
             connect_retries: 0,
@@ -140,9 +153,52 @@ impl ClusterOptions {
         if !self.password.is_hash() {
             return self.password.clone();
         }
-        let mut routes = self.routes.iter();
-        let known = routes.find(|route| Some(&route.user) == self.user.as_ref());
-        known.map_or_else(Secret::default, |route| route.password.clone())
+        let routes = self.routes.iter().map(|it| (&it.user, &it.password));
+        let records = self.srv_routes.iter().map(|it| (&it.user, &it.password));
+        let known = routes
+            .chain(records)
+            .find(|(user, _)| Some(*user) == self.user.as_ref());
+        known.map_or_else(Secret::default, |(_, password)| password.clone())
+    }
+
+    /// The SRV records that list members, each once, with the name server to ask.
+    pub fn records(&self) -> Vec<SrvUrl> {
+        let of_domain = self.srv_domain.as_deref().map(SrvUrl::of_peers);
+        // It was checked when it was read.
+        let of_domain = of_domain.and_then(Result::ok);
+        let mut records: Vec<SrvUrl> = Vec::new();
+        for url in self.srv_routes.iter().cloned().chain(of_domain) {
+            if !records
+                .iter()
+                .any(|known| known.record.name() == url.record.name())
+            {
+                let record = url.record.at(self.nameserver);
+                records.push(SrvUrl { record, ..url });
+            }
+        }
+        records
+    }
+
+    /// A broker that a record of `url` lists, with the login for it: the one of the record, or
+    /// the cluster's own.
+    pub fn listed(&self, url: &SrvUrl, host: &str, port: u16) -> RouteUrl {
+        let (user, password) = match (&*url.user, &self.user) {
+            ("", Some(user)) => (user.clone(), self.password_for_others()),
+            _ => (url.user.clone(), url.password.clone()),
+        };
+        RouteUrl {
+            host: host.to_owned(),
+            port,
+            user,
+            password,
+        }
+    }
+
+    /// A broker that is to be found by DNS needs a port for routes.
+    pub(in crate::config) fn settle(&mut self) {
+        if self.srv_domain.is_some() {
+            self.port.get_or_insert(DEFAULT_ROUTE_PORT);
+        }
     }
 
     /// Whether brokers that the configuration does not name cannot be logged in to, because

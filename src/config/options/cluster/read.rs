@@ -4,7 +4,7 @@
 use super::{
     ClusterOptions, PING_INTERVAL_MAX,
     keys::{CLUSTER, COMPRESSION, LISTENS, NOT_COMPRESSED},
-    routes::RouteUrl,
+    routes::add_route,
 };
 use crate::{
     config::{
@@ -77,8 +77,9 @@ pub(in crate::config::options) fn read(
             .to_owned();
         problems.warn(&entry.position, text);
     }
+    cluster.settle();
     if cluster.port.is_none()
-        && !cluster.routes.is_empty()
+        && !(cluster.routes.is_empty() && cluster.srv_routes.is_empty())
         && let Some(entry) = entry_of(block, &["routes"])
     {
         let text = "the cluster needs a port: set \"listen\" or \"port\" in it";
@@ -149,14 +150,13 @@ pub(super) fn read_tls(cluster: &mut ClusterOptions, entry: &Entry, problems: &m
 pub(super) fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
     let urls = problems.texts(&entry.node, "routes").unwrap_or_default();
     cluster.routes.clear();
+    cluster.srv_routes.clear();
     for (url, position) in urls {
         if url.trim_end_matches('/').ends_with(":0") {
             let text = "a route to port 0 is not possible: it is ignored";
             problems.warn(position, text);
             continue;
         }
-        cluster
-            .routes
-            .extend(problems.noted(position, RouteUrl::parse(url)));
+        problems.noted(position, add_route(cluster, url));
     }
 }

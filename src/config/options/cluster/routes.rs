@@ -4,11 +4,12 @@ use std::fmt;
 
 use monitor_client::text::without_login;
 
-use super::keys::listen_port;
+use super::{ClusterOptions, keys::listen_port};
 use crate::{
     config::options::{
         Options,
         reading::{parse_address, port_in_range},
+        srv::SrvUrl,
     },
     security::secret::Secret,
 };
@@ -84,7 +85,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 }
 
 /// Invalid escapes stay unchanged.
-fn percent_decoded(text: &str) -> String {
+pub(in crate::config) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -130,9 +131,26 @@ pub(in crate::config) fn set_listen_url(options: &mut Options, text: &str) -> Re
 
 /// Routes as the flag has them: URLs with commas between.
 pub(in crate::config) fn set_routes(options: &mut Options, text: &str) -> Result<(), String> {
+    let cluster = options.cluster_mut();
+    cluster.routes.clear();
+    cluster.srv_routes.clear();
     let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
-    let routes: Result<Vec<_>, String> = urls.map(RouteUrl::parse).collect();
-    options.cluster_mut().routes = routes?;
+    for url in urls {
+        add_route(cluster, url)?;
+    }
+    Ok(())
+}
+
+/// Adds one route: the address of a broker, or an SRV record that lists some.
+///
+/// # Errors
+///
+/// What is wrong, without a secret.
+pub(super) fn add_route(cluster: &mut ClusterOptions, url: &str) -> Result<(), String> {
+    match SrvUrl::parse(url) {
+        Some(record) => cluster.srv_routes.push(record?),
+        None => cluster.routes.push(RouteUrl::parse(url)?),
+    }
     Ok(())
 }
 

@@ -101,6 +101,14 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 |it, time| it.diagnosis.route_silence = time,
                 field!(diagnosis.route_silence),
             ),
+            time(
+                "planned_absence",
+                "\"10m\"",
+                "How long a broker of the cluster may be gone that said that it leaves (lame duck \
+                 mode) before it is missing like any other.",
+                |it, time| it.diagnosis.planned_absence = time,
+                field!(diagnosis.planned_absence),
+            ),
             count(
                 "route_losses",
                 "3",

@@ -33,6 +33,8 @@ pub struct Diagnosis {
     pub route_rtt: Duration,
     /// How long another broker of the cluster may leave a question unanswered.
     pub route_silence: Duration,
+    /// How long another broker may be gone that said that it leaves.
+    pub planned_absence: Duration,
     /// Losses of the route to a broker, within `incident_window`, that are a finding.
     pub route_losses: u64,
     /// Connects and closes within a second that are a storm.
@@ -92,6 +94,7 @@ impl Default for Diagnosis {
             worker_delay: Duration::from_millis(250),
             route_rtt: Duration::from_millis(250),
             route_silence: Duration::from_secs(10),
+            planned_absence: Duration::from_secs(600),
             route_losses: 3,
             storm_rate: 100,
             ceiling_warning: 80,

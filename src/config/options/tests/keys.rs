@@ -55,7 +55,7 @@ fn every_default_in_the_table_is_the_default_of_the_options() {
 fn each_key_of_the_diagnosis_sets_its_own_option() {
     let written = "interval: 11ms, appear_after: 12ms, clear_after: 13ms, incident_window: 14ms, \
                    growth_window: 15ms, exhausted_within: 16ms, queue_full_within: 17ms, \
-                   config_check: 18ms, worker_delay: 19ms, route_rtt: 20ms, route_silence: 21ms, \
+                   config_check: 18ms, worker_delay: 19ms, route_rtt: 20ms, route_silence: 21ms, planned_absence: 22ms, \
                    route_losses: 22, storm_rate: 23, ceiling_warning: 24, ceiling_critical: 25, \
                    slow_percent: 26, payload_percent: 27, login_failures: 28, violations: 29, \
                    no_responders: 30, no_interest: 31, leak_subscriptions: 32, \
@@ -75,6 +75,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
         worker_delay: Duration::from_millis(19),
         route_rtt: Duration::from_millis(20),
         route_silence: Duration::from_millis(21),
+        planned_absence: Duration::from_millis(22),
         route_losses: 22,
         storm_rate: 23,
         ceiling_warning: 24,
@@ -389,7 +390,7 @@ fn a_federation_with_every_key() {
     let expected = [
         "central1.example.net:4222 \"\"",
         "[::1]:4333 \"u\"",
-        "SRV record \"_mcollective-federation_server._tcp.example.net\"",
+        "srv://_mcollective-federation_server._tcp.example.net",
     ];
     assert_eq!(shown, expected);
     let tls = federation.tls().expect("a block");
@@ -414,4 +415,54 @@ fn a_cluster_as_puppet_writes_it() {
     let routes: Vec<String> = cluster.routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["nats2.example.net:4223", "nats3.example.net:4223"]);
     assert_eq!(cluster.routes[0].password.reveal(), "s3cret");
+}
+
+#[test]
+fn records_of_routes_and_of_a_domain() {
+    let cluster = |text: &str| options(text).cluster.expect("a cluster");
+    let records = |text: &str| {
+        let records = cluster(text).records().into_iter();
+        let records = records.map(|url| url.record.name().to_owned());
+        records.collect::<Vec<_>>()
+    };
+    let text = "cluster { port: 1, srv_domain: example.net, routes: [\"a:1\", \
+                \"srv://_midge._tcp.example.org\", \"srv://_midge._tcp.example.org\"] }";
+    let expected = [
+        "_midge._tcp.example.org",
+        "_mcollective-broker._tcp.example.net",
+    ];
+    assert_eq!(records(text), expected);
+    assert_eq!(cluster(text).routes.len(), 1);
+    assert_eq!(records("cluster { port: 1, srv_domain: \"\" }"), [""; 0]);
+    // A broker that is found by DNS alone has a port for routes.
+    let cluster = cluster("cluster { srv_domain: example.net, nameserver: \"127.0.0.1:8600\" }");
+    assert_eq!(cluster.port, Some(4223));
+    let nameserver = "127.0.0.1:8600".parse().ok();
+    assert_eq!(cluster.nameserver, nameserver);
+    let record = cluster.records().remove(0).record;
+    assert_eq!(record.clone().at(nameserver), record);
+}
+
+/// A listed broker is dialled with the login of its record, else with the cluster's own.
+#[test]
+fn the_login_for_listed_brokers() {
+    let login = |text: &str| {
+        let cluster = options(text).cluster.expect("a cluster");
+        let url = cluster.listed(&cluster.records()[0], "n1", 4223);
+        assert_eq!(url.to_string(), "n1:4223");
+        (url.user, url.password.reveal().to_owned())
+    };
+    let routes = "port: 1, routes: \"srv://_a._tcp.example.net\"";
+    let own = "authorization { user: u, password: p }";
+    let expect = |user: &str, password: &str| (user.to_owned(), password.to_owned());
+    assert_eq!(login(&format!("cluster {{ {routes} }}")), expect("", ""));
+    assert_eq!(
+        login(&format!("cluster {{ {routes}, {own} }}")),
+        expect("u", "p")
+    );
+    let with = routes.replace("://", "://x:y@");
+    assert_eq!(
+        login(&format!("cluster {{ {with}, {own} }}")),
+        expect("x", "y")
+    );
 }

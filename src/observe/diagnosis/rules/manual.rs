@@ -41,7 +41,7 @@ or what), the time since when, a sentence with numbers, the likely cause and wha
 as `/slowz` below is on the same port.
 
 A symptom that lasts for `appear_after` becomes a finding. The finding clears once the symptom has
-been gone for `clear_after`. Incidents without a duration, such as a refused login, count for the
+been gone for `clear_after`, or at once where its end is certain: the route is there. Incidents without a duration, such as a refused login, count for the
 time `incident_window`. All thresholds are in the block `diagnosis` of the configuration.
 
 The log and the events have a line when a finding appears (`warning CODE …`), gets worse

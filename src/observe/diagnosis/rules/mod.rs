@@ -66,6 +66,8 @@ pub struct Rule {
 enum Pace {
     /// A fluctuating condition: it must last to appear, and be absent for a while to clear.
     Lasting,
+    /// It must last to appear, and what ends it is certain: clears immediately.
+    Certain,
     /// The rule itself decides how long it holds: appears and clears immediately.
     AtOnce,
     /// It must last several times as long: continuing growth.
@@ -87,6 +89,7 @@ impl Rule {
         let (appear, clear) = match self.pace {
             Pace::AtOnce => (Duration::ZERO, Duration::ZERO),
             Pace::Lasting => (appear_after, clear_after),
+            Pace::Certain => (appear_after, Duration::ZERO),
             Pace::Slow => (appear_after * 5, clear_after),
             Pace::Sudden => (Duration::ZERO, clear_after.max(incident_window)),
         };

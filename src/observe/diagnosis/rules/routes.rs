@@ -18,18 +18,33 @@ use crate::{
 pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "route-missing",
-        levels: "critical",
-        meaning: "There is no route to a broker that the configuration names, or that was a member \
-                  and did not say that it leaves. Messages between its clients and the clients \
-                  here do not arrive. A broker known only from other members counts as missing for \
-                  a day.",
+        levels: "critical; info for the time `planned_absence` if it said that it leaves",
+        meaning: "There is no route to a broker that the configuration names or an SRV record \
+                  lists, or that was a member and did not say that it leaves (lame duck mode). \
+                  Messages between its clients and the clients here do not arrive. A broker known \
+                  only from other members counts as missing for a day.",
         cause: "That broker is down, cannot be reached, or refuses this one (password, \
                 certificate, another cluster name).",
         remedy: "Read why the last attempt failed (/clusterz), and the log of the named broker. If \
-                 it is gone for good, remove it from `routes` and reload; if only other members \
-                 named it, send POST /forget?member=NAME to the monitoring socket.",
-        pace: Pace::Lasting,
+                 it is gone for good, remove it from `routes` and reload, or from the SRV record; \
+                 if only other members named it, send POST /forget?member=NAME to the monitoring \
+                 socket.",
+        pace: Pace::Certain,
         find: missing,
+    },
+    Rule {
+        code: "srv-failing",
+        levels: "critical if no broker was ever found by it; warning",
+        meaning: "An SRV record of the DNS that lists brokers of the cluster (`srv_domain`, or \
+                  srv:// in `routes`) cannot be had, names no broker, or lists more than are \
+                  dialled. The brokers of its last answer stay in use; new ones are not found.",
+        cause: "No name server answers, or the record is not there: it was removed, or its name is \
+                not the one that is asked for.",
+        remedy: "The text has the name, and the name server with its answer. Ask it by hand: dig \
+                 NAME SRV. Correct the record, /etc/resolv.conf or `nameserver`; midge asks again \
+                 by itself.",
+        pace: Pace::Certain,
+        find: unresolved,
     },
     Rule {
         code: "route-flapping",
@@ -133,12 +148,29 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
             None => (&*target.address, "there has never been one".to_owned()),
         };
         let (id, name) = member.map_or(("", ""), |member| (&member.id, &member.name));
+        let named_by = match &target.record {
+            Some(record) => format!("the SRV record {record} lists"),
+            None => "the configuration names".to_owned(),
+        };
+        let is_planned = member.is_some_and(|member| member.leaving);
         let text = format!(
-            "the configuration names {}, but there is no route to it: {before}; {dialled}{}",
+            "{named_by} {}, but there is no route to it: {}{before}; {dialled}{}",
             target.address,
+            if is_planned {
+                "it said that it leaves, "
+            } else {
+                ""
+            },
             still_seen(&mesh.seen_by(id, name))
         );
-        symptoms.push(critical(subject, text));
+        let severity = match is_planned {
+            true => Severity::Info,
+            false => Severity::Critical,
+        };
+        symptoms.push(Symptom {
+            severity,
+            ..warning(subject, 0, text)
+        });
     }
     let absent =
         mesh.snapshot.members.iter().filter(|member| {
@@ -155,6 +187,39 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
         symptoms.push(critical(&member.name, text));
     }
     symptoms
+}
+
+fn unresolved(evidence: &Evidence) -> Vec<Symptom> {
+    let now = evidence.sample.at;
+    let records = evidence.sample.mesh.records.iter();
+    let symptoms = records.filter_map(|record| {
+        let listed = plural(record.listed.len(), "broker");
+        let Some(since) = record.failing_since else {
+            let text = format!(
+                "the SRV record lists {} more than the {listed} that are dialled",
+                record.left_out
+            );
+            return (record.left_out > 0).then(|| warning(&record.name, 0, text));
+        };
+        let (severity, kept) = match record.listed.is_empty() {
+            true => (Severity::Critical, "no broker is known by it".to_owned()),
+            false => (
+                Severity::Warning,
+                format!("its last answer stays in use ({listed})"),
+            ),
+        };
+        let text = format!(
+            "the SRV record has given no brokers for {}, the last of {} said: {}; {kept}",
+            time(since.until(now)),
+            plural(record.failures, "question"),
+            record.error
+        );
+        Some(Symptom {
+            severity,
+            ..warning(&record.name, 0, text)
+        })
+    });
+    symptoms.collect()
 }
 
 /// How the route to it was lost.

@@ -1,13 +1,8 @@
 //! Brokers that a DNS SRV record lists; the records are those of a real DNS server.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream, UdpSocket},
-    process::{Child, Command, Stdio},
-};
+use std::net::{SocketAddr, UdpSocket};
 
-use tempfile::TempDir;
-use test_support::{Broker, free_address, mesh::Kind, tools, wait_until};
+use test_support::{Broker, dns::Dns, free_address, mesh::Kind};
 
 use super::{
     super::plugin::{PluginOutput, judge, mode, run},
@@ -16,61 +11,9 @@ use super::{
 
 const NAME: &str = "_nats-server._tcp.example.net";
 
-/// dnsmasq, with records of its own alone.
-struct Dns {
-    child: Child,
-    address: SocketAddr,
-    folder: TempDir,
-}
-
-impl Dns {
-    /// Answers with these hosts and ports for [`NAME`].
-    fn start(hosts: &[(&str, u16)]) -> Self {
-        let address = free_address();
-        let folder = tempfile::tempdir().expect("a folder");
-        let records: Vec<String> = hosts
-            .iter()
-            .map(|(host, port)| format!("srv-host={NAME},{host},{port}\n"))
-            .collect();
-        let config = format!(
-            "port={}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\n\
-             pid-file=\nuser=\nlocal=/example.net/\n{}",
-            address.port(),
-            records.concat()
-        );
-        let file = folder.path().join("dnsmasq.conf");
-        fs::write(&file, config).expect("write the configuration");
-        let child = Command::new(tools::dnsmasq())
-            .arg("--keep-in-foreground")
-            .arg(format!("--conf-file={}", file.display()))
-            .arg(format!(
-                "--log-facility={}",
-                folder.path().join("log").display()
-            ))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("start dnsmasq");
-        wait_until("the DNS server listens", || {
-            TcpStream::connect(address).is_ok()
-        });
-        Self {
-            child,
-            address,
-            folder,
-        }
-    }
-}
-
-impl Drop for Dns {
-    fn drop(&mut self) {
-        // Failures do not matter here: it has ended, or ends now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("log"));
-            eprintln!("--- log of the DNS server ---\n{}", log.unwrap_or_default());
-        }
-    }
+/// Answers with these hosts and ports for [`NAME`].
+fn dns(hosts: &[(&str, u16)]) -> Dns {
+    Dns::start(NAME, hosts)
 }
 
 fn look_up(nameserver: SocketAddr, arguments: &[&str]) -> PluginOutput {
@@ -84,8 +27,8 @@ fn the_hosts_of_the_record_are_checked() {
     let mut cluster = Cluster::start(&[Kind::Nats, Kind::Midge]);
     let port = cluster.brokers[0].client_addr().port();
     let monitor = cluster.brokers[0].monitor_addr().port().to_string();
-    let dns = Dns::start(&[("127.0.0.2", port), ("127.0.0.1", port)]);
-    let result = look_up(dns.address, &["-m", &monitor]);
+    let server = dns(&[("127.0.0.2", port), ("127.0.0.1", port)]);
+    let result = look_up(server.address, &["-m", &monitor]);
     result.expect(0, "2 of 2 brokers OK");
     let labels: Vec<String> = result.labels().iter().map(|l| (*l).to_owned()).collect();
     assert_eq!(labels[1], "127.0.0.1::rtt");
@@ -93,10 +36,10 @@ fn the_hosts_of_the_record_are_checked() {
         line_of(&result, "127.0.0.2").contains(" OK: "),
         "{result:?}"
     );
-    let result = look_up(dns.address, &["-m", &monitor, "--mode", "roundtrip"]);
+    let result = look_up(server.address, &["-m", &monitor, "--mode", "roundtrip"]);
     result.expect(0, "messages arrive between 2 brokers");
     cluster.brokers[0].kill();
-    let result = look_up(dns.address, &["-m", &monitor]);
+    let result = look_up(server.address, &["-m", &monitor]);
     result.expect(2, "1 of 2 brokers answered; 127.0.0.1: ");
     assert_eq!(result.labels(), labels);
 }
@@ -106,10 +49,10 @@ fn the_hosts_of_the_record_are_checked() {
 fn two_brokers_at_one_host_are_told_apart_or_not_asked() {
     let brokers = [Broker::midge().start(), Broker::nats_server().start()];
     let ports = brokers.each_ref().map(|broker| broker.client_addr().port());
-    let dns = Dns::start(&[("127.0.0.1", ports[0]), ("127.0.0.1", ports[1])]);
-    let result = look_up(dns.address, &["--mode", "connect"]);
+    let server = dns(&[("127.0.0.1", ports[0]), ("127.0.0.1", ports[1])]);
+    let result = look_up(server.address, &["--mode", "connect"]);
     result.expect(0, "2 of 2 brokers OK");
-    let result = look_up(dns.address, &[]);
+    let result = look_up(server.address, &[]);
     result.expect(3, "have one monitoring port, http://127.0.0.1:8222");
 }
 
@@ -119,31 +62,31 @@ fn a_bad_entry_hides_no_other() {
     let cluster = Cluster::start(&[Kind::Nats, Kind::Nats]);
     let port = cluster.brokers[0].client_addr().port();
     let monitor = cluster.brokers[0].monitor_addr().port().to_string();
-    let dns = Dns::start(&[("127.0.0.1", port), ("127.0.0.9", 0)]);
-    let result = look_up(dns.address, &["-m", &monitor]);
+    let server = dns(&[("127.0.0.1", port), ("127.0.0.9", 0)]);
+    let result = look_up(server.address, &["-m", &monitor]);
     result
         .expect(3, "not checked: SRV record ")
         .expect(3, "the port is a number from 1 to 65535")
         .expect(3, "1 of 1 broker OK");
     // Two that could not be told apart, and one that can.
-    let dns = Dns::start(&[("127.0.0.1", port), ("127.0.0.1", 1), ("127.0.0.2", port)]);
-    let result = look_up(dns.address, &["-m", &monitor]);
+    let server = dns(&[("127.0.0.1", port), ("127.0.0.1", 1), ("127.0.0.2", port)]);
+    let result = look_up(server.address, &["-m", &monitor]);
     result.expect(3, "have one monitoring port, http://127.0.0.1:");
     assert!(
         line_of(&result, "127.0.0.2").contains(" OK: "),
         "{result:?}"
     );
     // Upper and lower case are one name.
-    let dns = Dns::start(&[("localhost", port), ("LocalHost", port)]);
-    look_up(dns.address, &mode("connect")).expect(0, "1 of 1 broker OK");
+    let server = dns(&[("localhost", port), ("LocalHost", port)]);
+    look_up(server.address, &mode("connect")).expect(0, "1 of 1 broker OK");
 }
 
 /// One host in a record is one broker of perhaps more tomorrow: its labels have its name.
 #[test]
 fn a_record_with_one_host_is_a_list() {
     let cluster = Cluster::start(&[Kind::Nats]);
-    let dns = Dns::start(&[("127.0.0.1", cluster.brokers[0].client_addr().port())]);
-    let result = look_up(dns.address, &["--mode", "connect"]);
+    let server = dns(&[("127.0.0.1", cluster.brokers[0].client_addr().port())]);
+    let result = look_up(server.address, &["--mode", "connect"]);
     result.expect(0, "1 of 1 broker OK");
     assert_eq!(result.labels()[1], "127.0.0.1::rtt");
 }
@@ -155,11 +98,11 @@ fn a_long_record_is_read_to_its_end_and_bounded() {
     let hosts: Vec<String> = (1..=80).map(|n| format!("127.1.0.{n}")).collect();
     let port = free_address().port();
     let hosts: Vec<(&str, u16)> = hosts.iter().map(|host| (host.as_str(), port)).collect();
-    let dns = Dns::start(&hosts);
-    let result = look_up(dns.address, &["--mode", "connect"]);
+    let server = dns(&hosts);
+    let result = look_up(server.address, &["--mode", "connect"]);
     result.expect(2, "0 of 64 brokers answered");
     assert_eq!(result.value("brokers_answering"), "0");
-    let nameserver = dns.address.to_string();
+    let nameserver = server.address.to_string();
     let arguments = [
         "--srv",
         NAME,
@@ -177,18 +120,18 @@ fn a_long_record_is_read_to_its_end_and_bounded() {
 
 #[test]
 fn a_record_that_is_not_there_is_named() {
-    let dns = Dns::start(&[]);
-    let result = look_up(dns.address, &[]);
+    let server = dns(&[]);
+    let result = look_up(server.address, &[]);
     result.expect(
         3,
-        &format!("SRV record \"{NAME}\" at name server {}: ", dns.address),
+        &format!("SRV record \"{NAME}\" at name server {}: ", server.address),
     );
     result.expect(3, "there is none");
     assert_eq!(result.labels(), ["brokers_answering"]);
     assert_eq!(result.value("brokers_answering"), "U");
     // The root says that there is no such service.
-    let dns = Dns::start(&[(".", 0)]);
-    look_up(dns.address, &[]).expect(3, "names no host");
+    let server = dns(&[(".", 0)]);
+    look_up(server.address, &[]).expect(3, "names no host");
 }
 
 /// A name server that is silent, or that says something else, takes half of the time.

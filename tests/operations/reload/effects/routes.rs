@@ -7,7 +7,9 @@ use std::{
 };
 
 use test_support::{
-    RawClient, free_port,
+    RawClient,
+    dns::{Dns, Entry},
+    free_port,
     mesh::{Kind, Plan, wait_for_mesh},
     pki::Pki,
     wait_until,
@@ -19,6 +21,8 @@ pub const EFFECTS: &[Effect] = &[
     ("cluster authorization", authorization),
     ("cluster tls", tls),
     ("cluster routes", routes),
+    ("cluster srv_domain", srv_domain),
+    ("cluster nameserver", nameserver),
     ("cluster permissions", permissions),
     ("cluster advertise", advertise),
     ("cluster no_advertise", no_advertise),
@@ -84,6 +88,57 @@ fn routes() {
         accepted(&second);
     }
     assert!(first.accept().is_err(), "it is dialled no more");
+}
+
+/// The brokers of a new domain are dialled, and those of the domain of before are left.
+#[test]
+fn srv_domain() {
+    let ports = [free_port(), free_port()];
+    let others =
+        [1, 2].map(|n| Plan::new(Kind::Midge, &format!("n{n}"), ports[n - 1], &[]).start());
+    let mut dns = Dns::start("_none._tcp.example.net", &[]);
+    let entry = |name: &'static str, port| Entry {
+        name,
+        host: "127.0.0.1",
+        port,
+        priority: 0,
+        weight: 0,
+    };
+    dns.answer(&[
+        entry("_mcollective-broker._tcp.a.example.net", ports[0]),
+        entry("_mcollective-broker._tcp.b.example.net", ports[1]),
+    ]);
+    let nameserver = format!("nameserver: \"{}\"", dns.address);
+    let mut scene = Scene::new("", "");
+    for (domain, other) in ["a", "b"].iter().zip(&others) {
+        scene.reload(
+            "",
+            &format!("{nameserver}\n  srv_domain: {domain}.example.net"),
+        );
+        wait_until("the other is the only peer", || {
+            scene.member.peers() == [other.name.clone()].into()
+        });
+    }
+    scene.reload("", "");
+    wait_until("it is left", || scene.member.peers().is_empty());
+}
+
+/// Another name server is asked at once.
+#[test]
+fn nameserver() {
+    const NAME: &str = "_mcollective-broker._tcp.example.net";
+    let port = free_port();
+    let other = Plan::new(Kind::Midge, "n1", port, &[]).start();
+    let mut silent = Dns::start(NAME, &[]);
+    silent.stop();
+    let dns = Dns::start(NAME, &[("127.0.0.1", port)]);
+    let lines = |dns: &Dns| {
+        let address = dns.address;
+        format!("nameserver: \"{address}\"\n  srv_domain: example.net")
+    };
+    let mut scene = Scene::new("", &lines(&silent));
+    scene.reload("", &lines(&dns));
+    wait_for_mesh(&[&scene.member, &other]);
 }
 
 #[test]

@@ -140,6 +140,84 @@ cluster {
     end
   end
 
+  describe 'a mesh that is found by DNS' do
+    let(:params) { { srv_domain: 'example.net', routes_password: 'S3cret' } }
+
+    it { is_expected.to compile.with_all_deps }
+
+    it 'has a login and no list of members' do
+      expect(midge_conf).to include(<<-CONF)
+  authorization {
+    user: "routes"
+    password: "S3cret"
+  }
+  srv_domain: "example.net"
+}
+      CONF
+      expect(midge_conf).not_to include('routes =')
+    end
+
+    context 'without a password' do
+      let(:params) { { srv_domain: 'example.net' } }
+
+      it { is_expected.to compile.and_raise_error(/needs routes_password/) }
+    end
+  end
+
+  describe 'a federation' do
+    let(:site) do
+      { 'name' => 'prod', 'upstream' => %w[tls://central1.example.net:4222 srv://_a._tcp.example.net] }
+    end
+    let(:params) { { federation: site } }
+
+    it { is_expected.to compile.with_all_deps }
+
+    it 'has the certificates of the Puppet agent' do
+      expect(midge_conf).to end_with(<<~CONF)
+
+        federation {
+          name: "prod"
+          upstream = [
+            "tls://central1.example.net:4222"
+            "srv://_a._tcp.example.net"
+          ]
+          tls {
+            puppet: true
+          }
+        }
+      CONF
+    end
+
+    it 'is not there by default' do
+      params.clear
+      expect(midge_conf).not_to include('federation')
+    end
+
+    context 'with everything and without TLS' do
+      let(:params) do
+        more = { 'collectives' => %w[mcollective eu], 'account' => 'choria', 'nameserver' => '127.0.0.1:8600' }
+        { federation: sensitive(site.merge(more)), enable_tls: false }
+      end
+
+      it 'has all settings' do
+        expect(midge_conf).to include("  name: \"prod\"\n  account: \"choria\"\n  nameserver: \"127.0.0.1:8600\"\n")
+        expect(midge_conf).to end_with("  collectives = [\n    \"mcollective\"\n    \"eu\"\n  ]\n}\n")
+      end
+    end
+
+    [
+      {}, { 'name' => 'prod' }, { 'name' => 'a.b', 'upstream' => ['nats://a'] },
+      { 'name' => 'prod', 'upstream' => [] }, { 'name' => 'prod', 'upstream' => ['a:4222'] },
+      { 'name' => 'prod', 'upstream' => ['nats://a'], 'colectives' => ['a'] }
+    ].each do |wrong|
+      context "of #{wrong}" do
+        let(:params) { { federation: wrong } }
+
+        it { is_expected.to compile.and_raise_error(/parameter 'federation'/) }
+      end
+    end
+  end
+
   describe 'the parameters of the first version' do
     let(:params) do
       mesh.merge(

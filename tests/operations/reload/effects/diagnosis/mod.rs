@@ -22,6 +22,7 @@ pub const EFFECTS: &[Effect] = &[
     ("diagnosis worker_delay", times::worker_delay),
     ("diagnosis route_rtt", routes::route_rtt),
     ("diagnosis route_silence", routes::route_silence),
+    ("diagnosis planned_absence", routes::planned_absence),
     ("diagnosis route_losses", routes::route_losses),
     ("diagnosis storm_rate", counts::storm_rate),
     ("diagnosis ceiling_warning", counts::ceiling_warning),

@@ -8,7 +8,7 @@ use test_support::{
     wait_until,
 };
 
-use super::{Scene, Threshold, stays_silent};
+use super::{Scene, Threshold, appears_while, config, stays_silent};
 use crate::reload::effects::line_with;
 
 /// A peer answers its first ping late.
@@ -54,6 +54,24 @@ pub fn route_silence() {
         other.broker.signal(libc::SIGSTOP);
         other
     });
+}
+
+/// A configured member said that it leaves and is gone.
+#[test]
+pub fn planned_absence() {
+    const MISSING: (&str, &str) = ("route-missing", "critical");
+    let port = free_port();
+    let before = config("", "planned_absence: 1h");
+    let mut scene = Scene::new(&before, "");
+    scene.plan.routes = vec![port];
+    let mut other = Plan::new(Kind::Midge, "n1", port, &[]).start();
+    scene.reload(&before, "");
+    wait_for_mesh(&[&scene.member, &other]);
+    other.broker.signal(libc::SIGUSR2);
+    other.broker.wait_exit();
+    stays_silent(&scene, MISSING.0, MISSING.1);
+    scene.reload(&config("", "planned_absence: 1ms"), "");
+    appears_while(&scene, MISSING.0, MISSING.1, || {});
 }
 
 /// A peer leaves once.
