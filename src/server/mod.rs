@@ -269,6 +269,7 @@ fn limits(options: &Options) -> Limits {
     Limits {
         // Zero or less means that no client may connect.
         max_connections: usize::try_from(options.max_connections).unwrap_or(0),
+        sources: options.allowed_sources.clone(),
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
         large_payload: percent_of(options.max_payload, options.diagnosis.payload_percent),

@@ -40,7 +40,11 @@ pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
 pub use syslog::RemoteSyslog;
 
-use crate::security::{options::TlsOptions, users::Authorization};
+use crate::security::{
+    options::TlsOptions,
+    sources::Network,
+    users::{Authorization, User},
+};
 
 /// Default of the login timeout.
 const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,6 +86,8 @@ pub struct Options {
     pub host_is_safe_default: bool,
     /// Port of the client listener; 0 is any free one.
     pub port: u16,
+    /// Where clients may connect from; empty for anywhere.
+    pub allowed_sources: Vec<Network>,
     /// `HOST` or `HOST:PORT` announced to clients instead of the listener's own.
     pub client_advertise: Option<String>,
     /// Name shown to clients and operators; `None` is the server's id.
@@ -237,6 +243,21 @@ impl Options {
         ))
     }
 
+    /// Checks that clients show the certificates by which users are known.
+    pub(super) fn check_certificate_users(&self) -> Result<(), String> {
+        let mut users = self.authorization.users.iter();
+        let pattern = users.find_map(User::certnames);
+        let verifies = self.tls.as_ref().is_some_and(|tls| tls.verify);
+        match pattern.filter(|_| !verifies) {
+            None => Ok(()),
+            Some(pattern) => Err(format!(
+                "the user with certificate: {:?} could not log in, because clients are not asked \
+                 for a certificate: write verify: true or puppet: true in the block \"tls\"",
+                pattern.text()
+            )),
+        }
+    }
+
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()
@@ -268,6 +289,7 @@ impl Default for Options {
             host: LOOPBACK_HOST.into(),
             host_is_safe_default: true,
             port: DEFAULT_PORT,
+            allowed_sources: Vec::new(),
             client_advertise: None,
             server_name: None,
             http_host: None,

@@ -1,10 +1,13 @@
 //! Settings for clients and what is announced to them.
 
-use test_support::{RawClient, wait_until};
+use std::{io::Read, net::TcpStream};
+
+use test_support::{PATIENCE, RawClient, wait_until};
 
 use super::{Effect, Scene, error_of, info_with};
 
 pub const EFFECTS: &[Effect] = &[
+    ("allowed_sources", allowed_sources),
     ("client_advertise", client_advertise),
     ("max_connections", max_connections),
     ("max_subscriptions", max_subscriptions),
@@ -50,6 +53,27 @@ fn client_advertise() {
         info_with(&mut client, has_url);
         info_with(&mut peer, has_url);
     }
+}
+
+/// Connected clients from elsewhere are closed, and new ones get no INFO.
+#[test]
+fn allowed_sources() {
+    let mut scene = Scene::new("", "");
+    let mut client = scene.client();
+    scene.reload("allowed_sources: [\"127.0.0.0/8\"]", "");
+    assert!(client.sync().iter().all(|it| it.verb() != b"-ERR"));
+    scene.reload("allowed_sources: [\"192.0.2.0/24\"]", "");
+    assert!(error_of(&mut client).contains("Authorization Violation"));
+    let mut refused = TcpStream::connect(scene.member.broker.client_addr()).expect("connect");
+    refused.set_read_timeout(Some(PATIENCE)).expect("a bound");
+    let mut sent = Vec::new();
+    // The connection may end with a reset; nothing is sent before.
+    let _ = refused.read_to_end(&mut sent);
+    assert!(sent.is_empty(), "{}", String::from_utf8_lossy(&sent));
+    let counted = || scene.member.broker.get_json("/varz")["logins"]["refused"].clone();
+    assert_eq!(counted()["port_source"], 1);
+    scene.reload("", "");
+    scene.client();
 }
 
 #[test]
