@@ -138,6 +138,33 @@ fn operators_and_nodes_differ_without_a_list() {
     assert_eq!(users, ["*.example.net", "*.example.net", "*.mcollective", "admin"]);
 }
 
+/// What is shown of a client names it by its certificate, whatever it calls itself.
+#[test]
+fn views_and_events_prefer_the_certname() {
+    let pki = Pki::new(&["broker", NODE, "stranger"]);
+    let config = tls(&pki, "verify: true") + &users("", OF_NODES);
+    let broker = Broker::midge().config(config).start();
+    let mut node = Client::connect(&broker, &pki, NODE);
+    assert_eq!(node.log_in(",\"name\":\"mcollectived\""), "PONG\r\n");
+    node.answer("SUB mcollective.broadcast.agent.rpcutil 1\r\n");
+    node.answer("SUB others 1\r\n");
+    let mut stranger = Client::connect(&broker, &pki, "stranger");
+    stranger.log_in("");
+    let connection = &shown(&broker)[0];
+    assert_eq!((&connection["name"], &connection["certname"]), (&"mcollectived".into(), &NODE.into()));
+    let who = format!("{NODE} (mcollectived)");
+    let topz = broker.get_json("/topz?sort=subs");
+    assert_eq!(topz["connections"][0]["name"], who);
+    let subject_of = |kind: &str| {
+        let events = broker.get_json(&format!("/eventsz?type={kind}"));
+        events["events"][0]["subject"].clone()
+    };
+    wait_until("the refused login is recorded", || subject_of("auth.failed") == "stranger");
+    assert_eq!(subject_of("auth.violation"), who);
+    let metrics = broker.get("/metrics?connections=5").body;
+    assert!(metrics.contains(&format!("name=\"{who}\"")), "{metrics}");
+}
+
 /// Of several patterns the most specific one counts, also over accounts, and in whichever order.
 #[test]
 fn the_most_specific_pattern_counts_over_all_accounts() {

@@ -157,7 +157,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
     chosen.retain(|connection| {
         let identity = connection.identity.lock();
         (cid == 0 || connection.cid == cid)
-            && (name.is_empty() || identity.name == name)
+            && (name.is_empty() || identity.name == name || identity.certname == name)
             && (user.is_empty() || identity.user == user)
     });
     if chosen.is_empty() {
@@ -185,7 +185,7 @@ fn chosen_client(connection: &Connection) -> Chosen {
     let identity = connection.identity.lock();
     Chosen {
         cid: connection.cid,
-        name: identity.name.clone(),
+        name: identity.label(),
         address: connection.peer.to_string(),
     }
 }
