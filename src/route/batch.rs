@@ -325,6 +325,8 @@ impl Session {
         }
         if space.account.is_system && !is_only_traced {
             self.cluster.handle_view(&self.route, &space.account, batch);
+            self.cluster
+                .handle_node_list(&self.route, &space.account, batch);
             let over_limit = &mut self.over_limit;
             self.cluster
                 .handle_count(buffers, &self.route, batch, over_limit);

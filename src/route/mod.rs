@@ -12,8 +12,9 @@
 //! known only from it are dialled by [`discovered`]; the addresses for clients are
 //! collected in [`client_urls`]. During an upgrade there is a route to the other process of this
 //! broker ([`sibling`]). The number of an account's connections at the other
-//! members is in [`connection_counts`]. The expected members and what each member sees are
-//! in the [`membership`], for the diagnosis.
+//! members is in [`connection_counts`]. The nodes that are connected there are asked for by
+//! [`node_lists`]. The expected members and what each member sees are in the [`membership`], for the
+//! diagnosis.
 //!
 //! The other direction needs no task here: the accounts announce their subscriptions to the
 //! routes (`interest`), and publishers put messages into the routes' queues
@@ -36,6 +37,7 @@ mod introduction;
 mod member_addresses;
 pub mod membership;
 mod message_trace;
+mod node_lists;
 mod reconfigure;
 mod register;
 mod session;

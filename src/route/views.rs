@@ -17,6 +17,7 @@ use tracing::debug;
 use super::{
     cluster::{Cluster, Route},
     membership::PeerRoute,
+    node_lists,
 };
 use crate::{
     account::Account,
@@ -90,7 +91,7 @@ impl Cluster {
         Some(route_message(account, &subject, &self.views_subject, b"{}"))
     }
 
-    /// Subscribes to what [`Cluster::handle_view`] handles. Called with each new route, after the
+    /// Subscribes to what [`Cluster::handle_view`] and [`Cluster::handle_node_list`] handle. Called with each new route, after the
     /// interest of the accounts was announced.
     pub(super) fn subscribe_answers(&self, buffers: &mut ThreadBuffers) {
         let Some(account) = self.broker.accounts.system() else {
@@ -98,6 +99,8 @@ impl Cluster {
         };
         let interest = &account.interest;
         interest.want(buffers, self.views_subject.as_bytes());
+        let nodes = node_lists::subject_of_answers(&self.node.server_id);
+        interest.want(buffers, nodes.as_bytes());
         // It announces that a member stops.
         interest.want(buffers, b"$SYS.SERVER.*.SHUTDOWN");
     }

@@ -8,6 +8,7 @@ mod advertised;
 pub mod announce;
 mod exclusive;
 mod federation;
+pub mod nodes;
 pub mod housekeeping;
 mod identity;
 pub mod inherited;
@@ -49,6 +50,7 @@ use crate::{
     connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
     federation::Federation,
     log::LogState,
+    nodes::Nodes,
     protocol::info::Info,
     route::{self, Cluster},
     security::{authentication::Authentication, guest::Guest},
@@ -87,6 +89,7 @@ pub struct Server {
     /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
     federation: RwLock<Option<Arc<Federation>>>,
+    node_watch: nodes::NodeWatch,
     /// Whether new connections are refused because the broker stops.
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
@@ -161,6 +164,7 @@ impl Server {
             gate: Gate::default(),
             halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
+            nodes: Nodes::default(),
             info: RwLock::new(info),
         });
         let cluster = listening
@@ -183,6 +187,7 @@ impl Server {
             id,
             name,
             federation: RwLock::new(federation),
+            node_watch: nodes::NodeWatch::default(),
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),

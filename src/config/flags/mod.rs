@@ -380,6 +380,9 @@ impl CommandLine {
         let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
         self.check_tls("cluster tls", of_routes)?;
         options.check_certificate_users()?;
+        if let Some(nodes) = &options.nodes {
+            nodes.check_file()?;
+        }
         let of_federation = options.federation.as_mut().and_then(|it| it.tls.as_mut());
         self.check_tls("federation tls", of_federation)?;
         if options.host_is_safe_default && options.asks_who_clients_are() {

@@ -18,6 +18,7 @@ pub mod federation;
 pub mod keys;
 pub mod log_format;
 pub mod monitor;
+pub mod nodes;
 pub(super) mod permissions;
 pub mod plan;
 pub mod problems;
@@ -38,6 +39,7 @@ pub use diagnosis::Diagnosis;
 use federation::FederationOptions;
 pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
+use nodes::NodesOptions;
 pub use syslog::RemoteSyslog;
 
 use crate::security::{
@@ -182,6 +184,8 @@ pub struct Options {
     pub cluster: Option<ClusterOptions>,
     /// This broker as the federation broker of its site; `None` if it is none.
     pub federation: Option<FederationOptions>,
+    /// Which nodes should be connected; `None` if that is not watched.
+    pub nodes: Option<NodesOptions>,
     /// The accounts that are defined; the global one is always there.
     pub accounts: Vec<AccountConfig>,
     /// Mappings of the global account.
@@ -335,6 +339,7 @@ impl Default for Options {
             server_metadata: BTreeMap::new(),
             cluster: None,
             federation: None,
+            nodes: None,
             accounts: Vec::new(),
             mappings: Vec::new(),
             system_account: DEFAULT_SYSTEM_ACCOUNT.into(),

@@ -11,6 +11,7 @@ use crate::config::{
         describe,
         diagnosis::DIAGNOSIS,
         federation::{self, FEDERATION, FEDERATION_ACCESS},
+        nodes::{self, NODES, NODES_ACCESS},
         monitor::MONITOR,
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
@@ -115,8 +116,9 @@ pub(super) const MESH: &[Key<Options>] = &[Key {
     reload: Reload::PerKey(cluster::plan),
 }];
 
-/// Federation.
-pub(super) const SITES: &[Key<Options>] = &[Key {
+/// Federation, and the nodes of the fleet.
+pub(super) const SITES: &[Key<Options>] = &[
+    Key {
     name: "federation",
     aliases: &[],
     kind: Kind::Structure {
@@ -131,7 +133,21 @@ pub(super) const SITES: &[Key<Options>] = &[Key {
           requests of clients at the upstream brokers on to the nodes here, and their replies \
           back.",
     reload: Reload::Live(FEDERATION_ACCESS),
-}];
+},
+    Key {
+        name: "nodes",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "block",
+            read: nodes::read,
+            blocks: &[&NODES],
+        },
+        usual: Usual::Example("{ file: \"/etc/midge/nodes\", missing_after: \"5m\" }"),
+        doc: "Which nodes should be connected to this broker or to another member of the cluster: \
+              those that are not are listed by /nodesz and are a finding.",
+        reload: Reload::Live(NODES_ACCESS),
+    },
+];
 
 /// TLS.
 pub(super) const SECURED: &[Key<Options>] = &[
