@@ -67,6 +67,6 @@ pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, Subj
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
 pub use varz::{
-    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz,
-    Varz, figure,
+    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, NodesVarz, TlsGap,
+    TlsVarz, Varz, figure,
 };

@@ -197,7 +197,10 @@ impl Query {
             ["SERVER", "PING"] => ("STATSZ", None, true),
             ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
             ["SERVER", id, topic] if id == server_id => {
-                let known = SERVER_TOPICS.iter().chain(SERVER_ACTIONS).chain(MEMBER_TOPICS);
+                let known = SERVER_TOPICS
+                    .iter()
+                    .chain(SERVER_ACTIONS)
+                    .chain(MEMBER_TOPICS);
                 known.into_iter().find(|known| **known == topic)?;
                 (topic, None, false)
             }

@@ -175,9 +175,8 @@ impl Ledger {
         }
         self.entries.retain(|_, entry| {
             let age = |last: &Last| (seen.time - last.at).to_std().unwrap_or_default();
-            let is_remembered = learning.is_some_and(|it| {
-                entry.last.as_ref().is_some_and(|last| age(last) < it.keep)
-            });
+            let is_remembered = learning
+                .is_some_and(|it| entry.last.as_ref().is_some_and(|last| age(last) < it.keep));
             entry.listed || is_remembered
         });
     }
@@ -236,7 +235,11 @@ impl Ledger {
 
     /// Bytes of its table, at the most.
     pub fn memory(&self) -> usize {
-        let texts: usize = self.entries.keys().map(|name| allocated(name.len() + 16)).sum();
+        let texts: usize = self
+            .entries
+            .keys()
+            .map(|name| allocated(name.len() + 16))
+            .sum();
         let lasts = self.entries.values().filter(|entry| entry.last.is_some());
         texts
             + self.entries.len() * size_of::<(Arc<str>, Entry)>()
@@ -251,7 +254,11 @@ impl Entry {
             Some(last) if *last.member == *member && *last.address == *address => last.at = at,
             last => {
                 let address = address.into();
-                *last = Some(Last { at, member, address });
+                *last = Some(Last {
+                    at,
+                    member,
+                    address,
+                });
             }
         }
     }
@@ -290,7 +297,9 @@ mod tests {
         }
 
         fn there(&mut self, names: &[&str]) {
-            let present = names.iter().map(|name| ((*name).to_owned(), "192.0.2.2:8".to_owned()));
+            let present = names
+                .iter()
+                .map(|name| ((*name).to_owned(), "192.0.2.2:8".to_owned()));
             let list = NodeList {
                 server_id: "M".into(),
                 full: true,
@@ -301,7 +310,8 @@ mod tests {
         }
 
         fn expect(&mut self, names: &[&str]) {
-            self.ledger.expect(&names.iter().map(|name| Arc::from(*name)).collect());
+            self.ledger
+                .expect(&names.iter().map(|name| Arc::from(*name)).collect());
         }
 
         /// Some seconds later.
@@ -352,7 +362,11 @@ mod tests {
         fleet.here(&["a", "b", "c"]);
         assert_eq!(fleet.note(1, None).present, 3);
         fleet.expect(&["a"]);
-        assert_eq!(fleet.note(1, None).nodes.len(), 1, "the others are not expected any more");
+        assert_eq!(
+            fleet.note(1, None).nodes.len(),
+            1,
+            "the others are not expected any more"
+        );
     }
 
     #[test]
@@ -367,7 +381,11 @@ mod tests {
         assert_eq!(missing(&view), Vec::<&str>::new(), "not for long yet");
         assert_eq!(missing(&fleet.note(20, Some(100))), ["b.net"]);
         assert_eq!(fleet.note(100, Some(100)).nodes.len(), 1, "it is forgotten");
-        assert_eq!(fleet.note(1, None).nodes.len(), 0, "nobody is learned any more");
+        assert_eq!(
+            fleet.note(1, None).nodes.len(),
+            0,
+            "nobody is learned any more"
+        );
     }
 
     #[test]
@@ -393,7 +411,9 @@ mod tests {
     #[test]
     fn learned_nodes_are_bounded() {
         let mut fleet = fleet();
-        let many: Vec<String> = (0..NODES_MAX).map(|number| format!("{number}.net")).collect();
+        let many: Vec<String> = (0..NODES_MAX)
+            .map(|number| format!("{number}.net"))
+            .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         fleet.here(&many);
         fleet.there(&["x.net", "y.net"]);

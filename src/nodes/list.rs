@@ -95,7 +95,10 @@ mod tests {
     #[test]
     fn each_line_is_a_certname() {
         let text = "# the fleet\n\n b.example.net # a comment\r\na.example.net\nb.example.net\n";
-        assert_eq!(read_text(text), Ok(vec!["a.example.net".into(), "b.example.net".into()]));
+        assert_eq!(
+            read_text(text),
+            Ok(vec!["a.example.net".into(), "b.example.net".into()])
+        );
         assert_eq!(read_text(""), Ok(Vec::new()));
     }
 
@@ -106,12 +109,20 @@ mod tests {
             let error = read_text(text).expect_err("refused");
             assert!(error.contains("nodes:2: "), "{error}");
         }
-        let many: String = (0..=NODES_MAX).map(|number| format!("{number}\n")).collect();
+        let many: String = (0..=NODES_MAX)
+            .map(|number| format!("{number}\n"))
+            .collect();
         assert!(read_text(&many).expect_err("refused").contains("more than"));
         let last = many.trim_end().rfind('\n').unwrap_or(0);
-        assert_eq!(read_text(&many[..last]).expect("as many as may be").len(), NODES_MAX);
+        assert_eq!(
+            read_text(&many[..last]).expect("as many as may be").len(),
+            NODES_MAX
+        );
         let error = read(Path::new("/nowhere/nodes")).expect_err("refused");
-        assert!(error.starts_with("/nowhere/nodes: cannot read it"), "{error}");
+        assert!(
+            error.starts_with("/nowhere/nodes: cannot read it"),
+            "{error}"
+        );
         let error = read(Path::new("/dev/null")).expect_err("refused");
         assert!(error.contains("no regular file"), "{error}");
     }

@@ -41,7 +41,11 @@ impl Local {
     }
 
     /// Notes who is connected. Of several connections of a node the first one counts.
-    pub fn take(&mut self, connected: impl Iterator<Item = (String, SocketAddr)>, now: MonotonicMillis) {
+    pub fn take(
+        &mut self,
+        connected: impl Iterator<Item = (String, SocketAddr)>,
+        now: MonotonicMillis,
+    ) {
         let mut nodes = BTreeMap::new();
         self.left_out = 0;
         for (name, address) in connected {
@@ -145,7 +149,11 @@ impl Local {
             let address = address.to_string();
             bytes += name.len() + address.len();
             if bytes > PAGE_BYTES {
-                list.next = list.present.last().map(|(name, _)| name.clone()).unwrap_or_default();
+                list.next = list
+                    .present
+                    .last()
+                    .map(|(name, _)| name.clone())
+                    .unwrap_or_default();
                 break;
             }
             list.present.push((name.to_string(), address));
@@ -155,7 +163,11 @@ impl Local {
 
     /// Bytes of its tables.
     pub fn memory(&self) -> usize {
-        let names: usize = self.nodes.keys().map(|name| allocated(name.len() + 16)).sum();
+        let names: usize = self
+            .nodes
+            .keys()
+            .map(|name| allocated(name.len() + 16))
+            .sum();
         names
             + self.nodes.len() * size_of::<(Arc<str>, SocketAddr)>()
             + self.changes.capacity() * size_of::<(u64, Arc<str>)>()
@@ -168,7 +180,10 @@ mod tests {
 
     fn connected(names: &[&str]) -> impl Iterator<Item = (String, SocketAddr)> {
         let address = SocketAddr::from(([192, 0, 2, 1], 1));
-        let names: Vec<_> = names.iter().map(|name| ((*name).to_owned(), address)).collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| ((*name).to_owned(), address))
+            .collect();
         names.into_iter()
     }
 
@@ -185,10 +200,19 @@ mod tests {
         assert!(!local.is_old(now));
         let first = local.answer(None, None);
         assert_eq!((names(&first), first.full), (vec!["a", "b"], true));
-        assert_eq!(local.answer(Some(first.version), None), NodeList { version: first.version, ..NodeList::default() });
+        assert_eq!(
+            local.answer(Some(first.version), None),
+            NodeList {
+                version: first.version,
+                ..NodeList::default()
+            }
+        );
         local.take(connected(&["b", "c"]), now);
         let second = local.answer(Some(first.version), None);
-        assert_eq!((names(&second), &*second.gone), (vec!["c"], &["a".to_owned()][..]));
+        assert_eq!(
+            (names(&second), &*second.gone),
+            (vec!["c"], &["a".to_owned()][..])
+        );
         assert!(!second.full);
         // A number from before a restart.
         assert!(local.answer(Some(1_000_000), None).full);
@@ -199,7 +223,9 @@ mod tests {
         let mut local = Local::default();
         local.take(connected(&["a"]), MonotonicMillis(1));
         let known = local.answer(None, None).version;
-        let many: Vec<String> = (0..CHANGES_MAX).map(|number| format!("n{number}")).collect();
+        let many: Vec<String> = (0..CHANGES_MAX)
+            .map(|number| format!("n{number}"))
+            .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         local.take(connected(&many[..CHANGES_MAX - 1]), MonotonicMillis(2));
         assert!(!local.answer(Some(known), None).full, "exactly as many");
@@ -211,13 +237,19 @@ mod tests {
     #[test]
     fn all_are_told_in_parts_of_bounded_length() {
         let mut local = Local::default();
-        let all: Vec<String> = (0..20_000).map(|number| format!("node{number:05}.example.net")).collect();
+        let all: Vec<String> = (0..20_000)
+            .map(|number| format!("node{number:05}.example.net"))
+            .collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         local.take(connected(&all), MonotonicMillis(1));
         let (mut told, mut after, mut parts) = (Vec::new(), None, 0);
         loop {
             let list = local.answer(Some(0), after.as_deref());
-            let bytes: usize = list.present.iter().map(|(name, address)| name.len() + address.len()).sum();
+            let bytes: usize = list
+                .present
+                .iter()
+                .map(|(name, address)| name.len() + address.len())
+                .sum();
             assert!(bytes <= PAGE_BYTES);
             told.extend(list.present.into_iter().map(|(name, _)| name));
             parts += 1;
@@ -233,7 +265,9 @@ mod tests {
     #[test]
     fn nodes_are_bounded_in_number() {
         let mut local = Local::default();
-        let all: Vec<String> = (0..NODES_MAX + 3).map(|number| number.to_string()).collect();
+        let all: Vec<String> = (0..NODES_MAX + 3)
+            .map(|number| number.to_string())
+            .collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         local.take(connected(&all), MonotonicMillis(1));
         assert_eq!((local.len(), local.left_out()), (NODES_MAX, 3));

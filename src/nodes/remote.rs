@@ -33,10 +33,15 @@ pub struct NodeList {
 impl NodeList {
     /// Its bytes.
     pub fn memory(&self) -> usize {
-        let present = self.present.iter().map(|(name, address)| name.len() + address.len());
+        let present = self
+            .present
+            .iter()
+            .map(|(name, address)| name.len() + address.len());
         let gone = self.gone.iter().map(String::len);
         size_of::<Self>()
-            + present.map(|len| len + size_of::<(String, String)>()).sum::<usize>()
+            + present
+                .map(|len| len + size_of::<(String, String)>())
+                .sum::<usize>()
             + gone.map(|len| len + size_of::<String>()).sum::<usize>()
     }
 }
@@ -91,7 +96,8 @@ impl Table {
 impl Remotes {
     /// Keeps the members that there are, with their names.
     pub fn keep(&mut self, members: &[(String, String)]) {
-        self.0.retain(|id, _| members.iter().any(|(known, _)| known == id));
+        self.0
+            .retain(|id, _| members.iter().any(|(known, _)| known == id));
         for (id, name) in members {
             self.0.entry(id.clone()).or_default().name.clone_from(name);
         }
@@ -140,7 +146,9 @@ impl Remotes {
     pub fn memory(&self) -> usize {
         let filling = |remote: &Remote| remote.filling.as_ref().map_or(0, |it| it.0.memory());
         let remotes = self.0.values();
-        remotes.map(|remote| remote.nodes.memory() + filling(remote)).sum()
+        remotes
+            .map(|remote| remote.nodes.memory() + filling(remote))
+            .sum()
     }
 }
 
@@ -200,7 +208,10 @@ mod tests {
         NodeList {
             server_id: "M".into(),
             version,
-            present: present.iter().map(|name| ((*name).to_owned(), "192.0.2.1:1".to_owned())).collect(),
+            present: present
+                .iter()
+                .map(|name| ((*name).to_owned(), "192.0.2.1:1".to_owned()))
+                .collect(),
             gone: gone.iter().map(|name| (*name).to_owned()).collect(),
             ..NodeList::default()
         }
@@ -216,21 +227,39 @@ mod tests {
     fn parts_become_the_whole_and_changes_follow() {
         let (mut remotes, now) = (remotes(), MonotonicMillis(1));
         assert_eq!(remotes.question("M"), (None, None));
-        let first = NodeList { full: true, next: "b".into(), ..list(&["a", "b"], &[], 7) };
+        let first = NodeList {
+            full: true,
+            next: "b".into(),
+            ..list(&["a", "b"], &[], 7)
+        };
         assert!(remotes.take_in(first.clone(), now));
         assert_eq!(remotes.find("a"), None, "not before all of it is there");
         assert_eq!(remotes.question("M"), (None, Some("b")));
-        let late = NodeList { full: true, after: "x".into(), ..list(&["y"], &[], 7) };
+        let late = NodeList {
+            full: true,
+            after: "x".into(),
+            ..list(&["y"], &[], 7)
+        };
         assert!(!remotes.take_in(late, now));
         // Meanwhile something has changed there; it is asked for as of the first part.
-        let last = NodeList { full: true, after: "b".into(), ..list(&["c"], &[], 9) };
+        let last = NodeList {
+            full: true,
+            after: "b".into(),
+            ..list(&["c"], &[], 9)
+        };
         assert!(!remotes.take_in(last, now));
         assert_eq!(remotes.question("M"), (Some(7), None));
         assert_eq!(remotes.find("c"), Some(("member", "192.0.2.1:1")));
         assert!(!remotes.take_in(list(&["d"], &["a"], 9), now));
         assert_eq!(remotes.names().collect::<Vec<_>>(), ["b", "c", "d"]);
         // It was restarted: everything anew.
-        assert!(!remotes.take_in(NodeList { full: true, ..list(&["z"], &[], 1) }, now));
+        assert!(!remotes.take_in(
+            NodeList {
+                full: true,
+                ..list(&["z"], &[], 1)
+            },
+            now
+        ));
         assert_eq!(remotes.names().collect::<Vec<_>>(), ["z"]);
         remotes.keep(&[]);
         assert_eq!(remotes.names().count(), 0);
@@ -240,11 +269,19 @@ mod tests {
     #[test]
     fn a_members_nodes_are_bounded() {
         let mut remotes = remotes();
-        let many: Vec<String> = (0..NODES_MAX + 5).map(|number| number.to_string()).collect();
+        let many: Vec<String> = (0..NODES_MAX + 5)
+            .map(|number| number.to_string())
+            .collect();
         let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
         let long = "x".repeat(1000);
         many.push(&long);
-        remotes.take_in(NodeList { full: true, ..list(&many, &[], 1) }, MonotonicMillis(1));
+        remotes.take_in(
+            NodeList {
+                full: true,
+                ..list(&many, &[], 1)
+            },
+            MonotonicMillis(1),
+        );
         let member = remotes.members().next().expect("a member");
         assert_eq!((member.len(), member.left_out()), (NODES_MAX, 5));
     }

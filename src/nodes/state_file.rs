@@ -114,7 +114,12 @@ mod tests {
         write(&path, &ledger).expect("written");
         let mut again = Ledger::default();
         assert_eq!(recall(&path, &mut again), Ok(()));
-        let all = |ledger: &Ledger| ledger.seen().map(|(name, last)| (name.clone(), last.clone())).collect::<Vec<_>>();
+        let all = |ledger: &Ledger| {
+            ledger
+                .seen()
+                .map(|(name, last)| (name.clone(), last.clone()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(all(&again), all(&ledger));
         let mut text = fs::read_to_string(&path).expect("read");
         text.insert_str(0, "nonsense\nc\tnever\tnats1\tx\n");
@@ -124,6 +129,9 @@ mod tests {
         assert!(error.contains("nodes:1: "), "{error}");
         assert_eq!(rest.seen().count(), 2);
         let error = write(Path::new("/nowhere/nodes"), &ledger).expect_err("no folder");
-        assert!(error.starts_with("/nowhere/nodes: cannot write it"), "{error}");
+        assert!(
+            error.starts_with("/nowhere/nodes: cannot write it"),
+            "{error}"
+        );
     }
 }

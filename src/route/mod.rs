@@ -59,7 +59,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 pub use accept::accept_routes;
-pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
+pub use cluster::{Cluster, ClusterName, Node, Origin, Route, Spread};
 pub use dial::dial_configured;
 pub use failing::Failed;
 pub use introduction::permissions_json;

@@ -204,18 +204,47 @@ mod tests {
     #[test]
     fn a_star_is_one_or_more_characters() {
         for (text, matching, others) in [
-            ("node1.example.net", &["node1.example.net"][..], &["node1.example.ne", "Node1.example.net", ""][..]),
-            ("*.mcollective", &["alice.mcollective", "a.b.mcollective"], &[".mcollective", "mcollective", "alice.mcollective.example.net", "alice.Mcollective"]),
+            (
+                "node1.example.net",
+                &["node1.example.net"][..],
+                &["node1.example.ne", "Node1.example.net", ""][..],
+            ),
+            (
+                "*.mcollective",
+                &["alice.mcollective", "a.b.mcollective"],
+                &[
+                    ".mcollective",
+                    "mcollective",
+                    "alice.mcollective.example.net",
+                    "alice.Mcollective",
+                ],
+            ),
             ("*", &["a", "a.b"], &[""]),
-            ("web*.example.net", &["web1.example.net", "web-a.b.example.net"], &["web.example.net", "db1.example.net"]),
-            ("a*b*c", &["axbxc", "a.b.bxc"], &["abc", "axbc", "abxc", "axbx"]),
+            (
+                "web*.example.net",
+                &["web1.example.net", "web-a.b.example.net"],
+                &["web.example.net", "db1.example.net"],
+            ),
+            (
+                "a*b*c",
+                &["axbxc", "a.b.bxc"],
+                &["abc", "axbc", "abxc", "axbx"],
+            ),
             ("*é*", &["aéb"], &["éb", "aé"]),
             // A certificate for a wildcard is no host.
-            ("*.example.net", &["x.example.net"], &["*.example.net", "**.example.net"]),
+            (
+                "*.example.net",
+                &["x.example.net"],
+                &["*.example.net", "**.example.net"],
+            ),
         ] {
             let pattern = pattern(text);
-            matching.iter().for_each(|name| assert!(pattern.matches(name), "{text} {name}"));
-            others.iter().for_each(|name| assert!(!pattern.matches(name), "{text} {name}"));
+            matching
+                .iter()
+                .for_each(|name| assert!(pattern.matches(name), "{text} {name}"));
+            others
+                .iter()
+                .for_each(|name| assert!(!pattern.matches(name), "{text} {name}"));
         }
     }
 
@@ -231,7 +260,13 @@ mod tests {
 
     #[test]
     fn the_most_specific_pattern_counts() {
-        let texts = ["*", "*.example.net", "web*.example.net", "web1.example.net", "*1.example.net"];
+        let texts = [
+            "*",
+            "*.example.net",
+            "web*.example.net",
+            "web1.example.net",
+            "*1.example.net",
+        ];
         let patterns: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
         let rules = CertificateRules::new(patterns.iter());
         for (name, expected) in [
@@ -269,7 +304,9 @@ mod tests {
     fn is_match(pattern: &[char], name: &[char]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,
-            (Some(('*', after)), Some((_, rest))) => is_match(after, rest) || is_match(pattern, rest),
+            (Some(('*', after)), Some((_, rest))) => {
+                is_match(after, rest) || is_match(pattern, rest)
+            }
             (Some((one, after)), Some((two, rest))) => one == two && is_match(after, rest),
             _ => false,
         }

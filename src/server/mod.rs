@@ -8,15 +8,16 @@ mod advertised;
 pub mod announce;
 mod exclusive;
 mod federation;
-pub mod nodes;
 pub mod housekeeping;
 mod identity;
 pub mod inherited;
 mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
+pub mod nodes;
 mod pid_file;
 mod ports_file;
+pub mod rebalance;
 pub mod reload;
 pub mod signals;
 pub mod tls;
@@ -90,6 +91,8 @@ pub struct Server {
     pub cluster: Option<Arc<Cluster>>,
     federation: RwLock<Option<Arc<Federation>>>,
     node_watch: nodes::NodeWatch,
+    /// Moves clients to other members.
+    pub rebalancing: rebalance::Rebalancing,
     /// Whether new connections are refused because the broker stops.
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
@@ -188,6 +191,7 @@ impl Server {
             name,
             federation: RwLock::new(federation),
             node_watch: nodes::NodeWatch::default(),
+            rebalancing: rebalance::Rebalancing::default(),
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),

@@ -192,7 +192,11 @@ impl Watch {
         let others = self.remotes.members();
         let others = others.map(|member| (member.name.clone(), member.len(), member.answered));
         view.members = std::iter::once(own).chain(others).collect();
-        view.left_out += self.remotes.members().map(|it| it.left_out()).sum::<usize>();
+        view.left_out += self
+            .remotes
+            .members()
+            .map(|it| it.left_out())
+            .sum::<usize>();
         view.file_error.clone_from(&self.file.error);
         view.state_error.clone_from(&self.state.error);
         let tables = self.ledger.memory() + self.remotes.memory();
@@ -210,7 +214,10 @@ impl Watch {
         };
         if let Some(path) = &self.state.path {
             let calls = &server.broker.telemetry.calls;
-            let _call = calls.begin("reading the nodes that were seen", path.display().to_string());
+            let _call = calls.begin(
+                "reading the nodes that were seen",
+                path.display().to_string(),
+            );
             if let Err(error) = state_file::recall(path, &mut self.ledger) {
                 warn!("State of the nodes: {error}");
                 self.state.error = error;
@@ -231,8 +238,13 @@ impl Watch {
             return;
         }
         let calls = &server.broker.telemetry.calls;
-        let _call = calls.begin("writing the nodes that were seen", path.display().to_string());
-        let error = state_file::write(path, &self.ledger).err().unwrap_or_default();
+        let _call = calls.begin(
+            "writing the nodes that were seen",
+            path.display().to_string(),
+        );
+        let error = state_file::write(path, &self.ledger)
+            .err()
+            .unwrap_or_default();
         if !error.is_empty() && error != self.state.error {
             error!("State of the nodes: {error}");
         }

@@ -230,7 +230,10 @@ mod tests {
         ];
         for number in 0..300_u64 {
             let hash = format!("{:032x}", number % 3 + 0xabcd_ef01_2345_6789);
-            hits.push(hit(&format!("mcollective.reply.{hash}.{:032x}", number * 7919 + 1), 2));
+            hits.push(hit(
+                &format!("mcollective.reply.{hash}.{:032x}", number * 7919 + 1),
+                2,
+            ));
             hits.push(hit(&format!("mcollective.node.web{number}.example.net"), 5));
             let nuid = format!("Zq{number:04}hKpWJ7x9sTqRvLbM");
             hits.push(hit(&format!("_INBOX.{nuid}.{:03}aBc", number), 1));
@@ -254,10 +257,15 @@ mod tests {
 
     #[test]
     fn what_stands_out_stays_a_row_of_its_own() {
-        let mut hits: Vec<Hit> = (0..100).map(|number| hit(&format!("orders.{number}"), 10)).collect();
+        let mut hits: Vec<Hit> = (0..100)
+            .map(|number| hit(&format!("orders.{number}"), 10))
+            .collect();
         hits.push(hit("orders.hot", 1000));
         let found = rows(&hits);
-        assert_eq!(found, [row("orders.*", 1000, 100), row("orders.hot", 1000, 1)]);
+        assert_eq!(
+            found,
+            [row("orders.*", 1000, 100), row("orders.hot", 1000, 1)]
+        );
         let publisher = grouped(&hits).iter().map(|group| group.hit.publisher).max();
         assert_eq!(publisher, Some(1000));
     }
@@ -265,11 +273,20 @@ mod tests {
     #[test]
     fn few_subjects_with_uneven_traffic_are_told_one_by_one() {
         for hits in [
-            (1..=40).map(|rank| hit(&format!("load.{rank}"), 4000 / rank)).collect::<Vec<_>>(),
-            (0..15).map(|number| hit(&format!("sensor.{number}"), 100)).collect(),
+            (1..=40)
+                .map(|rank| hit(&format!("load.{rank}"), 4000 / rank))
+                .collect::<Vec<_>>(),
+            (0..15)
+                .map(|number| hit(&format!("sensor.{number}"), 100))
+                .collect(),
             // The first token says what it is about.
-            (0..200).map(|number| hit(&format!("app{number}.status"), 3)).collect(),
-            vec![hit("$SYS.ACCOUNT.UAH42UG6PV552P5SWLWTBP3H3S5BHAVCO2IEKEXUANJXR75J63RQ5WM6.CONNECT", 9)],
+            (0..200)
+                .map(|number| hit(&format!("app{number}.status"), 3))
+                .collect(),
+            vec![hit(
+                "$SYS.ACCOUNT.UAH42UG6PV552P5SWLWTBP3H3S5BHAVCO2IEKEXUANJXR75J63RQ5WM6.CONNECT",
+                9,
+            )],
         ] {
             assert_eq!(rows(&hits).len(), hits.len(), "{:?}", rows(&hits));
         }

@@ -30,8 +30,7 @@ fn users(of_operators: &str, of_nodes: &str) -> String {
     )
 }
 
-const OF_NODES: &str =
-    "subscribe: [\"mcollective.node.{{certname}}\", \"mcollective.broadcast.>\"], \
+const OF_NODES: &str = "subscribe: [\"mcollective.node.{{certname}}\", \"mcollective.broadcast.>\"], \
      publish: \"mcollective.reply.>\"";
 
 /// A client with a certificate.
@@ -105,19 +104,39 @@ fn shown(broker: &Broker) -> Vec<Value> {
 
 #[test]
 fn operators_and_nodes_differ_without_a_list() {
-    let pki = Pki::new(&["broker", NODE, "node2.site.example.net", OPERATOR, "stranger", "mcollective"]);
+    let pki = Pki::new(&[
+        "broker",
+        NODE,
+        "node2.site.example.net",
+        OPERATOR,
+        "stranger",
+        "mcollective",
+    ]);
     let config = tls(&pki, "verify: true") + &users("", OF_NODES);
     let broker = Broker::midge().config(config).start();
     let mut node = logged_in(&broker, &pki, NODE);
-    assert_eq!(node.answer(&format!("SUB mcollective.node.{NODE} 1\r\n")), "PONG\r\n");
-    for denied in ["SUB mcollective.node.> 2\r\n", "PUB mcollective.node.node2.site.example.net 0\r\n\r\n"] {
-        assert!(node.answer(denied).starts_with("-ERR 'Permissions Violation"), "{denied}");
+    assert_eq!(
+        node.answer(&format!("SUB mcollective.node.{NODE} 1\r\n")),
+        "PONG\r\n"
+    );
+    for denied in [
+        "SUB mcollective.node.> 2\r\n",
+        "PUB mcollective.node.node2.site.example.net 0\r\n\r\n",
+    ] {
+        assert!(
+            node.answer(denied)
+                .starts_with("-ERR 'Permissions Violation"),
+            "{denied}"
+        );
     }
     let mut node2 = Client::connect(&broker, &pki, "node2.site.example.net");
     assert_eq!(node2.log_in(""), "PONG\r\n", "a subdomain");
     let mut operator = logged_in(&broker, &pki, OPERATOR);
     assert_eq!(operator.answer("SUB mcollective.reply.> 1\r\n"), "PONG\r\n");
-    assert_eq!(operator.answer(&format!("PUB mcollective.node.{NODE} 0\r\n\r\n")), "PONG\r\n");
+    assert_eq!(
+        operator.answer(&format!("PUB mcollective.node.{NODE} 0\r\n\r\n")),
+        "PONG\r\n"
+    );
     for (name, fields) in [
         ("stranger", ""),
         // The part before the dot is missing.
@@ -129,13 +148,28 @@ fn operators_and_nodes_differ_without_a_list() {
         ("stranger", ",\"user\":\"*.mcollective\""),
     ] {
         let mut client = Client::connect(&broker, &pki, name);
-        assert_eq!(client.log_in(fields), "-ERR 'Authorization Violation'\r\n", "{name} {fields}");
+        assert_eq!(
+            client.log_in(fields),
+            "-ERR 'Authorization Violation'\r\n",
+            "{name} {fields}"
+        );
     }
-    broker.log().wait_for("the certificate names no user: \"CN=stranger\"");
+    broker
+        .log()
+        .wait_for("the certificate names no user: \"CN=stranger\"");
     let mut admin = Client::connect(&broker, &pki, "stranger");
-    assert_eq!(admin.log_in(",\"user\":\"admin\",\"pass\":\"secret\""), "PONG\r\n");
-    let users: Vec<_> = shown(&broker).iter().map(|it| it["authorized_user"].clone()).collect();
-    assert_eq!(users, ["*.example.net", "*.example.net", "*.mcollective", "admin"]);
+    assert_eq!(
+        admin.log_in(",\"user\":\"admin\",\"pass\":\"secret\""),
+        "PONG\r\n"
+    );
+    let users: Vec<_> = shown(&broker)
+        .iter()
+        .map(|it| it["authorized_user"].clone())
+        .collect();
+    assert_eq!(
+        users,
+        ["*.example.net", "*.example.net", "*.mcollective", "admin"]
+    );
 }
 
 /// What is shown of a client names it by its certificate, whatever it calls itself.
@@ -151,7 +185,10 @@ fn views_and_events_prefer_the_certname() {
     let mut stranger = Client::connect(&broker, &pki, "stranger");
     stranger.log_in("");
     let connection = &shown(&broker)[0];
-    assert_eq!((&connection["name"], &connection["certname"]), (&"mcollectived".into(), &NODE.into()));
+    assert_eq!(
+        (&connection["name"], &connection["certname"]),
+        (&"mcollectived".into(), &NODE.into())
+    );
     let who = format!("{NODE} (mcollectived)");
     let topz = broker.get_json("/topz?sort=subs");
     assert_eq!(topz["connections"][0]["name"], who);
@@ -159,7 +196,9 @@ fn views_and_events_prefer_the_certname() {
         let events = broker.get_json(&format!("/eventsz?type={kind}"));
         events["events"][0]["subject"].clone()
     };
-    wait_until("the refused login is recorded", || subject_of("auth.failed") == "stranger");
+    wait_until("the refused login is recorded", || {
+        subject_of("auth.failed") == "stranger"
+    });
     assert_eq!(subject_of("auth.violation"), who);
     let metrics = broker.get("/metrics?connections=5").body;
     assert!(metrics.contains(&format!("name=\"{who}\"")), "{metrics}");
@@ -172,14 +211,23 @@ fn the_most_specific_pattern_counts_over_all_accounts() {
     let account = |name: &str, pattern: &str| {
         format!("{name} {{ users: [ {{ certificate: {pattern:?} }} ] }}\n")
     };
-    let all = [account("HOSTS", "*"), account("NODES", "*.example.net"), account("DB", "db*.example.net"), account("ONE", "db2.example.net")];
+    let all = [
+        account("HOSTS", "*"),
+        account("NODES", "*.example.net"),
+        account("DB", "db*.example.net"),
+        account("ONE", "db2.example.net"),
+    ];
     let mut reversed = all.clone();
     reversed.reverse();
     for accounts in [all, reversed] {
         let config = tls(&pki, "verify: true") + "accounts {\n" + &accounts.concat() + "}\n";
         let broker = Broker::midge().config(config).start();
-        let _clients = [NODE, "db1.example.net", "db2.example.net", "broker"].map(|name| logged_in(&broker, &pki, name));
-        let accounts: Vec<_> = shown(&broker).iter().map(|it| it["account"].clone()).collect();
+        let _clients = [NODE, "db1.example.net", "db2.example.net", "broker"]
+            .map(|name| logged_in(&broker, &pki, name));
+        let accounts: Vec<_> = shown(&broker)
+            .iter()
+            .map(|it| it["account"].clone())
+            .collect();
         assert_eq!(accounts, ["NODES", "DB", "ONE", "HOSTS"]);
     }
 }
@@ -188,7 +236,13 @@ fn the_most_specific_pattern_counts_over_all_accounts() {
 /// not come in as this user does not become another one.
 #[test]
 fn verify_and_map_looks_for_the_name_first() {
-    let pki = Pki::new(&["broker", OPERATOR, "bob.mcollective", "carol.mcollective", "stranger"]);
+    let pki = Pki::new(&[
+        "broker",
+        OPERATOR,
+        "bob.mcollective",
+        "carol.mcollective",
+        "stranger",
+    ]);
     let users = "accounts { A { users: [ { user: \"CN=alice.mcollective\" } \
                  { user: \"CN=bob.mcollective\", allowed_sources: \"192.0.2.1\" } ] }\n\
                  B { users: [ { certificate: \"*.mcollective\" } ] } }\n";
@@ -200,11 +254,21 @@ fn verify_and_map_looks_for_the_name_first() {
     assert_eq!(carol.log_in(",\"user\":\"x\",\"pass\":\"y\""), "PONG\r\n");
     for name in ["bob.mcollective", "stranger"] {
         let mut client = Client::connect(&broker, &pki, name);
-        assert_eq!(client.log_in(""), "-ERR 'Authorization Violation'\r\n", "{name}");
+        assert_eq!(
+            client.log_in(""),
+            "-ERR 'Authorization Violation'\r\n",
+            "{name}"
+        );
     }
     let refused = broker.get_json("/varz")["logins"]["refused"].clone();
-    assert_eq!((&refused["source"], &refused["unmapped_certificate"]), (&1.into(), &1.into()));
-    let accounts: Vec<_> = shown(&broker).iter().map(|it| it["account"].clone()).collect();
+    assert_eq!(
+        (&refused["source"], &refused["unmapped_certificate"]),
+        (&1.into(), &1.into())
+    );
+    let accounts: Vec<_> = shown(&broker)
+        .iter()
+        .map(|it| it["account"].clone())
+        .collect();
     assert_eq!(accounts, ["A", "B"]);
 }
 
@@ -225,7 +289,10 @@ fn sources_and_connection_types_narrow_a_pattern() {
         assert_eq!(operator.log_in(""), "-ERR 'Authorization Violation'\r\n");
         let refused = broker.get_json("/varz")["logins"]["refused"].clone();
         assert_eq!(refused[reason], 1, "{refused}");
-        let users: Vec<_> = shown(&broker).iter().map(|it| it["authorized_user"].clone()).collect();
+        let users: Vec<_> = shown(&broker)
+            .iter()
+            .map(|it| it["authorized_user"].clone())
+            .collect();
         assert_eq!(users, ["admin", "*.example.net"]);
     }
 }
@@ -235,19 +302,35 @@ fn sources_and_connection_types_narrow_a_pattern() {
 fn a_reload_applies_to_connected_clients() {
     let pki = Pki::new(&["broker", NODE, OPERATOR]);
     let tls = tls(&pki, "verify: true");
-    let broker = Broker::midge().config(tls.clone() + &users("", OF_NODES)).start();
+    let broker = Broker::midge()
+        .config(tls.clone() + &users("", OF_NODES))
+        .start();
     let mut node = logged_in(&broker, &pki, NODE);
     let mut operator = logged_in(&broker, &pki, OPERATOR);
-    assert_eq!(node.answer("SUB mcollective.broadcast.agent.rpcutil 1\r\n"), "PONG\r\n");
-    assert_eq!(node.answer(&format!("SUB mcollective.node.{NODE} 2\r\n")), "PONG\r\n");
-    broker.reload(&(tls.clone() + &users("", "subscribe: \"mcollective.node.{{certname}}\", publish: \"mcollective.reply.>\"")));
+    assert_eq!(
+        node.answer("SUB mcollective.broadcast.agent.rpcutil 1\r\n"),
+        "PONG\r\n"
+    );
+    assert_eq!(
+        node.answer(&format!("SUB mcollective.node.{NODE} 2\r\n")),
+        "PONG\r\n"
+    );
+    broker.reload(
+        &(tls.clone()
+            + &users(
+                "",
+                "subscribe: \"mcollective.node.{{certname}}\", publish: \"mcollective.reply.>\"",
+            )),
+    );
     assert!(node.error().contains("mcollective.broadcast.agent.rpcutil"));
     assert_eq!(node.answer(""), "PONG\r\n", "it stays connected");
     let subscriptions = || shown(&broker)[0]["subscriptions"].clone();
     wait_until("one subscription is left", || subscriptions() == 1);
     assert_eq!(operator.answer("SUB mcollective.reply.> 1\r\n"), "PONG\r\n");
     // A more specific pattern takes this one node out.
-    let more = format!("accounts {{ OUT {{ users: [ {{ certificate: \"{NODE}\", allowed_sources: \"192.0.2.1\" }} ] }} }}\n");
+    let more = format!(
+        "accounts {{ OUT {{ users: [ {{ certificate: \"{NODE}\", allowed_sources: \"192.0.2.1\" }} ] }} }}\n"
+    );
     broker.reload(&(tls.clone() + &users("", OF_NODES) + &more));
     assert!(node.error().contains("Authorization Violation"));
     assert_eq!(operator.answer(""), "PONG\r\n");
@@ -260,17 +343,24 @@ fn a_reload_applies_to_connected_clients() {
 fn mistakes_are_errors_and_rivals_are_warnings() {
     let pki = Pki::new(&["broker"]);
     let verify = tls(&pki, "verify: true");
-    let rivals = "authorization { users: [ { certificate: \"web*\" }, { certificate: \"*web\" } ] }\n";
+    let rivals =
+        "authorization { users: [ { certificate: \"web*\" }, { certificate: \"*web\" } ] }\n";
     let twice = "authorization { users: [ { certificate: \"*.a\" }, { certificate: \"*.a\" } ] }\n";
     let one = "authorization { users: [ { certificate: \"*.a\" } ] }\n";
     let named = "authorization { users: [ { certificate: \"*.a\", user: x } ] }\n";
     let guest = one.to_owned() + "no_auth_user: \"*.b\"\n";
     for (config, expected) in [
         (verify.clone() + twice, "the user \"*.a\" is written twice"),
-        (tls(&pki, "") + one, "clients are not asked for a certificate"),
+        (
+            tls(&pki, "") + one,
+            "clients are not asked for a certificate",
+        ),
         (verify.clone() + named, "has neither a name nor a password"),
         (verify.clone() + &guest, "is not in a list of users"),
-        (verify.clone() + &one.replace("*.a", "CN=a"), "is no certname"),
+        (
+            verify.clone() + &one.replace("*.a", "CN=a"),
+            "is no certname",
+        ),
     ] {
         let file = pki.path("test.conf");
         std::fs::write(&file, &config).expect("write the configuration");
@@ -281,8 +371,13 @@ fn mistakes_are_errors_and_rivals_are_warnings() {
             .output()
             .expect("run midge");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains(expected), "{config}: {said}");
+        assert!(
+            !output.status.success() && said.contains(expected),
+            "{config}: {said}"
+        );
     }
     let broker = Broker::midge().config(verify + rivals).start();
-    broker.log().wait_for("equally specific, and some names match both");
+    broker
+        .log()
+        .wait_for("equally specific, and some names match both");
 }

@@ -313,7 +313,10 @@ fn one_off_subjects_are_one_row() {
     let mut reader = client(&broker, "reader", &[">"]);
     let mut fleet = client(&broker, "fleet", &[]);
     for number in 0..300_u32 {
-        let hash = format!("{:032x}", u128::from(number) * 0x9E37_79B9_7F4A_7C15 + (1 << 100));
+        let hash = format!(
+            "{:032x}",
+            u128::from(number) * 0x9E37_79B9_7F4A_7C15 + (1 << 100)
+        );
         for subject in [
             format!("mcollective.reply.{hash}.{number}"),
             format!("mcollective.node.web{number}.example.net"),

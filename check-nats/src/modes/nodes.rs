@@ -90,7 +90,10 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         }
     }
     if answer.left_out > 0 {
-        let text = format!("{} beyond the broker's limits", plural(answer.left_out as f64, "node"));
+        let text = format!(
+            "{} beyond the broker's limits",
+            plural(answer.left_out as f64, "node")
+        );
         report.detail(0, &text);
     }
     Ok(())

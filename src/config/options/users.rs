@@ -244,8 +244,7 @@ fn user(written: Written, account: &str) -> Result<User, String> {
         (Some(name), None, None) => (name, Proof::Password(written.password.unwrap_or_default())),
         (None, None, None) => {
             return Err(
-                "a user needs a name: write user: \"…\", nkey: \"U…\" or certificate: \"…\""
-                    .into(),
+                "a user needs a name: write user: \"…\", nkey: \"U…\" or certificate: \"…\"".into(),
             );
         }
     };

@@ -10,7 +10,8 @@ use crate::monitor::{
     Monitor, dashboard,
     endpoints::{
         accountz, accstatz, clusterz, connz, control, eventsz, explainz, federationz, gatewayz,
-        healthz, jsz, latencyz, leafz, memz, nodesz, refusal::Refusal, routez, slowz, subsz, topz, varz,
+        healthz, jsz, latencyz, leafz, memz, nodesz, refusal::Refusal, routez, slowz, subsz, topz,
+        varz,
     },
     metrics::{self, Format},
 };
@@ -135,6 +136,9 @@ pub(super) const ACTIONS: &[Endpoint] = &[
     }),
     endpoint("/kick", "", |monitor, request| {
         pretty(control::kick(monitor, &request.query))
+    }),
+    endpoint("/rebalance", "", |monitor, request| {
+        pretty(control::rebalance(monitor, &request.query))
     }),
     Endpoint {
         path: "/reload",

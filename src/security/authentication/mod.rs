@@ -280,9 +280,7 @@ impl Authentication {
         may_connect(user, attempt)?;
         let names = TemplateValues {
             user: &user.name,
-            certname: attempt
-                .certificate
-                .map_or("", PeerCertificate::certname),
+            certname: attempt.certificate.map_or("", PeerCertificate::certname),
         };
         let permissions = user
             .permissions

@@ -11,8 +11,8 @@ use crate::config::{
         describe,
         diagnosis::DIAGNOSIS,
         federation::{self, FEDERATION, FEDERATION_ACCESS},
-        nodes::{self, NODES, NODES_ACCESS},
         monitor::MONITOR,
+        nodes::{self, NODES, NODES_ACCESS},
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
         tls::{TLS_ACCESS, TLS_BLOCK, read_tls},
@@ -119,21 +119,21 @@ pub(super) const MESH: &[Key<Options>] = &[Key {
 /// Federation, and the nodes of the fleet.
 pub(super) const SITES: &[Key<Options>] = &[
     Key {
-    name: "federation",
-    aliases: &[],
-    kind: Kind::Structure {
-        form: "block",
-        read: federation::read,
-        blocks: &[&FEDERATION],
-    },
-    usual: Usual::Example(
-        "{ name: \"prod\", upstream: [\"tls://central1.example.net:4222\"], tls { puppet: true } }",
-    ),
-    doc: "This broker as the federation broker of its Choria or MCollective site: it passes \
+        name: "federation",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "block",
+            read: federation::read,
+            blocks: &[&FEDERATION],
+        },
+        usual: Usual::Example(
+            "{ name: \"prod\", upstream: [\"tls://central1.example.net:4222\"], tls { puppet: true } }",
+        ),
+        doc: "This broker as the federation broker of its Choria or MCollective site: it passes \
           requests of clients at the upstream brokers on to the nodes here, and their replies \
           back.",
-    reload: Reload::Live(FEDERATION_ACCESS),
-},
+        reload: Reload::Live(FEDERATION_ACCESS),
+    },
     Key {
         name: "nodes",
         aliases: &[],

@@ -62,7 +62,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
                    may_be_unheard: [\"a.>\", b], reply_subjects: \"c.*\", \
                    certificate_warning: 33ms, certificate_critical: 34ms, crl_warning: 35ms, \
                    crl_critical: 36ms, handshake_failures: 37, stale_peers: 38, restarts: 39, \
-                   starts_file: forty";
+                   starts_file: forty, uneven_clients: 41";
     let expected = Diagnosis {
         interval: Duration::from_millis(11),
         appear_after: Duration::from_millis(12),
@@ -96,6 +96,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
         stale_peers: 38,
         restarts: 39,
         starts_file: Some("forty".into()),
+        uneven_clients: 41,
     };
     let read = options(&format!("diagnosis {{ {written} }}"));
     assert_eq!(read.diagnosis, expected);

@@ -1,7 +1,7 @@
 //! The nodes of the fleet: those that are missing, lists that cannot be read, and clients that are
 //! spread unevenly over the members.
 
-use super::{Evidence, Pace, Rule, Symptom, warning};
+use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     nodes::NodeView,
     observe::diagnosis::humanize::{plural, time},
@@ -40,6 +40,20 @@ pub(super) const RULES: &[Rule] = &[
         pace: Pace::Lasting,
         find: unreadable,
     },
+    Rule {
+        code: "clients-uneven",
+        levels: "info",
+        meaning: "This broker has more clients than an even share of all clients of the cluster: by \
+                  the number `uneven_clients` and by a quarter of the share. Another member has \
+                  fewer than that share. Each member reports only itself.",
+        cause: "The other members were restarted one after the other: clients stay where they have \
+                connected to, so the member that came back last has the fewest.",
+        remedy: "Send POST /rebalance to the monitoring socket of this broker: it sends the surplus \
+                 to the other members, some each second (docs/fleet.md). Nothing is wrong if a \
+                 member is meant to have more.",
+        pace: Pace::Slow,
+        find: uneven,
+    },
 ];
 
 fn missing(evidence: &Evidence) -> Vec<Symptom> {
@@ -49,7 +63,11 @@ fn missing(evidence: &Evidence) -> Vec<Symptom> {
     }
     let mut nodes: Vec<&NodeView> = view.missing().collect();
     nodes.sort_by_key(|node| std::cmp::Reverse(node.absent));
-    let mut named: Vec<String> = nodes.iter().take(NAMED_MAX).map(|node| text(node)).collect();
+    let mut named: Vec<String> = nodes
+        .iter()
+        .take(NAMED_MAX)
+        .map(|node| text(node))
+        .collect();
     let more = nodes.len().saturating_sub(NAMED_MAX);
     if more > 0 {
         named.push(format!("and {more} more"));
@@ -89,4 +107,48 @@ fn unreadable(evidence: &Evidence) -> Vec<Symptom> {
         symptoms.push(warning("number of nodes", 0, text));
     }
     symptoms
+}
+
+fn uneven(evidence: &Evidence) -> Vec<Symptom> {
+    let clients = evidence.sample.connections as u64;
+    let cluster = evidence.server.cluster.as_ref();
+    let Some(spread) = cluster.and_then(|cluster| cluster.spread(clients)) else {
+        return Vec::new();
+    };
+    let surplus = spread.surplus();
+    if surplus
+        < evidence
+            .thresholds
+            .uneven_clients
+            .max(spread.share / 4)
+            .max(1)
+    {
+        return Vec::new();
+    }
+    let others: Vec<String> = spread
+        .others
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(_, name, clients)| format!("{name} {clients}"))
+        .collect();
+    let progress = evidence.server.rebalancing.progress();
+    let moving = match progress.filter(|progress| progress.running) {
+        Some(progress) => format!(
+            "; {} of {} have been sent there",
+            progress.moved, progress.to_move
+        ),
+        None => String::new(),
+    };
+    let text = format!(
+        "{} here, and an even share is {}: {} too many; others have: {}{moving}",
+        plural(spread.own, "client"),
+        spread.share,
+        surplus,
+        others.join(", ")
+    );
+    let name = &evidence.server.name;
+    vec![Symptom {
+        severity: Severity::Info,
+        ..warning(name, 0, text)
+    }]
 }
