@@ -5,4 +5,6 @@ mod accounts;
 mod cluster;
 mod federation;
 mod message_trace;
+mod nodes;
+mod rebalance;
 mod system_account;

@@ -10,6 +10,7 @@ mod channels;
 mod clients;
 mod federation;
 mod members_differ;
+mod nodes;
 mod proofs;
 mod proxy;
 mod readers;

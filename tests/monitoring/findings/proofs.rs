@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, federation, members_differ, readers, routes, system,
-    tables,
+    broker, ceilings, certificates, clients, federation, members_differ, nodes, readers, routes,
+    system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -68,6 +68,18 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "route-missing",
         routes::a_killed_member_is_reported_missing_until_it_returns,
+    ),
+    (
+        "nodes-missing",
+        nodes::a_missing_node_is_reported_until_it_is_back,
+    ),
+    (
+        "nodes-unreadable",
+        nodes::a_list_that_cannot_be_read_is_reported_until_it_can,
+    ),
+    (
+        "clients-uneven",
+        nodes::clients_at_one_member_are_reported_until_they_are_spread,
     ),
     ("route-flapping", routes::a_flapping_route_is_reported),
     (

@@ -21,6 +21,7 @@ pub const EFFECTS: &[Effect] = &[
     ("lame_duck_duration", lame_duck_duration),
     ("lame_duck_grace_period", lame_duck_grace_period),
     ("pid_file", pid_file),
+    ("nodes", nodes),
 ];
 
 /// New clients, connected clients and the peer, which announces it to its own clients,
@@ -227,4 +228,24 @@ fn pid_file() {
     let broker = &scene.member.broker;
     let pid = std::fs::read_to_string(broker.folder().join("new.pid")).expect("the pid file");
     assert_eq!(pid.trim(), broker.pid().to_string());
+}
+
+/// The block begins, changes and ends.
+#[test]
+fn nodes() {
+    let mut scene = Scene::new("", "");
+    let nodes = |scene: &Scene| scene.member.broker.get_json("/nodesz");
+    assert_eq!(nodes(&scene)["enabled"], false);
+    for names in [&["a"][..], &["a", "b.example.net"]] {
+        scene.reload(
+            &format!("nodes {{ expected: {names:?}, missing_after: \"1s\" }}"),
+            "",
+        );
+        wait_until("they are missing", || {
+            let answer = nodes(&scene);
+            answer["missing"] == names.len() && answer["expected"] == names.len()
+        });
+    }
+    scene.reload("", "");
+    wait_until("none is expected", || nodes(&scene)["enabled"] == false);
 }
