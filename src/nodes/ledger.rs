@@ -135,9 +135,10 @@ impl Ledger {
     /// Takes over where a node was seen last by an earlier run of the broker. Learns it if it is not
     /// expected by name.
     pub fn recall(&mut self, name: &str, last: Last) {
+        let has_room = self.entries.len() < NODES_MAX;
         match self.entries.get_mut(name) {
             Some(entry) => entry.last = entry.last.take().or(Some(last)),
-            None if self.entries.len() < NODES_MAX => {
+            None if has_room => {
                 let entry = Entry {
                     listed: false,
                     last: Some(last),

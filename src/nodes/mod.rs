@@ -84,10 +84,13 @@ impl Nodes {
     /// Bytes and number of the nodes in all tables.
     pub fn memory(&self) -> (usize, usize) {
         let view = self.view();
-        let local = self.local.lock();
+        let (local, count) = {
+            let local = self.local.lock();
+            (local.memory(), local.len())
+        };
         let received: usize = self.received.lock().iter().map(NodeList::memory).sum();
-        let bytes = local.memory() + received + view.memory() + self.tables.load(Ordering::Relaxed);
-        (bytes, local.len() + view.nodes.len())
+        let bytes = local + received + view.memory() + self.tables.load(Ordering::Relaxed);
+        (bytes, count + view.nodes.len())
     }
 }
 

@@ -358,6 +358,10 @@ fn mistakes_are_errors_and_rivals_are_warnings() {
         (verify.clone() + named, "has neither a name nor a password"),
         (verify.clone() + &guest, "is not in a list of users"),
         (
+            verify.clone() + &guest.replace("*.b", "*.a"),
+            "is not in a list of users",
+        ),
+        (
             verify.clone() + &one.replace("*.a", "CN=a"),
             "is no certname",
         ),

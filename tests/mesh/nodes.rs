@@ -249,7 +249,7 @@ fn learned_nodes_outlast_a_restart() {
     assert!(
         causes
             .iter()
-            .any(|cause| cause["name"] == "nodes" && cause["count"] == 4),
+            .any(|cause| cause["cause"] == "nodes" && cause["count"] == 4),
         "{memory}"
     );
 }

@@ -134,7 +134,8 @@ fn clients_go_to_the_members_with_room_and_come_back_there() {
     });
     assert_eq!(clients(&members[0]), 10);
     let closed = members[0].broker.get_json("/connz?state=closed");
-    assert_eq!(closed["connections"][0]["reason"], "Rebalanced", "{closed}");
+    let mut reasons = closed["connections"].as_array().expect("a list").iter();
+    assert!(reasons.any(|one| one["reason"] == "Rebalanced"), "{closed}");
     // There is nothing more to do, here and elsewhere.
     assert_eq!(rebalance(&members[0], "").status, 409);
     let events = members[0].broker.get("/eventsz?type=server").body;

@@ -218,10 +218,11 @@ impl Reading {
         if let Some([name, _]) = twice {
             errors.push(format!("the user {name:?} is written twice"));
         }
-        if let Some(user) = &authorization.no_auth_user
-            && names.binary_search(&&**user).is_err()
+        let mut others = authorization.users.iter();
+        if let Some(guest) = &authorization.no_auth_user
+            && !others.any(|user| user.name == *guest && user.certnames().is_none())
         {
-            errors.push(format!("no_auth_user {user:?} is not in a list of users"));
+            errors.push(format!("no_auth_user {guest:?} is not in a list of users"));
         }
         if authorization.sole.is_some() && !authorization.users.is_empty() {
             errors.push(
@@ -255,7 +256,7 @@ impl Reading {
         let pairs = patterns.iter().enumerate().flat_map(|(at, first)| {
             let later = patterns[at + 1..].iter();
             later
-                .filter(|later| *later != first && first.rivals(later))
+                .filter(move |later| *later != first && first.rivals(later))
                 .map(move |later| (first, later))
         });
         let texts = pairs.take(RIVALS_NAMED).map(|(first, later)| {

@@ -416,3 +416,27 @@ fn a_cluster_as_puppet_writes_it() {
     assert_eq!(routes, ["nats2.example.net:4223", "nats3.example.net:4223"]);
     assert_eq!(cluster.routes[0].password.reveal(), "s3cret");
 }
+
+#[test]
+fn the_nodes_of_a_fleet() {
+    let text = "nodes { expected: [a.example.net, b.example.net], file: \"/etc/midge/nodes\", learn: \
+                \"2h\", certificates: \"*.example.net\", missing_after: \"1m\", state_file: s }";
+    let nodes = options(text).nodes.expect("nodes");
+    assert_eq!(nodes.expected, ["a.example.net", "b.example.net"]);
+    assert_eq!(nodes.file, Some("/etc/midge/nodes".into()));
+    assert_eq!(
+        (nodes.learn, nodes.missing_after),
+        (seconds(7200), seconds(60))
+    );
+    assert_eq!(nodes.certificates[0].text(), "*.example.net");
+    assert_eq!(nodes.state_file, Some("s".into()));
+    let least = options("nodes { expected: a }").nodes.expect("nodes");
+    assert_eq!(
+        (least.learn, least.missing_after),
+        (seconds(0), seconds(300))
+    );
+    let rivals = "authorization { users: [ { certificate: \"a*\" }, { certificate: \"*b\" } ] }";
+    assert!(warnings(rivals)[0].contains("equally specific"));
+    let networks = options("allowed_sources: [\"10.0.0.0/8\"]").allowed_sources;
+    assert_eq!(networks, [Network::parse("10.0.0.0/8").expect("a network")]);
+}
