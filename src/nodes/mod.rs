@@ -31,9 +31,11 @@ pub use ledger::{Last, Learning, Ledger, NodeView, Seen, View};
 pub use local::Local;
 pub use remote::{NodeList, Remotes};
 
-/// Limits of the nodes of one table, and of the bytes of one name and one address.
+/// Limit of the nodes of one table.
 pub const NODES_MAX: usize = 100_000;
+/// Limit of a name, in bytes.
 pub const NAME_LEN_MAX: usize = 255;
+/// Limit of an address, in bytes.
 pub const ADDRESS_LEN_MAX: usize = 64;
 
 /// Answers of members that wait for the thread.

@@ -27,8 +27,9 @@ use crate::{
     telemetry::{MonotonicMillis, event::EventKind, threads},
 };
 
-/// Clients that are sent away per second, unless asked otherwise, and at most.
+/// Clients that are sent away per second, unless asked otherwise.
 pub const RATE: u64 = 10;
+/// The same at most.
 pub const RATE_MAX: u64 = 1000;
 
 /// How long a client that was told has before it is closed.

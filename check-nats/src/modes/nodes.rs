@@ -28,7 +28,6 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
         must("present", Kind::Count),
         must("missing", Kind::Count),
         must("left_out", Kind::Count),
-        must("file_error", Kind::Text),
         must("nodes", Kind::List),
     ],
 )];
