@@ -393,7 +393,7 @@ mod tests {
     fn what_an_earlier_run_saw_counts() {
         let mut fleet = fleet();
         fleet.expect(&["a.net"]);
-        let last = |seconds| Last {
+        let last = |seconds: i64| Last {
             at: DateTime::from_timestamp_millis(seconds * 1000).expect("a time"),
             member: "old".into(),
             address: "192.0.2.9:9".into(),
