@@ -109,31 +109,6 @@ pub struct ClusterName {
     pub dynamic: bool,
 }
 
-/// How the clients are spread over the cluster.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Spread {
-    /// Clients at this broker.
-    pub own: u64,
-    /// An even share of all clients.
-    pub share: u64,
-    /// The other members that take clients: id, name, and how many they have.
-    pub others: Vec<(String, String, u64)>,
-}
-
-impl Spread {
-    /// How many clients this broker has beyond an even share, that is if another one has fewer.
-    pub fn surplus(&self) -> u64 {
-        let has_room = self
-            .others
-            .iter()
-            .any(|(_, _, clients)| *clients < self.share);
-        match has_room {
-            true => self.own.saturating_sub(self.share),
-            false => 0,
-        }
-    }
-}
-
 /// How a route was established.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
@@ -342,39 +317,6 @@ impl Cluster {
     /// Brokers whose routes fail repeatedly.
     pub fn failed(&self, now: MonotonicMillis) -> Vec<Failed> {
         self.failing.failed(now)
-    }
-
-    /// How the clients are spread over the members that take any; `own` is how many are here. `None`
-    /// as long as a member has not told how many it has, and without other members.
-    pub fn spread(&self, own: u64) -> Option<Spread> {
-        let routes = self.routes();
-        let takes_clients = |member: &&Member| {
-            let mut routes = routes.iter().filter(|route| route.remote_id == member.id);
-            routes.any(|route| !route.announced_urls().is_empty())
-        };
-        let members = self.snapshot().members;
-        let members: Vec<&Member> = members
-            .iter()
-            .filter(|member| member.connected && !member.leaving)
-            .filter(takes_clients)
-            .collect();
-        let count =
-            |member: &&Member| Some((member.id.clone(), member.name.clone(), member.clients?));
-        let others: Vec<_> = members.iter().map(count).collect::<Option<_>>()?;
-        let total: u64 = own + others.iter().map(|(_, _, clients)| clients).sum::<u64>();
-        let share = total.div_ceil(others.len() as u64 + 1);
-        (!others.is_empty() && !self.is_leaving()).then_some(Spread { own, share, others })
-    }
-
-    /// The addresses for clients of those members that have fewer of them than an even share.
-    pub fn urls_of_others(&self, spread: &Spread) -> Vec<String> {
-        let has_room = |route: &&Arc<Route>| {
-            let mut others = spread.others.iter();
-            others.any(|(id, _, clients)| *id == route.remote_id && *clients < spread.share)
-        };
-        let routes = self.routes();
-        let routes = routes.iter().filter(has_room);
-        routes.flat_map(|route| route.announced_urls()).collect()
     }
 
     /// The present name of the cluster.

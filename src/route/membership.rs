@@ -89,8 +89,8 @@ pub struct Member {
     pub requested_at: Option<MonotonicMillis>,
     /// Its view, if it has reported one.
     pub view: Option<PeerView>,
-    /// How many clients it has, if it has reported that.
-    pub clients: Option<u64>,
+    /// How many clients it has, and when it told that; `None` if it has not.
+    pub clients: Option<(u64, MonotonicMillis)>,
 }
 
 impl Member {
@@ -339,7 +339,7 @@ impl Membership {
     /// Records how many clients a member has.
     pub(super) fn record_clients(&self, id: &str, clients: u64) {
         if let Some(member) = self.0.lock().members.get_mut(id) {
-            member.clients = Some(clients);
+            member.clients = Some((clients, MonotonicMillis::now()));
         }
     }
 

@@ -42,6 +42,7 @@ mod reconfigure;
 mod register;
 mod session;
 mod sibling;
+mod spread;
 mod tie_break;
 mod tls_upgrade;
 mod views;
@@ -59,11 +60,12 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 pub use accept::accept_routes;
-pub use cluster::{Cluster, ClusterName, Node, Origin, Route, Spread};
+pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
 pub use introduction::permissions_json;
 pub use sibling::{PeerAddress, Sibling};
+pub use spread::Spread;
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},

@@ -69,6 +69,8 @@ pub struct Progress {
     pub rate: u64,
     /// Why it has ended; empty while it goes on.
     pub ended: String,
+    /// When that was.
+    pub ended_at: Option<MonotonicMillis>,
 }
 
 impl Rebalancing {
@@ -132,6 +134,14 @@ impl Server {
                     .into(),
             );
         };
+        let last = self.rebalancing.progress().and_then(|it| it.ended_at);
+        if last.is_some_and(|last| spread.told <= last) {
+            return Err(
+                "the other members have not told how many clients they have since some were sent \
+                 to them: try again in some seconds"
+                    .into(),
+            );
+        }
         if spread.surplus() == 0 {
             return Err(format!(
                 "this broker has {}, and an even share is {}: there is nothing to move",
@@ -153,6 +163,7 @@ impl Server {
             immovable: (open - clients.len()) as u64,
             rate,
             ended: String::new(),
+            ended_at: None,
         };
         self.rebalancing.begin(progress.clone())?;
         let text = format!(
@@ -197,6 +208,7 @@ impl Server {
         self.rebalancing.change(|progress| {
             progress.running = false;
             progress.ended = ended.to_owned();
+            progress.ended_at = Some(MonotonicMillis::now());
         });
         let moved = self.rebalancing.progress().map_or(0, |it| it.moved);
         self.note_rebalancing(&format!("sent {} away: {ended}", plural(moved, "client")));

@@ -244,12 +244,9 @@ fn learned_nodes_outlast_a_restart() {
     let broker = Broker::midge().config(config).start();
     let _a = connect(&broker, &pki, "a.example.net");
     becomes_missing(&broker, &[("b.example.net", "n0"), ("c.example.net", "n0")]);
-    let memory = broker.get_json("/memz");
-    let causes = memory["causes"].as_array().expect("causes");
-    assert!(
-        causes
-            .iter()
-            .any(|cause| cause["cause"] == "nodes" && cause["count"] == 4),
-        "{memory}"
-    );
+    wait_until("their memory is told", || {
+        let memory = broker.get_json("/memz");
+        let mut causes = memory["causes"].as_array().expect("causes").iter();
+        causes.any(|cause| cause["cause"] == "nodes" && cause["count"] == 4)
+    });
 }
