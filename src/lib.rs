@@ -13,6 +13,7 @@ pub mod federation;
 pub mod interest;
 pub mod log;
 pub mod monitor;
+pub mod nodes;
 pub mod observe;
 pub mod peer;
 pub mod protocol;

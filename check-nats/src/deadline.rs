@@ -28,6 +28,8 @@ pub enum Step {
     Explainz,
     /// Asking for `/federationz`.
     Federationz,
+    /// Asking for `/nodesz`.
+    Nodesz,
     /// Reading the files for TLS and logins.
     Files,
     /// The TLS handshake on the client port.
@@ -93,6 +95,7 @@ impl fmt::Display for Step {
             Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
             Self::Federationz => "asking for /federationz",
+            Self::Nodesz => "asking for /nodesz",
             Self::Files => "reading the files for TLS and logins",
             Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",

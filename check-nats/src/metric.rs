@@ -6,10 +6,11 @@
 mod certificates;
 mod cluster;
 mod federation;
+mod nodes;
 mod since;
 mod traffic;
 
-pub(super) use self::{certificates::*, cluster::*, federation::*, since::*, traffic::*};
+pub(super) use self::{certificates::*, cluster::*, federation::*, nodes::*, since::*, traffic::*};
 
 use super::range::{Range, Unit};
 

@@ -88,6 +88,9 @@ pub struct ConnInfo {
     /// The name that the client gave.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The certname in the client's certificate; only in midge.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub certname: String,
     /// Client library's language.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub lang: String,

@@ -20,6 +20,26 @@ pub struct Forgotten {
     pub forgotten: Vec<String>,
 }
 
+/// The answer of `/rebalance`: how far it is, or how the last run ended.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Rebalanced {
+    /// Whether clients are being sent away.
+    pub running: bool,
+    /// When that began, RFC 3339; empty if it never did.
+    pub since: String,
+    /// Clients that are to be sent away.
+    pub to_move: u64,
+    /// Clients that have been sent away.
+    pub moved: u64,
+    /// Clients that cannot be, because they take no INFO after their login.
+    pub immovable: u64,
+    /// How many are sent away per second.
+    pub rate: u64,
+    /// Why it ended; empty while it runs.
+    pub ended: String,
+}
+
 /// The answer of `/trace`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

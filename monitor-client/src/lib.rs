@@ -27,6 +27,7 @@ pub mod leafz;
 mod lookup;
 pub mod memz;
 pub mod nkey;
+pub mod nodesz;
 mod open;
 mod place;
 pub mod routez;
@@ -59,12 +60,13 @@ pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
 pub use leafz::Leafz;
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
+pub use nodesz::{NodeInfo, NodesMember, Nodesz};
 pub use routez::{RouteInfo, Routez};
 pub use secret::Secret;
 pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
 pub use varz::{
-    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, TlsGap, TlsVarz,
-    Varz, figure,
+    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, NodesVarz, TlsGap,
+    TlsVarz, Varz, figure,
 };

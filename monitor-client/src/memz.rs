@@ -33,7 +33,7 @@ pub struct MemoryCause {
     /// members), `connections`, `tls_sessions`, `handshakes`, `closed_connections`, `log` (queued
     /// lines), `events`, `replies` (outstanding, from other accounts), `lookups` (cached
     /// destinations of subjects), `system_requests` (to the broker), `permissions` (cached
-    /// decisions, and permissions to respond), `subjects` (traffic counts), `incidents`, `figures`,
+    /// decisions, and permissions to respond), `subjects` (traffic counts), `nodes`, `incidents`, `figures`,
     /// `thread_buffers`, `upgrade` (states of clients that are handed over), `program`, `allocator`
     /// (free, kept for later), `other`.
     pub cause: String,

@@ -64,8 +64,10 @@ pub struct Load {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SubjectLoad {
-    /// Subject.
+    /// Subject; of a row that stands for several, with `*` where they differ.
     pub subject: String,
+    /// How many subjects it stands for; there may have been more, which were not counted one by one.
+    pub subjects: usize,
     /// Account.
     pub account: String,
     /// Messages; the true number is between `msgs - error` and `msgs`.

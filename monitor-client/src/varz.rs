@@ -170,6 +170,10 @@ pub struct Varz {
     /// `/federationz` has all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub federation: Option<FederationVarz>,
+    /// The expected nodes, in short; only in midge, and only if they are watched. `/nodesz` has all of
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesVarz>,
     /// Publishes and subscriptions of clients that were refused for lack of a permission; only in
     /// midge.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +213,18 @@ pub struct LoginsVarz {
     pub delayed: u64,
     /// Logins that waited before they were checked, because their source had many refusals.
     pub held: u64,
+}
+
+/// The nodes that should be connected, in short.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct NodesVarz {
+    /// How many should be connected.
+    pub expected: usize,
+    /// How many of them are, to whichever member of the cluster.
+    pub present: usize,
+    /// How many have been connected nowhere for longer than `missing_after`.
+    pub missing: usize,
 }
 
 /// The federation of a site, in short. Totals are since it began.

@@ -275,7 +275,7 @@ fn reader(connection: &Connection) -> Reader {
         certificate: connection
             .certificate
             .get()
-            .map(|certificate| cut(&certificate.common_name))
+            .map(|certificate| cut(certificate.certname()))
             .unwrap_or_default(),
         address: connection.peer.to_string(),
         library: cut([&*identity.lang, &*identity.version].join(" ").trim()),

@@ -35,6 +35,14 @@ pub fn send_away(broker: &Broker, connection: &Arc<Connection>) -> bool {
     send_info(connection, &info)
 }
 
+/// The same, with the addresses of the brokers that it should connect to.
+pub fn send_away_to(broker: &Broker, connection: &Arc<Connection>, urls: &[String]) -> bool {
+    let mut info = info_for(broker, connection);
+    info.ldm = true;
+    info.connect_urls = urls.to_vec();
+    send_info(connection, &info)
+}
+
 fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
     let takes_info = connection.takes_info.load(Ordering::Relaxed);
     if takes_info {

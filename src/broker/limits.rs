@@ -3,6 +3,7 @@
 //! woken for it.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,13 +13,18 @@ use std::{
 
 use parking_lot::RwLock;
 
-use crate::connection::payload;
+use crate::{
+    connection::payload,
+    security::sources::{Network, is_within},
+};
 
 /// Limits of a client, and how it is traced.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections.
     pub max_connections: usize,
+    /// Where clients may connect from; empty for anywhere.
+    pub sources: Vec<Network>,
     /// Bytes of a control line after its verb.
     pub max_control_line: usize,
     /// Bytes of headers and payload.
@@ -50,6 +56,13 @@ pub struct Limits {
     pub trace_headers: bool,
     /// Whether a publisher is paused for readers that are behind.
     pub pauses_publishers: bool,
+}
+
+impl Limits {
+    /// Whether clients may connect from this address.
+    pub fn admits(&self, source: IpAddr) -> bool {
+        is_within(&self.sources, source)
+    }
 }
 
 /// The limits in force.

@@ -24,6 +24,7 @@ use parking_lot::RwLock;
 use crate::{
     account::Accounts,
     connection::{admission::Admission, gate::Gate},
+    nodes::Nodes,
     protocol::info::Info,
     telemetry::Telemetry,
 };
@@ -50,6 +51,8 @@ pub struct Broker {
     pub halt: Halt,
     /// The limits in force.
     pub limits: LimitsInForce,
+    /// The nodes that are connected here and elsewhere.
+    pub nodes: Nodes,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
 }

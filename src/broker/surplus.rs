@@ -20,6 +20,7 @@ use crate::{
 /// nats-server does, of all clients those that connected last.
 pub fn keep_limits(broker: &Broker) {
     let mut open = broker.registry.open(Kind::Client);
+    cut_from_elsewhere(broker, &open);
     open.retain(|connection| !connection.is_closing());
     open.sort_unstable_by_key(|connection| connection.cid);
     let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
@@ -46,6 +47,23 @@ pub fn keep_limits(broker: &Broker) {
     if surplus > 0 {
         let closed = plural(surplus, "connection");
         warn!("Closed {closed} to fall within max_connections {max}");
+    }
+}
+
+/// Cuts the clients from addresses that are not in the port's `allowed_sources`.
+fn cut_from_elsewhere(broker: &Broker, open: &[Arc<Connection>]) {
+    let limits = broker.limits.current();
+    let elsewhere = open.iter().filter(|it| !limits.admits(it.peer.ip()));
+    let (error, reason) = (
+        ClientError::AuthorizationViolation,
+        CloseReason::AuthenticationFailure,
+    );
+    let count = elsewhere
+        .filter(|connection| cut(connection, Some(&error), reason))
+        .count();
+    if count > 0 {
+        let closed = plural(count, "connection");
+        warn!("Closed {closed} from addresses that are not in allowed_sources");
     }
 }
 

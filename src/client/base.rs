@@ -152,7 +152,15 @@ pub(super) fn log_end(
     }
     if end.reason.is_refused_login() {
         let (cid, source) = (connection.cid, connection.peer.ip());
-        turned_away::note_login(&broker.telemetry, cid, source, &text);
+        match connection.certname() {
+            "" => turned_away::note_login(&broker.telemetry, cid, source, &text),
+            // Verified by the handshake: it says more than an address.
+            certname => {
+                let text = format!("{text} (from {})", source.to_canonical());
+                let kind = EventKind::AuthenticationFailed;
+                broker.telemetry.events.record(kind, cid, certname, &text);
+            }
+        }
     }
 }
 

@@ -321,6 +321,9 @@ impl Active {
             login: None,
             ..refused(&said.credentials, refusal)
         };
+        if !self.base.limits.admits(self.base.connection.peer.ip()) {
+            return Err(refuse(&Refusal::PortSource));
+        }
         let Some(options) = options else {
             self.standing = Standing::Silent {
                 spoke: true,

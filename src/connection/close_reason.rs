@@ -48,6 +48,8 @@ pub enum CloseReason {
     ParseError,
     /// What the peer sent is not the protocol.
     ProtocolViolation,
+    /// The broker had more clients than its share, and sent it to another member of the cluster.
+    Rebalanced,
     /// The socket failed while reading.
     ReadError,
     /// A route that the configuration has no more, or has otherwise.
@@ -115,6 +117,7 @@ impl CloseReason {
             Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
             Self::ParseError => "Parse Error",
             Self::ProtocolViolation => "Protocol Violation",
+            Self::Rebalanced => "Rebalanced",
             Self::ReadError => "Read Error",
             Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",

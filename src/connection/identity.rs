@@ -82,10 +82,10 @@ impl Identity {
 }
 
 impl Connection {
-    /// The common name of the peer's certificate; empty if there is none.
+    /// The certname in the peer's certificate; empty if there is none.
     pub fn certname(&self) -> &str {
         let certificate = self.certificate.get();
-        certificate.map_or("", |certificate| &certificate.common_name)
+        certificate.map_or("", |certificate| certificate.certname())
     }
 
     /// Whom log lines about this peer name, with an identity that may be merely claimed.

@@ -262,6 +262,7 @@ mod tests {
             lost_by: None,
             leaving: false,
             requested_at: None,
+            clients: None,
             view: Some(PeerView {
                 at: MonotonicMillis(reported_at),
                 took: Duration::ZERO,

@@ -336,6 +336,8 @@ impl Session {
         }
         if is_for_broker {
             self.cluster.handle_view(&self.route, &space.account, batch);
+            self.cluster
+                .handle_node_list(&self.route, &space.account, batch);
             let over_limit = &mut self.over_limit;
             self.cluster
                 .handle_count(buffers, &self.route, batch, over_limit);

@@ -157,7 +157,7 @@ pub async fn send_info_to_clients(cluster: Arc<Cluster>) {
 impl Route {
     /// The client addresses that the other broker announced; none if it is in lame duck mode or has
     /// stopped.
-    fn announced_urls(&self) -> Vec<String> {
+    pub(super) fn announced_urls(&self) -> Vec<String> {
         let info = self.info.lock();
         match info.ldm || self.has_stopped() {
             true => Vec::new(),

@@ -91,6 +91,8 @@ pub struct Member {
     pub requested_at: Option<MonotonicMillis>,
     /// Its view, if it has reported one.
     pub view: Option<PeerView>,
+    /// How many clients it has, and when it told that; `None` if it has not.
+    pub clients: Option<(u64, MonotonicMillis)>,
 }
 
 impl Member {
@@ -244,6 +246,7 @@ impl Membership {
             leaving: info.ldm,
             requested_at: None,
             view: None,
+            clients: None,
         };
         state.members.insert(route.remote_id.clone(), member);
     }
@@ -278,6 +281,7 @@ impl Membership {
             member.leaving |= reason == CloseReason::RouteRemoved;
             member.requested_at = None;
             member.view = None;
+            member.clients = None;
         }
     }
 
@@ -365,6 +369,13 @@ impl Membership {
         if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {
             member.last_received = route.last_received();
             member.requested_at.get_or_insert_with(MonotonicMillis::now);
+        }
+    }
+
+    /// Records how many clients a member has.
+    pub(super) fn record_clients(&self, id: &str, clients: u64) {
+        if let Some(member) = self.0.lock().members.get_mut(id) {
+            member.clients = Some((clients, MonotonicMillis::now()));
         }
     }
 

@@ -12,8 +12,9 @@
 //! known only from it are dialled by [`discovered`]; the addresses for clients are
 //! collected in [`client_urls`]. During an upgrade there is a route to the other process of this
 //! broker ([`sibling`], [`marks`]). The number of an account's connections at the other
-//! members is in [`connection_counts`]. The expected members and what each member sees are
-//! in the [`membership`], for the diagnosis.
+//! members is in [`connection_counts`]. The nodes that are connected there are asked for by
+//! [`node_lists`]. The expected members and what each member sees are in the [`membership`], for the
+//! diagnosis.
 //!
 //! The other direction needs no task here: the accounts announce their subscriptions to the
 //! routes (`interest`), and publishers put messages into the routes' queues
@@ -37,11 +38,13 @@ mod marks;
 mod member_addresses;
 pub mod membership;
 mod message_trace;
+mod node_lists;
 mod reconfigure;
 pub mod records;
 mod register;
 mod session;
 mod sibling;
+mod spread;
 mod tie_break;
 mod tls_upgrade;
 mod views;
@@ -64,6 +67,7 @@ pub use dial::dial_configured;
 pub use failing::Failed;
 pub use introduction::permissions_json;
 pub use sibling::{PeerAddress, Sibling};
+pub use spread::Spread;
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},

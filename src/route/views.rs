@@ -1,6 +1,7 @@
 //! The views of the other members: each is asked from time to time for its `/routez` over the
-//! system account, which midge and every version of nats-server answer. A nats-server is also asked
-//! once for its `/varz`, which contains its limit of control lines.
+//! system account, which midge and every version of nats-server answer, and for its statistics, which
+//! contain the number of its clients. A nats-server is also asked once for its `/varz`, which contains
+//! its limit of control lines.
 //!
 //! `server::housekeeping` has them sent ([`Cluster::request_views`]); the answers are picked from a
 //! route's messages ([`Cluster::handle_view`]) and recorded in the [`super::membership`].
@@ -17,6 +18,7 @@ use tracing::debug;
 use super::{
     cluster::{Cluster, Route},
     membership::PeerRoute,
+    node_lists,
 };
 use crate::{
     account::Account,
@@ -31,11 +33,26 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// Limit of routes that are read from an answer.
 const ROUTES_MAX: usize = 1024;
 
-/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ` or `VARZ`, as far as it is used.
+/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ`, `VARZ` or `STATSZ`, as far as it is used.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Answer {
+    server: Sender,
     data: Option<Routes>,
+    /// In the answer to STATSZ.
+    statsz: Option<Statistics>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sender {
+    id: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Statistics {
+    connections: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,6 +87,9 @@ impl Cluster {
             };
             self.membership.record_request(&route);
             route.connection.send_now(&request);
+            if let Some(request) = self.request(&route, "STATSZ") {
+                route.connection.send_now(&request);
+            }
         }
     }
 
@@ -90,7 +110,7 @@ impl Cluster {
         Some(route_message(account, &subject, &self.views_subject, b"{}"))
     }
 
-    /// Subscribes to what [`Cluster::handle_view`] handles. Called with each new route, after the
+    /// Subscribes to what [`Cluster::handle_view`] and [`Cluster::handle_node_list`] handle. Called with each new route, after the
     /// interest of the accounts was announced.
     pub(super) fn subscribe_answers(&self, buffers: &mut ThreadBuffers) {
         let Some(account) = self.broker.accounts.system() else {
@@ -98,6 +118,8 @@ impl Cluster {
         };
         let interest = &account.interest;
         interest.want(buffers, self.views_subject.as_bytes());
+        let nodes = node_lists::subject_of_answers(&self.node.server_id);
+        interest.want(buffers, nodes.as_bytes());
         // It announces that a member stops.
         interest.want(buffers, b"$SYS.SERVER.*.SHUTDOWN");
     }
@@ -125,7 +147,9 @@ impl Cluster {
         }
         match serde_json::from_slice::<Answer>(body) {
             // A member can only report its own view.
-            Ok(Answer { data: Some(data) }) if data.server_id == route.remote_id => {
+            Ok(Answer {
+                data: Some(data), ..
+            }) if data.server_id == route.remote_id => {
                 if let Some(bytes) = data.max_control_line {
                     self.record_line_max(route, bytes);
                 }
@@ -133,6 +157,14 @@ impl Cluster {
                     self.membership
                         .record_view(&route.remote_id, peer_routes(routes));
                 }
+            }
+            Ok(Answer {
+                server,
+                statsz: Some(statistics),
+                ..
+            }) if server.id == route.remote_id => {
+                self.membership
+                    .record_clients(&route.remote_id, statistics.connections);
             }
             Ok(_) => {}
             Err(error) => debug!(

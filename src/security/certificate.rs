@@ -100,6 +100,18 @@ impl PeerCertificate {
     }
 }
 
+impl PeerCertificate {
+    /// The one name that permissions, users by certificate and every view use: the common name, and
+    /// in a certificate without one its first DNS name; empty if it has neither. The other DNS names
+    /// do not count: with a CA that lets hosts choose them, a host could take another one's.
+    pub fn certname(&self) -> &str {
+        match &*self.common_name {
+            "" => self.dns_names.first().map_or("", |name| name),
+            name => name,
+        }
+    }
+}
+
 impl Fingerprint {
     /// Reads a certificate in DER.
     ///

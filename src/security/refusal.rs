@@ -12,6 +12,8 @@ pub enum Refusal {
     ConnectionType,
     /// The user's `allowed_sources` do not include the client's address.
     Source,
+    /// The port's `allowed_sources` do not include the client's address.
+    PortSource,
     /// The client asked for an account; only the configuration assigns accounts.
     ForeignAccount,
     /// The client sent no certificate, and users are identified by theirs.
@@ -57,6 +59,7 @@ impl Refusal {
             Self::NoCredentials => "no_credentials",
             Self::NoSignature => "no_signature",
             Self::NotLoggedIn => "not_logged_in",
+            Self::PortSource => "port_source",
             Self::Source => "source",
             Self::Timeout => "timeout",
             Self::UnknownAccount => "unknown_account",
@@ -92,6 +95,9 @@ impl fmt::Display for Refusal {
             }
             Self::Source => {
                 "the user may not log in from this address: it is not in its allowed_sources"
+            }
+            Self::PortSource => {
+                "no client may connect from this address: it is not in allowed_sources"
             }
             Self::ForeignAccount => "the client asked for an account",
             Self::Jwt => {

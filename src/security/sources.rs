@@ -1,4 +1,4 @@
-//! Addresses and networks that a user may log in from.
+//! Addresses and networks that a user may log in from, and those that clients may connect from.
 
 use std::net::IpAddr;
 
@@ -50,6 +50,11 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         kept(number(address), self.prefix) == self.first
     }
+}
+
+/// Whether the address is in one of the networks, or there is no list of them.
+pub fn is_within(networks: &[Network], address: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|it| it.contains(address))
 }
 
 fn number(address: IpAddr) -> u128 {

@@ -1,6 +1,8 @@
 //! Users as configured.
 
-use super::{permissions::Rules, secret::Secret, sources::Network};
+use super::{
+    certname_pattern::CertnamePattern, permissions::Rules, secret::Secret, sources::Network,
+};
 use crate::protocol::nkey::UserKey;
 
 /// The account of users that are in no other one.
@@ -44,7 +46,7 @@ impl ConnectionType {
 /// A user that may log in.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct User {
-    /// The name, unique among all users.
+    /// The name, unique among all users: of a user by certificate its pattern.
     pub name: String,
     /// What proves that a client is this user.
     pub proof: Proof,
@@ -65,15 +67,30 @@ pub enum Proof {
     Password(Secret),
     /// A signature by the key whose public part is the user's name.
     Key(UserKey),
+    /// A certificate whose certname matches.
+    Certificate(CertnamePattern),
 }
 
 impl User {
-    /// The password; `None` if the user has a key.
+    /// The password; `None` if the user has a key, or is known by its certificate.
     pub fn password(&self) -> Option<&Secret> {
         match &self.proof {
             Proof::Password(secret) => Some(secret),
-            Proof::Key(_) => None,
+            Proof::Key(_) | Proof::Certificate(_) => None,
         }
+    }
+
+    /// The certnames it is for; `None` for a user with a password or a key.
+    pub fn certnames(&self) -> Option<&CertnamePattern> {
+        match &self.proof {
+            Proof::Certificate(pattern) => Some(pattern),
+            Proof::Password(_) | Proof::Key(_) => None,
+        }
+    }
+
+    /// Whether a signature proves it.
+    pub fn has_key(&self) -> bool {
+        matches!(self.proof, Proof::Key(_))
     }
 }
 

@@ -108,6 +108,10 @@ pub async fn run(
             error,
         })?;
     }
+    server.watch_nodes().map_err(|error| StartError {
+        what: "Error starting the thread that watches the nodes".into(),
+        error,
+    })?;
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
         let learnt = signals.unless_stopped(predecessor.learn_interest(&server));

@@ -13,13 +13,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Server;
 use crate::{
-    broker::Broker,
+    broker::{Broker, turned_away},
     client,
     connection::{
         Connection, Kind,
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
     },
     protocol::error::{ClientError, error_line},
+    security::refusal::Refusal,
     telemetry::MonotonicMillis,
 };
 
@@ -111,6 +112,10 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
             Ok((stream, peer)) => {
                 let peer = as_shown(peer);
                 failures.end();
+                if !broker.limits.current().admits(peer.ip()) {
+                    refuse_source(broker, peer);
+                    continue;
+                }
                 let open = OpenSocket::new();
                 let admission = &broker.admission.clients;
                 if !Port::Clients
@@ -140,6 +145,20 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
             }
             Err(error) => failures.pause(&error).await,
         }
+    }
+}
+
+/// Reports a connection from an address where clients may not connect from. It is closed without a
+/// word and without the cost of a handshake.
+fn refuse_source(broker: &Broker, peer: SocketAddr) {
+    let refusal = Refusal::PortSource;
+    let telemetry = &broker.telemetry;
+    telemetry.logins.count_refused(refusal.name());
+    let throttle = &telemetry.refused_connections;
+    let text = format!("refused: {refusal}");
+    if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") {
+        error!(ip = %peer.ip(), port = peer.port(), "{text}");
+        turned_away::note_login(telemetry, 0, peer.ip(), &text);
     }
 }
 

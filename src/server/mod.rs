@@ -14,9 +14,11 @@ pub mod inherited;
 mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
+pub mod nodes;
 mod pid_file;
 mod ports_file;
 pub mod prepare;
+pub mod rebalance;
 pub mod reload;
 pub mod signals;
 pub mod tls;
@@ -50,6 +52,7 @@ use crate::{
     connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
     federation::Federation,
     log::LogState,
+    nodes::Nodes,
     protocol::info::Info,
     route::{self, Cluster},
     security::{authentication::Authentication, guest::Guest},
@@ -90,6 +93,9 @@ pub struct Server {
     /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
     federation: RwLock<Option<Arc<Federation>>>,
+    node_watch: nodes::NodeWatch,
+    /// Moves clients to other members.
+    pub rebalancing: rebalance::Rebalancing,
     /// Whether new connections are refused because the broker stops.
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
@@ -167,6 +173,7 @@ impl Server {
             gate: Gate::default(),
             halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
+            nodes: Nodes::default(),
             info: RwLock::new(info),
         });
         let cluster = listening
@@ -192,6 +199,8 @@ impl Server {
             name,
             called,
             federation: RwLock::new(federation),
+            node_watch: nodes::NodeWatch::default(),
+            rebalancing: rebalance::Rebalancing::default(),
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),
@@ -278,6 +287,7 @@ fn limits(options: &Options) -> Limits {
     Limits {
         // Zero or less means that no client may connect.
         max_connections: usize::try_from(options.max_connections).unwrap_or(0),
+        sources: options.allowed_sources.clone(),
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
         large_payload: percent_of(options.max_payload, options.diagnosis.payload_percent),

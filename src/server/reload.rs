@@ -65,7 +65,13 @@ fn run_reload(
             let server = guard.server();
             let outcome = match &purpose {
                 Purpose::Try(file) => server.try_reload(file.as_deref()),
-                Purpose::Apply => server.reload_now(),
+                Purpose::Apply => {
+                    let outcome = server.reload_now();
+                    if let Err(error) = server.watch_nodes() {
+                        error!("The nodes are not watched, no thread could be started: {error}");
+                    }
+                    outcome
+                }
             };
             // Before the report, so that a new request that follows it is not refused.
             let again = guard.end();

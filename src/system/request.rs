@@ -20,7 +20,8 @@ use crate::{
         accountz, accstatz, connz, gatewayz, healthz, jsz, leafz, query::Query, refusal::Refusal,
         routez, subsz, varz,
     },
-    server::reload::Purpose,
+    server::{nodes::note_local, reload::Purpose},
+    telemetry::MonotonicMillis,
 };
 
 /// The data of an answer to something that was done.
@@ -79,6 +80,7 @@ impl System {
             ("KICK", _) => self.kick(&options),
             ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
+            ("NODESZ", _) => Ok(self.nodes_here(&options)),
             (topic, about) => self.endpoint(topic, about, &options),
         };
         let answer = match data {
@@ -202,6 +204,21 @@ impl System {
             health,
             status_code,
         }))
+    }
+
+    /// The nodes that are connected here, or what has changed since a member asked before.
+    fn nodes_here(&self, options: &Map<String, Value>) -> String {
+        let broker = &self.server.broker;
+        let now = MonotonicMillis::now();
+        let is_old = broker.nodes.local.lock().is_old(now);
+        if is_old {
+            note_local(broker, now);
+        }
+        let since = options.get("since").and_then(Value::as_u64);
+        let after = options.get("after").and_then(Value::as_str);
+        let mut list = broker.nodes.local.lock().answer(since, after);
+        list.server_id.clone_from(&self.server.id);
+        to_json(&list)
     }
 
     fn kick(&self, options: &Map<String, Value>) -> Answered {

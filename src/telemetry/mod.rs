@@ -24,6 +24,7 @@ pub mod process;
 pub mod producers;
 pub mod sketch;
 pub mod slow;
+pub mod subject_groups;
 pub mod subjects;
 pub mod tally;
 pub mod threads;

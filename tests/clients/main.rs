@@ -2,6 +2,7 @@
 //! methods, permissions and TLS. Most tests compare with a real nats-server.
 
 mod certificate_users;
+mod certname_users;
 mod counters_differential;
 mod libraries;
 mod logins;

@@ -6,4 +6,6 @@ mod cluster;
 mod dns;
 mod federation;
 mod message_trace;
+mod nodes;
+mod rebalance;
 mod system_account;

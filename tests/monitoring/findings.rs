@@ -11,6 +11,7 @@ mod clients;
 mod dns;
 mod federation;
 mod members_differ;
+mod nodes;
 mod proofs;
 mod proxy;
 mod readers;

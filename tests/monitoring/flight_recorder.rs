@@ -306,6 +306,52 @@ fn the_busiest_clients_and_subjects_are_listed() {
     );
 }
 
+/// Subjects of replies and of nodes are a row for each form, so that the others are seen.
+#[test]
+fn one_off_subjects_are_one_row() {
+    let broker = Broker::midge().start();
+    let mut reader = client(&broker, "reader", &[">"]);
+    let mut fleet = client(&broker, "fleet", &[]);
+    for number in 0..300_u32 {
+        let hash = format!(
+            "{:032x}",
+            u128::from(number) * 0x9E37_79B9_7F4A_7C15 + (1 << 100)
+        );
+        for subject in [
+            format!("mcollective.reply.{hash}.{number}"),
+            format!("mcollective.node.web{number}.example.net"),
+            format!("C.reply.{hash}.{hash}"),
+            format!("_INBOX.Zq{number:04}hKpWJ7x9sTqRvLbM.{number:03}aBc"),
+        ] {
+            fleet.send(message(&subject, 10));
+        }
+    }
+    fleet.send(message("orders.paid", 10).repeat(2));
+    fleet.sync();
+    reader.sync();
+    let rows = |more: &str| {
+        let topz = broker.get_json(&format!("/topz?window=start{more}"));
+        let rows = topz["subjects"].as_array().expect("a list").clone();
+        rows.into_iter()
+            .map(|row| (row["subject"].to_string(), row["msgs"].to_string()))
+            .collect::<Vec<_>>()
+    };
+    let row = |subject: &str, msgs: u32| (format!("{subject:?}"), msgs.to_string());
+    wait_until("the subjects are counted", || rows("").len() == 5);
+    assert_eq!(
+        rows(""),
+        [
+            row("C.reply.*.*", 300),
+            row("_INBOX.*.*", 300),
+            row("mcollective.node.*.example.net", 300),
+            row("mcollective.reply.*.*", 300),
+            row("orders.paid", 2),
+        ]
+    );
+    assert_eq!(rows("&group=0&n=1024").len(), 1024, "one by one");
+    assert_eq!(broker.get("/topz?group=x").status, 400);
+}
+
 /// The twenty heaviest of a Zipf load over a million subjects are among the
 /// first 32 named.
 #[test]

@@ -18,6 +18,7 @@ mod latency;
 mod logins;
 mod losses;
 pub mod need;
+mod nodes;
 mod pending;
 mod recent_events;
 mod resources;
@@ -300,6 +301,21 @@ pub static MODES: &[Mode] = &[
         needs: federation::NEEDS,
         compares: Compares::Nothing,
         run: federation::run,
+        joint: None,
+    },
+    Mode {
+        name: "nodes",
+        help: "whether the nodes that should be connected are, to whichever member of the cluster, \
+               and which are missing; midge only",
+        metrics: &[
+            &metric::NODES_MISSING,
+            &metric::NODES_AGE,
+            &metric::NODES_EXPECTED,
+            &metric::NODES_PRESENT,
+        ],
+        needs: nodes::NEEDS,
+        compares: Compares::Nothing,
+        run: nodes::run,
         joint: None,
     },
     Mode {

@@ -90,6 +90,9 @@ pub const FIGURES: &[Figure] = &[
     level("max_pending", Bytes),
     level("max_subscriptions", Count),
     level("mem", Bytes),
+    level("nodes.expected", Count),
+    level("nodes.missing", Count),
+    level("nodes.present", Count),
     total("out_bytes", Bytes),
     total("out_client_bytes", Bytes),
     total("out_client_msgs", Count),
@@ -150,7 +153,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{FederationVarz, LoginsVarz, TlsVarz, Varz};
+    use crate::{FederationVarz, LoginsVarz, NodesVarz, TlsVarz, Varz};
 
     /// An answer with every number.
     fn full() -> Value {
@@ -179,6 +182,7 @@ mod tests {
                 refused: by_key(),
                 ..LoginsVarz::default()
             }),
+            nodes: Some(NodesVarz::default()),
             permission_violations: Some(0),
             http_req_stats: by_key(),
             slow_consumer_stats: Some(Default::default()),

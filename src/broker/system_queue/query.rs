@@ -36,6 +36,9 @@ const SERVER_TOPICS: &[&str] = &[
 /// Topics of `$SYS.REQ.SERVER.<id>.` alone: they do something.
 const SERVER_ACTIONS: &[&str] = &["KICK", "LDM", "RELOAD"];
 
+/// Topics of `$SYS.REQ.SERVER.<id>.` alone that members of the cluster ask each other.
+const MEMBER_TOPICS: &[&str] = &["NODESZ"];
+
 /// How many subscribers a subject has, asked within the system account.
 const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
 
@@ -84,7 +87,10 @@ impl Query {
             ["SERVER", "PING"] => ("STATSZ", None, true),
             ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
             ["SERVER", id, topic] if id == server_id => {
-                let known = SERVER_TOPICS.iter().chain(SERVER_ACTIONS);
+                let known = SERVER_TOPICS
+                    .iter()
+                    .chain(SERVER_ACTIONS)
+                    .chain(MEMBER_TOPICS);
                 known.into_iter().find(|known| **known == topic)?;
                 (topic, None, false)
             }
@@ -137,6 +143,8 @@ mod tests {
             ("$SYS.REQ.ACCOUNT.NSUBS", all("NSUBS")),
             ("$SYS.REQ.SERVER.N1.NSUBS-3", all("NSUBS-3")),
             ("$SYS.REQ.SERVER.PING.KICK", None),
+            ("$SYS.REQ.SERVER.N1.NODESZ", all("NODESZ")),
+            ("$SYS.REQ.SERVER.PING.NODESZ", None),
             ("$SYS.REQ.SERVER.N2.VARZ", None),
             ("$SYS.REQ.SERVER.PING.NOPE", None),
             ("$SYS.REQ.SERVER", None),

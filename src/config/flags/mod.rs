@@ -382,6 +382,10 @@ impl CommandLine {
         self.check_tls("tls", options.tls.as_mut())?;
         let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
         self.check_tls("cluster tls", of_routes)?;
+        options.check_certificate_users()?;
+        if let Some(nodes) = &options.nodes {
+            nodes.check_file()?;
+        }
         let of_federation = options.federation.as_mut().and_then(|it| it.tls.as_mut());
         self.check_tls("federation tls", of_federation)?;
         if options.host_is_safe_default && options.asks_who_clients_are() {

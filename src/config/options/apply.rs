@@ -13,8 +13,11 @@ use crate::{
         accounts::check_system_account,
         syntax::{self, Entry, Environment, Map, Position, Value},
     },
-    security::users::User,
+    security::{certname_pattern::CertnamePattern, users::User},
 };
+
+/// Pairs of patterns of certnames that are warned of.
+const RIVALS_NAMED: usize = 20;
 
 /// A larger `max_payload` is worth a warning.
 const LARGE_PAYLOAD: usize = 8 * 1024 * 1024;
@@ -215,10 +218,11 @@ impl Reading {
         if let Some([name, _]) = twice {
             errors.push(format!("the user {name:?} is written twice"));
         }
-        if let Some(user) = &authorization.no_auth_user
-            && names.binary_search(&&**user).is_err()
+        let mut others = authorization.users.iter();
+        if let Some(guest) = &authorization.no_auth_user
+            && !others.any(|user| user.name == *guest && user.certnames().is_none())
         {
-            errors.push(format!("no_auth_user {user:?} is not in a list of users"));
+            errors.push(format!("no_auth_user {guest:?} is not in a list of users"));
         }
         if authorization.sole.is_some() && !authorization.users.is_empty() {
             errors.push(
@@ -240,6 +244,29 @@ impl Reading {
         for text in errors {
             self.error(&position, text);
         }
+        for text in self.rival_certnames() {
+            self.warn(&position, text);
+        }
+    }
+
+    /// Texts about pairs of patterns of certnames of which the file's order decides.
+    fn rival_certnames(&self) -> Vec<String> {
+        let users = &self.options.authorization.users;
+        let patterns: Vec<&CertnamePattern> = users.iter().filter_map(User::certnames).collect();
+        let pairs = patterns.iter().enumerate().flat_map(|(at, first)| {
+            let later = patterns[at + 1..].iter();
+            later
+                .filter(move |later| *later != first && first.rivals(later))
+                .map(move |later| (first, later))
+        });
+        let texts = pairs.take(RIVALS_NAMED).map(|(first, later)| {
+            let (first, later) = (first.text(), later.text());
+            format!(
+                "the certificates {first:?} and {later:?} are equally specific, and some names match \
+                 both: for those the first one in the file counts, {first:?}"
+            )
+        });
+        texts.collect()
     }
 
     /// A user without a password could not log in.

@@ -18,6 +18,7 @@ pub mod federation;
 pub mod keys;
 pub mod log_format;
 pub mod monitor;
+pub mod nodes;
 pub(super) mod permissions;
 pub mod plan;
 pub mod problems;
@@ -39,9 +40,14 @@ pub use diagnosis::Diagnosis;
 use federation::FederationOptions;
 pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
+use nodes::NodesOptions;
 pub use syslog::RemoteSyslog;
 
-use crate::security::{options::TlsOptions, users::Authorization};
+use crate::security::{
+    options::TlsOptions,
+    sources::Network,
+    users::{Authorization, User},
+};
 
 /// Default of the login timeout.
 const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,6 +89,8 @@ pub struct Options {
     pub host_is_safe_default: bool,
     /// Port of the client listener; 0 is any free one.
     pub port: u16,
+    /// Where clients may connect from; empty for anywhere.
+    pub allowed_sources: Vec<Network>,
     /// `HOST` or `HOST:PORT` announced to clients instead of the listener's own.
     pub client_advertise: Option<String>,
     /// Name shown to clients and operators; `None` is the server's id.
@@ -177,6 +185,8 @@ pub struct Options {
     pub cluster: Option<ClusterOptions>,
     /// This broker as the federation broker of its site; `None` if it is none.
     pub federation: Option<FederationOptions>,
+    /// Which nodes should be connected; `None` if that is not watched.
+    pub nodes: Option<NodesOptions>,
     /// The accounts that are defined; the global one is always there.
     pub accounts: Vec<AccountConfig>,
     /// Mappings of the global account.
@@ -238,6 +248,21 @@ impl Options {
         ))
     }
 
+    /// Checks that clients show the certificates by which users are known.
+    pub(super) fn check_certificate_users(&self) -> Result<(), String> {
+        let mut users = self.authorization.users.iter();
+        let pattern = users.find_map(User::certnames);
+        let verifies = self.tls.as_ref().is_some_and(|tls| tls.verify);
+        match pattern.filter(|_| !verifies) {
+            None => Ok(()),
+            Some(pattern) => Err(format!(
+                "the user with certificate: {:?} could not log in, because clients are not asked \
+                 for a certificate: write verify: true or puppet: true in the block \"tls\"",
+                pattern.text()
+            )),
+        }
+    }
+
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()
@@ -269,6 +294,7 @@ impl Default for Options {
             host: LOOPBACK_HOST.into(),
             host_is_safe_default: true,
             port: DEFAULT_PORT,
+            allowed_sources: Vec::new(),
             client_advertise: None,
             server_name: None,
             http_host: None,
@@ -314,6 +340,7 @@ impl Default for Options {
             server_metadata: BTreeMap::new(),
             cluster: None,
             federation: None,
+            nodes: None,
             accounts: Vec::new(),
             mappings: Vec::new(),
             system_account: DEFAULT_SYSTEM_ACCOUNT.into(),

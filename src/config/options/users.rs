@@ -10,6 +10,7 @@ use crate::{
     config::syntax::{Entry, Node},
     protocol::nkey::UserKey,
     security::{
+        certname_pattern::CertnamePattern,
         permissions::Rules,
         secret::Secret,
         sources::Network,
@@ -22,6 +23,7 @@ use crate::{
 pub(in crate::config) struct Written {
     name: Option<String>,
     nkey: Option<(String, UserKey)>,
+    certificate: Option<CertnamePattern>,
     password: Option<Secret>,
     connection_types: Vec<ConnectionType>,
     sources: Vec<Network>,
@@ -139,6 +141,19 @@ pub(in crate::config) static USER: Block<Written> = Block {
                 doc: "A public key in place of name and password; the client signs with the private one.",
                 reload: Reload::WithBlock,
             },
+            Key {
+                name: "certificate",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    let pattern = CertnamePattern::parse(text);
+                    it.certificate =
+                        Some(pattern.map_err(|why| format!("the value of \"certificate\" {why}"))?);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"*.example.net\""),
+                doc: "A certname in place of name and password, or a pattern: `*` is one or more characters. The user of all clients without credentials whose certificate has such a common name; of several patterns the one that names most characters counts.",
+                reload: Reload::WithBlock,
+            },
             permissions_key(
                 "What the user may do; everything if there are neither these nor default permissions.",
                 |it, entry, problems| it.permissions = parse_permissions(&entry.node, problems),
@@ -160,7 +175,10 @@ pub(in crate::config) static USER: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Structure {
                     form: "string or list of strings",
-                    read: read_sources,
+                    read: |it, entry, problems| {
+                        let nobody = "nobody could log in as this user";
+                        it.sources = read_sources(entry, nobody, problems);
+                    },
                     blocks: &[],
                 },
                 usual: Usual::Example("[\"192.0.2.7\", \"2001:db8::/32\"]"),
@@ -211,12 +229,23 @@ pub(in crate::config) fn with_permissions(
 
 fn user(written: Written, account: &str) -> Result<User, String> {
     let name = written.name.filter(|name| !name.is_empty());
-    let (name, proof) = match (name, written.nkey) {
-        (None, Some((text, key))) if written.password.is_none() => (text, Proof::Key(key)),
-        (_, Some(_)) => return Err("a user with an nkey has neither a name nor a password".into()),
-        (Some(name), None) => (name, Proof::Password(written.password.unwrap_or_default())),
-        (None, None) => {
-            return Err("a user needs a name: write user: \"…\", or nkey: \"U…\"".into());
+    let has_credentials = name.is_some() || written.password.is_some() || written.nkey.is_some();
+    let (name, proof) = match (name, written.nkey, written.certificate) {
+        (_, _, Some(_)) if has_credentials => {
+            return Err(
+                "a user with a certificate has neither a name nor a password nor an nkey".into(),
+            );
+        }
+        (_, _, Some(pattern)) => (pattern.text().to_owned(), Proof::Certificate(pattern)),
+        (None, Some((text, key)), None) if written.password.is_none() => (text, Proof::Key(key)),
+        (_, Some(_), None) => {
+            return Err("a user with an nkey has neither a name nor a password".into());
+        }
+        (Some(name), None, None) => (name, Proof::Password(written.password.unwrap_or_default())),
+        (None, None, None) => {
+            return Err(
+                "a user needs a name: write user: \"…\", nkey: \"U…\" or certificate: \"…\"".into(),
+            );
         }
     };
     Ok(User {
@@ -229,19 +258,24 @@ fn user(written: Written, account: &str) -> Result<User, String> {
     })
 }
 
-fn read_sources(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+/// Reads addresses and networks. `nobody` is what an empty list would mean, as a sentence.
+pub(in crate::config) fn read_sources(
+    entry: &Entry,
+    nobody: &str,
+    problems: &mut Problems,
+) -> Vec<Network> {
     let Some(texts) = problems.texts(&entry.node, &entry.key) else {
-        return;
+        return Vec::new();
     };
     if texts.is_empty() {
-        // Whoever writes an empty list does not mean that everybody may log in.
-        let text = format!("{}: nobody could log in as this user", entry.key);
+        // Whoever writes an empty list does not mean that everybody is let in.
+        let text = format!("{}: {nobody}", entry.key);
         problems.error(&entry.node.position, text);
     }
     let networks = texts
         .into_iter()
         .filter_map(|(text, position)| problems.noted(position, Network::parse(text)));
-    written.sources = networks.collect();
+    networks.collect()
 }
 
 fn read_connection_types(written: &mut Written, entry: &Entry, problems: &mut Problems) {

@@ -288,6 +288,7 @@ impl Writer<'_> {
             stalls: view.stalls,
             subscriptions: view.subscriptions,
             name: identity.name,
+            certname: identity.certname,
             lang: identity.lang,
             version: identity.version,
             ..ConnInfo::default()

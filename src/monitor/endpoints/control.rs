@@ -6,17 +6,20 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
 use monitor_client::{
-    control::{Chosen, Forgotten, Kicked, Reloaded, Traced},
+    control::{Chosen, Forgotten, Kicked, Rebalanced, Reloaded, Traced},
     text::plural,
 };
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
-use super::{super::Monitor, query::Query, refusal::Refusal};
+use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
     connection::{CloseReason, Connection, Kind},
     log,
-    server::reload::{Outcome, Purpose},
+    server::{
+        rebalance::{Progress, RATE, RATE_MAX},
+        reload::{Outcome, Purpose},
+    },
     telemetry::MonotonicMillis,
 };
 
@@ -121,6 +124,40 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
     }))
 }
 
+/// `/rebalance`: sends clients to other members of the cluster, `rate` a second: those beyond an even
+/// share, or `count` of them. `stop=1` ends that, `progress=1` shows how far it is.
+pub(in crate::monitor) fn rebalance(
+    monitor: &Monitor,
+    query: &Query,
+) -> Result<Rebalanced, Refusal> {
+    let server = &monitor.server;
+    let rate = bounded(query, "rate", (RATE, RATE_MAX))?;
+    let count = Some(query.unsigned("count")?).filter(|count| *count > 0);
+    if query.boolean("stop")? {
+        server.rebalancing.stop();
+    } else if !query.boolean("progress")? {
+        let begun = server.rebalance(count, rate);
+        begun.map_err(|message| Refusal {
+            status: StatusCode::CONFLICT,
+            message,
+        })?;
+    }
+    let progress = server.rebalancing.progress();
+    Ok(progress.map_or_else(Rebalanced::default, rebalanced))
+}
+
+fn rebalanced(progress: Progress) -> Rebalanced {
+    Rebalanced {
+        running: progress.running,
+        since: rfc3339(progress.since.time_of_day()),
+        to_move: progress.to_move,
+        moved: progress.moved,
+        immovable: progress.immovable,
+        rate: progress.rate,
+        ended: progress.ended,
+    }
+}
+
 /// `/forget`: the `member` of the cluster is no longer expected, whose route is
 /// gone and which the configuration does not name.
 pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<Forgotten, Refusal> {
@@ -157,7 +194,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
     chosen.retain(|connection| {
         let identity = connection.identity.lock();
         (cid == 0 || connection.cid == cid)
-            && (name.is_empty() || identity.name == name)
+            && (name.is_empty() || identity.name == name || identity.certname == name)
             && (user.is_empty() || identity.user == user)
     });
     if chosen.is_empty() {
@@ -185,7 +222,7 @@ fn chosen_client(connection: &Connection) -> Chosen {
     let identity = connection.identity.lock();
     Chosen {
         cid: connection.cid,
-        name: identity.name.clone(),
+        name: identity.label(),
         address: connection.peer.to_string(),
     }
 }

@@ -20,6 +20,7 @@ pub mod jsz;
 pub mod latencyz;
 pub mod leafz;
 pub mod memz;
+pub mod nodesz;
 mod page;
 pub mod query;
 pub mod refusal;

@@ -13,6 +13,7 @@ use crate::{
         load::{Name, TrafficDelta, Window},
         metrics,
         sketch::Hit,
+        subject_groups::{Group, grouped},
     },
 };
 
@@ -52,6 +53,8 @@ struct Request {
     sort: (&'static str, Sort),
     window: (&'static str, Window),
     entries: usize,
+    /// Whether subjects of one form are one row.
+    groups: bool,
 }
 
 /// The answer. `sort` is what the lists are sorted by, `window` the time they
@@ -70,6 +73,7 @@ impl Request {
             sort: one_of(query, "sort", &SORTS, SORTS[0])?,
             window: one_of(query, "window", &WINDOWS, WINDOWS[1])?,
             entries,
+            groups: query.text("group").is_empty() || query.boolean("group")?,
         })
     }
 
@@ -252,22 +256,32 @@ fn load(moved: TrafficDelta) -> Load {
 }
 
 /// Subjects are sorted by bytes or messages: they have nothing else.
-fn subjects(broker: &Broker, request: &Request, mut hits: Vec<Hit>) -> Vec<SubjectLoad> {
-    hits.sort_by(|a, b| {
-        let rank = |hit: &Hit| match request.sort.1 {
-            Sort::Bytes => Reverse(hit.bytes),
-            _ => Reverse(hit.msgs),
+fn subjects(broker: &Broker, request: &Request, hits: Vec<Hit>) -> Vec<SubjectLoad> {
+    let mut rows = match request.groups {
+        true => grouped(&hits),
+        false => hits
+            .into_iter()
+            .map(|hit| Group { hit, subjects: 1 })
+            .collect(),
+    };
+    rows.sort_by(|a, b| {
+        let rank = |row: &Group| match request.sort.1 {
+            Sort::Bytes => Reverse(row.hit.bytes),
+            _ => Reverse(row.hit.msgs),
         };
         rank(a)
             .cmp(&rank(b))
-            .then_with(|| a.subject.cmp(&b.subject))
+            .then_with(|| a.hit.subject.cmp(&b.hit.subject))
     });
     let series = metrics::series();
-    hits.truncate(request.entries);
-    let names = broker.registry.names(hits.iter().map(|hit| hit.publisher));
-    hits.into_iter()
-        .map(|hit| SubjectLoad {
+    rows.truncate(request.entries);
+    let names = broker
+        .registry
+        .names(rows.iter().map(|row| row.hit.publisher));
+    rows.into_iter()
+        .map(|Group { hit, subjects }| SubjectLoad {
             subject: String::from_utf8_lossy(&hit.subject).into_owned(),
+            subjects,
             account: series
                 .get(hit.series as usize)
                 .map_or_else(String::new, |series| series.account.clone()),

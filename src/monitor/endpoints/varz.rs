@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::Utc;
 use monitor_client::{
-    DiskIoWaitStats, FederationVarz, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz,
+    DiskIoWaitStats, FederationVarz, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz, Varz,
 };
 use serde_json::json;
 
@@ -85,6 +85,12 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         round_trip: federation.round_trips.shortest,
         tls_cert_not_after: upstream_end.flatten(),
         tls: upstream_tls,
+    });
+    let nodes = server.broker.nodes.view();
+    varz.nodes = nodes.enabled.then(|| NodesVarz {
+        expected: nodes.nodes.len(),
+        present: nodes.present,
+        missing: nodes.missing,
     });
     let violations = &server.broker.telemetry.permission_violations;
     varz.permission_violations = Some(violations.load(Ordering::Relaxed));

@@ -10,7 +10,8 @@ use crate::monitor::{
     Monitor, dashboard,
     endpoints::{
         accountz, accstatz, clusterz, connz, control, eventsz, explainz, federationz, gatewayz,
-        healthz, jsz, latencyz, leafz, memz, refusal::Refusal, routez, slowz, subsz, topz, varz,
+        healthz, jsz, latencyz, leafz, memz, nodesz, refusal::Refusal, routez, slowz, subsz, topz,
+        varz,
     },
     metrics::{self, Format},
 };
@@ -114,6 +115,9 @@ pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
         "The federation of the site",
         |monitor, request| pretty(federationz::answer(monitor, &request.query)),
     ),
+    long("/nodesz", "Expected nodes", |monitor, request| {
+        pretty(nodesz::answer(monitor, &request.query))
+    }),
     endpoint("/leafz", "Leafnodes", |monitor, request| {
         pretty(leafz::answer(monitor, &request.query))
     }),
@@ -132,6 +136,9 @@ pub(super) const ACTIONS: &[Endpoint] = &[
     }),
     endpoint("/kick", "", |monitor, request| {
         pretty(control::kick(monitor, &request.query))
+    }),
+    endpoint("/rebalance", "", |monitor, request| {
+        pretty(control::rebalance(monitor, &request.query))
     }),
     Endpoint {
         path: "/reload",

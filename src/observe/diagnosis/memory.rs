@@ -118,6 +118,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let (incidents, incidents_count) = telemetry.slow.memory();
     let (logged_names, logged) = telemetry.revoked_lines.memory();
     let (buffers, threads) = metrics::buffers_memory();
+    let (nodes, nodes_count) = server.broker.nodes.memory();
     let process = sample.process.unwrap_or_default();
     vec![
         cause(
@@ -179,6 +180,7 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
             permission_cache::POOL.count() + responses::POOL.count(),
         ),
         cause("subjects", telemetry.subjects.memory(), 0),
+        cause("nodes", nodes, nodes_count),
         cause("incidents", incidents + history.memory, incidents_count),
         cause(
             "figures",

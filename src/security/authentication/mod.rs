@@ -13,11 +13,13 @@ use std::{
 
 use super::{
     certificate::PeerCertificate,
+    certname_pattern::CertificateRules,
     guest::Guest,
     mapping::Mapping,
     permissions::TemplateValues,
     refusal::Refusal,
     secret::Secret,
+    sources::is_within,
     users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, SoleLogin, User},
     verdict::{Login, Verdict, compare},
 };
@@ -51,6 +53,8 @@ pub struct Authentication {
     has_keys: bool,
     /// Finds users by certificate, if `verify_and_map` is set.
     mapping: Option<Mapping>,
+    /// The users with a pattern of certnames.
+    by_certname: CertificateRules,
     /// Whether some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
 }
@@ -61,8 +65,9 @@ impl Authentication {
         let users = &authorization.users;
         let maps = authorization.maps_certificates;
         let with_password = || users.iter().filter(|user| user.password().is_some());
-        // Without users that have passwords, nats-server does not map certificates.
-        let mapping = (maps && with_password().next().is_some())
+        let by_certname = CertificateRules::new(users.iter().filter_map(User::certnames));
+        // With nothing but keys, nats-server does not map certificates.
+        let mapping = (maps && (with_password().next().is_some() || !by_certname.is_empty()))
             .then(|| Mapping::new(with_password().map(|user| &*user.name)));
         Self {
             admits_unauthenticated: authorization.admits_unauthenticated,
@@ -72,8 +77,9 @@ impl Authentication {
                 .collect(),
             sole: authorization.sole.clone(),
             no_auth_user: authorization.no_auth_user.clone(),
-            has_keys: users.iter().any(|user| user.password().is_none()),
+            has_keys: users.iter().any(User::has_key),
             mapping,
+            by_certname,
             has_hashes: users
                 .iter()
                 .any(|user| user.password().is_some_and(Secret::is_hash)),
@@ -138,11 +144,17 @@ impl Authentication {
         if self.has_keys && !credentials.nkey.is_empty() {
             return self.identify_key(attempt);
         }
-        if let Some(user) = no_auth_user.filter(|user| user.password().is_none()) {
+        let by_certname = self.user_by_certname(attempt);
+        let is_guest = |user: &&User| user.has_key() && by_certname.is_none();
+        if let Some(user) = no_auth_user.filter(is_guest) {
             return self.admitted_as_guest(user, attempt);
         }
         if let Some(mapping) = &self.mapping {
-            return self.identify_certificate(mapping, attempt);
+            return self.identify_certificate(mapping, by_certname, attempt);
+        }
+        // A client that says who it is, is that user or none.
+        if let Some(user) = by_certname.filter(|_| credentials.is_empty()) {
+            return self.admitted_as_guest(user, attempt);
         }
         if let Some(user) = no_auth_user {
             return self.admitted_as_guest(user, attempt);
@@ -186,9 +198,21 @@ impl Authentication {
         self.admitted(user, attempt)
     }
 
-    /// A client that is identified by its certificate. If the user has a password, that is required
-    /// as well.
-    fn identify_certificate(&self, mapping: &Mapping, attempt: &LoginAttempt<'_>) -> Verdict {
+    /// The user whose pattern the certname matches. What it may do and where from has no say in
+    /// that: who may not come in as this user does not become another one.
+    fn user_by_certname(&self, attempt: &LoginAttempt<'_>) -> Option<&User> {
+        let certname = attempt.certificate?.certname();
+        self.users.get(self.by_certname.find(certname)?)
+    }
+
+    /// A client that is identified by its certificate: as the user that the certificate names, or
+    /// as the one whose pattern it matches. If the user has a password, that is required as well.
+    fn identify_certificate(
+        &self,
+        mapping: &Mapping,
+        by_certname: Option<&User>,
+        attempt: &LoginAttempt<'_>,
+    ) -> Verdict {
         let Some(certificate) = attempt.certificate else {
             return Verdict::Refuse(Refusal::NoCertificate);
         };
@@ -200,16 +224,25 @@ impl Authentication {
             Some(name) => self.identify_user(self.users.get(&name), attempt),
             None => {
                 // It might be a user if it had connected in another way.
-                let named = mapping.find(certificate, |name| self.users.contains_key(name));
+                let has_name = |name: &str| {
+                    let user = self.users.get(name);
+                    user.is_some_and(|user| user.certnames().is_none())
+                };
+                let named = mapping.find(certificate, has_name);
                 let user = named.and_then(|name| self.users.get(&name));
-                let why = user.and_then(|user| may_connect(user, attempt).err());
-                let unmapped = || Refusal::UnmappedCertificate(certificate.subject.clone());
-                Verdict::Refuse(why.unwrap_or_else(unmapped))
+                if let Some(why) = user.and_then(|user| may_connect(user, attempt).err()) {
+                    return Verdict::Refuse(why);
+                }
+                match by_certname {
+                    Some(user) => self.admitted_as_guest(user, attempt),
+                    None => Verdict::Refuse(unmapped(certificate)),
+                }
             }
         }
     }
 
-    /// The login of a client that counts as a user without having proved it.
+    /// The login of a client that counts as a user without credentials: it has proved nothing that
+    /// would count if this user needed some.
     fn admitted_as_guest(&self, user: &User, attempt: &LoginAttempt<'_>) -> Verdict {
         match self.admit(user, attempt) {
             Ok(login) => Verdict::Accept(Login { proof: 0, ..login }),
@@ -247,9 +280,7 @@ impl Authentication {
         may_connect(user, attempt)?;
         let names = TemplateValues {
             user: &user.name,
-            certname: attempt
-                .certificate
-                .map_or("", |certificate| &certificate.common_name),
+            certname: attempt.certificate.map_or("", PeerCertificate::certname),
         };
         let permissions = user
             .permissions
@@ -270,10 +301,12 @@ impl Authentication {
     fn identify_sole(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let credentials = attempt.credentials;
         let is_chorias = credentials.has_choria_token();
-        let nothing = match credentials.has_jwt {
+        let certificate = attempt.certificate.filter(|_| !self.by_certname.is_empty());
+        let nothing = match (credentials.has_jwt, certificate) {
             _ if is_chorias => Refusal::ChoriaToken,
-            true => Refusal::Jwt,
-            false => Refusal::NoCredentials,
+            (true, _) => Refusal::Jwt,
+            (false, Some(certificate)) if credentials.is_empty() => unmapped(certificate),
+            (false, _) => Refusal::NoCredentials,
         };
         let Some(sole) = &self.sole else {
             return Verdict::Refuse(nothing);
@@ -311,6 +344,11 @@ impl Authentication {
     }
 }
 
+/// The refusal of a client whose certificate is no user's.
+fn unmapped(certificate: &PeerCertificate) -> Refusal {
+    Refusal::UnmappedCertificate(certificate.subject.clone())
+}
+
 /// Refuses an unknown user. If passwords are hashed, this takes as long as for a known user, so
 /// that names cannot be guessed by time.
 fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
@@ -326,11 +364,11 @@ fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
 
 /// Whether the user may connect in this way and from there.
 fn may_connect(user: &User, attempt: &LoginAttempt<'_>) -> Result<(), Refusal> {
-    let (types, sources) = (&user.connection_types, &user.sources);
+    let types = &user.connection_types;
     if !types.is_empty() && !types.contains(&attempt.connection_type) {
         return Err(Refusal::ConnectionType);
     }
-    if !sources.is_empty() && !sources.iter().any(|it| it.contains(attempt.source)) {
+    if !is_within(&user.sources, attempt.source) {
         return Err(Refusal::Source);
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, dns, federation, members_differ, readers, routes,
+    broker, ceilings, certificates, clients, dns, federation, members_differ, nodes, readers, routes,
     system, tables,
 };
 
@@ -72,6 +72,18 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "srv-failing",
         dns::a_record_that_is_not_there_is_reported_until_it_is,
+    ),
+    (
+        "nodes-missing",
+        nodes::a_missing_node_is_reported_until_it_is_back,
+    ),
+    (
+        "nodes-unreadable",
+        nodes::a_list_that_cannot_be_read_is_reported_until_it_can,
+    ),
+    (
+        "clients-uneven",
+        nodes::clients_at_one_member_are_reported_until_they_are_spread,
     ),
     ("route-flapping", routes::a_flapping_route_is_reported),
     (

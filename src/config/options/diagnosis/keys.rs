@@ -117,6 +117,14 @@ pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
                 field!(diagnosis.route_losses),
             ),
             count(
+                "uneven_clients",
+                "50",
+                "Clients beyond an even share that a member of the cluster may have, if that is less \
+                 than a quarter of the share.",
+                |it, number| it.diagnosis.uneven_clients = unsigned(number),
+                field!(diagnosis.uneven_clients),
+            ),
+            count(
                 "storm_rate",
                 "100",
                 "Connections opened and closed in one second that are a storm.",

@@ -37,6 +37,8 @@ pub struct Diagnosis {
     pub planned_absence: Duration,
     /// Losses of the route to a broker, within `incident_window`, that are a finding.
     pub route_losses: u64,
+    /// Clients beyond an even share that a member of the cluster may have.
+    pub uneven_clients: u64,
     /// Connects and closes within a second that are a storm.
     pub storm_rate: u64,
     /// Percent of a ceiling that are worth a warning.
@@ -96,6 +98,7 @@ impl Default for Diagnosis {
             route_silence: Duration::from_secs(10),
             planned_absence: Duration::from_secs(600),
             route_losses: 3,
+            uneven_clients: 50,
             storm_rate: 100,
             ceiling_warning: 80,
             ceiling_critical: 95,

@@ -12,6 +12,7 @@ use crate::config::{
         diagnosis::DIAGNOSIS,
         federation::{self, FEDERATION, FEDERATION_ACCESS},
         monitor::MONITOR,
+        nodes::{self, NODES, NODES_ACCESS},
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
         tls::{TLS_ACCESS, TLS_BLOCK, read_tls},
@@ -115,23 +116,38 @@ pub(super) const MESH: &[Key<Options>] = &[Key {
     reload: Reload::PerKey(cluster::plan),
 }];
 
-/// Federation.
-pub(super) const SITES: &[Key<Options>] = &[Key {
-    name: "federation",
-    aliases: &[],
-    kind: Kind::Structure {
-        form: "block",
-        read: federation::read,
-        blocks: &[&FEDERATION],
-    },
-    usual: Usual::Example(
-        "{ name: \"prod\", upstream: [\"tls://central1.example.net:4222\"], tls { puppet: true } }",
-    ),
-    doc: "This broker as the federation broker of its Choria or MCollective site: it passes \
+/// Federation, and the nodes of the fleet.
+pub(super) const SITES: &[Key<Options>] = &[
+    Key {
+        name: "federation",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "block",
+            read: federation::read,
+            blocks: &[&FEDERATION],
+        },
+        usual: Usual::Example(
+            "{ name: \"prod\", upstream: [\"tls://central1.example.net:4222\"], tls { puppet: true } }",
+        ),
+        doc: "This broker as the federation broker of its Choria or MCollective site: it passes \
           requests of clients at the upstream brokers on to the nodes here, and their replies \
           back.",
-    reload: Reload::Live(FEDERATION_ACCESS),
-}];
+        reload: Reload::Live(FEDERATION_ACCESS),
+    },
+    Key {
+        name: "nodes",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "block",
+            read: nodes::read,
+            blocks: &[&NODES],
+        },
+        usual: Usual::Example("{ file: \"/etc/midge/nodes\", missing_after: \"5m\" }"),
+        doc: "Which nodes should be connected to this broker or to another member of the cluster: \
+              those that are not are listed by /nodesz and are a finding.",
+        reload: Reload::Live(NODES_ACCESS),
+    },
+];
 
 /// TLS.
 pub(super) const SECURED: &[Key<Options>] = &[

@@ -12,6 +12,7 @@ use crate::{
         authorization::{self, AUTHORIZATION_ACCESS, AUTHORIZATION_BLOCK},
         reading::PORTS,
         table::{Key, Kind, Reload, Usual, field},
+        users::read_sources,
     },
     protocol::is_word,
 };
@@ -49,6 +50,22 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         usual: Usual::Default("4222"),
         doc: "Port of the client listener; -1: any free one.",
         reload: Reload::Restart(LISTENS, field!(port)),
+    },
+    Key {
+        name: "allowed_sources",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "string or list of strings",
+            read: |options, entry, problems| {
+                let nobody = "no client could connect";
+                options.allowed_sources = read_sources(entry, nobody, problems);
+            },
+            blocks: &[],
+        },
+        usual: Usual::Example("[\"192.0.2.0/24\", \"2001:db8::/32\"]"),
+        doc: "Addresses and networks from which clients may connect; all if not set. Connections \
+              from elsewhere are closed at once. A user's `allowed_sources` narrow it further.",
+        reload: Reload::Live(field!(hidden allowed_sources)),
     },
     Key {
         name: "client_advertise",

@@ -62,7 +62,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
                    may_be_unheard: [\"a.>\", b], reply_subjects: \"c.*\", \
                    certificate_warning: 33ms, certificate_critical: 34ms, crl_warning: 35ms, \
                    crl_critical: 36ms, handshake_failures: 37, stale_peers: 38, restarts: 39, \
-                   starts_file: forty";
+                   starts_file: forty, uneven_clients: 41";
     let expected = Diagnosis {
         interval: Duration::from_millis(11),
         appear_after: Duration::from_millis(12),
@@ -97,6 +97,7 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
         stale_peers: 38,
         restarts: 39,
         starts_file: Some("forty".into()),
+        uneven_clients: 41,
     };
     let read = options(&format!("diagnosis {{ {written} }}"));
     assert_eq!(read.diagnosis, expected);
@@ -465,4 +466,28 @@ fn the_login_for_listed_brokers() {
         login(&format!("cluster {{ {with}, {own} }}")),
         expect("x", "y")
     );
+}
+
+#[test]
+fn the_nodes_of_a_fleet() {
+    let text = "nodes { expected: [a.example.net, b.example.net], file: \"/etc/midge/nodes\", learn: \
+                \"2h\", certificates: \"*.example.net\", missing_after: \"1m\", state_file: s }";
+    let nodes = options(text).nodes.expect("nodes");
+    assert_eq!(nodes.expected, ["a.example.net", "b.example.net"]);
+    assert_eq!(nodes.file, Some("/etc/midge/nodes".into()));
+    assert_eq!(
+        (nodes.learn, nodes.missing_after),
+        (seconds(7200), seconds(60))
+    );
+    assert_eq!(nodes.certificates[0].text(), "*.example.net");
+    assert_eq!(nodes.state_file, Some("s".into()));
+    let least = options("nodes { expected: a }").nodes.expect("nodes");
+    assert_eq!(
+        (least.learn, least.missing_after),
+        (seconds(0), seconds(300))
+    );
+    let rivals = "authorization { users: [ { certificate: \"a*\" }, { certificate: \"*b\" } ] }";
+    assert!(warnings(rivals)[0].contains("equally specific"));
+    let networks = options("allowed_sources: [\"10.0.0.0/8\"]").allowed_sources;
+    assert_eq!(networks, [Network::parse("10.0.0.0/8").expect("a network")]);
 }

@@ -382,3 +382,31 @@ fn times_without_end_are_refused() {
         }
     }
 }
+
+#[test]
+fn users_by_certificate_and_nodes_that_make_no_sense_are_refused() {
+    let user = |text: &str| format!("authorization {{ users: [ {{ {text} }} ] }}");
+    for more in ["user: x", "password: p", &format!("nkey: {KEY}")] {
+        let text = user(&format!("certificate: \"*.a\", {more}"));
+        refuses(&text, "has neither a name nor a password nor an nkey");
+    }
+    refuses(&user("certificate: \"CN=a\""), "is no certname");
+    refuses(
+        &user("certificate: \"*.a\" }, { certificate: \"*.a\""),
+        "is written twice",
+    );
+    refuses("nodes {}", "expects no node");
+    refuses("nodes { learn: \"1h\" }", "needs \"certificates\"");
+    refuses("nodes { expected: [\"a b\"] }", "is no certname");
+    refuses(
+        "nodes { expected: [a], missing_after: \"0s\" }",
+        "missing_after",
+    );
+    refuses(
+        "nodes { expected: [a], certificates: \"**\" }",
+        "two * in a row",
+    );
+}
+
+/// A public key of a user.
+const KEY: &str = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";

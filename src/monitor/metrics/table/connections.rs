@@ -168,7 +168,7 @@ fn add_kinds(to: &mut Samples, counts: monitor_client::KindCounts) {
 fn connection_labels(view: &ConnectionView) -> Labels {
     vec![
         ("cid", view.cid.to_string()),
-        ("name", view.identity.name.clone()),
+        ("name", view.identity.label()),
         ("account", view.identity.account.clone()),
     ]
 }

@@ -14,6 +14,7 @@ mod federation;
 #[cfg(test)]
 mod manual;
 mod messages;
+mod nodes;
 mod process;
 mod security;
 mod trouble;
@@ -32,6 +33,7 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
     ("Accounts and subscriptions", accounts::METRICS),
     ("Cluster", cluster::METRICS),
     ("Federation", federation::METRICS),
+    ("Nodes", nodes::METRICS),
     ("TLS and logins", security::METRICS),
     ("The process", process::METRICS),
 ];

@@ -10,6 +10,7 @@ mod certificates;
 mod clients;
 mod federation;
 mod manual;
+mod nodes;
 mod readers;
 mod routes;
 mod subjects;
@@ -108,6 +109,7 @@ const PARTS: &[&[Rule]] = &[
     ceilings::RULES,
     routes::RULES,
     federation::RULES,
+    nodes::RULES,
     subjects::RULES,
     broker::RULES,
     system::RULES,

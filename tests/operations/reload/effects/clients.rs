@@ -1,10 +1,13 @@
 //! Settings for clients and what is announced to them.
 
-use test_support::{RawClient, wait_until};
+use std::{io::Read, net::TcpStream};
+
+use test_support::{PATIENCE, RawClient, wait_until};
 
 use super::{Effect, Scene, error_of, info_with};
 
 pub const EFFECTS: &[Effect] = &[
+    ("allowed_sources", allowed_sources),
     ("client_advertise", client_advertise),
     ("max_connections", max_connections),
     ("max_subscriptions", max_subscriptions),
@@ -18,6 +21,7 @@ pub const EFFECTS: &[Effect] = &[
     ("lame_duck_duration", lame_duck_duration),
     ("lame_duck_grace_period", lame_duck_grace_period),
     ("pid_file", pid_file),
+    ("nodes", nodes),
 ];
 
 /// New clients, connected clients and the peer, which announces it to its own clients,
@@ -50,6 +54,27 @@ fn client_advertise() {
         info_with(&mut client, has_url);
         info_with(&mut peer, has_url);
     }
+}
+
+/// Connected clients from elsewhere are closed, and new ones get no INFO.
+#[test]
+fn allowed_sources() {
+    let mut scene = Scene::new("", "");
+    let mut client = scene.client();
+    scene.reload("allowed_sources: [\"127.0.0.0/8\"]", "");
+    assert!(client.sync().iter().all(|it| it.verb() != b"-ERR"));
+    scene.reload("allowed_sources: [\"192.0.2.0/24\"]", "");
+    assert!(error_of(&mut client).contains("Authorization Violation"));
+    let mut refused = TcpStream::connect(scene.member.broker.client_addr()).expect("connect");
+    refused.set_read_timeout(Some(PATIENCE)).expect("a bound");
+    let mut sent = Vec::new();
+    // The connection may end with a reset; nothing is sent before.
+    let _ = refused.read_to_end(&mut sent);
+    assert!(sent.is_empty(), "{}", String::from_utf8_lossy(&sent));
+    let counted = || scene.member.broker.get_json("/varz")["logins"]["refused"].clone();
+    assert_eq!(counted()["port_source"], 1);
+    scene.reload("", "");
+    scene.client();
 }
 
 #[test]
@@ -203,4 +228,24 @@ fn pid_file() {
     let broker = &scene.member.broker;
     let pid = std::fs::read_to_string(broker.folder().join("new.pid")).expect("the pid file");
     assert_eq!(pid.trim(), broker.pid().to_string());
+}
+
+/// The block begins, changes and ends.
+#[test]
+fn nodes() {
+    let mut scene = Scene::new("", "");
+    let nodes = |scene: &Scene| scene.member.broker.get_json("/nodesz");
+    assert_eq!(nodes(&scene)["enabled"], false);
+    for names in [&["a"][..], &["a", "b.example.net"]] {
+        scene.reload(
+            &format!("nodes {{ expected: {names:?}, missing_after: \"1s\" }}"),
+            "",
+        );
+        wait_until("they are missing", || {
+            let answer = nodes(&scene);
+            answer["missing"] == names.len() && answer["expected"] == names.len()
+        });
+    }
+    scene.reload("", "");
+    wait_until("none is expected", || nodes(&scene)["enabled"] == false);
 }

@@ -24,6 +24,7 @@ pub const EFFECTS: &[Effect] = &[
     ("diagnosis route_silence", routes::route_silence),
     ("diagnosis planned_absence", routes::planned_absence),
     ("diagnosis route_losses", routes::route_losses),
+    ("diagnosis uneven_clients", routes::uneven_clients),
     ("diagnosis storm_rate", counts::storm_rate),
     ("diagnosis ceiling_warning", counts::ceiling_warning),
     ("diagnosis ceiling_critical", counts::ceiling_critical),

@@ -88,3 +88,22 @@ pub fn route_losses() {
         scene.route_ends();
     });
 }
+
+/// A peer has no client, and this broker three.
+#[test]
+pub fn uneven_clients() {
+    let threshold = Threshold {
+        key: "uneven_clients",
+        before: "100",
+        after: "1",
+    };
+    threshold.makes("clients-uneven", "", |scene: &Scene| {
+        let mut peer = scene.peer();
+        let id = scene.member.broker.get_json("/varz")["server_id"].clone();
+        let subject = format!("$SYS._ROUTES.{}", id.as_str().expect("an id"));
+        let statistics = "{\"server\":{\"id\":\"PEER\"},\"statsz\":{\"connections\":0}}";
+        let len = statistics.len();
+        peer.send(format!("RMSG $SYS {subject} {len}\r\n{statistics}\r\n"));
+        (peer, [scene.client(), scene.client(), scene.client()])
+    });
+}

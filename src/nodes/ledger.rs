@@ -1,0 +1,424 @@
+//! The expected nodes: which are connected, since when the others are not, and where they were last.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+
+use super::{ADDRESS_LEN_MAX, Local, NODES_MAX, Remotes};
+use crate::{
+    security::certname_pattern::CertnamePattern,
+    telemetry::{MonotonicMillis, pool::allocated},
+};
+
+/// Where a node was connected last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Last {
+    /// When it was there last.
+    pub at: DateTime<Utc>,
+    /// The member of the cluster.
+    pub member: Arc<str>,
+    /// The node's address there.
+    pub address: Arc<str>,
+}
+
+/// All expected nodes.
+#[derive(Default)]
+pub struct Ledger {
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// Nodes that were not learned because there were too many.
+    left_out: usize,
+}
+
+struct Entry {
+    /// Whether the configuration or its file names it; otherwise it is learned.
+    listed: bool,
+    last: Option<Last>,
+    /// Since when it has been missed, in this run of the broker; `None` while it is connected.
+    absent: Option<MonotonicMillis>,
+}
+
+/// Which nodes are learned.
+pub struct Learning<'a> {
+    /// Those whose certname matches one of these.
+    pub certificates: &'a [CertnamePattern],
+    /// For how long they are expected after they were seen last.
+    pub keep: Duration,
+}
+
+/// One moment of the nodes of the whole cluster.
+pub struct Seen<'a> {
+    /// This broker's name.
+    pub own_name: &'a Arc<str>,
+    /// The nodes that are connected here.
+    pub local: &'a Local,
+    /// Those at the other members.
+    pub remotes: &'a Remotes,
+    /// When that is.
+    pub now: MonotonicMillis,
+    /// The same as a time of day.
+    pub time: DateTime<Utc>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Whether the broker has the block `nodes`.
+    pub enabled: bool,
+    /// When it was found.
+    pub at: MonotonicMillis,
+    /// The expected nodes by their names.
+    pub nodes: Vec<NodeView>,
+    /// How many of them are connected.
+    pub present: usize,
+    /// How many have not been for longer than `missing_after`.
+    pub missing: usize,
+    /// How many of the expected ones were learned.
+    pub learned: usize,
+    /// Nodes beyond the limits, which are not watched.
+    pub left_out: usize,
+    /// The members that were asked: name, number of nodes, and when it answered last.
+    pub members: Vec<(String, usize, Option<MonotonicMillis>)>,
+    /// What is wrong with the file of expected nodes, which is used as it was before; empty for
+    /// nothing.
+    pub file_error: String,
+    /// What is wrong with the state file; empty for nothing.
+    pub state_error: String,
+}
+
+/// One expected node.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Its certname.
+    pub name: Arc<str>,
+    /// Whether it was learned.
+    pub learned: bool,
+    /// For how long it has not been connected; `None` while it is.
+    pub absent: Option<Duration>,
+    /// Whether that is longer than `missing_after`.
+    pub missing: bool,
+    /// Where it is or was last; `None` if it has never been seen.
+    pub last: Option<Last>,
+}
+
+impl View {
+    /// The missing nodes.
+    pub fn missing(&self) -> impl Iterator<Item = &NodeView> {
+        self.nodes.iter().filter(|node| node.missing)
+    }
+
+    /// Bytes of its tables, without the texts that it shares with the ledger.
+    pub fn memory(&self) -> usize {
+        self.nodes.capacity() * size_of::<NodeView>()
+    }
+}
+
+impl Ledger {
+    /// Takes over which nodes are expected by name: those that are not any more stay as learned ones
+    /// if others are learned.
+    pub fn expect(&mut self, names: &BTreeSet<Arc<str>>) {
+        for (name, entry) in &mut self.entries {
+            entry.listed = names.contains(name);
+        }
+        for name in names {
+            self.entries.entry(name.clone()).or_insert(Entry {
+                listed: true,
+                last: None,
+                absent: None,
+            });
+        }
+    }
+
+    /// Takes over where a node was seen last by an earlier run of the broker. Learns it if it is not
+    /// expected by name.
+    pub fn recall(&mut self, name: &str, last: Last) {
+        let has_room = self.entries.len() < NODES_MAX;
+        match self.entries.get_mut(name) {
+            Some(entry) => entry.last = entry.last.take().or(Some(last)),
+            None if has_room => {
+                let entry = Entry {
+                    listed: false,
+                    last: Some(last),
+                    absent: None,
+                };
+                self.entries.insert(name.into(), entry);
+            }
+            None => self.left_out += 1,
+        }
+    }
+
+    /// Notes who is connected where, learns new nodes and forgets those that were seen too long ago.
+    pub fn note(&mut self, seen: &Seen<'_>, learning: Option<&Learning<'_>>) {
+        self.left_out = 0;
+        if let Some(learning) = learning {
+            self.learn(seen, learning);
+        }
+        for (name, entry) in &mut self.entries {
+            let place = match seen.local.find(name) {
+                Some(address) => Some((seen.own_name.clone(), address.to_string())),
+                None => {
+                    let found = seen.remotes.find(name);
+                    found.map(|(member, address)| (member.into(), address.to_owned()))
+                }
+            };
+            match place {
+                Some((member, address)) => {
+                    entry.absent = None;
+                    entry.see(seen.time, member, &address);
+                }
+                None => {
+                    entry.absent.get_or_insert(seen.now);
+                }
+            }
+        }
+        self.entries.retain(|_, entry| {
+            let age = |last: &Last| (seen.time - last.at).to_std().unwrap_or_default();
+            let is_remembered = learning
+                .is_some_and(|it| entry.last.as_ref().is_some_and(|last| age(last) < it.keep));
+            entry.listed || is_remembered
+        });
+    }
+
+    fn learn(&mut self, seen: &Seen<'_>, learning: &Learning<'_>) {
+        let here = seen.local.nodes().map(|(name, _)| &**name);
+        for name in here.chain(seen.remotes.names()) {
+            if self.entries.contains_key(name)
+                || !learning.certificates.iter().any(|it| it.matches(name))
+            {
+                continue;
+            }
+            if self.entries.len() >= NODES_MAX {
+                self.left_out += 1;
+                continue;
+            }
+            let entry = Entry {
+                listed: false,
+                last: None,
+                absent: None,
+            };
+            self.entries.insert(name.into(), entry);
+        }
+    }
+
+    /// What the state file keeps: names, and where they were last.
+    pub fn seen(&self) -> impl Iterator<Item = (&Arc<str>, &Last)> {
+        let entries = self.entries.iter();
+        entries.filter_map(|(name, entry)| Some((name, entry.last.as_ref()?)))
+    }
+
+    /// The nodes as they are shown; the fields about files and members are left empty.
+    pub fn view(&self, now: MonotonicMillis, missing_after: Duration) -> View {
+        let mut view = View {
+            enabled: true,
+            at: now,
+            left_out: self.left_out,
+            ..View::default()
+        };
+        for (name, entry) in &self.entries {
+            let absent = entry.absent.map(|since| since.until(now));
+            let missing = absent.is_some_and(|absent| absent >= missing_after);
+            view.present += usize::from(absent.is_none());
+            view.missing += usize::from(missing);
+            view.learned += usize::from(!entry.listed);
+            view.nodes.push(NodeView {
+                name: name.clone(),
+                learned: !entry.listed,
+                absent,
+                missing,
+                last: entry.last.clone(),
+            });
+        }
+        view
+    }
+
+    /// Bytes of its table, at the most.
+    pub fn memory(&self) -> usize {
+        let texts: usize = self
+            .entries
+            .keys()
+            .map(|name| allocated(name.len() + 16))
+            .sum();
+        let lasts = self.entries.values().filter(|entry| entry.last.is_some());
+        texts
+            + self.entries.len() * size_of::<(Arc<str>, Entry)>()
+            + lasts.count() * allocated(ADDRESS_LEN_MAX)
+    }
+}
+
+impl Entry {
+    /// It is connected. Texts that stay the same are not made anew.
+    fn see(&mut self, at: DateTime<Utc>, member: Arc<str>, address: &str) {
+        match &mut self.last {
+            Some(last) if *last.member == *member && *last.address == *address => last.at = at,
+            last => {
+                let address = address.into();
+                *last = Some(Last {
+                    at,
+                    member,
+                    address,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::nodes::NodeList;
+
+    struct Fleet {
+        local: Local,
+        remotes: Remotes,
+        ledger: Ledger,
+        now: MonotonicMillis,
+    }
+
+    fn fleet() -> Fleet {
+        let mut remotes = Remotes::default();
+        remotes.keep(&[("M".into(), "nats2".into())]);
+        Fleet {
+            local: Local::default(),
+            remotes,
+            ledger: Ledger::default(),
+            now: MonotonicMillis(1000),
+        }
+    }
+
+    impl Fleet {
+        fn here(&mut self, names: &[&str]) {
+            let address = SocketAddr::from(([192, 0, 2, 1], 7));
+            let names = names.iter().map(|name| ((*name).to_owned(), address));
+            self.local.take(names, self.now);
+        }
+
+        fn there(&mut self, names: &[&str]) {
+            let present = names
+                .iter()
+                .map(|name| ((*name).to_owned(), "192.0.2.2:8".to_owned()));
+            let list = NodeList {
+                server_id: "M".into(),
+                full: true,
+                present: present.collect(),
+                ..NodeList::default()
+            };
+            self.remotes.take_in(list, self.now);
+        }
+
+        fn expect(&mut self, names: &[&str]) {
+            self.ledger
+                .expect(&names.iter().map(|name| Arc::from(*name)).collect());
+        }
+
+        /// Some seconds later.
+        fn note(&mut self, seconds: u64, learn_for: Option<u64>) -> View {
+            self.now = MonotonicMillis(self.now.0 + seconds * 1000);
+            let certificates = [CertnamePattern::parse("*.net").expect("a pattern")];
+            let learning = learn_for.map(|keep| Learning {
+                certificates: &certificates,
+                keep: Duration::from_secs(keep),
+            });
+            let seen = Seen {
+                own_name: &"nats1".into(),
+                local: &self.local,
+                remotes: &self.remotes,
+                now: self.now,
+                time: DateTime::from_timestamp_millis(self.now.0 as i64).expect("a time"),
+            };
+            self.ledger.note(&seen, learning.as_ref());
+            self.ledger.view(self.now, Duration::from_secs(10))
+        }
+    }
+
+    fn missing(view: &View) -> Vec<&str> {
+        view.missing().map(|node| &*node.name).collect()
+    }
+
+    #[test]
+    fn a_node_is_missing_that_is_nowhere_for_a_while() {
+        let mut fleet = fleet();
+        fleet.expect(&["a", "b", "c"]);
+        fleet.here(&["a"]);
+        fleet.there(&["b"]);
+        let view = fleet.note(0, None);
+        assert_eq!((view.present, view.missing, view.nodes.len()), (2, 0, 3));
+        let view = fleet.note(10, None);
+        assert_eq!(missing(&view), ["c"]);
+        assert!(view.nodes[2].last.is_none(), "it was never seen");
+        // b moves to this broker; a leaves.
+        fleet.there(&[]);
+        fleet.here(&["b"]);
+        let view = fleet.note(1, None);
+        assert_eq!((view.present, missing(&view)), (1, vec!["c"]));
+        let view = fleet.note(10, None);
+        assert_eq!(missing(&view), ["a", "c"]);
+        let last = view.nodes[0].last.clone().expect("a was seen");
+        assert_eq!((&*last.member, &*last.address), ("nats1", "192.0.2.1:7"));
+        assert_eq!(view.nodes[0].absent, Some(Duration::from_secs(10)));
+        fleet.here(&["a", "b", "c"]);
+        assert_eq!(fleet.note(1, None).present, 3);
+        fleet.expect(&["a"]);
+        assert_eq!(
+            fleet.note(1, None).nodes.len(),
+            1,
+            "the others are not expected any more"
+        );
+    }
+
+    #[test]
+    fn nodes_are_learned_and_forgotten() {
+        let mut fleet = fleet();
+        fleet.here(&["a.net", "alice.mcollective"]);
+        fleet.there(&["b.net"]);
+        let view = fleet.note(0, Some(100));
+        assert_eq!((view.nodes.len(), view.learned, view.present), (2, 2, 2));
+        fleet.there(&[]);
+        let view = fleet.note(20, Some(100));
+        assert_eq!(missing(&view), Vec::<&str>::new(), "not for long yet");
+        assert_eq!(missing(&fleet.note(20, Some(100))), ["b.net"]);
+        assert_eq!(fleet.note(100, Some(100)).nodes.len(), 1, "it is forgotten");
+        assert_eq!(
+            fleet.note(1, None).nodes.len(),
+            0,
+            "nobody is learned any more"
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_run_saw_counts() {
+        let mut fleet = fleet();
+        fleet.expect(&["a.net"]);
+        let last = |seconds: i64| Last {
+            at: DateTime::from_timestamp_millis(seconds * 1000).expect("a time"),
+            member: "old".into(),
+            address: "192.0.2.9:9".into(),
+        };
+        for name in ["a.net", "b.net", "c.net"] {
+            fleet.ledger.recall(name, last(-5));
+        }
+        fleet.here(&["c.net"]);
+        fleet.note(0, Some(100));
+        let view = fleet.note(10, Some(100));
+        assert_eq!(missing(&view), ["a.net", "b.net"]);
+        assert_eq!(view.nodes[1].last, Some(last(-5)));
+        assert_eq!(fleet.ledger.seen().count(), 3);
+    }
+
+    #[test]
+    fn learned_nodes_are_bounded() {
+        let mut fleet = fleet();
+        let many: Vec<String> = (0..NODES_MAX)
+            .map(|number| format!("{number}.net"))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        fleet.here(&many);
+        fleet.there(&["x.net", "y.net"]);
+        let view = fleet.note(0, Some(100));
+        assert_eq!((view.nodes.len(), view.left_out), (NODES_MAX, 2));
+    }
+}

@@ -1,0 +1,306 @@
+//! Moves clients to other members of the cluster: after a rolling restart the member that came back
+//! last has few, because clients stay where they have connected to.
+//!
+//! `POST /rebalance` begins it, shows how far it is and stops it. It runs on a thread of its own and
+//! sends away so many clients a second. Each gets an INFO that lists the members with room and says
+//! that this broker leaves, some time to follow it, and is then closed: many client libraries only
+//! connect elsewhere when they are. Only clients are sent away that take such an INFO, so that they
+//! know where to go, and only while another member is there that has fewer than an even share.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Weak, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use monitor_client::text::plural;
+use parking_lot::Mutex;
+use tracing::info;
+
+use super::Server;
+use crate::{
+    broker::info,
+    connection::{CloseReason, Connection, Kind},
+    route::Spread,
+    telemetry::{MonotonicMillis, event::EventKind, threads},
+};
+
+/// Clients that are sent away per second, unless asked otherwise.
+pub const RATE: u64 = 10;
+/// The same at most.
+pub const RATE_MAX: u64 = 1000;
+
+/// How long a client that was told has before it is closed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often it is looked up how the clients are spread now.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of the thread's stack.
+const STACK_LEN: usize = 256 * 1024;
+
+/// The present run, or the last one.
+#[derive(Default)]
+pub struct Rebalancing(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    progress: Option<Progress>,
+    /// Whether the run is to end early.
+    stop: bool,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Whether it goes on.
+    pub running: bool,
+    /// When it began.
+    pub since: MonotonicMillis,
+    /// Clients that it is to send away.
+    pub to_move: u64,
+    /// Clients that it has sent away.
+    pub moved: u64,
+    /// Clients that cannot be sent away, because they take no INFO after their login.
+    pub immovable: u64,
+    /// How many it sends away per second.
+    pub rate: u64,
+    /// Why it has ended; empty while it goes on.
+    pub ended: String,
+    /// When that was.
+    pub ended_at: Option<MonotonicMillis>,
+}
+
+impl Rebalancing {
+    /// How far the present run is, or how the last one ended; `None` if there was none.
+    pub fn progress(&self) -> Option<Progress> {
+        self.0.lock().progress.clone()
+    }
+
+    /// Has the present run end; clients that were told of it are still closed.
+    pub fn stop(&self) {
+        self.0.lock().stop = true;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.lock().stop
+    }
+
+    /// Notes the beginning of a run.
+    ///
+    /// # Errors
+    ///
+    /// There is one already.
+    fn begin(&self, progress: Progress) -> Result<(), String> {
+        let mut state = self.0.lock();
+        if state.progress.as_ref().is_some_and(|it| it.running) {
+            return Err(
+                "clients are being moved already; stop=1 ends that, progress=1 shows it".into(),
+            );
+        }
+        *state = State {
+            progress: Some(progress),
+            stop: false,
+        };
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
+        if let Some(progress) = &mut self.0.lock().progress {
+            change(progress);
+        }
+    }
+}
+
+impl Server {
+    /// How the clients are spread now.
+    fn spread(&self) -> Option<Spread> {
+        let own = self.broker.registry.open(Kind::Client).len() as u64;
+        self.cluster.as_ref()?.spread(own)
+    }
+
+    /// Begins to send clients away: `count` of them, or those beyond an even share.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done.
+    pub fn rebalance(self: &Arc<Self>, count: Option<u64>, rate: u64) -> Result<Progress, String> {
+        let Some(spread) = self.spread() else {
+            return Err(
+                "there is no other member of the cluster that takes clients and has told how many \
+                 it has; see /clusterz"
+                    .into(),
+            );
+        };
+        let last = self.rebalancing.progress().and_then(|it| it.ended_at);
+        if last.is_some_and(|last| spread.told <= last) {
+            return Err(
+                "the other members have not told how many clients they have since some were sent \
+                 to them: try again in some seconds"
+                    .into(),
+            );
+        }
+        if spread.surplus() == 0 {
+            return Err(format!(
+                "this broker has {}, and an even share is {}: there is nothing to move",
+                plural(spread.own, "client"),
+                spread.share
+            ));
+        }
+        let mut clients = self.broker.registry.open(Kind::Client);
+        let open = clients.len();
+        clients.retain(|client| client.takes_info.load(Ordering::Relaxed) && !client.is_closing());
+        // The latest first: they are here because another member was away.
+        clients.sort_unstable_by_key(|client| std::cmp::Reverse(client.cid));
+        let wanted = count.unwrap_or(u64::MAX).min(spread.surplus());
+        let progress = Progress {
+            running: true,
+            since: MonotonicMillis::now(),
+            to_move: wanted.min(clients.len() as u64),
+            moved: 0,
+            immovable: (open - clients.len()) as u64,
+            rate,
+            ended: String::new(),
+            ended_at: None,
+        };
+        self.rebalancing.begin(progress.clone())?;
+        let text = format!(
+            "sends {} to other members, {rate} a second",
+            plural(progress.to_move, "client")
+        );
+        self.note_rebalancing(&text);
+        let started = self.start_moving(clients, &progress);
+        if let Err(error) = started {
+            let text = format!("no thread could be started: {error}");
+            self.end_rebalancing(&text);
+            return Err(text);
+        }
+        Ok(progress)
+    }
+
+    fn start_moving(
+        self: &Arc<Self>,
+        clients: Vec<Arc<Connection>>,
+        progress: &Progress,
+    ) -> io::Result<()> {
+        let server = Arc::downgrade(self);
+        let (to_move, rate) = (progress.to_move, progress.rate.max(1));
+        threads::spawn("rebalance", STACK_LEN, move || {
+            let mut moving = Moving {
+                server,
+                left: to_move,
+                pause: Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX),
+                told: VecDeque::new(),
+                looked: None,
+                urls: Vec::new(),
+            };
+            let ended = moving.run(clients.into_iter());
+            moving.close_told(true);
+            if let Some(server) = moving.server.upgrade() {
+                server.end_rebalancing(ended);
+            }
+        })
+    }
+
+    fn end_rebalancing(&self, ended: &str) {
+        self.rebalancing.change(|progress| {
+            progress.running = false;
+            progress.ended = ended.to_owned();
+            progress.ended_at = Some(MonotonicMillis::now());
+        });
+        let moved = self.rebalancing.progress().map_or(0, |it| it.moved);
+        self.note_rebalancing(&format!("sent {} away: {ended}", plural(moved, "client")));
+    }
+
+    fn note_rebalancing(&self, text: &str) {
+        info!("Rebalancing: {text}");
+        let events = &self.broker.telemetry.events;
+        let text = format!("rebalancing: {text}");
+        events.record(EventKind::Server, 0, &self.name, &text);
+    }
+}
+
+/// A run.
+struct Moving {
+    server: Weak<Server>,
+    /// Clients that are still to be sent away.
+    left: u64,
+    /// Between two of them.
+    pause: Duration,
+    /// Those that were told, and when: they are closed soon.
+    told: VecDeque<(Instant, Arc<Connection>)>,
+    /// When it was last looked up where there is room.
+    looked: Option<Instant>,
+    /// Where that is.
+    urls: Vec<String>,
+}
+
+impl Moving {
+    /// Sends the clients away; returns why it ends.
+    fn run(&mut self, mut clients: impl Iterator<Item = Arc<Connection>>) -> &'static str {
+        while self.left > 0 {
+            let Some(server) = self.server.upgrade() else {
+                return "the broker stops";
+            };
+            if server.stopping.load(Ordering::Acquire) {
+                return "the broker stops";
+            }
+            if server.rebalancing.is_stopped() {
+                return "it was stopped";
+            }
+            if let Err(why) = self.look(&server) {
+                return why;
+            }
+            let mut open = clients.by_ref().filter(|client| !client.is_closing());
+            let Some(client) = open.next() else {
+                return "no client is left that can be sent away";
+            };
+            if info::send_away_to(&server.broker, &client, &self.urls) {
+                self.told.push_back((Instant::now(), client));
+                self.left -= 1;
+                server.rebalancing.change(|progress| progress.moved += 1);
+            }
+            drop(server);
+            self.close_told(false);
+            thread::sleep(self.pause);
+        }
+        "done"
+    }
+
+    /// Looks up where there is room, from time to time.
+    fn look(&mut self, server: &Server) -> Result<(), &'static str> {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let none = "no other member takes clients any more";
+        let cluster = server.cluster.as_ref().ok_or(none)?;
+        let spread = server.spread().ok_or(none)?;
+        // What is under way does not count twice: those that were told are still here.
+        let told = self.told.iter().filter(|(_, client)| !client.is_closing());
+        if spread.surplus() <= told.count() as u64 {
+            return Err("the clients are spread evenly");
+        }
+        self.urls = cluster.urls_of_others(&spread);
+        match self.urls.is_empty() {
+            true => Err(none),
+            false => Ok(()),
+        }
+    }
+
+    /// Closes those that had time enough to go; in the end all, each after that time.
+    fn close_told(&mut self, all: bool) {
+        while let Some((at, _)) = self.told.front() {
+            let left = GRACE.saturating_sub(at.elapsed());
+            if !left.is_zero() && !all {
+                return;
+            }
+            thread::sleep(left);
+            if let Some((_, client)) = self.told.pop_front() {
+                client.close(CloseReason::Rebalanced);
+            }
+        }
+    }
+}
