@@ -194,7 +194,7 @@ impl Cell {
 
     fn duration(&self) -> Duration {
         let longest = self.patience[0].max(self.patience[1]);
-        (longest * 3).clamp(Duration::from_secs(12), Duration::from_secs(60))
+        (longest * 3).clamp(Duration::from_secs(12), Duration::from_secs(45))
     }
 
     fn run(self, order: &mut dyn Order) -> Outcome {
@@ -441,7 +441,7 @@ fn the_table_in_the_docs_is_up_to_date() {
     let mut page = HEAD.to_owned();
     for (patience_name, patience) in PATIENCE {
         for (arrival_name, arrival) in ARRIVALS {
-            let cell = cell(patience, arrival, 20, 20);
+            let cell = cell(patience, arrival, 30, 20);
             let what = format!("{patience_name}, {arrival_name}");
             let outcomes = assert_none_serves_more(cell, 2, &what);
             let is_alike = patience[0] == patience[1];
