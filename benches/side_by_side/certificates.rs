@@ -38,6 +38,23 @@ impl Node {
     }
 }
 
+/// Which key a broker has.
+#[derive(Clone, Copy)]
+pub(crate) enum BrokerKey {
+    Rsa4096,
+    P256,
+}
+
+impl BrokerKey {
+    /// The base name of its files.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rsa4096 => "broker",
+            Self::P256 => "broker-ec",
+        }
+    }
+}
+
 /// Files of the CA, the broker and two nodes.
 pub(crate) struct Certificates {
     folder: TempDir,
@@ -56,7 +73,8 @@ impl Certificates {
             &["-subj", "/CN=Puppet CA: side_by_side"],
         )?;
         for (name, key, address) in [
-            ("broker", rsa, ",IP:127.0.0.1"),
+            (BrokerKey::Rsa4096.name(), rsa, ",IP:127.0.0.1"),
+            (BrokerKey::P256.name(), p256, ",IP:127.0.0.1"),
             (Node::Puppet.name(), rsa, ""),
             (Node::Light.name(), p256, ""),
         ] {
@@ -77,19 +95,23 @@ impl Certificates {
             )?;
         }
         let file = |name: &str| made.path(name).display().to_string();
-        let configuration = format!(
-            "tls {{\n cert_file: {:?}\n key_file: {:?}\n ca_file: {:?}\n verify: true\n timeout: 90\n}}\n",
-            file("broker.pem"),
-            file("broker.key"),
-            file("ca.pem"),
-        );
-        fs::write(made.configuration(), configuration).during("cannot write a configuration")?;
+        for key in [BrokerKey::Rsa4096, BrokerKey::P256] {
+            let name = key.name();
+            let configuration = format!(
+                "tls {{\n cert_file: {:?}\n key_file: {:?}\n ca_file: {:?}\n verify: true\n timeout: 90\n}}\n",
+                file(&format!("{name}.pem")),
+                file(&format!("{name}.key")),
+                file("ca.pem"),
+            );
+            fs::write(made.configuration(key), configuration)
+                .during("cannot write a configuration")?;
+        }
         Ok(made)
     }
 
     /// A broker's configuration: mutual TLS with these files.
-    pub(crate) fn configuration(&self) -> PathBuf {
-        self.path("broker.conf")
+    pub(crate) fn configuration(&self, key: BrokerKey) -> PathBuf {
+        self.path(&format!("{}.conf", key.name()))
     }
 
     /// The TLS configuration of clients. They resume sessions if `resume`.

@@ -65,9 +65,23 @@ impl Series {
 
     /// The ratio to `peer`, by round.
     pub(crate) fn ratio(&self, peer: &Self, metric: Metric) -> Option<Spread> {
+        self.compare(peer, metric, |own, other| own / other)
+    }
+
+    /// How much above `peer`, by round.
+    pub(crate) fn difference(&self, peer: &Self, metric: Metric) -> Option<Spread> {
+        self.compare(peer, metric, |own, other| own - other)
+    }
+
+    fn compare(
+        &self,
+        peer: &Self,
+        metric: Metric,
+        compare: impl Fn(f64, f64) -> f64,
+    ) -> Option<Spread> {
         let value = |round: &Result<Sample>| round.as_ref().ok()?.value(metric);
         let pairs = self.rounds.iter().zip(&peer.rounds);
-        Spread::of(pairs.filter_map(|(own, other)| Some(value(own)? / value(other)?)))
+        Spread::of(pairs.filter_map(|(own, other)| Some(compare(value(own)?, value(other)?))))
     }
 }
 
@@ -93,6 +107,11 @@ pub(crate) fn judge(scenario: &Scenario, midge: &Series, peer: Option<&Series>) 
         let (value, failed, reached): (_, _, fn(f64, f64) -> bool) = match goal.bound {
             Bound::RatioAtMost(_) => (
                 peer.and_then(|peer| midge.ratio(peer, goal.metric)),
+                midge.failed() || peer.is_some_and(Series::failed),
+                |value, bound| value <= bound,
+            ),
+            Bound::AboveAtMost(_) => (
+                peer.and_then(|peer| midge.difference(peer, goal.metric)),
                 midge.failed() || peer.is_some_and(Series::failed),
                 |value, bound| value <= bound,
             ),

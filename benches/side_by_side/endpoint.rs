@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerName};
@@ -44,16 +44,24 @@ pub(crate) struct Endpoint {
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    /// When reads end with [`io::ErrorKind::TimedOut`].
+    deadline: Option<Instant>,
 }
 
 impl Endpoint {
     /// Connects. With TLS the handshake begins after the broker's INFO and is completed by the
     /// first read; data written before is sent as well.
     pub(crate) fn open(&self) -> Result<Stream> {
+        let open = self.open_before(None);
+        open.during(format_args!("connecting to {}", self.address))
+    }
+
+    /// The same as a client does it that gives up at `deadline`, if any.
+    pub(crate) fn open_before(&self, deadline: Option<Instant>) -> io::Result<Stream> {
         let mut stream = Stream::plain(connect_plain(self.address)?);
+        stream.deadline = deadline;
         if let Some(config) = &self.tls {
-            let begun = stream.begin_tls(config);
-            begun.during(format_args!("beginning TLS with {}", self.address))?;
+            stream.begin_tls(config)?;
         }
         Ok(stream)
     }
@@ -62,7 +70,11 @@ impl Endpoint {
 impl Stream {
     /// A connection without TLS.
     pub(crate) fn plain(socket: TcpStream) -> Self {
-        Self { socket, tls: None }
+        Self {
+            socket,
+            tls: None,
+            deadline: None,
+        }
     }
 
     /// The socket.
@@ -77,6 +89,12 @@ impl Stream {
         Ok(Self::plain(socket))
     }
 
+    /// From now on reads wait as long as they do without a deadline.
+    pub(crate) fn remove_deadline(&mut self) -> io::Result<()> {
+        self.deadline = None;
+        self.socket.set_read_timeout(Some(TIMEOUT))
+    }
+
     /// Whether the TLS session was resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         let kind = self.tls.as_ref().and_then(|tls| tls.handshake_kind());
@@ -89,6 +107,7 @@ impl Stream {
         // INFO is not encrypted, and nothing follows it before TLS.
         let mut byte = [0];
         while byte != *b"\n" {
+            watch_deadline(&self.socket, self.deadline)?;
             self.socket.read_exact(&mut byte)?;
         }
         let name = ServerName::from(self.socket.peer_addr()?.ip());
@@ -111,6 +130,7 @@ impl Read for Stream {
                 return Ok(len);
             }
             send(tls, &mut self.socket)?;
+            watch_deadline(&self.socket, self.deadline)?;
             // Everything received must fit, because rustls buffers only a little.
             let space = match buffer.len().checked_sub(RECORD) {
                 Some(space) => space.min(CIPHERTEXT),
@@ -158,15 +178,23 @@ impl AsRawFd for Stream {
 }
 
 /// Connects to an address; all connections have the same socket options.
-pub(crate) fn connect_plain(address: SocketAddr) -> Result<TcpStream> {
-    let open = || {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(stream)
+pub(crate) fn connect_plain(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+/// Has the next read of the socket end at the deadline, if there is one.
+fn watch_deadline(socket: &TcpStream, deadline: Option<Instant>) -> io::Result<()> {
+    let Some(deadline) = deadline else {
+        return Ok(());
     };
-    open().during(format_args!("cannot connect to {address}"))
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => socket.set_read_timeout(Some(left)),
+    }
 }
 
 /// Takes decrypted data; 0 if there is none yet.

@@ -74,6 +74,7 @@ fn goal(judgement: &Judgement) -> Value {
         Bound::AtLeast(_) => "at_least",
         Bound::AtMost(_) => "at_most",
         Bound::RatioAtMost(_) => "ratio_at_most",
+        Bound::AboveAtMost(_) => "above_at_most",
     };
     json!({
         "metric": judgement.goal.metric,

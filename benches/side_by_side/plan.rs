@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::{
     broker::{Broker, Program},
-    certificates::{Certificates, Node},
+    certificates::{BrokerKey, Certificates, Node},
     compare::{Judgement, Series},
     failure::{During, Failure, Result, fail},
     load::{self, Stage},
@@ -51,7 +51,7 @@ impl Plan {
     pub(crate) fn new(options: &Options, scenarios: &[&Scenario]) -> Result<Self> {
         let with_tls = scenarios
             .iter()
-            .any(|scenario| matches!(scenario.load, Load::Tls(_)));
+            .any(|scenario| matches!(scenario.load, Load::Tls(_) | Load::TlsEc(_)));
         let files = sys::raise_open_files().during("cannot raise the limit of open files")?;
         Ok(Self {
             programs: options.programs()?,
@@ -67,7 +67,12 @@ impl Plan {
     pub(crate) fn run(&self, scenario: &Scenario) -> Vec<Series> {
         match scenario.load {
             Load::Broker(load) => self.run_on_brokers(load, Self::start_one),
-            Load::Tls(load) => self.run_on_brokers(load, Self::start_with_tls),
+            Load::Tls(load) => self.run_on_brokers(load, |plan, program| {
+                plan.start_with_tls(program, BrokerKey::Rsa4096)
+            }),
+            Load::TlsEc(load) => self.run_on_brokers(load, |plan, program| {
+                plan.start_with_tls(program, BrokerKey::P256)
+            }),
             Load::Mesh { members, load } => {
                 self.run_on_brokers(load, |_, program| start_mesh(program, members))
             }
@@ -117,11 +122,11 @@ impl Plan {
     }
 
     /// A broker that requires client certificates.
-    fn start_with_tls(&self, program: &Program) -> Result<Vec<Broker>> {
+    fn start_with_tls(&self, program: &Program, key: BrokerKey) -> Result<Vec<Broker>> {
         let Some(certificates) = &self.certificates else {
             fail!("no certificates were made");
         };
-        let configuration = certificates.configuration().display().to_string();
+        let configuration = certificates.configuration(key).display().to_string();
         let client = certificates.client(Node::Puppet, false)?;
         let arguments = vec!["-c".to_owned(), configuration];
         Ok(vec![Broker::start(program, arguments, Some(client))?])

@@ -143,6 +143,7 @@ fn judgement_text(judgement: &Judgement) -> String {
         Bound::AtLeast(limit) => ("", "≥", limit),
         Bound::AtMost(limit) => ("", "≤", limit),
         Bound::RatioAtMost(limit) => (" ratio", "≤", limit),
+        Bound::AboveAtMost(limit) => (" above", "≤", limit),
     };
     let mut text = cell(&format!("{metric}{what} {sign} {limit}"), 22);
     text += match judgement.verdict {

@@ -20,6 +20,10 @@ pub(crate) enum Metric {
     BrokerCpuUs,
     /// CPU time of the load generator per unit, µs.
     LoadCpuUs,
+    /// CPU time of the broker per handshake and login, µs.
+    HandshakeCpuUs,
+    /// How often clients gave up, and came again.
+    GaveUp,
     /// Resident memory of the broker at the end, MiB.
     MemoryMib,
     /// Maximum resident memory of the broker, MiB.
@@ -65,6 +69,8 @@ impl Metric {
             Self::Rate => "rate /s",
             Self::BrokerCpuUs => "CPU µs",
             Self::LoadCpuUs => "load µs",
+            Self::HandshakeCpuUs => "shake µs",
+            Self::GaveUp => "gave up",
             Self::MemoryMib => "RSS MiB",
             Self::PeakMemoryMib => "peak MiB",
             Self::P50Us => "p50 µs",
@@ -86,6 +92,7 @@ impl Metric {
         !matches!(
             self,
             Self::LoadCpuUs
+                | Self::GaveUp
                 | Self::KeptWithOneStalled
                 | Self::KeptWithTwoStalled
                 | Self::LossPercent

@@ -1,6 +1,6 @@
 //! The table of scenarios: their loads and midge's goals.
 
-use crate::sample::Metric;
+use crate::{certificates::Node, sample::Metric};
 
 /// A load, its name and its goals.
 pub(crate) struct Scenario {
@@ -27,13 +27,18 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// midge's value divided by the peer's is at most this.
     RatioAtMost(f64),
+    /// midge's value is at most so much above the peer's.
+    AboveAtMost(f64),
 }
 
 impl Bound {
     /// The number of the bound.
     pub(crate) fn limit(self) -> f64 {
         match self {
-            Self::AtLeast(limit) | Self::AtMost(limit) | Self::RatioAtMost(limit) => limit,
+            Self::AtLeast(limit)
+            | Self::AtMost(limit)
+            | Self::RatioAtMost(limit)
+            | Self::AboveAtMost(limit) => limit,
         }
     }
 }
@@ -45,6 +50,8 @@ pub(crate) enum Load {
     Broker(BrokerLoad),
     /// The same with mutual TLS and RSA-4096 certificates.
     Tls(BrokerLoad),
+    /// The same, but the broker has a key of P-256.
+    TlsEc(BrokerLoad),
     /// The same on a full mesh: publishers and requesters connect to the first member, subscribers
     /// and responders to the last. CPU time is that of all members.
     Mesh { members: usize, load: BrokerLoad },
@@ -73,6 +80,8 @@ pub(crate) enum BrokerLoad {
     Idle,
     /// Idle connections with four subscriptions each.
     IdleConnections { count: usize },
+    /// Clients that give up a handshake that takes too long, and come again.
+    Impatient(Impatient),
     /// A pair, with and without reading of the monitoring pages, while idle connections are open.
     Monitored { connections: usize, payload: usize },
     /// A monitoring page is read while idle connections are open and a pair exchanges messages.
@@ -89,12 +98,24 @@ pub(crate) enum BrokerLoad {
     RandomSubjects,
     /// Requesters with one outstanding request each, and a responder.
     Requests { requesters: usize },
+    /// What a fleet of so many nodes costs: handshakes, memory, broadcasts and answers.
+    Sizing { nodes: usize },
     /// A fan-out with and without subscribers that do not read.
     SlowConsumer { healthy: usize, payload: usize },
     /// Nodes that all connect at once while a pair exchanges messages at a steady rate.
     Storm { nodes: usize },
     /// Many subscriptions at the last member, until the others know them.
     PropagateSubscriptions,
+}
+
+/// Clients that connect, so many at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Impatient {
+    pub(crate) clients: usize,
+    pub(crate) at_once: usize,
+    /// After as many seconds they give up.
+    pub(crate) patience: u64,
+    pub(crate) node: Node,
 }
 
 /// A monitoring page.
@@ -128,6 +149,37 @@ const fn p50(ratio: f64) -> Goal {
     Goal {
         metric: Metric::P50Us,
         bound: Bound::RatioAtMost(ratio),
+    }
+}
+
+const fn impatient(name: &'static str, clients: usize, at_once: usize, node: Node) -> Scenario {
+    Scenario {
+        name,
+        what: match node {
+            Node::Light => "clients that give up after 2 s and come again, so many at a time",
+            Node::Puppet => "the same, and clients that need as long as the broker, on its cores",
+        },
+        unit: "client",
+        load: Load::Tls(BrokerLoad::Impatient(Impatient {
+            clients,
+            at_once,
+            patience: 2,
+            node,
+        })),
+        goals: &[Goal {
+            metric: Metric::GaveUp,
+            bound: Bound::AboveAtMost(0.0),
+        }],
+    }
+}
+
+const fn sizing(name: &'static str, load: Load) -> Scenario {
+    Scenario {
+        name,
+        what: "a fleet: its handshakes, memory, and broadcasts that all nodes answer",
+        unit: "node and round",
+        load,
+        goals: &[],
     }
 }
 
@@ -373,6 +425,40 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         load: Load::Tls(BrokerLoad::Storm { nodes: 2000 }),
         goals: &[at_most(Metric::P99Factor, 3.0)],
     },
+    impatient("impatient-64", 600, 64, Node::Light),
+    impatient("impatient-110", 800, 110, Node::Light),
+    impatient("impatient-256", 800, 256, Node::Light),
+    impatient("impatient-rsa-64", 600, 64, Node::Puppet),
+    impatient("impatient-rsa-110", 800, 110, Node::Puppet),
+    impatient("impatient-rsa-256", 800, 256, Node::Puppet),
+    Scenario {
+        name: "patient-256",
+        what: "256 of 800 clients at a time that wait for 30 s, mutual TLS with RSA-4096",
+        unit: "client",
+        load: Load::Tls(BrokerLoad::Impatient(Impatient {
+            clients: 800,
+            at_once: 256,
+            patience: 30,
+            node: Node::Light,
+        })),
+        goals: &[],
+    },
+    sizing(
+        "sizing-2k-rsa",
+        Load::Tls(BrokerLoad::Sizing { nodes: 2000 }),
+    ),
+    sizing(
+        "sizing-10k-rsa",
+        Load::Tls(BrokerLoad::Sizing { nodes: 10_000 }),
+    ),
+    sizing(
+        "sizing-2k-ec",
+        Load::TlsEc(BrokerLoad::Sizing { nodes: 2000 }),
+    ),
+    sizing(
+        "sizing-10k-ec",
+        Load::TlsEc(BrokerLoad::Sizing { nodes: 10_000 }),
+    ),
     Scenario {
         name: "tls-p2p-128",
         what: "one publisher to one subscriber, mutual TLS",

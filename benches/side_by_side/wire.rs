@@ -87,9 +87,13 @@ pub(crate) fn control(line: &[u8]) -> Result<Control> {
 
 fn begin(broker: &Endpoint, setup: &[u8]) -> Result<Stream> {
     let mut stream = broker.open()?;
-    let hello = [CONNECT, setup, b"PING\r\n"].concat();
-    stream.write_all(&hello).during("sending CONNECT")?;
+    stream.write_all(&hello(setup)).during("sending CONNECT")?;
     Ok(stream)
+}
+
+/// What a client sends first.
+pub(crate) fn hello(setup: &[u8]) -> Vec<u8> {
+    [CONNECT, setup, b"PING\r\n"].concat()
 }
 
 /// Reads lines until PONG; messages are not expected here.

@@ -71,8 +71,8 @@ pub(super) fn run(stage: &Stage, nodes: usize) -> Result<Sample> {
 }
 
 /// Nodes and a requester, served by one thread.
-struct Fleet {
-    nodes: Vec<Inbox>,
+pub(super) struct Fleet {
+    pub(super) nodes: Vec<Inbox>,
     publisher: Publisher,
     requester: Inbox,
     answer: Vec<u8>,
@@ -82,7 +82,8 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn open(broker: &Endpoint, count: usize) -> Result<Self> {
+    /// Connects them.
+    pub(super) fn open(broker: &Endpoint, count: usize) -> Result<Self> {
         let epoll = Epoll::new().during("epoll")?;
         let header = format!("MSG fleet.agent.0 1 fleet.reply {BROADCAST}\r\n");
         let node = |stream: Stream| {
@@ -118,7 +119,7 @@ impl Fleet {
     }
 
     /// One broadcast, until the answer of every node has arrived once; returns the duration in ns.
-    fn round(&mut self) -> Result<u64> {
+    pub(super) fn round(&mut self) -> Result<u64> {
         let begun = now_ns();
         self.publisher.send_chunk()?;
         let start = Instant::now();

@@ -3,12 +3,14 @@
 mod disturbed;
 mod fleet;
 mod handshakes;
+mod impatient;
 mod memory;
 mod mesh;
 mod paced;
 mod page;
 pub(crate) mod relay;
 mod request;
+mod sizing;
 mod stream;
 mod subscriptions;
 
@@ -100,6 +102,7 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
         BrokerLoad::Heal => mesh::heal(stage),
         BrokerLoad::Idle => memory::idle(stage),
         BrokerLoad::IdleConnections { count } => memory::connections(stage, count),
+        BrokerLoad::Impatient(clients) => impatient::run(stage, clients),
         BrokerLoad::Monitored {
             connections,
             payload,
@@ -111,6 +114,7 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
         BrokerLoad::Queue { members, payload } => stream::queue(stage, members, payload),
         BrokerLoad::RandomSubjects => subscriptions::random_subjects(stage),
         BrokerLoad::Requests { requesters } => request::run(stage, requesters),
+        BrokerLoad::Sizing { nodes } => sizing::run(stage, nodes),
         BrokerLoad::SlowConsumer { healthy, payload } => {
             disturbed::slow_consumer(stage, healthy, payload)
         }

@@ -26,9 +26,9 @@ const BLOCK: usize = 64 * 1024;
 pub(crate) fn run(seconds: f64, payload: usize) -> Result<Sample> {
     let listener = TcpListener::bind("127.0.0.1:0").during("cannot listen")?;
     let address = listener.local_addr().during("cannot listen")?;
-    let sender = connect_plain(address)?;
+    let sender = connect_plain(address).during("connecting to the relay")?;
     let (from, _) = listener.accept().during("cannot accept")?;
-    let receiver = connect_plain(address)?;
+    let receiver = connect_plain(address).during("connecting to the relay")?;
     let (to, _) = listener.accept().during("cannot accept")?;
     let hang_up = sender.try_clone().during("cannot share a socket")?;
 

@@ -6,15 +6,21 @@
 //! [`RECEIVED_MAX`], the steps by [`STEPS_MAX`], the number of unfinished handshakes
 //! by the places before the login (and by [`UNFINISHED_MAX`], should those fail), and
 //! that of the long ones among them by [`LONG_MAX`].
+//!
+//! Where more peers begin than can be served, [`waiting`] decides who is, so that few
+//! signatures are wasted on peers that give up before they have them.
 
+mod attempt;
+mod patience;
+#[cfg(test)]
+mod simulation;
 mod threads;
+mod unfinished;
+mod waiting;
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,8 +31,12 @@ use rustls::{
 };
 use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 
-use self::threads::Threads;
 pub(super) use self::threads::Turn;
+use self::{
+    attempt::{Attempt, has_left, leaves},
+    threads::Threads,
+    unfinished::{Place, Unfinished},
+};
 use super::{
     admission::{self, Places, Source},
     transport::{Progress, Session, Tls},
@@ -50,10 +60,6 @@ const HANDSHAKE: u8 = 22;
 /// Handshakes under way at a time: more than there are places before the login.
 pub const UNFINISHED_MAX: usize = 10_000;
 
-/// Bytes that an unfinished handshake holds beside what is beyond [`READ_LEN`]:
-/// what has come, the session, the flight to be sent. An estimate.
-const UNFINISHED_LEN: usize = 16 * 1024;
-
 /// Handshakes at a time that hold more than [`READ_LEN`], which most never need:
 /// together 32 MiB.
 const LONG_MAX: usize = 512;
@@ -76,16 +82,6 @@ pub struct Handshakers {
     long: Arc<Places>,
 }
 
-/// Handshakes under way.
-#[derive(Default)]
-struct Unfinished {
-    count: AtomicUsize,
-    /// Memory that they hold beyond [`READ_LEN`] each.
-    long: AtomicUsize,
-    /// The most that they have held since [`Handshakers::take_most_held`].
-    most: AtomicUsize,
-}
-
 /// The unfinished handshakes of the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnfinishedHandshakes {
@@ -93,14 +89,6 @@ pub struct UnfinishedHandshakes {
     pub count: usize,
     /// Bytes that they hold; an estimate.
     pub held: usize,
-}
-
-impl Unfinished {
-    /// Bytes that they hold.
-    fn held(&self) -> usize {
-        let long = self.long.load(Ordering::Relaxed);
-        self.count.load(Ordering::Relaxed) * UNFINISHED_LEN + long
-    }
 }
 
 /// A place among the long handshakes, and word that it is taken away.
@@ -141,7 +129,7 @@ impl Handshakers {
 
     /// Handshakes under way.
     pub fn unfinished(&self) -> usize {
-        self.unfinished.count.load(Ordering::Relaxed)
+        self.unfinished.count()
     }
 
     /// The unfinished handshakes of all listeners.
@@ -159,10 +147,9 @@ impl Handshakers {
     /// The most bytes that they have held since the last call, of which there is one
     /// caller: housekeeping.
     pub fn take_most_held() -> usize {
-        SHARED.get().map_or(0, |shared| {
-            let held = shared.unfinished.held();
-            shared.unfinished.most.swap(held, Ordering::Relaxed)
-        })
+        SHARED
+            .get()
+            .map_or(0, |shared| shared.unfinished.take_most())
     }
 
     /// The places of long handshakes, of all listeners, if there are any.
@@ -185,7 +172,13 @@ impl Handshakers {
         let session = UnbufferedServerConnection::new(config);
         let session = session.map_err(|error| Failure::of(&error))?;
         let session = Session::Server(Box::new(session));
-        self.shake(stream, session, patience).await
+        let attempt = Arc::new(Attempt::default());
+        let result = self.shake(stream, session, patience, Some(&attempt)).await;
+        self.threads.learn(|known| {
+            known.expect(patience);
+            attempt.tell(known, &result);
+        });
+        result
     }
 
     /// Shakes hands with a server: we begin.
@@ -203,14 +196,17 @@ impl Handshakers {
         let session = UnbufferedClientConnection::new(config, name);
         let session = session.map_err(|error| Failure::of(&error))?;
         let session = Session::Client(Box::new(session));
-        self.shake(stream, session, patience).await
+        self.shake(stream, session, patience, None).await
     }
 
+    /// `attempt` is that of a peer that begins. Handshakes that we begin are few, and do not
+    /// wait.
     async fn shake(
         &self,
         stream: &Arc<TcpStream>,
         session: Session,
         patience: Duration,
+        attempt: Option<&Arc<Attempt>>,
     ) -> Result<Tls, Failure> {
         let mut place = Place::take(&self.unfinished).ok_or_else(|| {
             let text = format!("{UNFINISHED_MAX} handshakes are under way already");
@@ -218,7 +214,7 @@ impl Handshakers {
         })?;
         let mut long = None;
         let mut left = patience;
-        let begins = matches!(session, Session::Client(_));
+        let mut beginning = attempt;
         let mut step = Step {
             session,
             incoming: Vec::new(),
@@ -226,9 +222,7 @@ impl Handshakers {
             plain: Vec::new(),
             result: Ok(Progress::Blocked),
         };
-        let mut read = !begins;
-        // Handshakes that we begin are few.
-        let mut turn = if begins { Turn::Next } else { Turn::Beginning };
+        let mut read = attempt.is_some();
         let mut bytes = 0;
         for _ in 0..STEPS_MAX {
             if read {
@@ -242,11 +236,11 @@ impl Handshakers {
                     received = wait(&mut left, receive(stream, &mut step.incoming)) => received,
                 };
                 received.map_err(|failure| match failure.cause {
-                    Cause::Closed if turn == Turn::Beginning => Failure {
+                    Cause::Closed if bytes == 0 && attempt.is_some() => Failure {
                         cause: Cause::Silent,
                         ..failure
                     },
-                    Cause::Timeout if bytes == 0 && !begins => {
+                    Cause::Timeout if bytes == 0 && attempt.is_some() => {
                         Failure::new(Cause::Timeout, NOTHING_CAME)
                     }
                     _ => failure,
@@ -262,9 +256,10 @@ impl Handshakers {
                     None => long = self.take_long(stream),
                 }
             }
-            step = self.advance(stream, step, turn).await?;
-            (read, turn) = (true, Turn::Next);
+            step = self.advance(stream, step, beginning).await?;
+            read = true;
             if !step.outgoing.is_empty() {
+                beginning = None;
                 wait(&mut left, send(stream, &mut step.outgoing)).await?;
             }
             match step.result? {
@@ -291,16 +286,25 @@ impl Handshakers {
     }
 
     /// Runs one step of the computation, unless the peer leaves meanwhile: a ServerHello
-    /// would be wasted then. An alert it sent before leaving is still read, as it explains
-    /// why.
+    /// would be wasted then. `beginning`: the peer has had no answer yet.
     async fn advance(
         &self,
-        stream: &TcpStream,
+        stream: &Arc<TcpStream>,
         mut step: Step,
-        turn: Turn,
+        beginning: Option<&Arc<Attempt>>,
     ) -> Result<Step, Failure> {
         let is_greeted = step.incoming.first() == Some(&HANDSHAKE);
+        let turn = beginning.map_or(Turn::Next, |attempt| attempt.turn());
+        let beginning = beginning.map(|attempt| (attempt.clone(), stream.clone()));
         let done = self.compute(turn, move || {
+            if let Some((attempt, stream)) = beginning {
+                // Its task may not have run since it left.
+                if is_greeted && has_left(&stream) {
+                    step.result = Err(closed());
+                    return step;
+                }
+                attempt.begin();
+            }
             step.compute();
             step
         });
@@ -398,46 +402,5 @@ async fn is_cut(long: &mut Option<LongPlace>) {
     };
     if !is_cut {
         std::future::pending().await
-    }
-}
-
-/// Waits until the peer has closed its side without sending more.
-async fn leaves(stream: &TcpStream) {
-    if let Ok(1..) = stream.peek(&mut [0]).await {
-        std::future::pending().await
-    }
-}
-
-/// One of [`UNFINISHED_MAX`] places, released when dropped.
-struct Place {
-    of: Arc<Unfinished>,
-    /// Memory that it holds beyond [`READ_LEN`].
-    long: usize,
-}
-
-impl Place {
-    fn take(unfinished: &Arc<Unfinished>) -> Option<Self> {
-        let place = Self {
-            of: unfinished.clone(),
-            long: 0,
-        };
-        let before = unfinished.count.fetch_add(1, Ordering::Relaxed);
-        // Dropping gives a place back that was one too many.
-        (before < UNFINISHED_MAX).then_some(place)
-    }
-
-    /// Books so many bytes.
-    fn hold(&mut self, len: usize) {
-        let before = std::mem::replace(&mut self.long, len.saturating_sub(READ_LEN));
-        self.of.long.fetch_sub(before, Ordering::Relaxed);
-        self.of.long.fetch_add(self.long, Ordering::Relaxed);
-        self.of.most.fetch_max(self.of.held(), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.of.long.fetch_sub(self.long, Ordering::Relaxed);
-        self.of.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

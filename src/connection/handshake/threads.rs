@@ -6,18 +6,13 @@
 //! with a higher priority, help.
 //!
 //! A handshake in progress comes before a new one: the work already spent on it should not
-//! be lost to a timeout. Of the new ones, the one that waits longest comes first as long as
-//! it does not wait long; beyond that the one that came last, except for every fourth turn.
-//! Clients give up after some seconds (most after two) and try again, so with more of them
-//! than can be served, the longest waiting one is about to leave: the work for it would be
-//! lost, and so on with the next. Patient clients get the fourth turns: with a constant
-//! stream of newcomers they would wait indefinitely.
+//! be lost to a timeout. Which new one comes first is decided by [`Waiting`].
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     io,
     panic::AssertUnwindSafe,
-    sync::{Arc, Weak},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -25,7 +20,10 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::UNFINISHED_MAX;
+use super::{
+    patience::Patience,
+    waiting::{Ticket, Waiting},
+};
 
 /// Stack of a thread.
 const STACK_LEN: usize = 512 * 1024;
@@ -48,14 +46,6 @@ const STRETCH_NS: u64 = 100_000_000;
 /// takes a tenth of it.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// A job that has waited longer than this no longer comes first: most clients wait for two
-/// seconds, and the rest is for the remainder of the handshake. With less, a hundred
-/// clients that could all be served in time were served newest first.
-const EARLY: Duration = Duration::from_millis(1200);
-
-/// Where a job has waited longer, one turn of this many is for the longest waiting one.
-const PATIENT_EVERY: u32 = 4;
-
 /// The threads and what waits for them.
 #[derive(Default)]
 pub(super) struct Threads {
@@ -66,29 +56,37 @@ pub(super) struct Threads {
 }
 
 /// When it is a job's turn.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::connection) enum Turn {
     /// Before new handshakes.
     Next,
-    /// A peer begins.
-    Beginning,
+    /// A peer begins, which has waited since then.
+    Beginning(Instant),
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A job whose owner may go away and take it along.
-type Job = Weak<Mutex<Option<Work>>>;
-
 #[derive(Default)]
 struct Queue {
-    next: VecDeque<Job>,
-    beginning: VecDeque<(Instant, Job)>,
-    /// Turns granted while a job had waited too long.
-    late_turns: u32,
+    /// Steps of handshakes in progress, and their numbers.
+    next: BTreeMap<u64, Work>,
+    numbers: u64,
+    beginning: Waiting<Work>,
     /// When the threads last finished a job, or a job arrived at an empty queue.
     moved: Option<Instant>,
     /// A thread of the reserve watches.
     watched: bool,
+}
+
+/// A job in the queue, which is removed when this is dropped before its turn.
+struct Queued<'a> {
+    threads: &'a Threads,
+    at: Place,
+}
+
+enum Place {
+    Next(u64),
+    Beginning(Ticket),
 }
 
 impl Threads {
@@ -124,27 +122,28 @@ impl Threads {
             // Fails if the connection was closed meanwhile.
             let _ = sender.send(job());
         });
-        let owned = Arc::new(Mutex::new(Some(work)));
-        self.add(turn, Arc::downgrade(&owned));
+        let _queued = self.add(turn, work);
         receiver.await.ok()
     }
 
-    fn add(&self, turn: Turn, job: Job) {
+    /// Changes what is known about the patience of peers.
+    pub(super) fn learn(&self, tell: impl FnOnce(&mut Patience)) {
+        tell(&mut self.queue.lock().beginning.patience);
+    }
+
+    fn add(&self, turn: Turn, work: Work) -> Queued<'_> {
         let mut queue = self.queue.lock();
-        let now = Instant::now();
         if queue.is_empty() {
-            queue.moved = Some(now);
+            queue.moved = Some(Instant::now());
         }
-        match turn {
-            Turn::Next => queue.next.push_back(job),
-            Turn::Beginning => queue.begin(now, job),
-        }
+        let at = queue.add(turn, work);
         let watched = std::mem::replace(&mut queue.watched, true);
         drop(queue);
         self.arrived.notify_one();
         if !watched {
             self.stuck.notify_one();
         }
+        Queued { threads: self, at }
     }
 
     /// The main loop of a thread.
@@ -194,47 +193,38 @@ impl Queue {
         self.next.is_empty() && self.beginning.is_empty()
     }
 
-    fn begin(&mut self, now: Instant, job: Job) {
-        // Jobs without an owner are at most as many as those with one.
-        if self.beginning.len() >= 2 * UNFINISHED_MAX {
-            self.beginning.retain(|(_, job)| job.strong_count() > 0);
+    fn add(&mut self, turn: Turn, work: Work) -> Place {
+        match turn {
+            Turn::Next => {
+                self.numbers += 1;
+                self.next.insert(self.numbers, work);
+                Place::Next(self.numbers)
+            }
+            Turn::Beginning(since) => Place::Beginning(self.beginning.add(since, work)),
         }
-        self.beginning.push_back((now, job));
     }
 
     /// Takes the work whose turn is next.
     fn take(&mut self, now: Instant) -> Option<Work> {
-        while let Some(job) = self.take_job(now) {
-            let work = job.upgrade().and_then(|owned| owned.lock().take());
-            if work.is_some() {
-                return work;
-            }
+        match self.next.pop_first() {
+            Some((_, work)) => Some(work),
+            None => self.beginning.take(now),
         }
-        None
     }
 
-    fn take_job(&mut self, now: Instant) -> Option<Job> {
-        if let Some(job) = self.next.pop_front() {
-            return Some(job);
+    fn remove(&mut self, at: &Place) -> Option<Work> {
+        match at {
+            Place::Next(number) => self.next.remove(number),
+            Place::Beginning(ticket) => self.beginning.remove(*ticket),
         }
-        // A job without an owner does not count as waiting.
-        while self
-            .beginning
-            .front()
-            .is_some_and(|(_, job)| job.strong_count() == 0)
-        {
-            self.beginning.pop_front();
-        }
-        let (since, _) = self.beginning.front()?;
-        let is_late = now - *since > EARLY;
-        if is_late {
-            self.late_turns = self.late_turns.wrapping_add(1);
-        }
-        let taken = match is_late && !self.late_turns.is_multiple_of(PATIENT_EVERY) {
-            false => self.beginning.pop_front(),
-            true => self.beginning.pop_back(),
-        };
-        taken.map(|(_, job)| job)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let work = self.threads.queue.lock().remove(&self.at);
+        // Here the lock is free again: the work holds a TLS session.
+        drop(work);
     }
 }
 
@@ -267,81 +257,41 @@ fn come_last(nice: i32) {
 mod tests {
     use super::*;
 
-    /// Jobs that record their names, and their owners.
-    #[derive(Default)]
-    struct Harness {
-        queue: Queue,
-        owned: Vec<Option<Arc<Mutex<Option<Work>>>>>,
-        done: Arc<Mutex<Vec<&'static str>>>,
-    }
-
-    impl Harness {
-        fn job(&mut self, name: &'static str) -> Job {
-            let done = self.done.clone();
-            let work: Work = Box::new(move || done.lock().push(name));
-            let owned = Arc::new(Mutex::new(Some(work)));
-            let job = Arc::downgrade(&owned);
-            self.owned.push(Some(owned));
-            job
+    /// The names of jobs, in the order in which they are taken at a moment.
+    fn order(queue: &mut Queue, done: &Mutex<Vec<&'static str>>, at: Instant) -> Vec<&'static str> {
+        while let Some(work) = queue.take(at) {
+            work();
         }
-
-        fn begin(&mut self, at: Instant, name: &'static str) {
-            let job = self.job(name);
-            self.queue.begin(at, job);
-        }
-
-        fn finish(mut self, at: Instant) -> Vec<&'static str> {
-            while let Some(work) = self.queue.take(at) {
-                work();
-            }
-            assert!(self.queue.is_empty());
-            self.done.lock().clone()
-        }
+        std::mem::take(&mut done.lock())
     }
 
     #[test]
-    fn the_longest_waiting_one_comes_first_after_those_in_progress() {
-        let (mut harness, start) = (Harness::default(), Instant::now());
-        harness.begin(start, "first");
-        harness.begin(start, "second");
-        let middle = harness.job("middle");
-        harness.queue.next.push_back(middle);
-        assert_eq!(harness.finish(start + EARLY), ["middle", "first", "second"]);
+    fn handshakes_in_progress_come_before_new_ones() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let job = |name| -> Work {
+            let done = done.clone();
+            Box::new(move || done.lock().push(name))
+        };
+        queue.add(Turn::Beginning(now), job("new"));
+        queue.add(Turn::Next, job("in progress"));
+        let left = queue.add(Turn::Next, job("left"));
+        queue.add(Turn::Next, job("in progress, later"));
+        assert!(queue.remove(&left).is_some());
+        let expected = ["in progress", "in progress, later", "new"];
+        assert_eq!(order(&mut queue, &done, now), expected);
+        assert!(queue.is_empty());
     }
 
-    #[test]
-    fn the_newest_come_first_where_others_wait_too_long() {
-        let (mut harness, start) = (Harness::default(), Instant::now());
-        harness.begin(start, "about to leave");
-        harness.begin(start + EARLY, "new");
-        harness.begin(start + EARLY, "newest");
-        let order = harness.finish(start + EARLY + Duration::from_millis(1));
-        assert_eq!(order, ["newest", "new", "about to leave"]);
-    }
-
-    #[test]
-    fn the_patient_are_served_however_many_come() {
-        let (mut harness, start) = (Harness::default(), Instant::now());
-        harness.begin(start, "patient");
-        for _ in 0..6 {
-            harness.begin(start + EARLY, "new");
+    #[tokio::test]
+    async fn a_job_leaves_the_queue_with_its_owner() {
+        // This queue has no threads.
+        let threads = Threads::default();
+        for turn in [Turn::Next, Turn::Beginning(Instant::now())] {
+            let job = threads.compute(turn, || ());
+            assert!(tokio::time::timeout(Duration::ZERO, job).await.is_err());
+            assert!(threads.queue.lock().is_empty());
         }
-        let order = harness.finish(start + EARLY + Duration::from_millis(1));
-        assert_eq!(order[..4], ["new", "new", "new", "patient"]);
-    }
-
-    #[test]
-    fn a_job_without_owner_costs_nothing() {
-        let (mut harness, start) = (Harness::default(), Instant::now());
-        for _ in 0..2 * UNFINISHED_MAX {
-            harness.begin(start, "left");
-        }
-        harness.owned.clear();
-        harness.begin(start, "stays");
-        assert_eq!(harness.queue.beginning.len(), 1);
-        harness.begin(start, "leaves");
-        harness.owned[1] = None;
-        assert_eq!(harness.finish(start), ["stays"]);
     }
 
     #[tokio::test]
@@ -351,12 +301,12 @@ mod tests {
         threads.spawn("reserve".into(), Threads::step_in).unwrap();
         let start = Instant::now();
         let both = tokio::join!(
-            threads.compute(Turn::Beginning, || 1),
+            threads.compute(Turn::Beginning(start), || 1),
             threads.compute(Turn::Next, || 2)
         );
         assert_eq!(both, (Some(1), Some(2)));
         assert!(start.elapsed() >= STUCK, "it stood back at first");
-        assert_eq!(threads.compute(Turn::Beginning, || 3).await, Some(3));
+        assert_eq!(threads.compute(Turn::Beginning(start), || 3).await, Some(3));
     }
 
     #[tokio::test]

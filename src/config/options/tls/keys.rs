@@ -137,7 +137,8 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     }
                 }),
                 usual: Usual::Default("2"),
-                doc: "Time for the TLS handshake.",
+                doc: "Time that a peer may keep the broker waiting in the TLS handshake. \
+                      Set it to what clients wait for: docs/handshakes.md.",
                 reload: Reload::WithBlock,
             },
             Key {

@@ -94,10 +94,12 @@ pub(super) const RULES: &[Rule] = &[
                   `incident_window`. Probes that send nothing do not count, nor do revoked \
                   certificates (revoked-clients).",
         cause: "Clients have no certificate, or one that is expired or of another CA; \
-                they do not trust this broker's certificate; they do not speak TLS; or they wait \
-                without a word (timeout).",
+                they do not trust this broker's certificate; they do not speak TLS; they wait \
+                without a word (timeout); or they gave up (closed), because more of them connect \
+                at once than this broker can serve in time.",
         remedy: "Find addresses and reasons in /eventsz?type=tls.failed. Give these clients a \
-                 certificate of the CA in ca_file, or block them.",
+                 certificate of the CA in ca_file, or block them. If many gave up, \
+                 docs/handshakes.md says what helps: most of all a key of P-256 for this broker.",
         pace: Pace::AtOnce,
         find: handshakes,
     },
