@@ -1,10 +1,7 @@
 //! Fan-out: delivers a batch of messages to all destinations, in its own account and in others.
 //! Clients and routes publish through this.
 
-use std::{
-    cell::OnceCell,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{cell::OnceCell, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -111,6 +108,9 @@ impl Sender<'_> {
             return self.deliver(buffers, account, batch, destinations, flush);
         };
         if let Some(mapped) = &indirect.mapped {
+            if buffers.survey().is_some() {
+                return self.survey_mapped(buffers, account, batch);
+            }
             return in_chunks(batch, mapped.batch_len_max(), |batch| {
                 let destinations = mapped.choose(account, batch.subject, &self.path);
                 if let Some(trace) = &mut buffers.message_trace {
@@ -125,7 +125,7 @@ impl Sender<'_> {
         }
         if indirect.pruned > 0 && self.describe.is_some() {
             let pruned = indirect.pruned * batch.messages.len() as u64;
-            account.pruned_paths.fetch_add(pruned, Ordering::Relaxed);
+            account.note_pruned(buffers, pruned);
         }
         let mut undelivered = self.deliver(buffers, account, batch, destinations, flush);
         buffers.cost += REQUEST_COST * indirect.services.len() * batch.messages.len();

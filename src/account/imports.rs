@@ -104,6 +104,34 @@ impl Mapping {
     }
 }
 
+/// A destination of a mapping, as a survey goes there.
+pub(super) struct MappedWay<'a> {
+    /// Messages of a hundred.
+    pub(super) weight: u8,
+    /// The transform; `None` drops the message.
+    pub(super) transform: Option<&'a Transform>,
+    /// The mapping in words.
+    pub(super) rule: String,
+}
+
+impl Mapping {
+    /// All that [`Mapping::choose`] may choose.
+    pub(super) fn ways(&self) -> impl Iterator<Item = MappedWay<'_>> {
+        let sum: u8 = self.destinations.iter().map(|it| it.weight).sum();
+        let dropped = MappedWay {
+            weight: 100_u8.saturating_sub(sum),
+            transform: None,
+            rule: format!("mapping {}: dropped", self.subject),
+        };
+        let chosen = self.destinations.iter().map(|it| MappedWay {
+            weight: it.weight,
+            transform: Some(&it.transform),
+            rule: format!("mapping {} to {}", self.subject, it.subject),
+        });
+        chosen.chain([dropped]).filter(|way| way.weight > 0)
+    }
+}
+
 impl Imports {
     /// Imports and mappings of an account; `None` if it has none. `accounts` contains all accounts
     /// it imports from.
@@ -163,6 +191,18 @@ impl Imports {
             && imports.services.is_empty()
             && imports.mappings.is_empty();
         (!is_empty).then_some(imports)
+    }
+
+    /// Under which subject clients of this account get messages to `subject` in another one that it
+    /// imports them from, if they subscribe.
+    pub fn imported_as(&self, from: &Arc<Account>, subject: &[u8]) -> Option<Vec<u8>> {
+        let mut streams = self.streams.iter();
+        let import = streams.find(|import| {
+            let subjects = &import.subjects;
+            Arc::ptr_eq(&import.account, from)
+                && matches(subjects.export_subject.as_bytes(), subject)
+        })?;
+        Some(import.subjects.to_local.applied(subject))
     }
 
     /// The services that a message to `subject` is a request to.

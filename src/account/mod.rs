@@ -5,7 +5,8 @@
 //! ([`registry`]). A client is a member of one account ([`member_count`]) and subscribes in it and
 //! in those it imports streams from ([`stream`]). Imports and mappings are in [`imports`]; the
 //! resolved destinations of a subject are [`Destinations`], and [`fan_out`] delivers to them.
-//! Requests to other accounts ([`request`]) are answered through [`replies`].
+//! Requests to other accounts ([`request`]) are answered through [`replies`]. A [`survey`] asks who
+//! would get a message.
 
 mod destinations;
 pub mod fan_out;
@@ -17,6 +18,7 @@ mod registry;
 pub mod replies;
 mod request;
 mod stream;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -184,6 +186,17 @@ impl Account {
     /// Number of messages that were not forwarded to an import; see [`path`].
     pub fn pruned_paths(&self) -> u64 {
         self.pruned_paths.load(Ordering::Relaxed)
+    }
+
+    /// Counts messages that are not forwarded to an import; see [`path`]. Those of a survey are noted
+    /// there.
+    fn note_pruned(&self, buffers: &mut ThreadBuffers, count: u64) {
+        match buffers.survey() {
+            Some(survey) => survey.pruned(count),
+            None => {
+                self.pruned_paths.fetch_add(count, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Adds a subscription, also in the accounts whose streams it imports: publishers find it from

@@ -130,6 +130,15 @@ impl Replies {
         Some(pending)
     }
 
+    /// The destination of a message to `subject`, if it is an outstanding reply, which it remains.
+    pub fn find(&self, subject: &[u8]) -> Option<PendingReply> {
+        let token = self.token(subject)?;
+        let inner = self.inner.lock();
+        let Waiting { pending, since, .. } = inner.waiting.get(&token)?;
+        let is_late = since.until(MonotonicMillis::now()) >= pending.threshold;
+        (!is_late).then(|| pending.clone())
+    }
+
     /// Removes expired replies. Called from time to time.
     pub fn remove_expired(&self, now: MonotonicMillis) {
         let thresholds: Vec<_> = self.inner.lock().by_threshold.keys().copied().collect();

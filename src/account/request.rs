@@ -1,7 +1,7 @@
 //! Requests to other accounts and their replies: each message is composed anew with another subject
 //! and, for a request, with a header that describes the requester.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{
     Account, Destinations,
@@ -17,7 +17,7 @@ use crate::{
     delivery::{ComposedMessage, SubjectBatch},
     protocol::{
         header,
-        message_trace::{MessageTrace, TRACE_DEST, untraced},
+        message_trace::{MessageTrace, TRACE_DEST, survey::WayStep, untraced},
     },
 };
 
@@ -44,7 +44,7 @@ impl Sender<'_> {
         let import = &service.import;
         let all = Path::budget();
         let Some(path) = self.path.extend(import, &all) else {
-            account.pruned_paths.fetch_add(1, Ordering::Relaxed);
+            account.note_pruned(buffers, 1);
             return Undelivered::From(0);
         };
         let reply = match batch.reply(message) {
@@ -120,6 +120,9 @@ impl Sender<'_> {
         let [message] = batch.messages else {
             return Undelivered::From(0);
         };
+        if buffers.survey().is_some() {
+            return self.survey_reply(buffers, account, batch);
+        }
         let Some(pending) = account.replies.take(batch.subject, message.total_len == 0) else {
             return Undelivered::From(0);
         };
@@ -172,6 +175,8 @@ struct Crossing {
     ends_here: bool,
     /// The trace, if what happens in the other account is not noted in it.
     paused: Option<Box<MessageTrace>>,
+    /// Whether a survey follows it there.
+    is_surveyed: bool,
     /// Where the events of brokers in the other account go to come back, the subject for events
     /// before, and the hops so far.
     way_back: Option<(String, String, usize)>,
@@ -192,12 +197,25 @@ impl Crossing {
             headers: Vec::new(),
             ends_here: false,
             paused: None,
+            is_surveyed: false,
             way_back: None,
         };
         let Some(mut trace) = buffers.message_trace.take() else {
             crossing.headers = untraced(headers, false).into_owned();
             return crossing;
         };
+        if let Some(survey) = &mut trace.survey {
+            let rule = format!(
+                "import of the service {} of account {}",
+                import.local_subject, import.account.name
+            );
+            let name = &import.account.name;
+            crossing.is_surveyed = survey.enter(WayStep::ServiceImport, rule, 100, name, to);
+            crossing.ends_here = !crossing.is_surveyed;
+            crossing.headers = headers.to_vec();
+            buffers.message_trace = Some(trace);
+            return crossing;
+        }
         trace.service_import(&import.account.name, from, to);
         let dest = match import.allow_trace {
             true => import.account.replies.register(PendingReply {
@@ -226,6 +244,11 @@ impl Crossing {
 
     /// Ends what the beginning has changed.
     fn end(self, buffers: &mut ThreadBuffers, import: &ServiceImport) {
+        if self.is_surveyed
+            && let Some(survey) = buffers.survey()
+        {
+            survey.leave();
+        }
         if let Some(paused) = self.paused {
             buffers.message_trace = Some(paused);
         }

@@ -105,6 +105,8 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
+    /// Whether a client receives its own messages; for views.
+    pub echo: AtomicBool,
     /// Whether the peer of a route traces messages that ask for it.
     takes_traces: AtomicBool,
     /// Whether what is delivered to it is logged.
@@ -191,6 +193,7 @@ impl Connection {
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
+            echo: AtomicBool::new(true),
             takes_traces: AtomicBool::new(false),
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),

@@ -5,4 +5,5 @@ mod accounts;
 mod cluster;
 mod federation;
 mod message_trace;
+mod path;
 mod system_account;

@@ -21,6 +21,8 @@ pub mod latencyz;
 pub mod leafz;
 pub mod memz;
 mod page;
+pub mod pathz;
+mod pathz_text;
 pub mod query;
 pub mod refusal;
 pub mod routez;
