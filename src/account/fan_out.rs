@@ -5,7 +5,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use hashbrown::HashMap;
 
-use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
+use super::{Account, Destinations, latency::is_tracked, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
@@ -315,7 +315,18 @@ impl Sender<'_> {
         account: &Arc<Account>,
         batch: &SubjectBatch<'_>,
     ) -> Undelivered {
-        if !batch.subject.starts_with(REPLY_PREFIX) || account.replies.is_empty() {
+        if !batch.subject.starts_with(REPLY_PREFIX) {
+            return Undelivered::From(0);
+        }
+        if let (true, Some(describe)) = (account.latency.is_measured(), self.describe)
+            && is_tracked(batch.subject)
+        {
+            let describe = || describe(true, None);
+            account
+                .latency
+                .answered_here(account, batch.subject, describe);
+        }
+        if account.replies.is_empty() {
             return Undelivered::From(0);
         }
         buffers.cost += REQUEST_COST * batch.messages.len();

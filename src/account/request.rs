@@ -8,6 +8,7 @@ use super::{
     destinations::Service,
     fan_out::{Sender, Undelivered},
     imports::ServiceImport,
+    latency::{Measured, Outcome},
     path::Path,
     replies::PendingReply,
 };
@@ -47,24 +48,42 @@ impl Sender<'_> {
             account.note_pruned(buffers, 1);
             return Undelivered::From(0);
         };
+        let measured = self.measure(buffers, account, import, batch);
         let reply = match batch.reply(message) {
             Some(reply) if !reply.starts_with(ACK_PREFIX) => {
                 // Responders at other brokers need a way back.
                 let pattern = import.account.replies.pattern();
                 import.account.interest.want(buffers, pattern.as_bytes());
+                let is_measured = measured.is_some();
+                let subject: Arc<[u8]> = reply.into();
                 let expected = import.account.replies.register(PendingReply {
                     account: account.clone(),
-                    subject: reply.into(),
+                    subject: subject.clone(),
                     response: import.response,
                     threshold: import.threshold,
+                    measured,
                 });
                 match expected {
-                    Some(reply) => Some(reply),
+                    Some(reply) => {
+                        if is_measured && let Some(token) = import.account.replies.token(&reply) {
+                            account
+                                .latency
+                                .asked()
+                                .note(&subject, &import.account, token);
+                        }
+                        Some(reply)
+                    }
                     None => {
                         buffers.refused += 1;
                         return Undelivered::From(0);
                     }
                 }
+            }
+            None => {
+                if let Some(measured) = measured {
+                    measured.end(Outcome::BadRequest);
+                }
+                None
             }
             reply => reply.map(<[u8]>::to_vec),
         };
@@ -104,9 +123,50 @@ impl Sender<'_> {
             && let Some(reply) = &reply
         {
             // There is no responder.
-            import.account.replies.take(reply, true);
+            let pending = import.account.replies.take(reply, true);
+            if let Some(pending) = pending.filter(|_| !is_only_traced) {
+                pending.end_measuring(Outcome::NoResponder);
+            }
         }
         undelivered
+    }
+
+    /// Begins to measure the request in `batch`, if it is to be measured.
+    #[inline]
+    fn measure(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: &Account,
+        import: &ServiceImport,
+        batch: &SubjectBatch<'_>,
+    ) -> Option<Box<Measured>> {
+        let terms = import.latency.as_ref()?;
+        let (Some(describe), [message]) = (self.describe, batch.messages) else {
+            return None;
+        };
+        // A service with several replies to a request has no single latency.
+        let is_meant = import.response == ResponseKind::Singleton
+            && account.latency.asked().has_room()
+            && buffers.survey().is_none();
+        let (headers, _) = batch.parts(message);
+        match is_meant {
+            true => terms.begin(headers, || describe(import.share, None)),
+            false => None,
+        }
+    }
+
+    /// Ends the measuring of the request that `batch` in `account` replies to.
+    #[cold]
+    fn answered(&self, account: &Account, batch: &SubjectBatch<'_>, measured: Measured) {
+        match self.describe {
+            Some(describe) => measured.answered(describe(true, None)),
+            // The responder is at another broker.
+            None => {
+                if let Some(token) = account.replies.token(batch.subject) {
+                    account.latency.answered_elsewhere(token, measured);
+                }
+            }
+        }
     }
 
     /// Delivers the single message in `batch`, published in `account`, to the requester that waits
@@ -123,9 +183,12 @@ impl Sender<'_> {
         if buffers.survey().is_some() {
             return self.survey_reply(buffers, account, batch);
         }
-        let Some(pending) = account.replies.take(batch.subject, message.total_len == 0) else {
+        let Some(mut pending) = account.replies.take(batch.subject, message.total_len == 0) else {
             return Undelivered::From(0);
         };
+        if let Some(measured) = pending.measured.take() {
+            self.answered(account, batch, *measured);
+        }
         // An answer to the reply comes back in the same way.
         let reply = batch.reply(message).and_then(|reply| {
             pending.account.replies.register(PendingReply {
@@ -133,6 +196,7 @@ impl Sender<'_> {
                 subject: reply.into(),
                 response: pending.response,
                 threshold: pending.threshold,
+                measured: None,
             })
         });
         let (headers, payload) = batch.parts(message);
@@ -223,6 +287,7 @@ impl Crossing {
                 subject: trace.dest.as_bytes().into(),
                 response: ResponseKind::Stream,
                 threshold: import.threshold,
+                measured: None,
             }),
             false => None,
         };

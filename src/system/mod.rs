@@ -4,13 +4,15 @@
 //! `main` calls [`serve`] once. A separate thread handles the notices that sessions put
 //! into the queue (`broker::system_queue`), so that no broker worker's time is spent on
 //! answers. The answers are the values of the monitoring port (`monitor::endpoints`) in an
-//! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. Counts of
+//! [`envelope`]; requests are in [`request`], advisories in [`advisory`], measured services in
+//! [`latency`]. Counts of
 //! subscribers are asked of the other members of the cluster, and [`subscribers`] adds
 //! their answers up; all other requests are answered by each member itself.
 
 mod advisory;
 mod encoding;
 mod envelope;
+mod latency;
 mod request;
 mod subscribers;
 
@@ -25,8 +27,14 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Destinations, fan_out::Sender, path::Path, replies::PendingReply},
-    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, Traced, subjects},
+    account::{
+        Account, Destinations, fan_out::Sender, latency::FIGURES_EVERY, path::Path,
+        replies::PendingReply,
+    },
+    broker::system_queue::{
+        COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced, latency_token,
+        subjects,
+    },
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
@@ -64,6 +72,11 @@ pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
         return Ok(());
     };
     let notices = server.broker.system.open();
+    let woken = server.clone();
+    let token = latency_token(&server.id);
+    server.broker.accounts.latencies.open(token, move || {
+        woken.broker.system.leave(Notice::Measured);
+    });
     with_buffers(|buffers| {
         for subject in subjects(&server.id) {
             account.interest.want_always(buffers, subject.as_bytes());
@@ -103,6 +116,7 @@ impl System {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
         let mut conns_at = Instant::now() + CONNS_EVERY;
+        let mut figures_at = Instant::now() + FIGURES_EVERY;
         let mut dropped = 0;
         loop {
             let next = self.counting.borrow().deadline();
@@ -122,6 +136,11 @@ impl System {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.publish_latencies();
+            if figures_at <= Instant::now() {
+                figures_at = Instant::now() + FIGURES_EVERY;
+                self.keep_latencies();
+            }
             self.send_late_counts();
             if statsz_at <= Instant::now() {
                 self.publish_statsz();
@@ -138,11 +157,12 @@ impl System {
 
     /// Warns of notices that did not fit since the last call.
     fn warn_of_dropped(&self, before: &mut u64) {
-        let now = self.server.broker.system.dropped();
+        let now =
+            self.server.broker.system.dropped() + self.server.broker.accounts.latencies.dropped();
         if now > *before {
             warn!(
-                "{} advisories and requests of the system account were dropped: more than \
-                 {NOTICES_MAX} waited",
+                "{} advisories, requests and measurements of the system account were dropped: more \
+                 than {NOTICES_MAX} waited",
                 now - *before
             );
             *before = now;
@@ -155,7 +175,7 @@ impl System {
             Notice::Connected(connection) => self.publish_connected(&connection),
             Notice::Closed(connection, reason) => self.publish_closed(&connection, reason),
             // Published when all notices have been handled.
-            Notice::Counted => {}
+            Notice::Counted | Notice::Measured => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
             Notice::Traced(traced) => self.publish_trace(&traced),
@@ -174,6 +194,9 @@ impl System {
         }
         if let Some(question) = topic.strip_prefix(COUNTED) {
             return self.add_count(question, &request.body);
+        }
+        if topic == LATENCY_TOPIC {
+            return self.take_latency_half(&request.body);
         }
         if request.reply.is_empty() {
             return self.publish_statsz();
@@ -208,6 +231,7 @@ impl System {
             subject: (*request.reply).into(),
             response: ResponseKind::Stream,
             threshold: MEMBERS_PATIENCE,
+            measured: None,
         });
         let Some(reply) = reply else {
             return;

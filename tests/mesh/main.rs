@@ -6,4 +6,5 @@ mod cluster;
 mod federation;
 mod message_trace;
 mod path;
+mod service_latency;
 mod system_account;
