@@ -309,11 +309,6 @@ impl WrittenExport {
             {
                 return Err("\"latency\" needs a service with single replies".into());
             }
-            (None, Some(_))
-                if self.latency.is_some() && self.response == Some(ResponseKind::Stream) =>
-            {
-                return Err("\"latency\" needs a service with single replies".into());
-            }
             (None, Some(subject)) => {
                 let kind = ExportKind::Service {
                     response: self.response.unwrap_or(ResponseKind::Singleton),
