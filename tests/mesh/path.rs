@@ -302,9 +302,9 @@ fn what_is_predicted_is_what_delivery_does() {
                         if way.subject.is_empty() {
                             return PathWay::default();
                         }
-                        let query = format!("subject={}&account={}", way.subject, way.account);
+                        let query =
+                            format!("routed=1&subject={}&account={}", way.subject, way.account);
                         let mut answer = ask(&west.broker, &query);
-                        // What comes over a route is mapped already, and goes nowhere from there.
                         answer.ways.swap_remove(0)
                     };
                     let mut why = Vec::new();
