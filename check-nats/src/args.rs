@@ -182,7 +182,12 @@ fn check_args() -> Vec<Arg> {
             .help("config: a file of this machine that must be older than what runs"),
         long("expect", "NUMBER")
             .value_parser(value_parser!(u16).range(1..))
-            .help("cluster: number of members that must be present; else the broker's own list"),
+            .help(
+                "cluster: number of members that must be present, else the broker's own list; path: \
+                 number of receivers that there must be",
+            ),
+        long("subject", "SUBJECT").help("path: the subject that is asked about"),
+        long("account", "NAME").help("path: the account of the publisher, instead of --user"),
         long("figure", "NAME").help("varz: a number in /varz, by its dotted path"),
     ]
 }

@@ -44,6 +44,8 @@ pub enum Step {
     Login,
     /// Asking for `/memz`.
     Memz,
+    /// Asking for `/pathz`.
+    Pathz,
     /// A PING, up to its PONG.
     Ping,
     /// Looking up the host name.
@@ -103,6 +105,7 @@ impl fmt::Display for Step {
             Self::Latencyz => "asking for /latencyz",
             Self::Login => "waiting for the answer to CONNECT and PING",
             Self::Memz => "asking for /memz",
+            Self::Pathz => "asking for /pathz",
             Self::Ping => "waiting for PONG",
             Self::Resolve => "looking up the host name",
             Self::Roundtrip => "waiting for the own message",

@@ -274,6 +274,15 @@ pub(super) static UPTIME: Metric = Metric {
     option: Some("uptime"),
     ..Metric::PLAIN
 };
+pub(super) static RECEIVERS: Metric = Metric {
+    label: "receivers",
+    help: "subscriptions, queue groups and other brokers that get a message to the subject",
+    option: Some("receivers"),
+    critical: "1:",
+    remedy: "ask the broker for /pathz?format=text with the same subject: it says who does not get \
+             it and why",
+    ..Metric::PLAIN
+};
 /// In mode `uptime` a restart is what is looked for; elsewhere it is context.
 pub(super) static UPTIME_SHORT: Metric = Metric {
     label: "uptime",

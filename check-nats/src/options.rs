@@ -11,7 +11,10 @@ use super::{
     args::threshold_options,
     brokers::Brokers,
     metric::{BROKERS_ANSWERING, Metric, Planned, Threshold, VARZ_FIGURE},
-    modes::{Compares, MODES, Mode},
+    modes::{
+        Compares, MODES, Mode,
+        path::{self, PathQuery},
+    },
     range::{Range, Unit, parse_quantity},
     state_file::StateOptions,
     status::Status,
@@ -49,8 +52,10 @@ pub struct Options {
     pub digest: Option<String>,
     /// The file that must be older than the configuration in force.
     pub file: Option<PathBuf>,
-    /// Members that the cluster must have.
+    /// Members that the cluster must have, or receivers that a message must have.
     pub expect: Option<usize>,
+    /// What mode `path` asks about.
+    pub path: PathQuery,
     /// Dotted path of the metric of mode `varz`.
     pub metric: Option<String>,
     /// The metrics of each broker in this mode, with their thresholds.
@@ -114,6 +119,14 @@ impl Options {
         if (mode.name == "varz") != metric.is_some() {
             return Err("--figure NAME belongs to --mode varz, which needs it".into());
         }
+        if mode.name == path::NAME && !matches.contains_id("subject") {
+            return Err("--mode path needs --subject SUBJECT".into());
+        }
+        for option in ["subject", "account"] {
+            if mode.name != path::NAME && matches.contains_id(option) {
+                return Err(format!("--{option} belongs to --mode path"));
+            }
+        }
         for option in ["digest", "file"] {
             if mode.name != "config" && matches.contains_id(option) {
                 return Err(format!("--{option} belongs to --mode config"));
@@ -143,6 +156,11 @@ impl Options {
             expect: matches
                 .get_one::<u16>("expect")
                 .map(|count| (*count).into()),
+            path: PathQuery {
+                subject: text("subject").unwrap_or_default(),
+                user: text("user").unwrap_or_default(),
+                account: text("account").unwrap_or_default(),
+            },
             metrics: plan(matches, mode.metrics, true, metric.as_deref())?,
             joint_metrics: plan(matches, &joint, false, None)?,
             metric,

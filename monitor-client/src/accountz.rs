@@ -89,6 +89,9 @@ pub struct AccountExport {
     /// `Singleton` or `Streamed`; only for a service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub response_type: String,
+    /// How its latency is measured, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<AccountLatency>,
     /// Accounts that may import it; absent if all may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approved_accounts: Vec<String>,
@@ -114,8 +117,37 @@ pub struct AccountImport {
     pub invalid: bool,
     /// Whether the responder gets the full description of the requester.
     pub share: bool,
-    /// Whether its latency is sampled.
+    /// Whether its latency is sampled; of replies only, which are not listed.
     pub tracking: bool,
+    /// How the latency of the service is measured, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<AccountLatency>,
+}
+
+/// How the latency of a service is measured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountLatency {
+    /// Which requests.
+    pub sampling: SamplingRate,
+    /// The subject that the measurements are published to.
+    pub results: String,
+}
+
+/// Which requests are measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum SamplingRate {
+    /// So many of a hundred.
+    Percent(u8),
+    /// `headers`: those whose headers ask for it.
+    Named(String),
+}
+
+impl Default for SamplingRate {
+    fn default() -> Self {
+        Self::Percent(0)
+    }
 }
 
 /// Statistics of one subscription index, as in `/subsz`.

@@ -1,5 +1,7 @@
 //! `/latencyz`: how long messages stay in the broker, from reading to writing. Only midge has it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The answer of `/latencyz`.
@@ -16,6 +18,9 @@ pub struct Latencyz {
     pub by_kind: Vec<NamedLatency>,
     /// By account.
     pub by_account: Vec<NamedLatency>,
+    /// How long exported services take whose latency is measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_service: Vec<MeasuredService>,
     /// The connections with the highest latency in the last minute, the worst
     /// first.
     pub worst: Vec<SlowSubscription>,
@@ -80,6 +85,21 @@ pub struct NamedLatency {
     /// The kind or account.
     pub name: String,
     /// The distribution.
+    pub latency: Latency,
+}
+
+/// A service whose requests are measured, because its export has `latency`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MeasuredService {
+    /// The account of the service.
+    pub account: String,
+    /// The exported subject.
+    pub service: String,
+    /// Measured requests by status: 200 answered, 400 without a reply subject, 408 given up, 503
+    /// without a responder, 504 not answered in time.
+    pub requests: BTreeMap<u16, u64>,
+    /// How long the answered ones took, without the responder's round trip.
     pub latency: Latency,
 }
 

@@ -29,6 +29,7 @@ pub mod memz;
 pub mod nkey;
 pub mod nodesz;
 mod open;
+pub mod pathz;
 mod place;
 pub mod routez;
 pub mod secret;
@@ -43,7 +44,8 @@ pub mod varz;
 
 pub use access::{Access, DEFAULT_SOCKET, DEFAULT_URL, OptionNames, Tls, url_of};
 pub use accountz::{
-    AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination, SublistStats,
+    AccountDetail, AccountExport, AccountImport, AccountLatency, Accountz, MappingDestination,
+    SamplingRate, SublistStats,
 };
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::Client;
@@ -57,10 +59,13 @@ pub use gatewayz::Gatewayz;
 pub use healthz::{HealthError, Healthz};
 pub use inspect::{Bounds, Field, Found, Kind};
 pub use jsz::{Jsz, JszApi, JszConfig};
-pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
+pub use latencyz::{
+    Bucket, Latency, Latencyz, MeasuredService, NamedLatency, RecentLatency, SlowSubscription,
+};
 pub use leafz::Leafz;
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
 pub use nodesz::{NodeInfo, NodesMember, Nodesz};
+pub use pathz::{PathMember, PathPeer, PathQueue, PathSubscription, PathWay, Pathz};
 pub use routez::{RouteInfo, Routez};
 pub use secret::Secret;
 pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     connection::Subscription,
     delivery::remotes::Remotes,
+    subject::transform::Transform,
     sublist::{Entry as _, Matches},
     telemetry::pool::allocated,
 };
@@ -80,18 +81,15 @@ impl Mapped {
 
     /// The destinations of the next messages to `subject` in `account` that came by `path`.
     pub fn choose(&self, account: &Account, subject: &[u8], path: &Path<'_>) -> Arc<Destinations> {
-        let mapping = match self {
-            Self::Constant(destinations) => return destinations.clone(),
-            Self::Weighted(mapping) => mapping,
-        };
-        Arc::new(match mapping.choose() {
-            Some(way) => {
-                let budget = Path::budget();
-                Destinations::resolve_unmapped(account, &way.applied(subject), path, &budget)
-            }
-            // Dropped: there are no subscriptions to the empty subject.
-            None => Destinations::of_subscribers(account, b""),
-        })
+        match self {
+            Self::Constant(destinations) => destinations.clone(),
+            Self::Weighted(mapping) => Arc::new(Destinations::mapped_to(
+                mapping.choose(),
+                account,
+                subject,
+                path,
+            )),
+        }
     }
 }
 
@@ -116,6 +114,24 @@ impl Destinations {
             interleave: OnceLock::new(),
             remotes: OnceLock::new(),
             indirect: None,
+        }
+    }
+
+    /// The destinations of messages to `subject` that this destination of a mapping was chosen for;
+    /// `None` drops them.
+    pub(super) fn mapped_to(
+        way: Option<&Transform>,
+        account: &Account,
+        subject: &[u8],
+        path: &Path<'_>,
+    ) -> Self {
+        match way {
+            Some(way) => {
+                let budget = Path::budget();
+                Self::resolve_unmapped(account, &way.applied(subject), path, &budget)
+            }
+            // There are no subscriptions to the empty subject.
+            None => Self::of_subscribers(account, b""),
         }
     }
 

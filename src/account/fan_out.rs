@@ -1,14 +1,11 @@
 //! Fan-out: delivers a batch of messages to all destinations, in its own account and in others.
 //! Clients and routes publish through this.
 
-use std::{
-    cell::OnceCell,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{cell::OnceCell, sync::Arc};
 
 use hashbrown::HashMap;
 
-use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
+use super::{Account, Destinations, latency::is_tracked, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
@@ -111,6 +108,9 @@ impl Sender<'_> {
             return self.deliver(buffers, account, batch, destinations, flush);
         };
         if let Some(mapped) = &indirect.mapped {
+            if buffers.survey().is_some() {
+                return self.survey_mapped(buffers, account, batch);
+            }
             return in_chunks(batch, mapped.batch_len_max(), |batch| {
                 let destinations = mapped.choose(account, batch.subject, &self.path);
                 if let Some(trace) = &mut buffers.message_trace {
@@ -125,7 +125,7 @@ impl Sender<'_> {
         }
         if indirect.pruned > 0 && self.describe.is_some() {
             let pruned = indirect.pruned * batch.messages.len() as u64;
-            account.pruned_paths.fetch_add(pruned, Ordering::Relaxed);
+            account.note_pruned(buffers, pruned);
         }
         let mut undelivered = self.deliver(buffers, account, batch, destinations, flush);
         buffers.cost += REQUEST_COST * indirect.services.len() * batch.messages.len();
@@ -319,7 +319,18 @@ impl Sender<'_> {
         account: &Arc<Account>,
         batch: &SubjectBatch<'_>,
     ) -> Undelivered {
-        if !batch.subject.starts_with(REPLY_PREFIX) || account.replies.is_empty() {
+        if !batch.subject.starts_with(REPLY_PREFIX) {
+            return Undelivered::From(0);
+        }
+        if let (true, Some(describe)) = (account.latency.is_measured(), self.describe)
+            && is_tracked(batch.subject)
+        {
+            let describe = || describe(true, None);
+            account
+                .latency
+                .answered_here(account, batch.subject, describe);
+        }
+        if account.replies.is_empty() {
             return Undelivered::From(0);
         }
         buffers.cost += REQUEST_COST * batch.messages.len();

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::Account;
+use super::{
+    Account,
+    latency::{LatencyLog, LatencyTerms},
+};
 use crate::{
     config::accounts::{
         AccountConfig, Destination, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD,
@@ -45,6 +48,8 @@ pub struct ServiceImport {
     pub threshold: Duration,
     /// Whether traces of a message go on in the exporting account.
     pub allow_trace: bool,
+    /// How its latency is measured, if it is.
+    pub latency: Option<Arc<LatencyTerms>>,
     /// The subject in this account, which may have wildcards.
     pub local_subject: String,
     /// Transforms the subject; `None` if it stays the same.
@@ -61,6 +66,7 @@ impl ServiceImport {
             response: ResponseKind::Singleton,
             threshold: JETSTREAM_THRESHOLD,
             allow_trace: false,
+            latency: None,
             local_subject: "$JS.API.>".into(),
             request: None,
         }
@@ -104,14 +110,43 @@ impl Mapping {
     }
 }
 
+/// A destination of a mapping, as a survey goes there.
+pub(super) struct MappedWay<'a> {
+    /// Messages of a hundred.
+    pub(super) weight: u8,
+    /// The transform; `None` drops the message.
+    pub(super) transform: Option<&'a Transform>,
+    /// The mapping in words.
+    pub(super) rule: String,
+}
+
+impl Mapping {
+    /// All that [`Mapping::choose`] may choose.
+    pub(super) fn ways(&self) -> impl Iterator<Item = MappedWay<'_>> {
+        let sum: u8 = self.destinations.iter().map(|it| it.weight).sum();
+        let dropped = MappedWay {
+            weight: 100_u8.saturating_sub(sum),
+            transform: None,
+            rule: format!("mapping {}: dropped", self.subject),
+        };
+        let chosen = self.destinations.iter().map(|it| MappedWay {
+            weight: it.weight,
+            transform: Some(&it.transform),
+            rule: format!("mapping {} to {}", self.subject, it.subject),
+        });
+        chosen.chain([dropped]).filter(|way| way.weight > 0)
+    }
+}
+
 impl Imports {
     /// Imports and mappings of an account; `None` if it has none. `accounts` contains all accounts
-    /// it imports from.
+    /// it imports from; what is measured is left in `log`.
     pub(super) fn new(
         config: &AccountConfig,
         configs: &[&AccountConfig],
         accounts: &BTreeMap<String, Arc<Account>>,
         cluster: &str,
+        log: &Arc<LatencyLog>,
     ) -> Option<Self> {
         let mut imports = Self {
             streams: Vec::new(),
@@ -146,13 +181,19 @@ impl Imports {
                     allow_trace: *allow_trace,
                 }),
                 ImportKind::Service { request, share } => {
-                    let (response, threshold, allow_trace) = terms_of(configs, import);
+                    let Terms {
+                        response,
+                        threshold,
+                        allow_trace,
+                        latency,
+                    } = terms_of(configs, import, log);
                     imports.services.push(Arc::new(ServiceImport {
                         account,
                         share: *share,
                         response,
                         threshold,
                         allow_trace,
+                        latency,
                         local_subject: import.local_subject.clone(),
                         request: Some(request.clone()),
                     }));
@@ -163,6 +204,18 @@ impl Imports {
             && imports.services.is_empty()
             && imports.mappings.is_empty();
         (!is_empty).then_some(imports)
+    }
+
+    /// Under which subject clients of this account get messages to `subject` in another one that it
+    /// imports them from, if they subscribe.
+    pub fn imported_as(&self, from: &Arc<Account>, subject: &[u8]) -> Option<Vec<u8>> {
+        let mut streams = self.streams.iter();
+        let import = streams.find(|import| {
+            let subjects = &import.subjects;
+            Arc::ptr_eq(&import.account, from)
+                && matches(subjects.export_subject.as_bytes(), subject)
+        })?;
+        Some(import.subjects.to_local.applied(subject))
     }
 
     /// The services that a message to `subject` is a request to.
@@ -187,20 +240,42 @@ impl Imports {
     }
 }
 
-/// The settings of the export: the replies, how long one may take, and whether traces go on.
-fn terms_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Duration, bool) {
+/// What the export of a service says of requests.
+struct Terms {
+    response: ResponseKind,
+    threshold: Duration,
+    allow_trace: bool,
+    latency: Option<Arc<LatencyTerms>>,
+}
+
+/// Those of the export that the import is from.
+fn terms_of(configs: &[&AccountConfig], import: &Import, log: &Arc<LatencyLog>) -> Terms {
     let source = configs.iter().rfind(|config| config.name == import.account);
     let exports = source.map(|config| &*config.exports).unwrap_or_default();
     exports
         .iter()
         .filter(|export| is_subset(import.export_subject.as_bytes(), export.subject.as_bytes()))
-        .find_map(|export| match export.kind {
+        .find_map(|export| match &export.kind {
             ExportKind::Service {
                 response,
                 threshold,
                 allow_trace,
-            } => Some((response, threshold, allow_trace)),
+                latency,
+            } => Some(Terms {
+                response: *response,
+                threshold: *threshold,
+                allow_trace: *allow_trace,
+                latency: latency.as_ref().map(|latency| {
+                    let terms = LatencyTerms::new(&import.account, &export.subject, latency, log);
+                    Arc::new(terms)
+                }),
+            }),
             ExportKind::Stream => None,
         })
-        .unwrap_or((ResponseKind::Singleton, RESPONSE_THRESHOLD, false))
+        .unwrap_or(Terms {
+            response: ResponseKind::Singleton,
+            threshold: RESPONSE_THRESHOLD,
+            allow_trace: false,
+            latency: None,
+        })
 }

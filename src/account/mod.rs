@@ -5,11 +5,14 @@
 //! ([`registry`]). A client is a member of one account ([`member_count`]) and subscribes in it and
 //! in those it imports streams from ([`stream`]). Imports and mappings are in [`imports`]; the
 //! resolved destinations of a subject are [`Destinations`], and [`fan_out`] delivers to them.
-//! Requests to other accounts ([`request`]) are answered through [`replies`].
+//! Requests to other accounts ([`request`]) are answered through [`replies`], and measured
+//! ([`latency`]) where the export asks for it. A [`survey`] asks who
+//! would get a message.
 
 mod destinations;
 pub mod fan_out;
 pub mod imports;
+pub mod latency;
 pub mod lookup_cache;
 mod member_count;
 pub mod path;
@@ -17,6 +20,7 @@ mod registry;
 pub mod replies;
 mod request;
 mod stream;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +49,7 @@ use crate::{
 };
 pub use destinations::{Destinations, Mapped};
 use imports::{Imports, ServiceImport};
+use latency::AccountLatency;
 pub use member_count::AccountMember;
 use member_count::RemoteCounts;
 pub use registry::Accounts;
@@ -108,6 +113,8 @@ pub struct Account {
     tracing: RwLock<Option<Arc<MessageTracing>>>,
     /// Whether there is any.
     is_tracing: AtomicBool,
+    /// What it has to do with the measuring of services.
+    pub latency: AccountLatency,
     shadows: Shadows,
     /// Bytes of shadows in this account's sublist that belong to subscriptions of other accounts.
     foreign_shadow_bytes: AtomicUsize,
@@ -138,6 +145,7 @@ impl Account {
             jetstream_api: OnceLock::new(),
             tracing: RwLock::default(),
             is_tracing: AtomicBool::new(false),
+            latency: AccountLatency::default(),
             shadows: Shadows::default(),
             foreign_shadow_bytes: AtomicUsize::new(0),
         }
@@ -184,6 +192,17 @@ impl Account {
     /// Number of messages that were not forwarded to an import; see [`path`].
     pub fn pruned_paths(&self) -> u64 {
         self.pruned_paths.load(Ordering::Relaxed)
+    }
+
+    /// Counts messages that are not forwarded to an import; see [`path`]. Those of a survey are noted
+    /// there.
+    fn note_pruned(&self, buffers: &mut ThreadBuffers, count: u64) {
+        match buffers.survey() {
+            Some(survey) => survey.pruned(count),
+            None => {
+                self.pruned_paths.fetch_add(count, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Adds a subscription, also in the accounts whose streams it imports: publishers find it from
@@ -257,6 +276,9 @@ impl Account {
             self.remove(buffers, some);
         }
         self.shadows.remove_for(buffers, subscriptions);
+        if self.latency.asked().are_any() {
+            self.end_unawaited(subscriptions);
+        }
     }
 
     /// Adds a peer's interest.

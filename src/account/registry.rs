@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Account, AccountLimits, GLOBAL_ACCOUNT,
     imports::{Imports, ServiceImport},
+    latency::LatencyLog,
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
@@ -22,6 +23,8 @@ pub struct Accounts {
     global: Arc<Account>,
     system: Option<Arc<Account>>,
     by_name: RwLock<BTreeMap<String, Arc<Account>>>,
+    /// What was measured of services, until it is published.
+    pub latencies: Arc<LatencyLog>,
     /// Accounts that were removed from the configuration and still have changes of interest to
     /// announce to the peers.
     removed: Mutex<Vec<Arc<Account>>>,
@@ -46,6 +49,7 @@ impl Accounts {
             global: Arc::new(Account::new(GLOBAL_ACCOUNT)),
             system,
             by_name: RwLock::default(),
+            latencies: Arc::default(),
             removed: Mutex::default(),
         };
         accounts.redefine(options, cluster);
@@ -93,11 +97,15 @@ impl Accounts {
                 let account = &by_name[&config.name];
                 account.redefine(config.limits, imports);
                 account.set_tracing(config.tracing.as_ref());
+                let mut exports = config.exports.iter();
+                let is_measured = exports.any(|export| export.latency().is_some());
+                account.latency.set_measured(is_measured);
                 account.interest.come_back();
             }
             for account in &dropped {
                 account.redefine(AccountLimits::default(), None);
                 account.set_tracing(None);
+                account.latency.set_measured(false);
             }
             current.clone_from(&by_name);
         }
@@ -134,12 +142,13 @@ impl Accounts {
                 .find(|account| account.name == config.name)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(Account::new(&config.name)));
+            account.latency.use_log(&self.latencies);
             by_name.insert(config.name.clone(), account);
         }
         drop((before, removed));
         let imports = configs
             .iter()
-            .map(|config| Imports::new(config, configs, &by_name, cluster));
+            .map(|config| Imports::new(config, configs, &by_name, cluster, &self.latencies));
         let imports = imports.collect();
         (by_name, imports)
     }

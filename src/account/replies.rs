@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::Account;
+use super::{
+    Account,
+    latency::{Measured, Outcome, TRACKED_END},
+};
 use crate::{
     config::accounts::ResponseKind,
     telemetry::{
@@ -50,6 +53,8 @@ pub struct PendingReply {
     pub response: ResponseKind,
     /// How long a reply may take.
     pub threshold: Duration,
+    /// The request, if its latency is measured; then one reply is permitted.
+    pub measured: Option<Box<Measured>>,
 }
 
 /// The outstanding replies of an account's responders.
@@ -109,8 +114,10 @@ impl Replies {
             return None;
         }
         let token = fastrand::u64(NONE + 1..);
+        let end = pending.measured.as_ref().map(|it| it.reply_end());
+        let end = end.unwrap_or_default();
         inner.insert(token, pending, now);
-        Some(format!("_R_.{}.{token:016x}", self.prefix).into_bytes())
+        Some(format!("_R_.{}.{token:016x}{end}", self.prefix).into_bytes())
     }
 
     /// The destination of a message to `subject`, if it is an outstanding reply. `is_last` ends the
@@ -123,11 +130,34 @@ impl Replies {
         let is_late = since.until(now) >= pending.threshold;
         if is_late || is_last || pending.response == ResponseKind::Singleton {
             let pending = inner.remove(token)?;
-            return (!is_late).then_some(pending);
+            return match is_late {
+                true => {
+                    pending.end_measuring(Outcome::Late);
+                    None
+                }
+                false => Some(pending),
+            };
         }
         let pending = pending.clone();
         inner.renew(token, now);
         Some(pending)
+    }
+
+    /// The destination of a message to `subject`, if it is an outstanding reply, which it remains.
+    pub fn find(&self, subject: &[u8]) -> Option<PendingReply> {
+        let token = self.token(subject)?;
+        let inner = self.inner.lock();
+        let Waiting { pending, since, .. } = inner.waiting.get(&token)?;
+        let is_late = since.until(MonotonicMillis::now()) >= pending.threshold;
+        (!is_late).then(|| pending.clone())
+    }
+
+    /// Nobody waits for a reply any more.
+    pub(super) fn abandon(&self, token: u64) {
+        let pending = self.inner.lock().remove(token);
+        if let Some(pending) = pending {
+            pending.end_measuring(Outcome::RequestorLeft);
+        }
     }
 
     /// Removes expired replies. Called from time to time.
@@ -150,8 +180,9 @@ impl Replies {
     /// Removes all of them, because the account has been removed.
     pub fn clear(&self) {
         let all = std::mem::take(&mut *self.inner.lock());
-        for waiting in all.waiting.values() {
+        for (token, waiting) in &all.waiting {
             let pending = &waiting.pending;
+            pending.forget_measuring(*token);
             pending.account.reply_memory.release(len(pending));
         }
     }
@@ -174,12 +205,14 @@ impl Replies {
         self.len() == 0
     }
 
-    fn token(&self, subject: &[u8]) -> Option<u64> {
+    /// The token of a reply subject, if it is one of these.
+    pub fn token(&self, subject: &[u8]) -> Option<u64> {
         let rest = subject.strip_prefix(REPLY_PREFIX)?;
         let digits = rest
             .strip_prefix(self.prefix.as_bytes())?
             .strip_prefix(b".")?;
-        if digits.len() != 16 {
+        let (digits, end) = digits.split_at_checked(16)?;
+        if !end.is_empty() && !(end.starts_with(b".") && end.ends_with(TRACKED_END)) {
             return None;
         }
         u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -195,7 +228,24 @@ impl Drop for Replies {
 /// Bytes of an outstanding reply.
 fn len(pending: &PendingReply) -> usize {
     // An Arc has two counters in front.
-    ENTRY_LEN + allocated(2 * size_of::<usize>() + pending.subject.len())
+    let measured = pending.measured.as_ref().map_or(0, |it| it.memory());
+    ENTRY_LEN + allocated(2 * size_of::<usize>() + pending.subject.len()) + measured
+}
+
+impl PendingReply {
+    /// Ends the measuring of the request without a reply.
+    pub(super) fn end_measuring(self, outcome: Outcome) {
+        if let Some(measured) = self.measured {
+            measured.end(outcome);
+        }
+    }
+
+    /// The requester's account no longer waits for it.
+    fn forget_measuring(&self, token: u64) {
+        if self.measured.is_some() {
+            self.account.latency.asked().forget(&self.subject, token);
+        }
+    }
 }
 
 impl Inner {
@@ -240,6 +290,7 @@ impl Inner {
     fn remove(&mut self, token: u64) -> Option<PendingReply> {
         let pending = self.unlink(token)?;
         pending.account.reply_memory.release(len(&pending));
+        pending.forget_measuring(token);
         Some(pending)
     }
 
@@ -258,9 +309,10 @@ impl Inner {
                 let waiting = self.waiting.get(token);
                 waiting.is_some_and(|known| known.since.until(now) >= threshold)
             });
-            if late.and_then(|token| self.remove(token)).is_none() {
+            let Some(pending) = late.and_then(|token| self.remove(token)) else {
                 return removed;
-            }
+            };
+            pending.end_measuring(Outcome::Late);
         }
         max
     }
@@ -276,6 +328,7 @@ mod tests {
             subject: (*b"_INBOX.a").into(),
             response,
             threshold,
+            measured: None,
         }
     }
 

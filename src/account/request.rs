@@ -1,13 +1,14 @@
 //! Requests to other accounts and their replies: each message is composed anew with another subject
 //! and, for a request, with a header that describes the requester.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{
     Account, Destinations,
     destinations::Service,
     fan_out::{Sender, Undelivered},
     imports::ServiceImport,
+    latency::{Measured, Outcome},
     path::Path,
     replies::PendingReply,
 };
@@ -17,7 +18,7 @@ use crate::{
     delivery::{ComposedMessage, SubjectBatch},
     protocol::{
         header,
-        message_trace::{MessageTrace, TRACE_DEST, untraced},
+        message_trace::{MessageTrace, TRACE_DEST, survey::WayStep, untraced},
     },
 };
 
@@ -44,27 +45,45 @@ impl Sender<'_> {
         let import = &service.import;
         let all = Path::budget();
         let Some(path) = self.path.extend(import, &all) else {
-            account.pruned_paths.fetch_add(1, Ordering::Relaxed);
+            account.note_pruned(buffers, 1);
             return Undelivered::From(0);
         };
+        let measured = self.measure(buffers, account, import, batch);
         let reply = match batch.reply(message) {
             Some(reply) if !reply.starts_with(ACK_PREFIX) => {
                 // Responders at other brokers need a way back.
                 let pattern = import.account.replies.pattern();
                 import.account.interest.want(buffers, pattern.as_bytes());
+                let is_measured = measured.is_some();
+                let subject: Arc<[u8]> = reply.into();
                 let expected = import.account.replies.register(PendingReply {
                     account: account.clone(),
-                    subject: reply.into(),
+                    subject: subject.clone(),
                     response: import.response,
                     threshold: import.threshold,
+                    measured,
                 });
                 match expected {
-                    Some(reply) => Some(reply),
+                    Some(reply) => {
+                        if is_measured && let Some(token) = import.account.replies.token(&reply) {
+                            account
+                                .latency
+                                .asked()
+                                .note(&subject, &import.account, token);
+                        }
+                        Some(reply)
+                    }
                     None => {
                         buffers.refused += 1;
                         return Undelivered::From(0);
                     }
                 }
+            }
+            None => {
+                if let Some(measured) = measured {
+                    measured.end(Outcome::BadRequest);
+                }
+                None
             }
             reply => reply.map(<[u8]>::to_vec),
         };
@@ -104,9 +123,50 @@ impl Sender<'_> {
             && let Some(reply) = &reply
         {
             // There is no responder.
-            import.account.replies.take(reply, true);
+            let pending = import.account.replies.take(reply, true);
+            if let Some(pending) = pending.filter(|_| !is_only_traced) {
+                pending.end_measuring(Outcome::NoResponder);
+            }
         }
         undelivered
+    }
+
+    /// Begins to measure the request in `batch`, if it is to be measured.
+    #[inline]
+    fn measure(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: &Account,
+        import: &ServiceImport,
+        batch: &SubjectBatch<'_>,
+    ) -> Option<Box<Measured>> {
+        let terms = import.latency.as_ref()?;
+        let (Some(describe), [message]) = (self.describe, batch.messages) else {
+            return None;
+        };
+        // A service with several replies to a request has no single latency.
+        let is_meant = import.response == ResponseKind::Singleton
+            && account.latency.asked().has_room()
+            && buffers.survey().is_none();
+        let (headers, _) = batch.parts(message);
+        match is_meant {
+            true => terms.begin(headers, || describe(import.share, None)),
+            false => None,
+        }
+    }
+
+    /// Ends the measuring of the request that `batch` in `account` replies to.
+    #[cold]
+    fn answered(&self, account: &Account, batch: &SubjectBatch<'_>, measured: Measured) {
+        match self.describe {
+            Some(describe) => measured.answered(describe(true, None)),
+            // The responder is at another broker.
+            None => {
+                if let Some(token) = account.replies.token(batch.subject) {
+                    account.latency.answered_elsewhere(token, measured);
+                }
+            }
+        }
     }
 
     /// Delivers the single message in `batch`, published in `account`, to the requester that waits
@@ -120,9 +180,15 @@ impl Sender<'_> {
         let [message] = batch.messages else {
             return Undelivered::From(0);
         };
-        let Some(pending) = account.replies.take(batch.subject, message.total_len == 0) else {
+        if buffers.survey().is_some() {
+            return self.survey_reply(buffers, account, batch);
+        }
+        let Some(mut pending) = account.replies.take(batch.subject, message.total_len == 0) else {
             return Undelivered::From(0);
         };
+        if let Some(measured) = pending.measured.take() {
+            self.answered(account, batch, *measured);
+        }
         // An answer to the reply comes back in the same way.
         let reply = batch.reply(message).and_then(|reply| {
             pending.account.replies.register(PendingReply {
@@ -130,6 +196,7 @@ impl Sender<'_> {
                 subject: reply.into(),
                 response: pending.response,
                 threshold: pending.threshold,
+                measured: None,
             })
         });
         let (headers, payload) = batch.parts(message);
@@ -172,6 +239,8 @@ struct Crossing {
     ends_here: bool,
     /// The trace, if what happens in the other account is not noted in it.
     paused: Option<Box<MessageTrace>>,
+    /// Whether a survey follows it there.
+    is_surveyed: bool,
     /// Where the events of brokers in the other account go to come back, the subject for events
     /// before, and the hops so far.
     way_back: Option<(String, String, usize)>,
@@ -192,12 +261,25 @@ impl Crossing {
             headers: Vec::new(),
             ends_here: false,
             paused: None,
+            is_surveyed: false,
             way_back: None,
         };
         let Some(mut trace) = buffers.message_trace.take() else {
             crossing.headers = untraced(headers, false).into_owned();
             return crossing;
         };
+        if let Some(survey) = &mut trace.survey {
+            let rule = format!(
+                "import of the service {} of account {}",
+                import.local_subject, import.account.name
+            );
+            let name = &import.account.name;
+            crossing.is_surveyed = survey.enter(WayStep::ServiceImport, rule, 100, name, to);
+            crossing.ends_here = !crossing.is_surveyed;
+            crossing.headers = headers.to_vec();
+            buffers.message_trace = Some(trace);
+            return crossing;
+        }
         trace.service_import(&import.account.name, from, to);
         let dest = match import.allow_trace {
             true => import.account.replies.register(PendingReply {
@@ -205,6 +287,7 @@ impl Crossing {
                 subject: trace.dest.as_bytes().into(),
                 response: ResponseKind::Stream,
                 threshold: import.threshold,
+                measured: None,
             }),
             false => None,
         };
@@ -226,6 +309,11 @@ impl Crossing {
 
     /// Ends what the beginning has changed.
     fn end(self, buffers: &mut ThreadBuffers, import: &ServiceImport) {
+        if self.is_surveyed
+            && let Some(survey) = buffers.survey()
+        {
+            survey.leave();
+        }
         if let Some(paused) = self.paused {
             buffers.message_trace = Some(paused);
         }

@@ -55,6 +55,9 @@ pub enum Notice {
     Request(Request),
     /// The trace of a message.
     Traced(Traced),
+    /// What was measured of services waits to be taken; see
+    /// [`LatencyLog`](crate::account::latency::LatencyLog).
+    Measured,
     /// The broker stops; the sender is used when that has been published.
     Stopping(oneshot::Sender<()>),
 }
@@ -272,6 +275,7 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
             // Without a reply subject they are published to all subscribers.
             None if ask.topic == "STATSZ" => Some(&b""[..]),
             None if ask.topic.starts_with(COUNTED) => Some(&b""[..]),
+            None if ask.topic == LATENCY_TOPIC => Some(&b""[..]),
             reply => reply,
         };
         if let Some(reply) = reply {

@@ -251,9 +251,9 @@ impl Active {
     }
 }
 
-/// Subjects that only brokers publish to.
+/// Whether clients may publish to it: not if only brokers do.
 #[inline]
-fn may_publish_to(subject: &[u8]) -> bool {
+pub fn may_publish_to(subject: &[u8]) -> bool {
     match subject.first() {
         Some(b'$' | b'_') => !subject.starts_with(b"_GR_.") && !subject.starts_with(b"$NRG."),
         _ => true,

@@ -8,7 +8,11 @@ use serde_json::{Map, Value, json};
 use super::active::Active;
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    broker::system_queue,
+    account::Account,
+    broker::{
+        Broker,
+        system_queue::{self, Query},
+    },
     connection::buffers::ThreadBuffers,
     delivery::{ComposedMessage, Pick, SubjectBatch},
     security::permissions::{Pattern, Permissions, SubjectRules},
@@ -18,6 +22,15 @@ use crate::{
 /// The request for the client's own user and permissions: sent by client libraries and the
 /// nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+
+/// Whether the broker itself answers requests to `subject` in `account`.
+pub fn is_served(broker: &Broker, account: &Account, subject: &[u8]) -> bool {
+    let is_request = || {
+        let info = broker.info.read();
+        Query::parse(subject, account, &info.server_id).is_some()
+    };
+    subject == USER_INFO || subject.starts_with(b"$SYS.") && is_request()
+}
 
 impl Active {
     /// Answers a subject batch of requests if its subject is a service of the broker's,

@@ -18,7 +18,10 @@ use std::{
 use super::{Connection, congested::Congested};
 use crate::{
     connection::Subscription,
-    protocol::{message::Message, message_trace::MessageTrace},
+    protocol::{
+        message::Message,
+        message_trace::{MessageTrace, survey::Survey},
+    },
     telemetry::{
         MonotonicMicros, MonotonicMillis,
         metrics::{self, ThreadMetrics},
@@ -222,6 +225,11 @@ impl ThreadBuffers {
         };
         buffers.report_buffers();
         buffers
+    }
+
+    /// The survey whose message is being routed, if it is one's.
+    pub fn survey(&mut self) -> Option<&mut Survey> {
+        self.message_trace.as_mut()?.survey.as_mut()
     }
 
     /// When the batch was read, as activity is noted; the present where none was.

@@ -105,6 +105,8 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
+    /// Whether a client receives its own messages; for views.
+    pub echo: AtomicBool,
     /// Whether the peer of a route traces messages that ask for it.
     takes_traces: AtomicBool,
     /// Whether the peer of a route takes messages that are for queue groups alone.
@@ -193,6 +195,7 @@ impl Connection {
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
+            echo: AtomicBool::new(true),
             takes_traces: AtomicBool::new(false),
             takes_queues_only: AtomicBool::new(false),
             traced: OutTrace::default(),

@@ -10,6 +10,8 @@ use super::{
     batch::{ComposedMessage, Pick, SubjectBatch},
     route::{Appended, Routed, TooLong},
 };
+use monitor_client::PathSubscription;
+
 use crate::{
     connection::{Connection, Kind, Subscription, buffers::ThreadBuffers},
     protocol::message_trace::{
@@ -93,6 +95,12 @@ impl Subscription {
     ) -> usize {
         buffers.cost += STEP_COST;
         let subject = self.delivered_subject(batch.subject);
+        if let Some(survey) = &mut trace.survey {
+            let refusal = self.refusal(&subject);
+            survey.subscription(refusal.is_none(), || self.surveyed(&subject, refusal));
+            buffers.message_trace = Some(trace);
+            return usize::from(refusal.is_none());
+        }
         if self.is_shadow() {
             let account = self.connection.identity.lock().account.clone();
             trace.stream_export(&account, &subject);
@@ -131,9 +139,45 @@ impl Subscription {
         }
     }
 
-    /// Notes in the trace of a message that its publisher does not receive its own messages.
+    /// The row of a survey about it, with the reason why it does not get the message.
+    fn surveyed(self: &Arc<Self>, subject: &[u8], refusal: Option<&str>) -> PathSubscription {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut reason = refusal.unwrap_or_default().to_owned();
+        if refusal == Some(not_delivered::DENIED)
+            && let Some(guard) = self.guard()
+            && let Some(rule) = guard.permissions.withheld_by(subject, self.queue())
+        {
+            reason += &format!(": subscribe.deny {rule}");
+        }
+        let identity = self.connection.identity.lock();
+        PathSubscription {
+            cid: self.connection.cid,
+            name: identity.label(),
+            user: identity.user.clone(),
+            account: match self.is_shadow() {
+                true => identity.account.clone(),
+                false => String::new(),
+            },
+            subscribed: text(self.origin().subject()),
+            sid: text(self.sid()),
+            subject: text(subject),
+            gets: refusal.is_none(),
+            reason,
+        }
+    }
+
+    /// Notes in the trace of a message that its publisher does not receive its own messages. Also
+    /// called for an imported stream that a message from another account does not go to.
     #[inline]
-    pub fn note_no_echo(&self, buffers: &mut ThreadBuffers) {
+    pub fn note_no_echo(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
+        if let Some(survey) = buffers.survey() {
+            let reason = match survey.sender() == self.connection.cid {
+                true => not_delivered::NO_ECHO,
+                false => not_delivered::NOT_PASSED_ON,
+            };
+            let subject = self.subject();
+            return survey.subscription(false, || self.surveyed(subject, Some(reason)));
+        }
         if let Some(trace) = &mut buffers.message_trace
             && !self.is_shadow()
         {

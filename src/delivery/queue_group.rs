@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::{Pick, SubjectBatch};
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers},
+    sublist::Entry,
     telemetry::MonotonicMillis,
 };
 
@@ -21,6 +22,9 @@ pub fn deliver_to_queue_group(
     now: MonotonicMillis,
     flush: bool,
 ) -> Vec<usize> {
+    if buffers.survey().is_some() {
+        return survey_queue_group(buffers, batch, members, elsewhere > 0, excludes, now);
+    }
     let turns = members.len() + elsewhere;
     let start = fastrand::usize(..turns);
     buffers.cost += turns.min(batch.messages.len()) + batch.cost();
@@ -54,6 +58,37 @@ pub fn deliver_to_queue_group(
     undelivered.extend(export_subject);
     undelivered.sort_unstable();
     undelivered
+}
+
+/// Asks all members whether they could take the message of a survey.
+#[cold]
+fn survey_queue_group(
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
+    members: &[Arc<Subscription>],
+    are_elsewhere: bool,
+    excludes: impl Fn(&Subscription) -> bool,
+    now: MonotonicMillis,
+) -> Vec<usize> {
+    let name = members.first().and_then(|first| first.queue());
+    if let Some(survey) = buffers.survey() {
+        survey.begin_queue(name.unwrap_or_default());
+    }
+    let mut is_taken = false;
+    for member in members {
+        match excludes(member) {
+            true => member.note_no_echo(buffers),
+            false => is_taken |= member.deliver(buffers, batch, Pick::ALL, now, false) > 0,
+        }
+    }
+    if let Some(survey) = buffers.survey() {
+        survey.end_queue();
+    }
+    // A member elsewhere may take it, too.
+    match is_taken && !are_elsewhere {
+        true => Vec::new(),
+        false => (0..batch.messages.len()).collect(),
+    }
 }
 
 /// Delivers messages of a batch one by one, each to one member that accepts it; those that

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use monitor_client::{PathMember, PathPeer};
 
 use super::{
     batch::SubjectBatch,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, buffers::ThreadBuffers},
+    protocol::message_trace::{not_delivered, survey::Survey},
     sublist::{Entry, Matches},
     telemetry::{MonotonicMillis, pool::allocated},
 };
@@ -168,6 +170,9 @@ impl Remotes {
         flush: bool,
         deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
     ) -> Reached {
+        if let Some(survey) = buffers.survey() {
+            return self.survey(survey, shares);
+        }
         let choices = choose(&self.peers, &self.queues, batch, shares);
         buffers.cost += choices.len();
         let handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
@@ -179,6 +184,47 @@ impl Remotes {
         match handed.all {
             true => Reached::All,
             false => Reached::Some(reached),
+        }
+    }
+
+    /// Notes which peers get the message of a survey, and which may get it for a queue group.
+    #[cold]
+    fn survey(&self, survey: &mut Survey, shares: &[Share]) -> Reached {
+        let mut is_taken = false;
+        for peer in self.peers.iter().filter(|peer| peer.plain) {
+            let gets = !peer.connection.is_closing();
+            is_taken |= gets;
+            survey.member(PathMember {
+                name: peer.connection.identity.lock().name.clone(),
+                cid: peer.connection.cid,
+                gets,
+                reason: match gets {
+                    true => String::new(),
+                    false => not_delivered::CLOSED.into(),
+                },
+            });
+        }
+        for (queue, share) in self.queues.iter().zip(shares) {
+            let has_some = match share {
+                Share::All => true,
+                Share::Some(messages) => !messages.is_empty(),
+            };
+            let mut before = 0;
+            let peers = queue.members.iter().map(|(peer, sum)| {
+                let peer = &self.peers[*peer].connection;
+                let candidate = has_some && !peer.is_closing();
+                is_taken |= candidate;
+                PathPeer {
+                    name: peer.identity.lock().name.clone(),
+                    weight: sum - std::mem::replace(&mut before, *sum),
+                    candidate,
+                }
+            });
+            survey.queue_peers(&queue.name, peers.collect());
+        }
+        match is_taken {
+            true => Reached::All,
+            false => Reached::Some(Vec::new()),
         }
     }
 

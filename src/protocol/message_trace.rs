@@ -4,9 +4,11 @@
 //!
 //! Clients and routes begin a trace for a message that [asks for it](TraceRequest::read) and put it
 //! into the thread's buffers while the message is routed; `delivery` and `account` note the steps
-//! ([`event`]); `system` publishes the event.
+//! ([`event`]); `system` publishes the event. A [`survey`] goes the same way with a message that
+//! nobody sends.
 
 mod event;
+pub mod survey;
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -17,7 +17,7 @@ use crate::{
         fan_out::{Sender, forward},
         path::Path,
     },
-    broker::system_queue,
+    broker::system_queue::{self, LATENCY_HALF},
     connection::{
         CloseReason,
         buffers::{TURN_COST_MAX, ThreadBuffers},
@@ -331,7 +331,12 @@ impl Session {
             .is_some_and(|trace| trace.only);
         let is_for_broker = space.account.is_system && !is_only_traced && !queues.only;
         // A request received by a peer is also a request to this broker.
-        if is_for_broker && batch.subject.starts_with(b"$SYS.REQ.") {
+        let is_request = || {
+            [&b"$SYS.REQ."[..], LATENCY_HALF.as_bytes()]
+                .iter()
+                .any(|start| batch.subject.starts_with(start))
+        };
+        if is_for_broker && is_request() {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
         if is_for_broker {
@@ -345,6 +350,10 @@ impl Session {
         let destinations = space.cache.find_subscribers(wanted, &space.account);
         buffers.cost += space.cache.take_cost();
         self.remembers_long |= space.cache.is_temporary();
+        if space.account.latency.is_measured() && !destinations.is_empty() && !is_only_traced {
+            let replies = batch.messages.iter().filter_map(|it| batch.reply(it));
+            replies.for_each(|reply| space.account.latency.track(reply));
+        }
         let from_peer = Sender {
             no_echo: None,
             describe: None,

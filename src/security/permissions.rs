@@ -4,7 +4,7 @@
 //! replaced. They only decide: sessions cache the decisions, and deliveries are checked by
 //! [`super::delivery_filter`].
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::subject::{is_subset, is_valid, is_wildcard, matches, overlap};
 
@@ -67,6 +67,15 @@ pub struct TemplateValues<'a> {
     pub user: &'a str,
     /// The common name of the client's certificate; empty if there is none.
     pub certname: &'a str,
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.queue {
+            Some(queue) => write!(f, "\"{} {queue}\"", self.subject),
+            None => write!(f, "\"{}\"", self.subject),
+        }
+    }
 }
 
 impl Pattern {
@@ -204,11 +213,25 @@ pub enum SubscribeDecision {
 impl Permissions {
     /// Whether `subject` may be published to. Does not consider responses.
     pub fn may_publish(&self, subject: &[u8]) -> bool {
-        let is_in = |patterns: &[Pattern]| {
-            let mut patterns = patterns.iter();
-            patterns.any(|pattern| matches(pattern.subject.as_bytes(), subject))
+        self.judge_publish(subject).is_ok()
+    }
+
+    /// The rule that permits to publish to `subject`, `None` where all is permitted that is not
+    /// denied. Does not consider responses.
+    ///
+    ///  # Errors
+    ///
+    /// The rule that denies it, `None` if no rule allows it.
+    pub fn judge_publish(&self, subject: &[u8]) -> Result<Option<&Pattern>, Option<&Pattern>> {
+        let is_around = |pattern: &&Pattern| matches(pattern.subject.as_bytes(), subject);
+        let allowed = match self.publish.allow.as_deref() {
+            Some(patterns) => Some(patterns.iter().find(is_around).ok_or(None)?),
+            None => None,
         };
-        self.publish.allow.as_deref().is_none_or(is_in) && !is_in(&self.publish.deny)
+        match self.publish.deny.iter().find(is_around) {
+            Some(denied) => Err(Some(denied)),
+            None => Ok(allowed),
+        }
     }
 
     /// The rules for publishing. Does not include responses.
@@ -269,7 +292,12 @@ impl Permissions {
     /// Whether a message to `subject` may be delivered to a subscription in `queue`. Needed only
     /// for those that are [`SubscribeDecision::AllowFiltered`].
     pub fn may_receive(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
-        !self.subscribe.deny.iter().any(|pattern| {
+        self.withheld_by(subject, queue).is_none()
+    }
+
+    /// The rule by which it is not delivered.
+    pub fn withheld_by(&self, subject: &[u8], queue: Option<&[u8]>) -> Option<&Pattern> {
+        self.subscribe.deny.iter().find(|pattern| {
             (pattern.queue.is_none() || pattern.matches_queue(queue))
                 && matches(pattern.subject.as_bytes(), subject)
         })

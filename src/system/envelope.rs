@@ -114,7 +114,7 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn event_id() -> String {
+pub(super) fn event_id() -> String {
     std::iter::repeat_with(fastrand::alphanumeric)
         .take(ID_LEN)
         .collect()

@@ -4,12 +4,15 @@
 //! `main` calls [`serve`] once. A separate thread handles the notices that sessions put
 //! into the queue (`broker::system_queue`), so that no broker worker's time is spent on
 //! answers. The answers are the values of the monitoring port (`monitor::endpoints`) in an
-//! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. Counts of
+//! [`envelope`]; requests are in [`request`], advisories in [`advisory`], measured services in
+//! [`latency`]. Counts of
 //! subscribers are asked of the other members of the cluster, and [`subscribers`] adds
 //! their answers up; all other requests are answered by each member itself.
 
 mod advisory;
+mod encoding;
 mod envelope;
+mod latency;
 mod request;
 mod subscribers;
 
@@ -25,8 +28,14 @@ use monitor_client::text::plural;
 use tracing::warn;
 
 use crate::{
-    account::{Account, Destinations, fan_out::Sender, path::Path, replies::PendingReply},
-    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, Traced, subjects},
+    account::{
+        Account, Destinations, fan_out::Sender, latency::FIGURES_EVERY, path::Path,
+        replies::PendingReply,
+    },
+    broker::system_queue::{
+        COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced, latency_token,
+        subjects,
+    },
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
@@ -34,6 +43,7 @@ use crate::{
     server::Server,
 };
 use advisory::Totals;
+use encoding::{ACCEPT_ENCODING, Encoded, Encoding};
 use envelope::{Envelope, to_json};
 use subscribers::Counting;
 
@@ -63,6 +73,11 @@ pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
         return Ok(());
     };
     let notices = server.broker.system.open();
+    let woken = server.clone();
+    let token = latency_token(&server.id);
+    server.broker.accounts.latencies.open(token, move || {
+        woken.broker.system.leave(Notice::Measured);
+    });
     with_buffers(|buffers| {
         for subject in subjects(&server.id) {
             account.interest.want_always(buffers, subject.as_bytes());
@@ -102,6 +117,7 @@ impl System {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
         let mut conns_at = Instant::now() + CONNS_EVERY;
+        let mut figures_at = Instant::now() + FIGURES_EVERY;
         let mut dropped = 0;
         loop {
             let next = self.counting.borrow().deadline();
@@ -121,6 +137,11 @@ impl System {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.publish_latencies();
+            if figures_at <= Instant::now() {
+                figures_at = Instant::now() + FIGURES_EVERY;
+                self.keep_latencies();
+            }
             self.send_late_counts();
             if statsz_at <= Instant::now() {
                 self.publish_statsz();
@@ -137,10 +158,11 @@ impl System {
 
     /// Warns of notices that did not fit since the last call.
     fn warn_of_dropped(&self, before: &mut u64) {
-        let now = self.server.broker.system.dropped();
+        let now =
+            self.server.broker.system.dropped() + self.server.broker.accounts.latencies.dropped();
         if now > *before {
             warn!(
-                "{} of the system account dropped (advisories and requests): more than \
+                "{} of the system account dropped (advisories, requests and measurements): more than \
                  {NOTICES_MAX} waited",
                 plural(now - *before, "message")
             );
@@ -154,7 +176,7 @@ impl System {
             Notice::Connected(connection) => self.publish_connected(&connection),
             Notice::Closed(connection, reason) => self.publish_closed(&connection, reason),
             // Published when all notices have been handled.
-            Notice::Counted => {}
+            Notice::Counted | Notice::Measured => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
             Notice::Traced(traced) => self.publish_trace(&traced),
@@ -174,6 +196,9 @@ impl System {
         if let Some(question) = topic.strip_prefix(COUNTED) {
             return self.add_count(question, &request.body);
         }
+        if topic == LATENCY_TOPIC {
+            return self.take_latency_half(&request.body);
+        }
         if request.reply.is_empty() {
             return self.publish_statsz();
         }
@@ -190,12 +215,9 @@ impl System {
         let event = to_json(&traced.event);
         let fields = event.strip_prefix('{').unwrap_or_default();
         let event = format!("{{\"server\":{},{fields}", self.envelope.server());
-        deliver(
-            &traced.account,
-            traced.dest.as_bytes(),
-            None,
-            event.as_bytes(),
-        );
+        let accepted = traced.event.header(ACCEPT_ENCODING).map(str::as_bytes);
+        let encoded = Encoding::of(accepted).encode(event.into_bytes());
+        deliver_encoded(&traced.account, traced.dest.as_bytes(), None, &encoded);
     }
 
     /// Passes what a client asks about its own account on to the other members
@@ -210,6 +232,7 @@ impl System {
             subject: (*request.reply).into(),
             response: ResponseKind::Stream,
             threshold: MEMBERS_PATIENCE,
+            measured: None,
         });
         let Some(reply) = reply else {
             return;
@@ -257,7 +280,25 @@ impl System {
 /// Delivers a message of the broker itself to the subscribers of `subject`, including those
 /// at the other members of the cluster.
 fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
-    let message = ComposedMessage::new(reply, None, payload);
+    deliver_composed(
+        account,
+        subject,
+        &ComposedMessage::new(reply, None, payload),
+    );
+}
+
+/// The same for a message that may be compressed.
+fn deliver_encoded(
+    account: &Arc<Account>,
+    subject: &[u8],
+    reply: Option<&[u8]>,
+    encoded: &Encoded,
+) {
+    let message = ComposedMessage::new(reply, encoded.headers.as_deref(), &encoded.payload);
+    deliver_composed(account, subject, &message);
+}
+
+fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMessage) {
     let batch = message.batch(subject);
     let sender = Sender {
         no_echo: None,

@@ -8,4 +8,6 @@ mod federation;
 mod message_trace;
 mod nodes;
 mod rebalance;
+mod path;
+mod service_latency;
 mod system_account;

@@ -19,6 +19,7 @@ mod logins;
 mod losses;
 pub mod need;
 mod nodes;
+pub mod path;
 mod pending;
 mod recent_events;
 mod resources;
@@ -333,6 +334,16 @@ pub static MODES: &[Mode] = &[
         needs: latency::NEEDS,
         compares: Compares::Nothing,
         run: latency::run,
+        joint: None,
+    },
+    Mode {
+        name: path::NAME,
+        help: "how many get a message to --subject from --user, or from anybody in --account, and \
+               who does not and why (-v); --expect says how many must; nothing is sent; midge only",
+        metrics: &[&metric::RECEIVERS],
+        needs: path::NEEDS,
+        compares: Compares::Nothing,
+        run: path::run,
         joint: None,
     },
     Mode {

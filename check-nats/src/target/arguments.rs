@@ -124,7 +124,9 @@ fn tls() -> Vec<Arg> {
 
 fn logins() -> Vec<Arg> {
     let all = [
-        value("user", "NAME").help("User at the client port, else $CHECK_NATS_USER"),
+        value("user", "NAME").help(
+            "User at the client port, else $CHECK_NATS_USER; in mode path the user that is asked about",
+        ),
         file("password-file", "FILE").help("File with the password, else $CHECK_NATS_PASSWORD"),
         file("token-file", "FILE").help("File with a token, else $CHECK_NATS_TOKEN"),
         file("nkey-file", "FILE").help("File with the seed of an nkey, else $CHECK_NATS_NKEY"),

@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use monitor_client::Secret;
 
 use super::{arguments::path, environment};
+use crate::modes;
 
 /// The login at the client port.
 #[derive(Clone, Debug)]
@@ -91,7 +92,10 @@ impl LoginSource {
             }
         }
         let password = in_file(matches, "--password-file");
-        if let Some(user) = typed("user") {
+        // That mode asks about the user, at the monitoring port.
+        let mode = matches.try_get_one::<String>("mode").ok().flatten();
+        let is_login = mode.is_none_or(|mode| mode != modes::path::NAME);
+        if let Some(user) = typed("user").filter(|_| is_login) {
             let Some(password) = password.or_else(|| in_variable(PASSWORD)) else {
                 return Err(format!(
                     "--user {user} needs --password-file FILE, or the password in ${PASSWORD}"

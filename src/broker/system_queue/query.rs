@@ -49,6 +49,18 @@ pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
 /// request; the number of the request follows.
 pub const COUNTED: &str = "NSUBS-";
 
+/// Prefix of the subjects, in the system account, of what the broker of a responder has measured;
+/// [`latency_token`] of the requester's broker follows.
+pub const LATENCY_HALF: &str = "$SYS.LATENCY.M2.";
+
+/// The topic of such a message.
+pub const LATENCY_TOPIC: &str = "LATENCY";
+
+/// What names the broker of this id in reply subjects that are measured.
+pub fn latency_token(server_id: &str) -> &str {
+    server_id.get(..16).unwrap_or(server_id)
+}
+
 /// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
 const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
 
@@ -62,6 +74,14 @@ impl Query {
             return Some(Self {
                 topic: "SUBSCRIBERS".to_owned(),
                 account: Some(account.name.clone()),
+                is_ping: false,
+            });
+        }
+        if account.is_system && subject.strip_prefix(LATENCY_HALF) == Some(latency_token(server_id))
+        {
+            return Some(Self {
+                topic: LATENCY_TOPIC.to_owned(),
+                account: None,
                 is_ping: false,
             });
         }
@@ -110,13 +130,14 @@ impl Query {
 
 /// The subjects of a member's system account that its peers must know of, so
 /// that they pass requests on to the broker of this id.
-pub fn subjects(server_id: &str) -> [String; 5] {
+pub fn subjects(server_id: &str) -> [String; 6] {
     [
         SUBSCRIBERS_HERE.to_owned(),
         "$SYS.REQ.SERVER.PING".to_owned(),
         "$SYS.REQ.SERVER.PING.*".to_owned(),
         format!("$SYS.REQ.SERVER.{server_id}.*"),
         "$SYS.REQ.ACCOUNT.*.*".to_owned(),
+        format!("{LATENCY_HALF}{}", latency_token(server_id)),
     ]
 }
 

@@ -237,6 +237,7 @@ impl Active {
         let connection = &self.base.connection;
         let headers = self.options.headers;
         connection.headers.store(headers, Ordering::Relaxed);
+        connection.echo.store(self.options.echo, Ordering::Relaxed);
         connection.active(MonotonicMillis::now());
         if is_first {
             // Until a ping is answered this is the best guess.

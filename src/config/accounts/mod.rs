@@ -6,6 +6,7 @@
 //! module `account` builds the accounts from definitions that passed.
 
 mod check;
+mod latency;
 mod mapping;
 mod read;
 mod sharing;
@@ -142,6 +143,16 @@ pub struct Export {
     pub account_token_position: usize,
 }
 
+impl Export {
+    /// How its latency is measured, if it is a service whose latency is.
+    pub fn latency(&self) -> Option<&ServiceLatency> {
+        match &self.kind {
+            ExportKind::Service { latency, .. } => latency.as_ref(),
+            ExportKind::Stream => None,
+        }
+    }
+}
+
 /// Messages or answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportKind {
@@ -155,7 +166,27 @@ pub enum ExportKind {
         threshold: Duration,
         /// Whether traces of a message go on in this account.
         allow_trace: bool,
+        /// Whether and how its latency is measured.
+        latency: Option<ServiceLatency>,
     },
+}
+
+/// How the latency of a service is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLatency {
+    /// Which requests.
+    pub sampling: LatencySampling,
+    /// The subject that the measurements are published to, in the account of the service.
+    pub subject: String,
+}
+
+/// Which requests are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatencySampling {
+    /// Those whose headers say that they are traced.
+    Headers,
+    /// So many of a hundred, and those whose headers say that they are traced.
+    Percent(u8),
 }
 
 /// How many replies a request may have.

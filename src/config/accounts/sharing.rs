@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind};
+use super::{
+    Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind, ServiceLatency,
+    latency::{LATENCY, read_latency},
+};
 use crate::{
     config::{
         options::{
             problems::Problems,
             reading::entry_of,
-            table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
-            unsupported::no_effect,
+            table::{Block, Key, Kind, Reload, Section, Usual},
         },
-        syntax::{Entry, Map, Node, Value},
+        syntax::{Entry, Map, Node},
     },
     subject::{
         is_valid, is_wildcard,
@@ -27,6 +29,7 @@ pub(super) struct WrittenExport {
     response: Option<ResponseKind>,
     threshold: Option<Duration>,
     allow_trace: Option<bool>,
+    latency: Option<ServiceLatency>,
     accounts: Vec<String>,
     position: usize,
 }
@@ -109,16 +112,18 @@ pub(super) static EXPORT: Block<WrittenExport> = Block {
                 doc: "The token of the subject, counted from 1, that is a `*` and must be the name of the importing account; 0: none.",
                 reload: Reload::WithBlock,
             },
-            no_effect(
-                "latency",
-                &[],
-                NoEffect {
-                    expected: "a subject or a block with one",
-                    accepts: is_latency,
-                    asks_for_nothing: |_| false,
-                    reason: "services are not sampled",
+            Key {
+                name: "latency",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "subject or block",
+                    read: |it, entry, problems| it.latency = read_latency(entry, problems),
+                    blocks: &[&LATENCY],
                 },
-            ),
+                usual: Usual::Example("{ sampling: \"100%\", subject: \"latency.help\" }"),
+                doc: "For a service with single replies: measures how long requests of other accounts take, and publishes it.",
+                reload: Reload::WithBlock,
+            },
             Key {
                 name: "allow_trace",
                 aliases: &[],
@@ -299,11 +304,17 @@ impl WrittenExport {
                 }
                 (subject, ExportKind::Stream)
             }
+            (None, Some(_))
+                if self.latency.is_some() && self.response == Some(ResponseKind::Stream) =>
+            {
+                return Err("\"latency\" needs a service with single replies".into());
+            }
             (None, Some(subject)) => {
                 let kind = ExportKind::Service {
                     response: self.response.unwrap_or(ResponseKind::Singleton),
                     threshold: self.threshold.unwrap_or(RESPONSE_THRESHOLD),
                     allow_trace: self.allow_trace.unwrap_or(false),
+                    latency: self.latency,
                 };
                 (subject, kind)
             }
@@ -337,14 +348,6 @@ fn read_response(text: &str) -> Result<ResponseKind, String> {
             "\"response\" must be singleton, stream or chunked, not {text:?}"
         )),
     }
-}
-
-fn is_latency(value: &Value) -> bool {
-    let subject = match value {
-        Value::Map(map) => map.get("subject").map(|entry| &entry.node.value),
-        value => Some(value),
-    };
-    matches!(subject, Some(Value::String(text)) if is_valid(text.as_bytes()))
 }
 
 impl WrittenImport {

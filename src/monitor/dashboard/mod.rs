@@ -29,6 +29,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("app/incidents.js"),
     include_str!("app/connections.js"),
     include_str!("app/load.js"),
+    include_str!("app/path.js"),
     include_str!("app/cluster.js"),
     include_str!("app/access.js"),
     include_str!("app/federation.js"),

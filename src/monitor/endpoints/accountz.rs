@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use monitor_client::{AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination};
+use monitor_client::{
+    AccountDetail, AccountExport, AccountImport, AccountLatency, Accountz, MappingDestination,
+    SamplingRate,
+};
 
 use super::{
     super::Monitor, query::Query, refusal::Refusal, subsz, time_text::rfc3339, varz::signed,
 };
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    config::accounts::{AccountConfig, ExportKind, ImportKind, Mapping, ResponseKind},
+    config::accounts::{
+        AccountConfig, ExportKind, Import, ImportKind, LatencySampling, Mapping, ResponseKind,
+        ServiceLatency,
+    },
+    subject::is_subset,
 };
 
 /// The accounts, or the one that `acc` names in detail.
@@ -67,7 +74,8 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
             false => config.map(exports).unwrap_or_default(),
         },
         imports: {
-            let own = config.map(imports).unwrap_or_default();
+            let own = config.map(|config| imports(config, &options.accounts));
+            let own = own.unwrap_or_default();
             own.into_iter()
                 .chain(system_imports(monitor, account))
                 .collect()
@@ -159,19 +167,45 @@ fn exports(config: &AccountConfig) -> Vec<AccountExport> {
                 subject: export.subject.clone(),
                 kind: kind.into(),
                 response_type: response_type.into(),
+                latency: export.latency().map(latency),
                 approved_accounts: export.accounts.clone(),
             }
         })
         .collect()
 }
 
-fn imports(config: &AccountConfig) -> Vec<AccountImport> {
+fn latency(measured: &ServiceLatency) -> AccountLatency {
+    AccountLatency {
+        sampling: match measured.sampling {
+            LatencySampling::Headers => SamplingRate::Named("headers".into()),
+            LatencySampling::Percent(percent) => SamplingRate::Percent(percent),
+        },
+        results: measured.subject.clone(),
+    }
+}
+
+/// How the service of an import is measured.
+fn latency_of(import: &Import, accounts: &[AccountConfig]) -> Option<AccountLatency> {
+    let source = accounts.iter().find(|it| it.name == import.account)?;
+    let mut exports = source.exports.iter();
+    let export = exports.find(|export| {
+        let is_service = matches!(export.kind, ExportKind::Service { .. });
+        is_service && is_subset(import.export_subject.as_bytes(), export.subject.as_bytes())
+    })?;
+    export.latency().map(latency)
+}
+
+fn imports(config: &AccountConfig, accounts: &[AccountConfig]) -> Vec<AccountImport> {
     let imports = config.imports.iter();
     imports
         .map(|import| {
-            let (to, share) = match &import.kind {
-                ImportKind::Service { share, .. } => (import.local_subject.clone(), *share),
-                ImportKind::Stream { .. } => (String::new(), false),
+            let (to, share, latency) = match &import.kind {
+                ImportKind::Service { share, .. } => (
+                    import.local_subject.clone(),
+                    *share,
+                    latency_of(import, accounts),
+                ),
+                ImportKind::Stream { .. } => (String::new(), false, None),
             };
             AccountImport {
                 subject: import.export_subject.clone(),
@@ -180,6 +214,7 @@ fn imports(config: &AccountConfig) -> Vec<AccountImport> {
                 local_subject: import.local_subject.clone(),
                 kind: import.kind.name().into(),
                 share,
+                latency,
                 ..AccountImport::default()
             }
         })

@@ -2,7 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use monitor_client::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
+use monitor_client::{
+    Bucket, Latency, Latencyz, MeasuredService, NamedLatency, RecentLatency, SlowSubscription,
+};
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
@@ -43,6 +45,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
         total: latency(&total),
         by_kind: named(by_kind),
         by_account: named(by_account),
+        by_service: by_service(monitor),
         worst: worst(&open),
         // Of every client the last one: as many as there are clients.
         client_rtt: latency(&Times {
@@ -51,6 +54,19 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
         }),
         scheduling_delay: latency(&measured.scheduling),
     })
+}
+
+fn by_service(monitor: &Monitor) -> Vec<MeasuredService> {
+    let figures = monitor.server.broker.accounts.latencies.figures();
+    let services = figures.into_iter();
+    services
+        .map(|((account, service), figures)| MeasuredService {
+            account,
+            service,
+            latency: latency(&figures.times()),
+            requests: figures.by_status,
+        })
+        .collect()
 }
 
 fn named(times: BTreeMap<&str, Times>) -> Vec<NamedLatency> {

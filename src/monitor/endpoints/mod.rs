@@ -22,6 +22,8 @@ pub mod leafz;
 pub mod memz;
 pub mod nodesz;
 mod page;
+pub mod pathz;
+mod pathz_text;
 pub mod query;
 pub mod refusal;
 pub mod routez;

@@ -10,7 +10,7 @@ use crate::monitor::{
     Monitor, dashboard,
     endpoints::{
         accountz, accstatz, clusterz, connz, control, eventsz, explainz, federationz, gatewayz,
-        healthz, jsz, latencyz, leafz, memz, nodesz, refusal::Refusal, routez, slowz, subsz, topz,
+        healthz, jsz, latencyz, leafz, memz, nodesz, pathz, refusal::Refusal, routez, slowz, subsz, topz,
         varz,
     },
     metrics::{self, Format},
@@ -71,6 +71,7 @@ pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
         counted_as: "/subsz",
         ..long("/subscriptionsz", "", subscriptions)
     },
+    long("/pathz", "Where a message would go, and why", path),
     endpoint("/explainz", "What is wrong", findings),
     long("/slowz", "Slow readers", |monitor, request| {
         pretty(slowz::answer(monitor, &request.query))
@@ -161,17 +162,27 @@ fn subscriptions(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal
 /// Findings as JSON, or as text for people with `format=text` or
 /// `Accept: text/plain`.
 fn findings(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
-    let as_text = match &*request.query.text("format") {
-        "" => request.accepts("text/plain"),
-        "text" => true,
-        "json" => false,
-        _ => {
-            return Err(Refusal::bad_request("'format' must be json or text".into()));
-        }
-    };
-    match as_text {
+    match wants_text(request)? {
         true => Ok(Answer::text(explainz::page(monitor))),
         false => pretty(explainz::answer(monitor, &request.query)),
+    }
+}
+
+/// Where a message would go, in the same forms.
+fn path(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
+    match wants_text(request)? {
+        true => Ok(Answer::text(pathz::page(monitor, &request.query)?)),
+        false => pretty(pathz::answer(monitor, &request.query)),
+    }
+}
+
+/// Whether an answer is wanted as text for people.
+fn wants_text(request: &Request) -> Result<bool, Refusal> {
+    match &*request.query.text("format") {
+        "" => Ok(request.accepts("text/plain")),
+        "text" => Ok(true),
+        "json" => Ok(false),
+        _ => Err(Refusal::bad_request("'format' must be json or text".into())),
     }
 }
 

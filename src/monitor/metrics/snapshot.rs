@@ -9,7 +9,7 @@ use monitor_client::{AccountStat, Federationz, Healthz, TlsVarz, Varz};
 use serde_json::Value;
 
 use crate::{
-    account::GLOBAL_ACCOUNT,
+    account::{GLOBAL_ACCOUNT, latency::ServiceFigures},
     broker::{
         password_queue::PasswordQueueState,
         registry::{ConnectionView, LiveConnection, RegistrySnapshot},
@@ -32,6 +32,9 @@ use crate::{
 /// Most accounts with series of their own; those with the most messages come
 /// first.
 pub(super) const ACCOUNTS_MAX: usize = 100;
+
+/// Most measured services with series of their own, by name.
+const SERVICES_MAX: usize = 100;
 
 /// Most brokers with series of their own; the same.
 const ROUTES_MAX: usize = 100;
@@ -63,6 +66,8 @@ pub(super) struct Snapshot {
     pub(super) slow: slow::Counts,
     /// How long messages stay.
     pub(super) latency: Latency,
+    /// Measured services by account and subject, at most [`SERVICES_MAX`].
+    pub(super) services: Vec<((String, String), ServiceFigures)>,
     /// Routes, at most [`ROUTES_MAX`].
     pub(super) routes: Vec<RouteFigures>,
     /// The answer of `/federationz`.
@@ -221,6 +226,10 @@ impl Snapshot {
             report: monitor.diagnosis.report(),
             slow: telemetry.slow.counts(),
             latency: Latency::of(telemetry, &accounts),
+            services: {
+                let figures = server.broker.accounts.latencies.figures();
+                figures.into_iter().take(SERVICES_MAX).collect()
+            },
             routes: RouteFigures::of(monitor),
             federation: federationz::build(monitor),
             federation_round_trips: server.federation().map(|it| it.figures.round_trips().all),

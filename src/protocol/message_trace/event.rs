@@ -6,7 +6,7 @@ use chrono::{SecondsFormat, Utc};
 use monitor_client::text::plural;
 use serde::Serialize;
 
-use super::TraceRequest;
+use super::{TraceRequest, survey::Survey};
 
 /// Bytes of steps that one event may have: a message may have very many receivers.
 const STEPS_BYTES_MAX: usize = 1024 * 1024;
@@ -27,6 +27,9 @@ pub enum PeerKind {
 pub mod not_delivered {
     /// The publisher does not receive its own messages.
     pub const NO_ECHO: &str = "Not delivered because of no echo";
+    /// A request or a reply from another account does not go on to an imported stream.
+    pub const NOT_PASSED_ON: &str = "Not delivered because a message that came from another \
+                                     account does not go on to a third";
     /// The receiver's permissions deny the subject.
     pub const DENIED: &str = "Not delivered because subscription denies this subject";
     /// The subscription has ended.
@@ -132,7 +135,7 @@ impl Step {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 struct TracedMessage {
     header: BTreeMap<String, Vec<String>>,
     msgsize: usize,
@@ -142,6 +145,9 @@ struct TracedMessage {
 pub struct MessageTrace {
     /// Whether the message is not to be delivered.
     pub only: bool,
+    /// What asks with this message who would get it. There is no event then, and the other fields
+    /// mean nothing.
+    pub survey: Option<Survey>,
     /// The subject of the events in the account where the message is now.
     pub dest: String,
     /// The account whose name is in the first step.
@@ -161,6 +167,14 @@ pub struct TraceEvent {
     #[serde(skip_serializing_if = "is_zero")]
     hops: usize,
     events: Vec<Step>,
+}
+
+impl TraceEvent {
+    /// The first value of a header of the traced message.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values = self.request.header.get(name)?;
+        values.first().map(String::as_str)
+    }
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -188,6 +202,7 @@ impl MessageTrace {
     ) -> Self {
         let mut trace = Self {
             only: request.only,
+            survey: None,
             dest,
             account: from.account.clone(),
             hop: match from.kind {
@@ -214,6 +229,22 @@ impl MessageTrace {
             error: String::new(),
         });
         trace
+    }
+
+    /// What is put in place of a trace to ask who would get a message.
+    pub fn of_survey(survey: Survey) -> Self {
+        Self {
+            only: true,
+            survey: Some(survey),
+            dest: String::new(),
+            account: String::new(),
+            hop: String::new(),
+            hops: 0,
+            message: TracedMessage::default(),
+            steps: Vec::new(),
+            bytes: 0,
+            left_out: 0,
+        }
     }
 
     /// Notes that the message was refused.

@@ -19,6 +19,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
             match mode.name {
                 "uptime" => arguments.extend(["-w", "0:"]),
                 "varz" => arguments.extend(["--figure", "max_payload"]),
+                "path" => arguments.extend(["--subject", "a", "-c", "0:"]),
                 _ => (),
             }
             let well = check(&broker, &arguments);
@@ -31,6 +32,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                     );
                 }
                 "latency" | "ceilings" | "losses" | "no-interest" | "violations" | "federation"
+                | "path"
                     if is_foreign =>
                 {
                     well.expect(3, "only midge");

@@ -93,6 +93,7 @@ function start() {
   prepareConnections();
   prepareTop();
   prepareCluster();
+  preparePath();
   document.addEventListener("visibilitychange", onVisibility);
   setInterval(showLive, 1000);
   sources.forEach(poll);

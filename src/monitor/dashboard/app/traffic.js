@@ -84,6 +84,21 @@ function showLatency(answer) {
     { title: "Deliveries", text: (row) => short(row.count), kind: "figure" },
   ]);
   showLatency.table.update(rows.slice(0, 12), (row) => `${row.cid} ${row.subject}`);
+  showServices(section.querySelector(".services"), answer.by_service || []);
+}
+
+// How long services take that their exports have measured.
+function showServices(section, services) {
+  const failed = (row) => Object.entries(row.requests).filter(([status]) => status !== "200").map(([status, n]) => `${status}: ${short(n)}`);
+  showServices.table ||= table(section.querySelector("table"), [
+    { title: "Service", text: (row) => `${row.account}: ${row.service}`, kind: "subject" },
+    { title: "Median", text: (row) => (row.latency.last_minute.count ? duration(row.latency.last_minute.p50) : ""), kind: "figure" },
+    { title: "99 %", text: (row) => (row.latency.last_minute.count ? duration(row.latency.last_minute.p99) : ""), kind: "figure" },
+    { title: "Answered", text: (row) => short(row.requests[200] || 0), kind: "figure" },
+    { title: "Failed", text: (row) => failed(row).join(", "), kind: "figure", level: 2 },
+  ]);
+  showServices.table.update(services, (row) => `${row.account} ${row.service}`);
+  show(section, services.length > 0);
 }
 
 // Fills a cell with a name and, on hover, more about it.

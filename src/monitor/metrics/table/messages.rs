@@ -82,6 +82,35 @@ pub(super) const METRICS: &[Metric] = &[
             }
         },
     ),
+    histogram(
+        "midge_service_latency_seconds",
+        "Time that an exported service takes to reply, of the requests that its export's latency \
+         has measured, by account and exported subject.",
+        |now, to| {
+            for ((account, service), figures) in &now.services {
+                let labels = vec![("account", account.clone()), ("service", service.clone())];
+                to.add_times(labels, &figures.times().all);
+            }
+        },
+    ),
+    counter(
+        "midge_service_requests",
+        "",
+        "These requests by status: 200 answered, 400 without a reply subject, 408 given up by the \
+         requester, 503 without a responder, 504 not answered in time.",
+        |now, to| {
+            for ((account, service), figures) in &now.services {
+                for (status, count) in &figures.by_status {
+                    let labels = vec![
+                        ("account", account.clone()),
+                        ("service", service.clone()),
+                        ("status", status.to_string()),
+                    ];
+                    to.add_labelled(labels, *count);
+                }
+            }
+        },
+    ),
     gauge(
         "midge_pending_bytes",
         "bytes",
