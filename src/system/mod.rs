@@ -9,6 +9,7 @@
 //! their answers up; all other requests are answered by each member itself.
 
 mod advisory;
+mod encoding;
 mod envelope;
 mod request;
 mod subscribers;
@@ -33,6 +34,7 @@ use crate::{
     server::Server,
 };
 use advisory::Totals;
+use encoding::{ACCEPT_ENCODING, Encoded, Encoding};
 use envelope::{Envelope, to_json};
 use subscribers::Counting;
 
@@ -189,12 +191,9 @@ impl System {
         let event = to_json(&traced.event);
         let fields = event.strip_prefix('{').unwrap_or_default();
         let event = format!("{{\"server\":{},{fields}", self.envelope.server());
-        deliver(
-            &traced.account,
-            traced.dest.as_bytes(),
-            None,
-            event.as_bytes(),
-        );
+        let accepted = traced.event.header(ACCEPT_ENCODING).map(str::as_bytes);
+        let encoded = Encoding::of(accepted).encode(event.into_bytes());
+        deliver_encoded(&traced.account, traced.dest.as_bytes(), None, &encoded);
     }
 
     /// Passes what a client asks about its own account on to the other members
@@ -256,7 +255,25 @@ impl System {
 /// Delivers a message of the broker itself to the subscribers of `subject`, including those
 /// at the other members of the cluster.
 fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
-    let message = ComposedMessage::new(reply, None, payload);
+    deliver_composed(
+        account,
+        subject,
+        &ComposedMessage::new(reply, None, payload),
+    );
+}
+
+/// The same for a message that may be compressed.
+fn deliver_encoded(
+    account: &Arc<Account>,
+    subject: &[u8],
+    reply: Option<&[u8]>,
+    encoded: &Encoded,
+) {
+    let message = ComposedMessage::new(reply, encoded.headers.as_deref(), &encoded.payload);
+    deliver_composed(account, subject, &message);
+}
+
+fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMessage) {
     let batch = message.batch(subject);
     let sender = Sender {
         no_echo: None,

@@ -162,6 +162,14 @@ pub struct TraceEvent {
     events: Vec<Step>,
 }
 
+impl TraceEvent {
+    /// The first value of a header of the traced message.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values = self.request.header.get(name)?;
+        values.first().map(String::as_str)
+    }
+}
+
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
