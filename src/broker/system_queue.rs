@@ -1,6 +1,8 @@
 //! The queue to the module `system`: requests to the broker, and clients that connect
 //! and leave. A session never waits for it: what does not fit is dropped, and counted.
 
+mod services;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -20,11 +22,12 @@ use crate::{
     connection::{CloseReason, Connection},
     delivery::SubjectBatch,
     protocol::{
-        CRLF,
+        header,
         message_trace::{MessageTrace, TraceEvent},
     },
     telemetry::pool::allocated,
 };
+pub use services::{COUNTED, Query, SUBSCRIBERS_HERE, subjects};
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
 /// advisories and nothing else.
@@ -36,6 +39,12 @@ const TRACES_MAX: usize = 256;
 
 /// Bytes of a request's body that are looked at; options are short.
 const BODY_MAX: usize = 64 * 1024;
+
+/// The header of a request that names the encodings in which its answer may be compressed.
+pub const ACCEPT_ENCODING: &str = "Accept-Encoding";
+
+/// Bytes of that header that are looked at; the names of encodings are short.
+const ENCODINGS_MAX: usize = 256;
 
 /// An event or a request.
 pub enum Notice {
@@ -66,6 +75,8 @@ pub struct Request {
     pub ask: Query,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
+    /// The value of its header [`ACCEPT_ENCODING`].
+    pub encodings: Option<Box<str>>,
     /// Its part of what all requests may take.
     _held: HeldMemory,
 }
@@ -109,106 +120,6 @@ struct HeldMemory {
 impl Drop for HeldMemory {
     fn drop(&mut self) {
         self.account.request_memory.release(self.bytes);
-    }
-}
-
-/// The request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Query {
-    /// Such as `VARZ`.
-    pub topic: String,
-    /// The account that is asked about; of the broker without.
-    pub account: Option<String>,
-    /// Whether every broker that receives it answers; one that the body does not select
-    /// stays silent.
-    pub is_ping: bool,
-}
-
-/// Topics of `$SYS.REQ.SERVER.PING.` and of `$SYS.REQ.SERVER.<id>.`.
-const SERVER_TOPICS: &[&str] = &[
-    "ACCOUNTZ",
-    "CONNZ",
-    "EXPVARZ",
-    "GATEWAYZ",
-    "HEALTHZ",
-    "IDZ",
-    "IPQUEUESZ",
-    "JSZ",
-    "LEAFZ",
-    "PROFILEZ",
-    "RAFTZ",
-    "ROUTEZ",
-    "STATSZ",
-    "SUBSZ",
-    "VARZ",
-];
-
-/// Topics of `$SYS.REQ.SERVER.<id>.` alone: they do something.
-const SERVER_ACTIONS: &[&str] = &["KICK", "LDM", "RELOAD"];
-
-/// How many subscribers a subject has, asked within the system account.
-const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
-
-/// The same, asked by a member of the cluster that was asked.
-pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
-
-/// Prefix of the topics of `$SYS.REQ.SERVER.<id>.` for a member's answer to a count
-/// request; the number of the request follows.
-pub const COUNTED: &str = "NSUBS-";
-
-/// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
-const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
-
-impl Query {
-    /// What a message to `subject` in `account` asks of the broker of this id;
-    /// `None` if nothing. Outside of the system account one may ask about
-    /// one's own account only.
-    pub fn parse(subject: &[u8], account: &Account, server_id: &str) -> Option<Self> {
-        let subject = std::str::from_utf8(subject).ok()?;
-        if account.is_system && subject == SUBSCRIBERS {
-            return Some(Self {
-                topic: "SUBSCRIBERS".to_owned(),
-                account: Some(account.name.clone()),
-                is_ping: false,
-            });
-        }
-        let rest = subject.strip_prefix("$SYS.REQ.")?;
-        if !account.is_system {
-            let topic = match rest {
-                "ACCOUNT.PING.CONNZ" | "SERVER.PING.CONNZ" => "CONNZ",
-                "ACCOUNT.PING.STATZ" => "STATZ",
-                _ => return None,
-            };
-            return Some(Self {
-                topic: topic.to_owned(),
-                account: Some(account.name.clone()),
-                is_ping: true,
-            });
-        }
-        let tokens: Vec<&str> = rest.split('.').collect();
-        let (topic, account, is_ping) = match *tokens {
-            ["ACCOUNT", "NSUBS"] => ("NSUBS", None, false),
-            ["SERVER", id, topic] if id == server_id && topic.starts_with(COUNTED) => {
-                (topic, None, false)
-            }
-            ["SERVER", "PING"] => ("STATSZ", None, true),
-            ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
-            ["SERVER", id, topic] if id == server_id => {
-                let known = SERVER_TOPICS.iter().chain(SERVER_ACTIONS);
-                known.into_iter().find(|known| **known == topic)?;
-                (topic, None, false)
-            }
-            ["ACCOUNT", "PING", "STATZ"] => ("STATZ", None, true),
-            ["ACCOUNT", name, topic] if ACCOUNT_TOPICS.contains(&topic) => {
-                (topic, Some(name.to_owned()), false)
-            }
-            _ => return None,
-        };
-        Some(Self {
-            topic: topic.to_owned(),
-            account,
-            is_ping,
-        })
     }
 }
 
@@ -371,10 +282,9 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
             reply => reply,
         };
         if let Some(reply) = reply {
-            let body = batch.body(message);
-            let start = message.header_len.unwrap_or(0) as usize;
-            let body = &body[start..body.len() - CRLF.len()];
-            taken &= match Request::new(account, reply, ask.clone(), body) {
+            let (headers, body) = batch.parts(message);
+            let encodings = header::find(headers, ACCEPT_ENCODING);
+            taken &= match Request::new(account, reply, ask.clone(), body, encodings) {
                 Some(request) => broker.system.leave(Notice::Request(request)),
                 None => broker.system.drop_one(),
             };
@@ -383,35 +293,40 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
     taken
 }
 
-/// The subjects of a member's system account that its peers must know of, so
-/// that they pass requests on to the broker of this id.
-pub fn subjects(server_id: &str) -> [String; 5] {
-    [
-        SUBSCRIBERS_HERE.to_owned(),
-        "$SYS.REQ.SERVER.PING".to_owned(),
-        "$SYS.REQ.SERVER.PING.*".to_owned(),
-        format!("$SYS.REQ.SERVER.{server_id}.*"),
-        "$SYS.REQ.ACCOUNT.*.*".to_owned(),
-    ]
-}
-
 impl Request {
     /// A request whose body is short enough to hold options; `None` if too much waits
     /// already.
-    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
+    pub fn new(
+        account: &Arc<Account>,
+        reply: &[u8],
+        ask: Query,
+        body: &[u8],
+        encodings: Option<&[u8]>,
+    ) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
-        let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
+        let encodings = encodings.map(printable);
+        let texts = [reply, body, encodings.as_deref().unwrap_or_default().as_bytes()];
+        let bytes = texts.iter().map(|text| allocated(text.len())).sum::<usize>();
+        let bytes = size_of::<Notice>() + bytes;
         account.request_memory.reserve(bytes).then(|| Self {
             account: account.clone(),
             reply: reply.into(),
             ask,
             body: body.into(),
+            encodings,
             _held: HeldMemory {
                 account: account.clone(),
                 bytes,
             },
         })
     }
+}
+
+/// The start of a header's value, as text that can be a header's value again.
+fn printable(value: &[u8]) -> Box<str> {
+    let bytes = value.iter().take(ENCODINGS_MAX);
+    let bytes = bytes.filter(|byte| matches!(byte, b' '..=b'~'));
+    bytes.map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
@@ -454,8 +369,11 @@ mod tests {
             account: None,
             is_ping: true,
         };
-        let request = |account| Request::new(account, b"r", ask.clone(), &body);
+        let names = vec![b'x'; 2 * ENCODINGS_MAX];
+        let request = |account| Request::new(account, b"r", ask.clone(), &body, Some(&names));
         let waiting: Vec<_> = std::iter::from_fn(|| request(&one)).collect();
+        let kept = |request: &Request| request.encodings.as_ref().map_or(0, |names| names.len());
+        assert!(waiting.iter().all(|request| kept(request) == ENCODINGS_MAX));
         assert!((50..=SYSTEM_REQUESTS.limit() / BODY_MAX).contains(&waiting.len()));
         assert!(request(&other).is_some());
         drop(waiting);
@@ -463,52 +381,5 @@ mod tests {
             (one.request_memory.bytes(), other.request_memory.bytes()),
             (0, 0)
         );
-    }
-
-    #[test]
-    fn requests_and_their_topics() {
-        let mut system = Account::new("$SYS");
-        system.is_system = true;
-        let asked = |subject: &str, account: &Account| {
-            let ask = Query::parse(subject.as_bytes(), account, "N1")?;
-            Some((ask.topic, ask.account))
-        };
-        let all = |topic: &str| Some((topic.to_owned(), None));
-        let about = |topic: &str, account: &str| Some((topic.to_owned(), Some(account.to_owned())));
-        for (subject, expected) in [
-            ("$SYS.REQ.SERVER.PING", all("STATSZ")),
-            ("$SYS.REQ.SERVER.PING.VARZ", all("VARZ")),
-            ("$SYS.REQ.SERVER.N1.KICK", all("KICK")),
-            ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
-            ("$SYS.DEBUG.SUBSCRIBERS", about("SUBSCRIBERS", "$SYS")),
-            ("$SYS.REQ.ACCOUNT.NSUBS", all("NSUBS")),
-            ("$SYS.REQ.SERVER.N1.NSUBS-3", all("NSUBS-3")),
-            ("$SYS.REQ.SERVER.PING.KICK", None),
-            ("$SYS.REQ.SERVER.N2.VARZ", None),
-            ("$SYS.REQ.SERVER.PING.NOPE", None),
-            ("$SYS.REQ.SERVER", None),
-        ] {
-            assert_eq!(asked(subject, &system), expected, "{subject}");
-        }
-        let other = Account::new("A");
-        assert_eq!(
-            asked("$SYS.REQ.SERVER.PING.CONNZ", &other),
-            about("CONNZ", "A")
-        );
-        assert_eq!(
-            asked("$SYS.REQ.ACCOUNT.PING.STATZ", &other),
-            about("STATZ", "A")
-        );
-        for subject in [
-            "$SYS.REQ.SERVER.PING",
-            "$SYS.REQ.SERVER.PING.VARZ",
-            "$SYS.REQ.ACCOUNT.B.CONNZ",
-            "$SYS.REQ.SERVER.N1.KICK",
-            "$SYS.DEBUG.SUBSCRIBERS",
-            "$SYS.REQ.ACCOUNT.NSUBS",
-            "$SYS.REQ.SERVER.N1.NSUBS-3",
-        ] {
-            assert_eq!(asked(subject, &other), None, "{subject}");
-        }
     }
 }

@@ -42,6 +42,7 @@ use crate::{
         memory,
         password_queue::{PasswordQueue, PasswordQueueState},
         registry::Registry,
+        server_info::Description,
         system_queue::SystemQueue,
     },
     client::ClientListener,
@@ -162,6 +163,7 @@ impl Server {
             halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
+            description: RwLock::new(Description::of(&options)),
         });
         let cluster = listening
             .routes

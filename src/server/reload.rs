@@ -314,6 +314,7 @@ impl Server {
             options.max_closed_clients,
             options.max_memory.unwrap_or_else(memory::default_limit),
         );
+        *broker.description.write() = Description::of(&options);
         let churn = &broker.telemetry.churn;
         churn.set_storm_rate(options.diagnosis.storm_rate);
         // Last of what sessions look at: by it they know that there is something new.
