@@ -72,12 +72,12 @@ const DECLARED: &[(&str, &str, &str)] = &[
     (
         "connz_start",
         "untyped",
-        "epoch time at which the connection was started, in milliseconds",
+        "epoch time at which the connection was started",
     ),
     (
         "connz_last_activity",
         "untyped",
-        "epoch time of the last activity, in milliseconds",
+        "epoch time at which the last activity was registered",
     ),
     ("connz_rtt", "gauge", "response time latency in microseconds"),
     ("connz_uptime", "untyped", "uptime duration in milliseconds"),
