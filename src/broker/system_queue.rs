@@ -305,8 +305,15 @@ impl Request {
     ) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
         let encodings = encodings.map(printable);
-        let texts = [reply, body, encodings.as_deref().unwrap_or_default().as_bytes()];
-        let bytes = texts.iter().map(|text| allocated(text.len())).sum::<usize>();
+        let texts = [
+            reply,
+            body,
+            encodings.as_deref().unwrap_or_default().as_bytes(),
+        ];
+        let bytes = texts
+            .iter()
+            .map(|text| allocated(text.len()))
+            .sum::<usize>();
         let bytes = size_of::<Notice>() + bytes;
         account.request_memory.reserve(bytes).then(|| Self {
             account: account.clone(),

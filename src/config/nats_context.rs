@@ -30,7 +30,9 @@ pub(super) fn context(options: &Options) -> Result<String, String> {
         )
     };
     let user = users.find(|user| user.password().is_some());
-    let user = user.filter(|_| !options.no_system_account).ok_or_else(missing)?;
+    let user = user
+        .filter(|_| !options.no_system_account)
+        .ok_or_else(missing)?;
     let password = user.password().ok_or_else(missing)?;
     if password.is_hash() {
         return Err(format!(
@@ -112,7 +114,10 @@ mod tests {
     fn without_a_user_it_says_what_is_missing() {
         for (text, why) in [
             ("port: 5", "has no user"),
-            ("accounts { A { users: [{user: a, password: a}] } }", "$SYS has no user"),
+            (
+                "accounts { A { users: [{user: a, password: a}] } }",
+                "$SYS has no user",
+            ),
             (
                 "accounts { $SYS { users: [{user: s, password: \
                  \"$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui\"}] } }",

@@ -27,7 +27,7 @@ use super::{
     writable::can_write,
 };
 use crate::{
-    broker::{memory, surplus},
+    broker::{memory, server_info::Description, surplus},
     client,
     config::{Diagnostic, Options, options::plan::changes},
     log::{LogHandle, PreparedLog},

@@ -58,7 +58,9 @@ fn enough_commands_are_compared() {
     let count: usize = tables.iter().map(|table| table.len()).sum();
     assert!(count >= COMMANDS_MIN, "{count}");
     let traces = tables.iter().flat_map(|table| table.iter());
-    let traces = traces.filter(|command| command.line.starts_with("trace ")).count();
+    let traces = traces
+        .filter(|command| command.line.starts_with("trace "))
+        .count();
     assert!(traces >= 12, "{traces}");
 }
 

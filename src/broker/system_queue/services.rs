@@ -154,7 +154,8 @@ mod tests {
             "$SYS.REQ.ACCOUNT.A.NOPE",
             "$SYS.REQ.ACCOUNT.A.CLAIMS.LOOKUP",
         ] {
-            let covers = |pattern: &String| subject::matches(pattern.as_bytes(), unknown.as_bytes());
+            let covers =
+                |pattern: &String| subject::matches(pattern.as_bytes(), unknown.as_bytes());
             assert!(!known.iter().any(covers), "{unknown}");
             assert_eq!(Query::parse(unknown.as_bytes(), &system, "N1"), None);
         }

@@ -79,7 +79,11 @@ const DECLARED: &[(&str, &str, &str)] = &[
         "untyped",
         "epoch time at which the last activity was registered",
     ),
-    ("connz_rtt", "gauge", "response time latency in microseconds"),
+    (
+        "connz_rtt",
+        "gauge",
+        "response time latency in microseconds",
+    ),
     ("connz_uptime", "untyped", "uptime duration in milliseconds"),
     ("connz_idle", "gauge", "idle time duration in milliseconds"),
     ("healthz_status_value", "gauge", "status"),

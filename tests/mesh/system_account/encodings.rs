@@ -74,12 +74,20 @@ fn answers_are_compressed_as_asked_for() {
         let [ours, theirs] = [&mut ours, &mut theirs].map(|side| {
             let (encoding, payload) = ask_with(&mut side.system, &subject, headers, body);
             let answer = decoded(&encoding, &payload);
-            (encoding, fields(&answer["data"]), answer["error"]["code"].clone())
+            (
+                encoding,
+                fields(&answer["data"]),
+                answer["error"]["code"].clone(),
+            )
         });
         assert_eq!(ours.0, theirs.0, "{topic} {headers}");
         assert_eq!(ours.2, theirs.2, "{topic} {headers}");
         let named: Vec<_> = ours.1.keys().collect();
-        assert_eq!(named.len() > 1, theirs.1.len() > 1, "{topic} {headers} {named:?}");
+        assert_eq!(
+            named.len() > 1,
+            theirs.1.len() > 1,
+            "{topic} {headers} {named:?}"
+        );
     }
 }
 
@@ -127,7 +135,9 @@ fn profiles_and_variables_of_a_go_program_are_no_errors() {
     );
     let text = profile.expect("an answer")["data"]["profile"].clone();
     let text = text.as_str().expect("a text").to_owned();
-    let text = data_encoding::BASE64.decode(text.as_bytes()).expect("base64");
+    let text = data_encoding::BASE64
+        .decode(text.as_bytes())
+        .expect("base64");
     let text = String::from_utf8(text).expect("a text");
     assert!(text.contains("no such profiles"), "{text}");
 }

@@ -85,9 +85,7 @@ fn refusals_are_json_for_who_asks_for_it() {
     let ask = |path: &str, host: &str, accept: &str| {
         http::send(
             broker.monitor_addr(),
-            &format!(
-                "GET {path} HTTP/1.1\r\nHost: {host}\r\n{accept}Connection: close\r\n\r\n"
-            ),
+            &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{accept}Connection: close\r\n\r\n"),
         )
     };
     let json = "Accept: application/json, */*;q=0.5\r\n";

@@ -30,7 +30,8 @@ fn declared(text: &str, name: &str) -> (String, String) {
     let line = |keyword: &str| {
         let start = format!("# {keyword} {name} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&*start));
-        line.unwrap_or_else(|| panic!("{keyword} of {name}")).to_owned()
+        line.unwrap_or_else(|| panic!("{keyword} of {name}"))
+            .to_owned()
     };
     (line("TYPE"), line("HELP"))
 }
@@ -64,7 +65,11 @@ fn the_exporters_traffic_is_that_of_open_connections() {
 /// Limits are in midge's own series; those of the exporter's name are read from JWTs there.
 #[test]
 fn limits_of_accounts_have_series_of_their_own() {
-    let broker = Broker::midge().flag("-n").flag("x").config(ACCOUNTS).start();
+    let broker = Broker::midge()
+        .flag("-n")
+        .flag("x")
+        .config(ACCOUNTS)
+        .start();
     let found = scrape(&broker, "");
     let limit = |account: &str, limit: &str| {
         let name = format!("midge_account_limit{{account=\"{account}\",limit=\"{limit}\"}}");
@@ -77,7 +82,10 @@ fn limits_of_accounts_have_series_of_their_own() {
     let theirs = found.iter();
     let theirs = theirs.filter(|(name, _)| name.starts_with("gnatsd_accountz_limit_"));
     let theirs: Vec<_> = theirs.map(|(_, value)| *value).collect();
-    assert!(!theirs.is_empty() && theirs.iter().all(|value| *value == 0.0), "{theirs:?}");
+    assert!(
+        !theirs.is_empty() && theirs.iter().all(|value| *value == 0.0),
+        "{theirs:?}"
+    );
 }
 
 #[test]
@@ -89,7 +97,11 @@ fn types_and_helps_are_the_exporters() {
         ("connz_in_bytes", "counter", "in_bytes"),
         ("connz_pending_bytes", "gauge", "pending_bytes"),
         ("connz_total", "gauge", "total"),
-        ("connz_rtt", "gauge", "response time latency in microseconds"),
+        (
+            "connz_rtt",
+            "gauge",
+            "response time latency in microseconds",
+        ),
         ("connz_uptime", "untyped", "uptime duration in milliseconds"),
         ("connz_idle", "gauge", "idle time duration in milliseconds"),
         ("leafz_conn_nodes_total", "gauge", "nodes_total"),
@@ -125,7 +137,11 @@ fn a_dashboard_of_choria_finds_its_series() {
         ("subscriptions", "subscriptions"),
     ] {
         let series = format!("choria_network_{name}{{identity=\"broker1\"}}");
-        assert_eq!(found.get(&series).copied(), varz[field].as_f64(), "{series}");
+        assert_eq!(
+            found.get(&series).copied(),
+            varz[field].as_f64(),
+            "{series}"
+        );
     }
     for name in [
         "memorystore_max",

@@ -46,7 +46,10 @@ const LINES: &[(&str, &str)] = &[
     ("CPU Cores:", "the load is in the same line"),
     ("Memory:", "another program"),
     ("Load:", "another program"),
-    ("Client ID:", "nats-server's internal clients have numbers, too"),
+    (
+        "Client ID:",
+        "nats-server's internal clients have numbers, too",
+    ),
     ("RTT:", "a time"),
     ("Uptime:", "a time"),
     ("Updated:", "a time"),
@@ -76,7 +79,10 @@ const VALUES: &[(&str, &str)] = &[
     ("connect_time", "a time"),
     ("request_time", "a time"),
     ("time", "a time"),
-    ("subscriptions", "nats-server counts those of its own services"),
+    (
+        "subscriptions",
+        "nats-server counts those of its own services",
+    ),
 ];
 
 /// Fields of JSON that only one of the two has.
@@ -89,7 +95,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("midge", "midge's own version"),
     ("no_interest_msgs", "midge counts what reached nobody"),
     ("permission_violations", "midge counts violations"),
-    ("responses", "services of the system account are no imports here"),
+    (
+        "responses",
+        "services of the system account are no imports here",
+    ),
     ("written_bytes", "midge counts what it wrote"),
     ("written_msgs", "midge counts what it wrote"),
 ];
@@ -165,7 +174,11 @@ impl Table {
             let indent = line.len() - line.trim_start().len();
             return plain(trimmed).map(|text| format!("{}{text}", " ".repeat(indent)));
         };
-        let cells: Vec<&str> = row.trim_end_matches('│').split('│').map(str::trim).collect();
+        let cells: Vec<&str> = row
+            .trim_end_matches('│')
+            .split('│')
+            .map(str::trim)
+            .collect();
         if cells.len() > 1 && self.header.is_empty() {
             self.header = cells.iter().map(|cell| (*cell).to_owned()).collect();
             return Some(cells.join(" | "));
@@ -258,7 +271,8 @@ fn is_duration(word: &str) -> bool {
     let mut rest = word;
     let mut parts = 0;
     while !rest.is_empty() {
-        let digits = rest.trim_start_matches(|symbol: char| symbol.is_ascii_digit() || symbol == '.');
+        let digits =
+            rest.trim_start_matches(|symbol: char| symbol.is_ascii_digit() || symbol == '.');
         if digits.len() == rest.len() {
             return false;
         }
@@ -278,8 +292,9 @@ fn is_duration(word: &str) -> bool {
 /// Whether this is numbers of so many digits, with `between` between them.
 fn is_digits_with(word: &str, between: char, lens: &[usize]) -> bool {
     let parts: Vec<&str> = word.split(between).collect();
-    let is_number =
-        |(part, len): (&&str, &usize)| part.len() == *len && part.bytes().all(|b| b.is_ascii_digit());
+    let is_number = |(part, len): (&&str, &usize)| {
+        part.len() == *len && part.bytes().all(|b| b.is_ascii_digit())
+    };
     parts.len() == lens.len() && parts.iter().zip(lens).all(is_number)
 }
 

@@ -55,7 +55,8 @@ impl Side {
                 });
             }
             wait_until("the system account's services are known", || {
-                member.knows("$SYS.REQ.SERVER.PING") && side.members[0].knows("$SYS.REQ.SERVER.PING")
+                member.knows("$SYS.REQ.SERVER.PING")
+                    && side.members[0].knows("$SYS.REQ.SERVER.PING")
             });
         }
         side
@@ -78,7 +79,11 @@ impl Side {
             let connections: Vec<_> = self
                 .members
                 .iter()
-                .filter_map(|member| member.broker.get_json(path)["connections"].as_array().cloned())
+                .filter_map(|member| {
+                    member.broker.get_json(path)["connections"]
+                        .as_array()
+                        .cloned()
+                })
                 .flatten()
                 .filter(|connection| connection["subscriptions"].as_u64() > Some(0))
                 .collect();
@@ -134,7 +139,11 @@ impl Side {
             }
         };
         let raw = std::fs::read(&file).expect("read its output");
-        Output::new(code, String::from_utf8_lossy(&raw).into_owned(), &self.names)
+        Output::new(
+            code,
+            String::from_utf8_lossy(&raw).into_owned(),
+            &self.names,
+        )
     }
 }
 

@@ -102,7 +102,10 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "server ping 1"),
     same("s", "server ping 1 --id"),
     same("s", "server report connections --account A"),
-    same("s", "server report connections --account A --subject orders.x"),
+    same(
+        "s",
+        "server report connections --account A --subject orders.x",
+    ),
     same("s", "server report connections --sort subs"),
     same("s", "server report accounts"),
     same("s", "server report accounts A"),
@@ -114,15 +117,33 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "server report jetstream"),
     same("s", "server report health"),
     same("s", "server request variables 1"),
-    same("s", "server request connections 1 --filter-account A --subscriptions"),
-    same("s", "server request connections 1 --filter-state closed --filter-account B"),
+    same(
+        "s",
+        "server request connections 1 --filter-account A --subscriptions",
+    ),
+    same(
+        "s",
+        "server request connections 1 --filter-state closed --filter-account B",
+    ),
     same("s", "server request connections 1 --tags AZ:1 --tags rack"),
-    same("s", "server request connections 1 --tags az:1 --filter-account B"),
-    same("s", "server request connections 1 --name srv0 --filter-account B"),
+    same(
+        "s",
+        "server request connections 1 --tags az:1 --filter-account B",
+    ),
+    same(
+        "s",
+        "server request connections 1 --name srv0 --filter-account B",
+    ),
     same("s", "server request connections 1 --name srv --timeout 1s"),
-    same("s", "server request connections 1 --cluster none --timeout 1s"),
+    same(
+        "s",
+        "server request connections 1 --cluster none --timeout 1s",
+    ),
     same("s", "server request subscriptions 1"),
-    same("s", "server request subscriptions 1 --detail --filter-account B"),
+    same(
+        "s",
+        "server request subscriptions 1 --detail --filter-account B",
+    ),
     same("s", "server request routes 1"),
     same("s", "server request gateways 1"),
     same("s", "server request leafnodes 1"),
@@ -139,11 +160,17 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "server account info A"),
     same("s", "server account info NOSUCH"),
     same("s", "server config reload SERVERID -f"),
-    same("s", "server check server --name srv0 --conn-warn 10 --conn-critical 20"),
+    same(
+        "s",
+        "server check server --name srv0 --conn-warn 10 --conn-critical 20",
+    ),
     same("s", "server check server --name nosuch --timeout 1s"),
     same("s", "top srv0 --output /dev/stdout"),
     same("a", "top srv0 --output /dev/stdout --timeout 1s"),
-    same("s", "audit gather --timeout 1s --output a.zip --no-progress"),
+    same(
+        "s",
+        "audit gather --timeout 1s --output a.zip --no-progress",
+    ),
     same("s", "audit analyze a.zip"),
     same("a", "server list --timeout 1s"),
     same("a", "account info"),
@@ -164,8 +191,14 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "req $SYS.REQ.ACCOUNT.B.CONNS {}"),
     same("s", "req $SYS.REQ.ACCOUNT.SYS.NOSUCH {}"),
     same("s", "req $SYS.REQ.ACCOUNT.NOSUCH.STATZ {} --timeout 1s"),
-    same("s", "req $SYS.REQ.ACCOUNT.PING.STATZ {\"accounts\":[\"B\"]}"),
-    same("s", "req $SYS.REQ.ACCOUNT.PING.STATZ {\"include_unused\":true,\"accounts\":[\"A\"]}"),
+    same(
+        "s",
+        "req $SYS.REQ.ACCOUNT.PING.STATZ {\"accounts\":[\"B\"]}",
+    ),
+    same(
+        "s",
+        "req $SYS.REQ.ACCOUNT.PING.STATZ {\"include_unused\":true,\"accounts\":[\"A\"]}",
+    ),
 ];
 
 /// One broker whose clients show certificates.
@@ -188,8 +221,14 @@ pub const MESH: &[Command] = &[
     same("s", "server report connections --account A --sort uptime"),
     same("s", "server report accounts"),
     same("s", "server report health"),
-    same("s", "server request connections 3 --cluster mesh --filter-account B"),
-    same("s", "server request connections --name srv1 --filter-account A"),
+    same(
+        "s",
+        "server request connections 3 --cluster mesh --filter-account B",
+    ),
+    same(
+        "s",
+        "server request connections --name srv1 --filter-account A",
+    ),
     same("s", "server request variables --name srv1"),
     same("s", "server request routes --name srv0"),
     same("s", "server account info A"),
@@ -206,7 +245,16 @@ pub const MESH: &[Command] = &[
     same("s", "req $SYS.REQ.SERVER.PING.NOSUCH x"),
     same("s", "req $SYS.REQ.SERVER.NOSUCH.VARZ x"),
     same("s", "req $SYS.REQ.ACCOUNT.A.NOSUCH x"),
-    same("s", "req $SYS.REQ.ACCOUNT.B.CONNS {} --replies 0 --timeout 1s"),
-    same("s", "req $SYS.REQ.ACCOUNT.B.STATZ {} --replies 0 --timeout 1s"),
-    same("s", "req $SYS.REQ.ACCOUNT.PING.STATZ {\"include_unused\":true} --replies 3"),
+    same(
+        "s",
+        "req $SYS.REQ.ACCOUNT.B.CONNS {} --replies 0 --timeout 1s",
+    ),
+    same(
+        "s",
+        "req $SYS.REQ.ACCOUNT.B.STATZ {} --replies 0 --timeout 1s",
+    ),
+    same(
+        "s",
+        "req $SYS.REQ.ACCOUNT.PING.STATZ {\"include_unused\":true} --replies 3",
+    ),
 ];

@@ -172,11 +172,7 @@ fn a_page_of_the_host_itself_may_ask() {
     for (host, origin, expected) in [
         ("192.0.2.8:8222", "http://192.0.2.8:8222", None),
         ("nats:8222", "http://nats:8222", None),
-        (
-            "nats:8222",
-            "http://nats:80",
-            Some(StatusCode::FORBIDDEN),
-        ),
+        ("nats:8222", "http://nats:80", Some(StatusCode::FORBIDDEN)),
         (
             "nats:8222",
             "http://other:8222",
