@@ -92,13 +92,15 @@ pub fn plain() -> Scenario {
         members: 1,
         config: DESCRIBED.into(),
         flags: Vec::new(),
-        peers: &[
-            peer("", "orders", "sub orders.>"),
-            peer("", "worker", "sub jobs --queue workers"),
-            peer("", "worker", "sub jobs --queue workers"),
-            peer("", "clock", "reply svc.time noon"),
-            peer("", "echo", "service serve echo"),
-        ],
+        peers: const {
+            &[
+                peer("", "orders", "sub orders.>"),
+                peer("", "worker", "sub jobs --queue workers"),
+                peer("", "worker", "sub jobs --queue workers"),
+                peer("", "clock", "reply svc.time noon"),
+                peer("", "echo", "service serve echo"),
+            ]
+        },
         known: &[],
         commands: table::PLAIN,
         _pki: None,
@@ -109,10 +111,12 @@ pub fn plain() -> Scenario {
 pub fn users() -> Scenario {
     Scenario {
         config: format!("{DESCRIBED}{USERS}"),
-        peers: &[
-            peer("admin", "out", "sub out.>"),
-            peer("replier", "clock", "reply svc.time noon"),
-        ],
+        peers: const {
+            &[
+                peer("admin", "out", "sub out.>"),
+                peer("replier", "clock", "reply svc.time noon"),
+            ]
+        },
         commands: table::USERS,
         ..plain()
     }
@@ -122,13 +126,15 @@ pub fn users() -> Scenario {
 pub fn accounts() -> Scenario {
     Scenario {
         config: format!("{DESCRIBED}{ACCOUNTS}"),
-        peers: &[
-            peer("a", "orders", "sub orders.>"),
-            peer("a", "worker", "sub jobs --queue workers"),
-            peer("a", "worker", "sub jobs --queue workers"),
-            peer("a", "clock", "reply svc.time noon"),
-            peer("b", "news", "sub a.news.>"),
-        ],
+        peers: const {
+            &[
+                peer("a", "orders", "sub orders.>"),
+                peer("a", "worker", "sub jobs --queue workers"),
+                peer("a", "worker", "sub jobs --queue workers"),
+                peer("a", "clock", "reply svc.time noon"),
+                peer("b", "news", "sub a.news.>"),
+            ]
+        },
         commands: table::ACCOUNTS,
         ..plain()
     }
@@ -153,10 +159,12 @@ pub fn tls() -> Scenario {
     Scenario {
         config,
         flags: flags.collect(),
-        peers: &[
-            peer("", "orders", "sub orders.>"),
-            peer("", "clock", "reply svc.time noon"),
-        ],
+        peers: const {
+            &[
+                peer("", "orders", "sub orders.>"),
+                peer("", "clock", "reply svc.time noon"),
+            ]
+        },
         commands: table::TLS,
         _pki: Some(Arc::new(pki)),
         ..plain()
@@ -168,25 +176,27 @@ pub fn mesh() -> Scenario {
     Scenario {
         members: 3,
         config: format!("{DESCRIBED}{ACCOUNTS}"),
-        peers: &[
-            peer("a", "orders", "sub orders.>"),
-            Peer {
-                member: 1,
-                ..peer("a", "far", "sub orders.>")
-            },
-            Peer {
-                member: 1,
-                ..peer("a", "worker", "sub jobs --queue workers")
-            },
-            Peer {
-                member: 2,
-                ..peer("a", "clock", "reply svc.time noon")
-            },
-            Peer {
-                member: 2,
-                ..peer("b", "news", "sub a.news.>")
-            },
-        ],
+        peers: const {
+            &[
+                peer("a", "orders", "sub orders.>"),
+                Peer {
+                    member: 1,
+                    ..peer("a", "far", "sub orders.>")
+                },
+                Peer {
+                    member: 1,
+                    ..peer("a", "worker", "sub jobs --queue workers")
+                },
+                Peer {
+                    member: 2,
+                    ..peer("a", "clock", "reply svc.time noon")
+                },
+                Peer {
+                    member: 2,
+                    ..peer("b", "news", "sub a.news.>")
+                },
+            ]
+        },
         known: &["orders.>", "jobs", "svc.time", "news.>"],
         commands: table::MESH,
         ..plain()
