@@ -86,10 +86,12 @@ fn compare(scenario: &Scenario) {
 /// How the two outputs of a command differ in another way than listed.
 fn fault(command: &Command, ours: &Output, theirs: &Output) -> Option<String> {
     let mut expected = BTreeMap::new();
+    let mut reasons = BTreeMap::new();
     for difference in command.differences {
         for (lines, sign) in [(difference.midge, 1), (difference.nats, -1)] {
             for line in lines {
                 *expected.entry((*line).to_owned()).or_insert(0) += sign;
+                reasons.insert(*line, difference.why);
             }
         }
     }
@@ -115,14 +117,20 @@ fn fault(command: &Command, ours: &Output, theirs: &Output) -> Option<String> {
     }
     for (line, count) in &expected {
         if found.get(line) != Some(count) {
-            text += &format!("listed, but there no more: {line}\n");
+            let why = reasons[line.as_str()];
+            text += &format!("listed ({why}), but there no more: {line}\n");
         }
     }
     text += &format!("--- midge\n{}\n--- nats-server\n{}", ours.raw, theirs.raw);
     Some(text)
 }
 
-/// The steps of a trace are a tree: they must be in the same order.
+/// The steps of a trace are a tree, before the legend: they must be in the same order.
 fn is_ordered(command: &Command, ours: &Output, theirs: &Output) -> bool {
-    !command.line.starts_with("trace ") || ours.lines == theirs.lines
+    let steps = |output: &Output| -> Vec<String> {
+        let lines = output.lines.iter();
+        let steps = lines.take_while(|line| !line.starts_with("Legend:"));
+        steps.cloned().collect()
+    };
+    !command.line.starts_with("trace ") || steps(ours) == steps(theirs)
 }

@@ -23,20 +23,40 @@ pub const OWN_NAME: &str = "own";
 /// Account of the one who asks for reports.
 const OWN_ACCOUNT: &str = "SYS";
 
-/// Columns of tables whose values are not compared.
-const COLUMNS: &[(&str, &str)] = &[
-    ("CID", "nats-server's internal clients have numbers, too"),
-    ("ID", "the same for routes"),
-    ("IP", "a port of the client's"),
-    ("Address", "a port of the route's"),
-    ("Mem", "another program"),
-    ("CPU %", "another program"),
-    ("Uptime", "a time"),
-    ("RTT", "a time"),
-    ("Average Latency", "a time"),
-    ("Average Time", "a time"),
-    ("Processing Time", "a time"),
+/// Columns whose values are not compared: the table, or none for all of them, the column, and the
+/// reason.
+const COLUMNS: &[(&str, &str, &str)] = &[
+    (
+        "",
+        "CID",
+        "nats-server's internal clients have numbers, too",
+    ),
+    ("", "ID", "the same for routes"),
+    ("", "IP", "a port of the client's"),
+    ("", "Address", "a port of the route's"),
+    ("", "Mem", "another program"),
+    ("", "CPU %", "another program"),
+    ("", "Uptime", "a time"),
+    ("", "RTT", "a time"),
+    ("", "Average Latency", "a time"),
+    ("", "Average Time", "a time"),
+    ("", "Processing Time", "a time"),
+    ("Server Overview", "Subs", OWN_SERVICES),
+    ("Cluster Report", "Subs", OWN_SERVICES),
+    ("Cluster Report", "Bytes In", OWN_MESSAGES),
+    ("Cluster Report", "Bytes Out", OWN_MESSAGES),
+    (STATISTICS, "Subscriptions", OWN_SERVICES),
+    (STATISTICS, "Sent Bytes", OWN_MESSAGES),
+    (STATISTICS, "Sent Messages", OWN_MESSAGES),
+    (STATISTICS, "Received Bytes", OWN_MESSAGES),
+    (STATISTICS, "Received Messages", OWN_MESSAGES),
 ];
+
+/// The table whose sums are in other columns than what they are sums of: they are left out.
+const STATISTICS: &str = "Server Statistics";
+
+const OWN_SERVICES: &str = "nats-server's own services are subscriptions";
+const OWN_MESSAGES: &str = "the messages of each one's own services are in it";
 
 /// Beginnings of lines whose rest is not compared.
 const LINES: &[(&str, &str)] = &[
@@ -62,6 +82,9 @@ const LINES: &[(&str, &str)] = &[
     ("Messages:", "counted while the command asks"),
     ("Bytes:", "counted while the command asks"),
     ("URLs:", "in any order"),
+    ("Subscriptions:", OWN_SERVICES),
+    ("CLOCK Handler:", "a number that the service counts up"),
+    ("Server \"srv0\" profile written:", "a time"),
 ];
 
 /// Beginnings of lines that are left out.
@@ -106,21 +129,25 @@ const FIELDS: &[(&str, &str)] = &[
 impl Output {
     /// Of a command that ended with this code.
     pub fn new(code: i32, raw: String, names: &[Replaced]) -> Self {
-        let mut text = raw.clone();
-        for (name, other) in names {
-            text = text.replace(name, other);
-        }
         let mut lines = Vec::new();
         let mut table = Table::default();
-        for part in Part::all(&text) {
+        for part in Part::all(&raw) {
             match part {
-                Part::Json(value) => flatten("", &value, &mut lines),
-                Part::Line(line) => lines.extend(table.line(line)),
+                Part::Json(value) => flatten("", &value, names, &mut lines),
+                Part::Line(line) => lines.extend(table.line(&renamed(line, names))),
             }
         }
         lines.retain(|line| !LEFT_OUT.iter().any(|(start, _)| line.starts_with(start)));
         Self { code, lines, raw }
     }
+}
+
+fn renamed(text: &str, names: &[Replaced]) -> String {
+    let mut text = text.to_owned();
+    for (name, other) in names {
+        text = text.replace(name, other);
+    }
+    text
 }
 
 /// A piece of output.
@@ -156,6 +183,7 @@ impl<'a> Part<'a> {
 /// A table that is being read.
 #[derive(Default)]
 struct Table {
+    title: String,
     /// The columns, once they were named.
     header: Vec<String>,
 }
@@ -165,7 +193,7 @@ impl Table {
     fn line(&mut self, line: &str) -> Option<String> {
         let trimmed = line.trim();
         if trimmed.starts_with('╭') {
-            self.header.clear();
+            *self = Self::default();
         }
         if trimmed.is_empty() || trimmed.starts_with(['╭', '├', '╰']) {
             return None;
@@ -179,18 +207,28 @@ impl Table {
             .split('│')
             .map(str::trim)
             .collect();
-        if cells.len() > 1 && self.header.is_empty() {
+        if let [title] = cells[..] {
+            self.title = title.to_owned();
+            return Some(words(title));
+        }
+        if self.header.is_empty() {
             self.header = cells.iter().map(|cell| (*cell).to_owned()).collect();
             return Some(cells.join(" | "));
         }
         let is_own = |cell: &&str| *cell == OWN_NAME || *cell == OWN_ACCOUNT;
         // Sums have the own connection in them.
-        if cells.iter().any(is_own) || cells.iter().any(|cell| cell.starts_with("Totals for")) {
+        let is_sum = |cell: &&str| {
+            cell.starts_with("Totals for") || self.title == STATISTICS && cell.len() == 1
+        };
+        if cells.iter().any(is_own) || cells.iter().take(2).any(is_sum) {
             return None;
         }
         let shown = cells.iter().enumerate().map(|(at, cell)| {
             let header = self.header.get(at).map_or("", String::as_str);
-            match COLUMNS.iter().any(|(name, _)| *name == header) && !cell.is_empty() {
+            let is_masked = COLUMNS.iter().any(|(title, name, _)| {
+                *name == header && (title.is_empty() || *title == self.title)
+            });
+            match is_masked && !cell.is_empty() {
                 true => "*".to_owned(),
                 false => words(cell),
             }
@@ -201,12 +239,22 @@ impl Table {
 
 /// A line that is no row of a table.
 fn plain(line: &str) -> Option<String> {
-    match LINES.iter().find(|(start, _)| line.starts_with(start)) {
-        Some((start, _)) => Some(format!("{start} *")),
-        // What `nats top` shows of the connection of its own.
-        None if line.split_whitespace().nth(2) == Some(OWN_NAME) => None,
-        None => Some(words(line)),
+    let line = words(line);
+    if let Some((start, _)) = LINES.iter().find(|(start, _)| line.starts_with(start)) {
+        return Some(format!("{start} *"));
     }
+    let mut parts: Vec<&str> = line.split(' ').collect();
+    match parts[..] {
+        // A client of `nats top`; that of the command itself is left out.
+        ["127.0.0.1:*", _, OWN_NAME, ..] => return None,
+        ["127.0.0.1:*", _, _, ..] => parts[1] = "*",
+        // Times of `nats server ping`.
+        [_, "replies", "max:", ..] => parts.truncate(3),
+        // A bar, and the figure that it shows.
+        [_, bar, ..] if bar.starts_with(['█', '▏']) => parts.truncate(1),
+        _ => {}
+    }
+    Some(parts.join(" "))
 }
 
 /// The words with one blank between them, each in its comparable form.
@@ -248,7 +296,8 @@ fn comparable(word: &str) -> String {
     if is_duration(word) {
         return "TIME".into();
     }
-    if is_digits_with(word, ':', &[2, 2, 2]) {
+    let (time, _fraction) = word.split_once('.').unwrap_or((word, ""));
+    if is_digits_with(time, ':', &[2, 2, 2]) {
         return "CLOCK".into();
     }
     if is_digits_with(word, '-', &[4, 2, 2]) {
@@ -299,21 +348,23 @@ fn is_digits_with(word: &str, between: char, lens: &[usize]) -> bool {
 }
 
 /// The fields as lines. Numbers are not compared: `tests/mesh` does that for each answer.
-fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
+fn flatten(path: &str, value: &Value, names: &[Replaced], lines: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             let fields = fields.iter();
             for (name, value) in fields.filter(|(name, _)| !is_one_sided(name)) {
-                flatten(&format!("{path}.{name}"), value, lines);
+                flatten(&format!("{path}.{name}"), value, names, lines);
             }
         }
         Value::Array(values) => {
             for value in values {
-                flatten(&format!("{path}[]"), value, lines);
+                flatten(&format!("{path}[]"), value, names, lines);
             }
         }
         Value::Number(_) => lines.push(format!("{path}: #")),
-        Value::String(text) => lines.push(format!("{path}: {}", words(text))),
+        Value::String(text) => {
+            lines.push(format!("{path}: {}", words(&renamed(text, names))));
+        }
         Value::Bool(_) | Value::Null => lines.push(format!("{path}: {value}")),
     }
 }
@@ -334,6 +385,7 @@ mod tests {
             ("1h2m3s", "TIME"),
             ("30d", "TIME"),
             ("18:20:01", "CLOCK"),
+            ("18:20:01.123456", "CLOCK"),
             ("2026-11-30", "DATE"),
             ("2026-11-30T18:20:01.5Z", "MOMENT"),
             ("cid:17", "cid:*"),

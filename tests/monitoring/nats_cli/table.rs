@@ -36,6 +36,12 @@ const fn differs(
     }
 }
 
+const WEIGHTS: &[Difference] = &[Difference {
+    why: "nats-server counts the weights of mappings up, and the last one is always 100",
+    midge: &["          Destination: two, with weight 50"],
+    nats: &["          Destination: two"],
+}];
+
 /// One broker without users.
 pub const PLAIN: &[Command] = &[
     same("", "rtt"),
@@ -142,7 +148,7 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "server request subscriptions 1"),
     same(
         "s",
-        "server request subscriptions 1 --detail --filter-account B",
+        "server request subscriptions 1 --detail --filter-account B --filter-subject a.news.x",
     ),
     same("s", "server request routes 1"),
     same("s", "server request gateways 1"),
@@ -151,13 +157,13 @@ pub const ACCOUNTS: &[Command] = &[
     same("s", "server request accounts 1 --account B"),
     same("s", "server request jetstream 1"),
     same("s", "server request jetstream-health 1"),
-    same("s", "server request ipqueue --no-all"),
+    same("s", "server request ipqueue --filter nosuch"),
     same("s", "server request raft"),
     same("s", "server request profile heap"),
     same("s", "server request profile nosuch"),
     same("s", "server request kick 999999 SERVERID"),
     same("s", "server request kick 1 NOSUCH --timeout 1s"),
-    same("s", "server account info A"),
+    differs("s", "server account info A", WEIGHTS),
     same("s", "server account info NOSUCH"),
     same("s", "server config reload SERVERID -f"),
     same(
@@ -231,7 +237,7 @@ pub const MESH: &[Command] = &[
     ),
     same("s", "server request variables --name srv1"),
     same("s", "server request routes --name srv0"),
-    same("s", "server account info A"),
+    differs("s", "server account info A", WEIGHTS),
     same("s", "server check server --name srv1"),
     same("a", "account report connections"),
     same("a", "account report statistics"),
