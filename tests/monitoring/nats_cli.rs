@@ -10,13 +10,13 @@ mod scenarios;
 mod side;
 mod table;
 
-use std::{collections::BTreeMap, thread};
+use std::{collections::BTreeMap, fs, process::Command as Process, thread};
 
 use output::Output;
 use scenarios::Scenario;
 use side::Side;
 use table::Command;
-use test_support::mesh::Kind;
+use test_support::{Broker, free_port, mesh::Kind, tools};
 
 /// Commands over all scenarios that there are at least.
 const COMMANDS_MIN: usize = 60;
@@ -62,6 +62,43 @@ fn enough_commands_are_compared() {
         .filter(|command| command.line.starts_with("trace "))
         .count();
     assert!(traces >= 12, "{traces}");
+}
+
+/// `midge config nats-context` writes a context with which the command is let in.
+#[test]
+fn the_context_that_midge_writes_is_one_of_the_command() {
+    let port = free_port();
+    let text = "accounts { SYS { users: [{user: s, password: s}] } }\nsystem_account: SYS\n";
+    let broker = Broker::midge().config(text).port(port).start();
+    let file = broker.folder().join("broker.conf");
+    let written = Process::new(tools::midge())
+        .args([
+            "config",
+            "nats-context",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-c",
+        ])
+        .arg(&file)
+        .output()
+        .expect("run midge");
+    assert!(written.status.success(), "{written:?}");
+    let home = tempfile::tempdir().expect("make a temporary folder");
+    let contexts = home.path().join("nats/context");
+    fs::create_dir_all(&contexts).expect("make the folder of the contexts");
+    fs::write(contexts.join("sys.json"), &written.stdout).expect("write the context");
+    let asked = Process::new(tools::nats_cli())
+        .args(["--context", "sys", "server", "ping", "1", "--id"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("XDG_CONFIG_HOME", home.path())
+        .output()
+        .expect("run nats");
+    let said = String::from_utf8_lossy(&asked.stdout);
+    let id = broker.get_json("/varz")["server_id"].clone();
+    assert!(said.contains(id.as_str().expect("an id")), "{asked:?}");
 }
 
 /// Runs the scenario's commands on both sides, and compares what they print.
