@@ -15,6 +15,7 @@ pub mod memory;
 pub mod password_queue;
 pub mod registry;
 pub mod resolve;
+pub mod server_info;
 pub mod surplus;
 pub mod system_queue;
 pub mod turned_away;
@@ -31,6 +32,7 @@ use crate::{
 use halt::Halt;
 use limits::LimitsInForce;
 use registry::Registry;
+use server_info::Description;
 use system_queue::SystemQueue;
 
 /// State shared by all connections, whatever their peer is.
@@ -55,4 +57,6 @@ pub struct Broker {
     pub nodes: Nodes,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
+    /// The words and pairs by which an operator distinguishes brokers.
+    pub description: RwLock<Description>,
 }

@@ -1,7 +1,7 @@
 //! The queue to the module `system`: requests to the broker, and clients that connect
 //! and leave. A session never waits for it: what does not fit is dropped, and counted.
 
-mod query;
+mod services;
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,6 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use query::{COUNTED, Query, SUBSCRIBERS_HERE, subjects};
 
 use crate::{
     account::Account,
@@ -24,10 +23,13 @@ use crate::{
     connection::{CloseReason, Connection},
     delivery::SubjectBatch,
     protocol::{
-        CRLF,
+        header,
         message_trace::{MessageTrace, TraceEvent},
     },
     telemetry::pool::allocated,
+};
+pub use services::{
+    COUNTED, LATENCY_HALF, LATENCY_TOPIC, Query, SUBSCRIBERS_HERE, latency_token, subjects,
 };
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
@@ -40,6 +42,12 @@ const TRACES_MAX: usize = 256;
 
 /// Bytes of a request's body that are looked at; options are short.
 const BODY_MAX: usize = 64 * 1024;
+
+/// The header of a request that names the encodings in which its answer may be compressed.
+pub const ACCEPT_ENCODING: &str = "Accept-Encoding";
+
+/// Bytes of that header that are looked at; the names of encodings are short.
+const ENCODINGS_MAX: usize = 256;
 
 /// An event or a request.
 pub enum Notice {
@@ -73,6 +81,8 @@ pub struct Request {
     pub ask: Query,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
+    /// The value of its header [`ACCEPT_ENCODING`].
+    pub encodings: Option<Box<str>>,
     /// Its part of what all requests may take.
     _held: HeldMemory,
 }
@@ -279,10 +289,9 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
             reply => reply,
         };
         if let Some(reply) = reply {
-            let body = batch.body(message);
-            let start = message.header_len.unwrap_or(0) as usize;
-            let body = &body[start..body.len() - CRLF.len()];
-            taken &= match Request::new(account, reply, ask.clone(), body) {
+            let (headers, body) = batch.parts(message);
+            let encodings = header::find(headers, ACCEPT_ENCODING);
+            taken &= match Request::new(account, reply, ask.clone(), body, encodings) {
                 Some(request) => broker.system.leave(Notice::Request(request)),
                 None => broker.system.drop_one(),
             };
@@ -294,20 +303,44 @@ pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>
 impl Request {
     /// A request whose body is short enough to hold options; `None` if too much waits
     /// already.
-    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
+    pub fn new(
+        account: &Arc<Account>,
+        reply: &[u8],
+        ask: Query,
+        body: &[u8],
+        encodings: Option<&[u8]>,
+    ) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
-        let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
+        let encodings = encodings.map(printable);
+        let texts = [
+            reply,
+            body,
+            encodings.as_deref().unwrap_or_default().as_bytes(),
+        ];
+        let bytes = texts
+            .iter()
+            .map(|text| allocated(text.len()))
+            .sum::<usize>();
+        let bytes = size_of::<Notice>() + bytes;
         account.request_memory.reserve(bytes).then(|| Self {
             account: account.clone(),
             reply: reply.into(),
             ask,
             body: body.into(),
+            encodings,
             _held: HeldMemory {
                 account: account.clone(),
                 bytes,
             },
         })
     }
+}
+
+/// The start of a header's value, as text that can be a header's value again.
+fn printable(value: &[u8]) -> Box<str> {
+    let bytes = value.iter().take(ENCODINGS_MAX);
+    let bytes = bytes.filter(|byte| matches!(byte, b' '..=b'~'));
+    bytes.map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
@@ -350,8 +383,11 @@ mod tests {
             account: None,
             is_ping: true,
         };
-        let request = |account| Request::new(account, b"r", ask.clone(), &body);
+        let names = vec![b'x'; 2 * ENCODINGS_MAX];
+        let request = |account| Request::new(account, b"r", ask.clone(), &body, Some(&names));
         let waiting: Vec<_> = std::iter::from_fn(|| request(&one)).collect();
+        let kept = |request: &Request| request.encodings.as_ref().map_or(0, |names| names.len());
+        assert!(waiting.iter().all(|request| kept(request) == ENCODINGS_MAX));
         assert!((50..=SYSTEM_REQUESTS.limit() / BODY_MAX).contains(&waiting.len()));
         assert!(request(&other).is_some());
         drop(waiting);

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
 use super::active::Active;
 use crate::{
-    COMPATIBLE_VERSION, VERSION,
     account::Account,
     broker::{
         Broker,
@@ -51,7 +49,6 @@ impl Active {
     /// `{server, data}` as nats-server answers it.
     fn user_info(&self) -> String {
         let account = &self.account.name;
-        let info = self.base.broker.info.read();
         let mut data = json!({
             "user": self.base.connection.identity.lock().user,
             "account": account,
@@ -60,24 +57,8 @@ impl Active {
         if let Some(permission_cache) = &self.permission_cache {
             data["permissions"] = permissions_json(permission_cache.permissions());
         }
-        let mut answer = json!({
-            "server": {
-                "name": info.server_name,
-                "host": info.host,
-                "id": info.server_id,
-                "ver": COMPATIBLE_VERSION,
-                "midge": VERSION,
-                "jetstream": false,
-                "flags": 0,
-                "seq": self.base.broker.system.next_message(),
-                "time": MonotonicMillis::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
-            },
-            "data": data,
-        });
-        if !info.cluster.is_empty() {
-            answer["server"]["cluster"] = json!(info.cluster);
-        }
-        answer.to_string()
+        let server = self.base.broker.server_info();
+        format!("{{\"server\":{server},\"data\":{data}}}")
     }
 
     /// Publishes a message of the broker's own.

@@ -10,11 +10,13 @@
 //! * [`options`] holds the table of keys and turns values into [`Options`];
 //! * [`accounts`] reads the accounts of the file;
 //! * [`explain`] says where each setting comes from;
+//! * [`nats_context`] makes the settings of the command `nats` out of them;
 //! * [`flags`] holds the table of flags and lays them over the file.
 
 pub mod accounts;
 pub mod explain;
 pub mod flags;
+mod nats_context;
 pub mod options;
 pub mod syntax;
 

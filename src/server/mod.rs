@@ -45,6 +45,7 @@ use crate::{
         memory,
         password_queue::{PasswordQueue, PasswordQueueState},
         registry::Registry,
+        server_info::Description,
         system_queue::SystemQueue,
     },
     client::ClientListener,
@@ -175,6 +176,7 @@ impl Server {
             limits: LimitsInForce::new(limits(&options)),
             nodes: Nodes::default(),
             info: RwLock::new(info),
+            description: RwLock::new(Description::of(&options)),
         });
         let cluster = listening
             .routes

@@ -27,7 +27,7 @@ use super::{
     writable::can_write,
 };
 use crate::{
-    broker::{memory, surplus},
+    broker::{memory, server_info::Description, surplus},
     client,
     config::{Diagnostic, Options, options::plan::changes},
     log::{LogHandle, PreparedLog},
@@ -320,6 +320,7 @@ impl Server {
             options.max_closed_clients,
             options.max_memory.unwrap_or_else(memory::default_limit),
         );
+        *broker.description.write() = Description::of(&options);
         let churn = &broker.telemetry.churn;
         churn.set_storm_rate(options.diagnosis.storm_rate);
         // Last of what sessions look at: by it they know that there is something new.

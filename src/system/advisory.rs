@@ -10,13 +10,10 @@ use monitor_client::{AccountStat, KindCounts, Varz};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{
-    System,
-    envelope::{now, to_json},
-};
+use super::{System, envelope::to_json};
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    broker::{client_info::ClientInfo, registry::AccountTotals},
+    broker::{client_info::ClientInfo, registry::AccountTotals, server_info::now},
     connection::{CloseReason, Connection},
     monitor::endpoints::{accstatz, varz},
     route::Route,

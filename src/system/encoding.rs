@@ -11,9 +11,6 @@ use snap::write::FrameEncoder;
 
 use crate::protocol::header;
 
-/// The header that asks for compression.
-pub(super) const ACCEPT_ENCODING: &str = "Accept-Encoding";
-
 /// The header that tells how a payload is compressed.
 const CONTENT_ENCODING: &str = "Content-Encoding";
 
@@ -32,7 +29,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// The one for a value of [`ACCEPT_ENCODING`], which is not read as a list: Snappy if it occurs
+    /// The one for a value of `Accept-Encoding`, which is not read as a list: Snappy if it occurs
     /// (S2 is a newer form of it, whose readers understand it), otherwise gzip.
     pub(super) fn of(accepted: Option<&[u8]>) -> Self {
         let accepted = accepted.unwrap_or_default().to_ascii_lowercase();

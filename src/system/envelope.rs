@@ -1,13 +1,12 @@
 //! The common part of every message of the system account: sender, time, and sequence
 //! number.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{COMPATIBLE_VERSION, server::Server};
+use crate::{broker::server_info::now, server::Server};
 
 /// Characters of an event's id.
 const ID_LEN: usize = 22;
@@ -15,25 +14,6 @@ const ID_LEN: usize = 22;
 /// Makes the envelopes of one broker.
 pub(super) struct Envelope {
     server: Arc<Server>,
-}
-
-/// The object `server`, with nats-server's names.
-#[derive(Serialize)]
-struct ServerInfo<'a> {
-    name: &'a str,
-    host: &'a str,
-    id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    cluster: &'a str,
-    ver: &'a str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    tags: &'a [String],
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: &'a BTreeMap<String, String>,
-    jetstream: bool,
-    flags: u64,
-    seq: u64,
-    time: String,
 }
 
 impl Envelope {
@@ -45,23 +25,7 @@ impl Envelope {
 
     /// The sender, as JSON. Each call is a new message.
     pub(super) fn server(&self) -> String {
-        let host = self.server.broker.info.read().host.clone();
-        let cluster = self.cluster();
-        let options = self.server.options();
-        let info = ServerInfo {
-            name: &self.server.name,
-            host: &host,
-            id: &self.server.id,
-            cluster: &cluster,
-            ver: COMPATIBLE_VERSION,
-            tags: &options.server_tags,
-            metadata: &options.server_metadata,
-            jetstream: false,
-            flags: 0,
-            seq: self.server.broker.system.next_message(),
-            time: now(),
-        };
-        to_json(&info)
+        self.server.broker.server_info()
     }
 
     /// Name of the cluster; empty without one.
@@ -102,11 +66,6 @@ impl Envelope {
             _ => head + "}",
         }
     }
-}
-
-/// The time as nats-server writes it.
-pub(super) fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
 /// A value as JSON. Structs of strings and numbers always serialise.

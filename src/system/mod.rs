@@ -33,17 +33,18 @@ use crate::{
         replies::PendingReply,
     },
     broker::system_queue::{
-        COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced, latency_token,
+        ACCEPT_ENCODING, COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced, latency_token,
         subjects,
     },
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
     monitor::Monitor,
+    protocol::header,
     server::Server,
 };
 use advisory::Totals;
-use encoding::{ACCEPT_ENCODING, Encoded, Encoding};
+use encoding::{Encoded, Encoding};
 use envelope::{Envelope, to_json};
 use subscribers::Counting;
 
@@ -206,7 +207,7 @@ impl System {
             self.ask_members(request);
         }
         if let Some(answer) = self.answer(request) {
-            deliver(&request.account, &request.reply, None, &answer);
+            deliver_encoded(&request.account, &request.reply, None, &answer);
         }
     }
 
@@ -243,12 +244,10 @@ impl System {
             buffers.flush_touched();
         });
         let subject = format!("$SYS.REQ.ACCOUNT.{about}.{}", request.ask.topic);
-        deliver(
-            &self.account,
-            subject.as_bytes(),
-            Some(&reply),
-            &request.body,
-        );
+        let encodings = request.encodings.as_deref();
+        let headers = encodings.map(|names| header::with(b"", ACCEPT_ENCODING, names));
+        let message = ComposedMessage::new(Some(&reply), headers.as_deref(), &request.body);
+        deliver_composed(&self.account, subject.as_bytes(), &message);
     }
 
     /// The other members of the cluster.

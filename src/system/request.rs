@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE64;
 use monitor_client::Healthz;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{System, envelope::to_json};
+use super::{
+    System,
+    encoding::{Encoded, Encoding},
+    envelope::to_json,
+};
 use crate::{
     broker::{info, system_queue::Request},
     connection::{CloseReason, Connection},
@@ -30,9 +35,13 @@ const NOTHING: &str = "";
 /// How long an answer waits for a reload; other requests wait as long.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The error in place of a profile.
+/// The text in place of a profile.
 const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: use perf on its \
                            process, or /latencyz of the monitoring port";
+
+/// What is in place of a Go program's variables.
+const NO_GO_METRICS: &str = "midge is not a Go program and has no such variables: use VARZ, or \
+                             /memz and /metrics of the monitoring port";
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -48,24 +57,25 @@ type Answered = Result<String, ServiceError>;
 
 impl System {
     /// The answer; `None` keeps silent, because the request means other
-    /// brokers or there is no data.
-    pub(super) fn answer(&self, request: &Request) -> Option<Vec<u8>> {
+    /// brokers or there is no data. Compressed are the answers that nats-server compresses.
+    pub(super) fn answer(&self, request: &Request) -> Option<Encoded> {
+        let plain = |answer: String| Some(Encoding::Plain.encode(answer.into()));
         let ask = &request.ask;
         if ask.topic == "NSUBS" {
-            return self.subscribers_here(&request.body);
+            return plain(self.subscribers_here(&request.body)?);
         }
         let options = match read_options(&request.body) {
             Ok(options) => options,
-            Err(error) => return Some(self.envelope.error(error.code, &error.description).into()),
+            Err(error) => return plain(self.envelope.error(error.code, &error.description)),
         };
         if !does_something(&ask.topic) && !self.is_meant(&options) {
             return None;
         }
         let about = ask.account.as_deref();
         match (&*ask.topic, about) {
-            ("IDZ", _) => return Some(self.envelope.identity().into()),
-            ("STATSZ", _) => return Some(self.statsz().into()),
-            ("CONNS", Some(account)) => return self.conns(account).map(String::into_bytes),
+            ("IDZ", _) => return plain(self.envelope.identity()),
+            ("STATSZ", _) => return plain(self.statsz()),
+            ("CONNS", Some(account)) => return plain(self.conns(account)?),
             _ => {}
         }
         let data = match (&*ask.topic, about) {
@@ -75,8 +85,8 @@ impl System {
             ("JSZ", Some(_)) => Err(no_jetstream()),
             // Neither queues of a Go program nor groups of streams are here.
             ("IPQUEUESZ" | "RAFTZ", _) => Ok("{}".into()),
-            ("PROFILEZ", _) => Ok(json!({ "profile": null, "error": NO_PROFILES }).to_string()),
-            ("EXPVARZ", _) => Err(no_go_metrics()),
+            ("PROFILEZ", _) => Ok(no_profile(&options)),
+            ("EXPVARZ", _) => Ok(no_go_metrics()),
             ("KICK", _) => self.kick(&options),
             ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
@@ -88,9 +98,10 @@ impl System {
             Ok(data) => self.envelope.with("data", &data),
             // Another broker may be the leader.
             Err(error) if error.description == jsz::NOT_LEADER => return None,
-            Err(error) => self.envelope.error(error.code, &error.description),
+            Err(error) => return plain(self.envelope.error(error.code, &error.description)),
         };
-        Some(answer.into())
+        let accepted = request.encodings.as_deref().map(str::as_bytes);
+        Some(Encoding::of(accepted).encode(answer.into()))
     }
 
     /// Whether the filters of a request to all brokers match this one.
@@ -108,11 +119,7 @@ impl System {
             false => own.contains(wanted),
         };
         let info = self.server.broker.info.read();
-        let own_tags = &self.server.options().server_tags;
-        let has_tag = |wanted: &str| {
-            let wanted = wanted.to_lowercase();
-            own_tags.iter().any(|own| own.to_lowercase() == wanted)
-        };
+        let description = self.server.broker.description.read();
         let tags = options.get("tags").and_then(Value::as_array);
         let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
         fits(text("server_name"), &self.server.name)
@@ -120,7 +127,7 @@ impl System {
             && fits(text("cluster"), &self.envelope.cluster())
             // No domain: a request for a specific one is not for this broker.
             && text("domain").is_empty()
-            && tags.all(has_tag)
+            && tags.all(|wanted| description.has_tag(wanted))
     }
 
     /// The answer of an endpoint of the monitoring port.
@@ -181,9 +188,9 @@ impl System {
     }
 
     fn conns(&self, account: &str) -> Option<String> {
-        // A broker without such an account keeps silent.
-        self.server.broker.accounts.find(account)?;
-        Some(self.conns_of(account))
+        // A broker without such an account, or without connections of it, keeps silent.
+        let known = self.server.broker.accounts.find(account)?;
+        (known.connections() > 0).then(|| self.conns_of(account))
     }
 
     fn account_info(&self, account: &str) -> Answered {
@@ -319,13 +326,21 @@ fn does_something(topic: &str) -> bool {
     ["CONNS", "KICK", "LDM", "RELOAD"].contains(&topic)
 }
 
-/// nats-server would show its arguments there, passwords included.
-fn no_go_metrics() -> ServiceError {
-    ServiceError {
-        code: 501,
-        description: "midge is not a Go program and has no expvars: use VARZ, or /memz and \
-                      /metrics of the monitoring port"
-            .into(),
+/// The answer in place of Go's variables. nats-server shows its arguments there, passwords included.
+/// Not an error: a tool that collects everything would report it for each broker.
+fn no_go_metrics() -> String {
+    to_json(&json!({ "cmdline": [], "memstats": {}, "midge": NO_GO_METRICS }))
+}
+
+/// The answer in place of a profile, which says so; the same holds.
+fn no_profile(options: &Map<String, Value>) -> String {
+    let named = options.get("name").and_then(Value::as_str);
+    match named.is_some_and(|name| !name.is_empty()) {
+        true => {
+            let text = BASE64.encode(format!("{NO_PROFILES}\n").as_bytes());
+            to_json(&json!({ "profile": text, "error": "" }))
+        }
+        false => to_json(&json!({ "profile": null, "error": "Profile name not specified" })),
     }
 }
 
@@ -385,6 +400,7 @@ const KINDS: &[(&str, &str)] = &[
     ("leader_only", "bool"),
     ("limit", "int"),
     ("mqtt_client", "string"),
+    ("name", "string"),
     ("offset", "int"),
     ("server_name", "string"),
     ("sort", "string"),

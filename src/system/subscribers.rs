@@ -150,7 +150,7 @@ impl System {
 
     /// The answer to another member's request: the local number. As with nats-server, a
     /// member without a client in the account does not answer.
-    pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<String> {
         let question: Question = serde_json::from_slice(body).ok()?;
         let account = self.server.broker.accounts.find(&question.acc)?;
         if account.connections() == 0 {
@@ -159,11 +159,7 @@ impl System {
         let group = question.queue.as_deref().map(str::as_bytes);
         let group = group.map(|group| BASE64.decode(group)).transpose().ok()?;
         let subject = question.subject.as_bytes();
-        Some(
-            subscribers(&account, subject, group.as_deref())
-                .to_string()
-                .into(),
-        )
+        Some(subscribers(&account, subject, group.as_deref()).to_string())
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Telemetry {
     pub refused_as_revoked: Tally,
     /// Which of them are logged.
     pub revoked_lines: LogOncePerName,
+    /// Monitoring requests for another host: which of them are logged.
+    pub misdirected_lines: LogOncePerName,
     /// Publishes and subscriptions of clients that were refused for lack of a permission.
     pub permission_violations: AtomicU64,
     /// System calls in progress.
@@ -112,6 +114,7 @@ impl Telemetry {
             revoked: Tally::default(),
             refused_as_revoked: Tally::default(),
             revoked_lines: LogOncePerName::default(),
+            misdirected_lines: LogOncePerName::default(),
             permission_violations: AtomicU64::default(),
             calls: Calls::default(),
         }

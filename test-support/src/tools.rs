@@ -88,6 +88,18 @@ pub fn test_tools() -> PathBuf {
         .map_or_else(|| project().join("target/test-tools"), PathBuf::from)
 }
 
+/// The `nats` command of the NATS project.
+pub fn nats_cli() -> PathBuf {
+    let program = test_tools().join("go/bin/nats");
+    assert!(
+        program.is_file(),
+        "this test needs {} (`go install github.com/nats-io/natscli/nats@v0.5.0`, or run \
+         tests/run)",
+        program.display()
+    );
+    program
+}
+
 /// A file of a Debian package, by its path without the first slash: as `tests/run` unpacked
 /// it, or installed.
 pub fn debian_file(path: &str, package: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 //! incidents give replies and events with the same fields.
 
 mod access;
+mod encodings;
 mod requests;
 mod same_fields;
 

@@ -7,5 +7,6 @@ mod events;
 mod findings;
 mod flight_recorder;
 mod monitor;
+mod nats_cli;
 mod schedulers;
 mod top;

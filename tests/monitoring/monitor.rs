@@ -8,6 +8,7 @@ mod bounds;
 mod compatibility;
 mod errors_and_traces;
 mod figures;
+mod foreign_names;
 mod many_connections;
 mod metrics;
 mod secrets;

@@ -1,5 +1,6 @@
-//! `-t --diff`, which compares a configuration with another one, and `config explain`, which
-//! shows it. Both read file and flags as a start does.
+//! `-t --diff`, which compares a configuration with another one, `config explain`, which shows it, and
+//! `config nats-context`, which makes settings for the command `nats` out of it. All read file and
+//! flags as a start does.
 
 use std::path::PathBuf;
 
@@ -43,18 +44,23 @@ impl CommandLine {
         })))
     }
 
-    /// `config explain [KEY]`, and the flags of a start.
+    /// `config explain [KEY]` or `config nats-context`, and the flags of a start.
     pub(super) fn read_config_command(
         &mut self,
         args: impl Iterator<Item = String>,
     ) -> Result<(), String> {
         let mut args = args.peekable();
         match args.next().as_deref() {
-            Some("explain") => {}
-            _ => return Err("unrecognized command: write config explain [KEY] [options]".into()),
+            Some("explain") => self.explain = Some(args.next_if(|arg| !arg.starts_with('-'))),
+            Some("nats-context") => self.nats_context = true,
+            _ => {
+                return Err(
+                    "unrecognized command: write config explain [KEY] [options] or config \
+                     nats-context [options]"
+                        .into(),
+                );
+            }
         }
-        let key = args.next_if(|arg| !arg.starts_with('-'));
-        self.explain = Some(key);
         self.read(args)
     }
 

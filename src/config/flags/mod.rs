@@ -31,6 +31,7 @@ use self::{
 };
 use super::{
     explain::Explain,
+    nats_context,
     options::{
         ANY_HOST, Diagnostic, Options,
         cluster::{CLUSTER, ClusterOptions},
@@ -215,6 +216,8 @@ struct CommandLine {
     cluster: Vec<(SetCluster, String)>,
     /// The configuration is to be explained, or a key of it.
     explain: Option<Option<String>>,
+    /// The settings of the command `nats` are wanted.
+    nats_context: bool,
     diff: bool,
     against: Option<String>,
     json: bool,
@@ -317,6 +320,9 @@ impl CommandLine {
         }
         if let Some(key) = self.explain.take() {
             return self.explain(key.as_deref());
+        }
+        if self.nats_context {
+            return nats_context::context(&self.options()?).map(Invocation::Print);
         }
         if (self.diff || self.json) && !self.test {
             return Err("--diff, --against and --format go with -t".into());

@@ -106,7 +106,7 @@ pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
 /// The help text.
 pub(super) fn help(program: &str) -> String {
     let mut text = format!(
-        "Usage: {program} [options]\n       {program} top [options] [URL]    what is wrong with a broker, live ({program} top --help)\n       {program} config explain [KEY] [options]    each setting, its value and where it comes from\n"
+        "Usage: {program} [options]\n       {program} top [options] [URL]    what is wrong with a broker, live ({program} top --help)\n       {program} config explain [KEY] [options]    each setting, its value and where it comes from\n       {program} config nats-context [options]    the context of the system account for the command nats\n"
     );
     for (group, title) in Group::ALL {
         text.push_str(&format!("\n{title}:\n"));

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{event_stream::EventStream, pretty};
 use crate::monitor::endpoints::refusal::Refusal;
@@ -22,6 +23,9 @@ pub(super) enum Content {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";
 
 impl Answer {
     /// JSON that people can read: indented by two spaces.
@@ -94,18 +98,27 @@ impl Answer {
         let body = body.map_err(Refusal::unwritable)?;
         Ok(Self {
             status,
-            content_type: "application/json",
+            content_type: JSON,
             content: Content::Bytes(body),
         })
     }
-}
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+    /// Why there is no answer: as text, or as JSON for who asks for it. Not as JSON for all: tools
+    /// that do not look at the status would take an object without their fields for an answer full
+    /// of zeros.
+    pub(super) fn refused(refusal: Refusal, wants_json: bool) -> Self {
+        let Refusal { status, message } = refusal;
+        let (content_type, text) = match wants_json {
+            true => {
+                let error = json!({ "error": { "code": status.as_u16(), "description": message } });
+                (JSON, error.to_string())
+            }
+            false => (TEXT, message),
+        };
         Self {
-            status: refusal.status,
-            content_type: TEXT,
-            content: Content::Bytes(refusal.message.into_bytes()),
+            status,
+            content_type,
+            content: Content::Bytes(text.into_bytes()),
         }
     }
 }

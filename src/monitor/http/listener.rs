@@ -222,8 +222,8 @@ async fn serve_tcp(
     }
 }
 
-/// Logs that a connection was closed early, unless there are many of them.
-fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
+/// Logs that a connection was closed early or a request refused, unless there are many of them.
+pub(super) fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
     let text = monitor
         .sent_away
         .throttle(MonotonicMillis::now(), text, "connections");

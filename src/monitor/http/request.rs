@@ -9,7 +9,7 @@ use crate::monitor::endpoints::query::Query;
 pub(super) struct Request {
     /// The parameters behind its `?`.
     pub(super) query: Query,
-    /// Its `Accept`, in lower case; empty if it has none.
+    /// Its `Accept`; see [`accepts`](Self::accepts).
     accept: String,
     /// The last server-sent event that its sender has seen.
     pub(super) last_event_id: Option<u64>,
@@ -30,12 +30,22 @@ impl Request {
 
     /// Whether the request names this media type (in lower case) as welcome.
     pub(super) fn accepts(&self, media_type: &str) -> bool {
-        self.accept
-            .split(',')
-            .any(|range| range.split(';').next().map(str::trim) == Some(media_type))
+        names(&self.accept, media_type)
     }
 }
 
+/// Whether the headers of a request name this media type (in lower case) as welcome.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    names(&accept(headers), media_type)
+}
+
+fn names(accept: &str, media_type: &str) -> bool {
+    accept
+        .split(',')
+        .any(|range| range.split(';').next().map(str::trim) == Some(media_type))
+}
+
+/// `Accept`, in lower case; empty if there is none.
 fn accept(headers: &HeaderMap) -> String {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
     let accepts: Vec<String> = headers.get_all(header::ACCEPT).iter().map(text).collect();

@@ -13,14 +13,16 @@ use tracing::debug;
 
 use super::{
     access::{self, MonitorListener},
-    answer::Answer,
-    request::Request,
+    answer::{Answer, JSON},
+    listener::warn_of,
+    request::{Request, accepts},
     table::{ACTIONS, Answering, Handler, choose, find},
     unwritten::{Body, hold},
 };
 use crate::{
     connection::admission::Source,
     monitor::{Monitor, endpoints::refusal::Refusal},
+    telemetry::MonotonicMillis,
 };
 
 /// The page loads everything from this port, and no other page may embed it.
@@ -55,6 +57,7 @@ pub(super) async fn respond<B>(
     listener: MonitorListener,
 ) -> Response<Body> {
     let (request, _body) = request.into_parts();
+    let wants_json = accepts(&request.headers, JSON);
     let answer = answer(&monitor, &request, listener)
         .await
         .inspect_err(|refusal| {
@@ -65,7 +68,7 @@ pub(super) async fn respond<B>(
                 refusal.message
             );
         })
-        .unwrap_or_else(Answer::from);
+        .unwrap_or_else(|refusal| Answer::refused(refusal, wants_json));
     let answer = hold(&monitor.unwritten, answer);
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
@@ -108,7 +111,8 @@ async fn answer(
     let headers = &request.headers;
     if let MonitorListener::Tcp { local, peer } = listener {
         let rule = &monitor.host_rule;
-        rule.check(&request.uri, request.version, headers, local)?;
+        rule.check(&request.uri, request.version, headers, local)
+            .inspect_err(|refusal| log_misdirected(monitor, listener, refusal))?;
         access::check_login(monitor, headers, peer)?;
     }
     let endpoint = choose(&monitor.settings.base_path, request, listener)?;
@@ -118,6 +122,17 @@ async fn answer(
         Handler::Now(answer) => answer(monitor, &request),
         Handler::Long(answer) => make_beside(monitor, listener.source(), answer, request).await,
         Handler::Later(answer) => answer(monitor, &request)?.await,
+    }
+}
+
+/// Logs a host that is not this machine, with what lets it in: each one once an hour.
+fn log_misdirected(monitor: &Monitor, listener: MonitorListener, refusal: &Refusal) {
+    let lines = &monitor.server.broker.telemetry.misdirected_lines;
+    if refusal.status == StatusCode::MISDIRECTED_REQUEST
+        && lines.admit(MonotonicMillis::now(), &refusal.message)
+    {
+        let text = format!("Monitoring request refused: {}", refusal.message);
+        warn_of(monitor, listener, text);
     }
 }
 

@@ -1,62 +1,79 @@
-//! The names of Choria's own federation broker, so that dashboards made for it work. They are there
-//! with a federation alone.
+//! The names of Choria's broker, so that dashboards made for it work: `/metrics?prefix=choria` has
+//! them in place of those of prometheus-nats-exporter.
 //!
-//! There each of forty workers has its own series; here both directions have one each. What comes
-//! from upstream is `connected_to="federation"`, what comes from the site `"collective"`; published
-//! is on the other side. `choria_federation_time` is missing: a message is passed on within the turn
-//! that reads it.
+//! Names, types and the label `identity` are those of its `broker/network/stats.go`; the identity
+//! is the broker's name, as the certificate's is there. All are gauges, totals included. What there
+//! is only with leafnodes has no series; without Choria Streams the figures of streams are 0, as
+//! there.
 
 use super::{
-    render::{Format, head, line},
-    sample::Labels,
+    render::{head, line},
     snapshot::Snapshot,
 };
 
-/// The value of the labels `name` and `worker`.
-const WORKER: &str = "midge";
+/// The prefix that asks for these names.
+pub(super) const PREFIX: &str = "choria";
 
-/// Writes all of them.
-pub(super) fn render(text: &mut String, format: Format, snapshot: &Snapshot, identity: &str) {
-    let federation = &snapshot.federation;
-    if !federation.enabled {
-        return;
-    }
-    let (requests, replies) = (&federation.requests, &federation.replies);
-    for (name, help, of_federation, of_collective) in [
-        (
-            "choria_federation_received_msgs",
-            "Messages received, by the side that they came from.",
-            requests.received,
-            replies.received,
-        ),
-        (
-            "choria_federation_published_msgs",
-            "Messages published, by the side that they went to.",
-            replies.published,
-            requests.published,
-        ),
-        (
-            "choria_federation_errors",
-            "Messages that were not passed on, by the side that they came from.",
-            requests.refused + requests.dropped,
-            replies.refused + replies.dropped,
-        ),
-    ] {
-        let kind = match format {
-            Format::Text => "counter",
-            // OpenMetrics requires another name for a counter.
-            Format::OpenMetrics => "unknown",
-        };
-        head(text, name, kind, help);
-        for (side, count) in [("federation", of_federation), ("collective", of_collective)] {
-            let labels: Labels = vec![
-                ("name", WORKER.to_owned()),
-                ("worker", WORKER.to_owned()),
-                ("connected_to", side.to_owned()),
-                ("cluster", federation.name.clone()),
-                ("identity", identity.to_owned()),
-            ];
-            line(text, name, "", &labels, count as f64);
-        }
+/// One metric: the name after `choria_network_`, the help, and the value.
+type Metric = (&'static str, &'static str, fn(&Snapshot) -> f64);
+
+const METRICS: &[Metric] = &[
+    ("connections", "Open connections of clients.", |now| {
+        now.varz.connections as f64
+    }),
+    (
+        "total_connections",
+        "Connections accepted since the start.",
+        |now| now.varz.total_connections as f64,
+    ),
+    ("routes", "Routes to other brokers.", |now| {
+        now.varz.routes as f64
+    }),
+    ("remotes", "Other brokers with a route.", |now| {
+        now.varz.remotes as f64
+    }),
+    ("leafnode_remotes", "Leafnode connections.", |now| {
+        now.varz.leafnodes as f64
+    }),
+    ("in_msgs", "Messages received since the start.", |now| {
+        now.varz.in_msgs as f64
+    }),
+    ("out_msgs", "Messages sent since the start.", |now| {
+        now.varz.out_msgs as f64
+    }),
+    ("in_bytes", "Bytes of the received messages.", |now| {
+        now.varz.in_bytes as f64
+    }),
+    ("out_bytes", "Bytes of the sent messages.", |now| {
+        now.varz.out_bytes as f64
+    }),
+    (
+        "slow_consumers",
+        "Clients that were closed because they read too slowly.",
+        |now| now.varz.slow_consumers as f64,
+    ),
+    ("subscriptions", "Subscriptions.", |now| {
+        now.varz.subscriptions as f64
+    }),
+    ("stream_memorystore_max", NO_STREAMS, |_| 0.0),
+    ("stream_filestore_max", NO_STREAMS, |_| 0.0),
+    ("stream_memorystore_used", NO_STREAMS, |_| 0.0),
+    ("stream_filestore_used", NO_STREAMS, |_| 0.0),
+    ("stream_streams", NO_STREAMS, |_| 0.0),
+    ("stream_consumers", NO_STREAMS, |_| 0.0),
+    ("stream_messages", NO_STREAMS, |_| 0.0),
+    ("stream_message_bytes", NO_STREAMS, |_| 0.0),
+];
+
+/// The help of the figures of streams.
+const NO_STREAMS: &str = "Always 0: this broker keeps no streams.";
+
+/// Writes all of them; both formats write a gauge alike.
+pub(super) fn render(text: &mut String, snapshot: &Snapshot, identity: &str) {
+    let labels = vec![("identity", identity.to_owned())];
+    for (name, help, value) in METRICS {
+        let name = format!("choria_network_{name}");
+        head(text, &name, "gauge", help);
+        line(text, &name, "", &labels, value(snapshot));
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! As there, every number of `/varz`, `/subsz` and `/routez` is a gauge called
 //! after its path in the answer, totals included, and its help is that path;
-//! the other endpoints have a list of names. The label `server_id` is the
-//! broker's name (its id, if it has none). Some things differ on purpose: the
-//! sums of `connz` are over all connections and not over one page of them, and
-//! they do not fall when a client leaves; series for single connections, which
+//! the other endpoints have a list of names. Types, helps and values are the
+//! exporter's, also where their meaning is doubtful: the traffic of `connz` is
+//! that of the open connections and falls when one leaves
+//! (`midge_messages_total` does not), `accountz` knows limits only from JWTs of
+//! accounts (`midge_account_limit` has those of the configuration). The label
+//! `server_id` is the broker's name (its id, if it has none).
+//!
+//! One thing differs: the sums of `connz` are over all open connections, the
+//! exporter's over the first page of 1024. Series for single connections, which
 //! share a name with the sums, are there only on demand and for those that
-//! lead; the limits of `accountz` are those of the configuration, -1 for none.
-//! Gateways and leafnodes have no series as there are none of them.
+//! lead. Gateways and leafnodes have no series as there are none of them.
 
 use std::collections::BTreeMap;
 
@@ -56,12 +60,38 @@ const LEFT_OUT: &[&str] = &[
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
-/// Values that the exporter types as counters: traffic of connections.
-const COUNTERS: &[&str] = &[
-    "connz_in_bytes",
-    "connz_in_msgs",
-    "connz_out_bytes",
-    "connz_out_msgs",
+/// Connections on a page of `/connz`, which the exporter does not turn.
+const PAGE: f64 = 1024.0;
+
+/// What is not a gauge, or whose help is not its path: the type and the help.
+const DECLARED: &[(&str, &str, &str)] = &[
+    ("connz_in_bytes", "counter", "in_bytes"),
+    ("connz_in_msgs", "counter", "in_msgs"),
+    ("connz_out_bytes", "counter", "out_bytes"),
+    ("connz_out_msgs", "counter", "out_msgs"),
+    (
+        "connz_start",
+        "untyped",
+        "epoch time at which the connection was started",
+    ),
+    (
+        "connz_last_activity",
+        "untyped",
+        "epoch time at which the last activity was registered",
+    ),
+    (
+        "connz_rtt",
+        "gauge",
+        "response time latency in microseconds",
+    ),
+    ("connz_uptime", "untyped", "uptime duration in milliseconds"),
+    ("connz_idle", "gauge", "idle time duration in milliseconds"),
+    ("healthz_status_value", "gauge", "status"),
+    ("healthz_js_enabled_only_status", "gauge", "status"),
+    ("healthz_js_enabled_only_status_value", "gauge", "status"),
+    ("healthz_js_server_only_status", "gauge", "status"),
+    ("healthz_js_server_only_status_value", "gauge", "status"),
+    ("leafz_conn_nodes_total", "gauge", "nodes_total"),
 ];
 
 /// Writes all of them; `is_detailed` is whether connections that lead have series
@@ -82,21 +112,24 @@ pub(super) fn render(
     }
     for (path, values) in metrics.0 {
         let name = format!("{prefix}_{path}");
-        let help = field(&path);
+        let (kind, help) = declared(&path);
         let kind = match format {
-            // As in the exporter. OpenMetrics requires another name for a counter.
-            Format::Text if COUNTERS.contains(&&*path) => "counter",
-            Format::OpenMetrics if COUNTERS.contains(&&*path) => "unknown",
-            // A gauge's name must not have the suffix of a counter.
-            _ if !name.ends_with("_total") => "gauge",
+            Format::Text => kind,
+            // A gauge's name must not have the suffix of a counter, and a counter's must.
+            Format::OpenMetrics if kind == "gauge" && !name.ends_with("_total") => kind,
             Format::OpenMetrics => "unknown",
-            Format::Text => "untyped",
         };
         head(text, &name, kind, help);
         for (labels, value) in values {
             line(text, &name, "", &labels, value);
         }
     }
+}
+
+/// Type and help of a metric.
+fn declared(path: &str) -> (&'static str, &str) {
+    let found = DECLARED.iter().find(|(known, _, _)| *known == path);
+    found.map_or(("gauge", field(path)), |(_, kind, help)| (*kind, *help))
 }
 
 fn collect(snapshot: &Snapshot) -> Metrics {
@@ -111,13 +144,13 @@ fn collect(snapshot: &Snapshot) -> Metrics {
         ("connz_num_connections", varz.connections as f64),
         ("connz_total", varz.connections as f64),
         ("connz_offset", 0.0),
-        ("connz_limit", varz.connections as f64),
+        ("connz_limit", PAGE),
         ("connz_pending_bytes", connections.pending as f64),
         ("connz_subscriptions", connections.subscriptions as f64),
-        ("connz_in_msgs", varz.in_client_msgs as f64),
-        ("connz_out_msgs", varz.out_client_msgs as f64),
-        ("connz_in_bytes", varz.in_client_bytes as f64),
-        ("connz_out_bytes", varz.out_client_bytes as f64),
+        ("connz_in_msgs", connections.traffic.in_msgs as f64),
+        ("connz_out_msgs", connections.traffic.out_msgs as f64),
+        ("connz_in_bytes", connections.traffic.in_bytes as f64),
+        ("connz_out_bytes", connections.traffic.out_bytes as f64),
         ("leafz_conn_nodes_total", snapshot.leafnodes as f64),
     ] {
         metrics.add(name, server(), value);
@@ -243,8 +276,6 @@ impl Metrics {
     fn account(&mut self, stat: &AccountStat, settings: &AccountSettings, mut labels: Labels) {
         labels.push(("account_id", stat.acc.clone()));
         labels.push(("account_name", stat.name.clone()));
-        let limit = |limit: Option<usize>| limit.map_or(-1.0, |most| most as f64);
-        let limits = &settings.limits;
         for (name, value) in [
             ("accountz_client_connections", stat.conns as f64),
             ("accountz_leafnode_connections", stat.leafnodes as f64),
@@ -256,14 +287,15 @@ impl Metrics {
             ("accountz_expired", 0.0),
             ("accountz_complete", 1.0),
             ("accountz_jetstream_enabled", 0.0),
-            ("accountz_limit_subs", limit(limits.max_subscriptions)),
-            ("accountz_limit_data", -1.0),
-            ("accountz_limit_payload", limit(limits.max_payload)),
-            ("accountz_limit_imports", -1.0),
-            ("accountz_limit_exports", -1.0),
-            ("accountz_limit_wildcards", 1.0),
-            ("accountz_limit_conn", limit(limits.max_connections)),
-            ("accountz_limit_leaf", -1.0),
+            // The exporter reads them from the account's JWT, and there is none.
+            ("accountz_limit_subs", 0.0),
+            ("accountz_limit_data", 0.0),
+            ("accountz_limit_payload", 0.0),
+            ("accountz_limit_imports", 0.0),
+            ("accountz_limit_exports", 0.0),
+            ("accountz_limit_wildcards", 0.0),
+            ("accountz_limit_conn", 0.0),
+            ("accountz_limit_leaf", 0.0),
         ] {
             self.add(name, labels.clone(), value);
         }

@@ -3,14 +3,16 @@
 //!
 //! One scrape is one [`Snapshot`]: the answers of the other endpoints are made once, and
 //! every metric is read from them. All metrics are in one table ([`table::PARTS`]); in
-//! addition the names of prometheus-nats-exporter are served ([`exporter`]), and those of Choria's
-//! federation broker ([`choria`]), so that dashboards made for them work.
+//! addition the names of prometheus-nats-exporter ([`exporter`]) or of Choria's broker
+//! ([`choria`]) are served, and those of Choria's federation broker ([`choria_federation`]), so that
+//! dashboards made for them work.
 //!
 //! The number of series is bounded. Whatever can grow has a limit by name:
 //! connections ([`CONNECTIONS_MAX`]), accounts and routes ([`snapshot`]); all
 //! else is a fixed list of labels.
 
 mod choria;
+mod choria_federation;
 mod exporter;
 mod render;
 mod sample;
@@ -41,7 +43,8 @@ pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
 /// own, those with the most bytes waiting first, with `detailed=1` under the
 /// exporter's names too; `prefix=nats` is for
 /// dashboards that know the exporter's names with another prefix than
-/// `gnatsd`, and an empty one (`exporter=0`) leaves them and Choria's out.
+/// `gnatsd`, `prefix=choria` has the names of Choria's broker in place of them,
+/// and `exporter=0` leaves all of them out.
 pub(super) fn render(monitor: &Monitor, query: &Query, format: Format) -> Result<String, Refusal> {
     let connections = match query.bytes("connections") {
         b"" => CONNECTIONS_DEFAULT,
@@ -59,8 +62,12 @@ pub(super) fn render(monitor: &Monitor, query: &Query, format: Format) -> Result
         render::family(&mut text, format, metric, &samples);
     }
     if let Some(prefix) = prefix {
-        exporter::render(&mut text, format, &snapshot, &prefix, is_detailed);
-        choria::render(&mut text, format, &snapshot, &monitor.server.called);
+        let identity = &monitor.server.called;
+        match &*prefix {
+            choria::PREFIX => choria::render(&mut text, &snapshot, identity),
+            prefix => exporter::render(&mut text, format, &snapshot, prefix, is_detailed),
+        }
+        choria_federation::render(&mut text, format, &snapshot, identity);
     }
     if format == Format::OpenMetrics {
         text += "# EOF\n";
@@ -101,6 +108,10 @@ mod tests {
         let parse = |text: &str| prefix(&Query::parse(text)).map_err(|refusal| refusal.message);
         assert_eq!(parse("").unwrap().as_deref(), Some("gnatsd"));
         assert_eq!(parse("prefix=nats").unwrap().as_deref(), Some("nats"));
+        assert_eq!(
+            parse("prefix=choria").unwrap().as_deref(),
+            Some(choria::PREFIX)
+        );
         assert_eq!(parse("exporter=1").unwrap().as_deref(), Some("gnatsd"));
         assert_eq!(parse("exporter=0&prefix=nats").unwrap(), None);
         for wrong in ["1a", "_a", "a-b", "a%0Ab", "midge", "process", "%C3%A9"] {

@@ -155,6 +155,8 @@ pub(super) struct Connections {
     pub(super) longest: usize,
     /// Subscriptions of all.
     pub(super) subscriptions: usize,
+    /// What all have moved so far.
+    pub(super) traffic: Traffic,
     /// Round trips, of each the last one.
     pub(super) rtt: Distribution,
     /// Those with the most bytes waiting, then those that moved the most.
@@ -398,6 +400,7 @@ impl Connections {
                         .record(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
                 }
                 let traffic = &moving.traffic;
+                all.traffic += *traffic;
                 let moved = traffic.in_bytes.saturating_add(traffic.out_bytes);
                 (Reverse((pending, moved)), connection.cid, moving)
             })

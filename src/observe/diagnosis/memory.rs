@@ -116,7 +116,8 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let connection = size_of::<Connection>() as u64 + CONNECTION_OVERHEAD;
     let (loads, moving) = telemetry.loads.memory();
     let (incidents, incidents_count) = telemetry.slow.memory();
-    let (logged_names, logged) = telemetry.revoked_lines.memory();
+    let (revoked, hosts) = (&telemetry.revoked_lines, &telemetry.misdirected_lines);
+    let ((revoked_names, revoked), (host_names, hosts)) = (revoked.memory(), hosts.memory());
     let (buffers, threads) = metrics::buffers_memory();
     let (nodes, nodes_count) = server.broker.nodes.memory();
     let process = sample.process.unwrap_or_default();
@@ -155,8 +156,11 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
         pool("closed_connections", &closed::POOL),
         cause(
             "log",
-            server.log_state().waiting.saturating_add(logged_names),
-            logged,
+            server
+                .log_state()
+                .waiting
+                .saturating_add(revoked_names + host_names),
+            revoked + hosts,
         ),
         cause(
             "federation",

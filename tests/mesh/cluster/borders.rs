@@ -146,6 +146,8 @@ fn a_server_without_connections_of_an_account_does_not_reply() {
                 ("A.STATZ", "{\"include_unused\":true}", 2),
                 ("B.STATZ", "", 0),
                 ("B.STATZ", "{\"include_unused\":true}", 2),
+                ("A.CONNS", "", 1),
+                ("B.CONNS", "", 0),
                 ("PING.STATZ", "{\"accounts\":[\"A\"]}", 1),
                 ("PING.STATZ", "{\"accounts\":[\"B\"]}", 0),
                 (

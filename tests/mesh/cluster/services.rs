@@ -105,6 +105,51 @@ const MESHES: [&[Kind]; 2] = [
     &[Kind::Midge, Kind::Midge, Kind::Nats],
 ];
 
+/// What no member serves has no responders, and the requester is told at once. With nats-server 2.9
+/// in the mesh there are fewer services, and the same holds.
+#[test]
+fn an_unknown_service_has_no_responders() {
+    for kinds in MESHES {
+        let members = start(kinds);
+        for member in &members {
+            for other in &members {
+                if other.name != member.name {
+                    wait_until("the others' services are known", || {
+                        member.knows(&format!("$SYS.REQ.SERVER.{}.VARZ", id_of(other)))
+                    });
+                }
+            }
+            let mut client = RawClient::connect(member.broker.client_addr());
+            client.send(
+                "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true,\
+                 \"user\":\"sys\",\"pass\":\"sys\"}\r\n",
+            );
+            client.sync();
+            for subject in [
+                "$SYS.REQ.SERVER.PING.NOSUCH",
+                "$SYS.REQ.SERVER.NOSUCH.VARZ",
+                "$SYS.REQ.ACCOUNT.A.NOSUCH",
+                "$SYS.REQ.NOSUCH",
+            ] {
+                client.send(format!("SUB in.* 7\r\nPUB {subject} in.1 2\r\n{{}}\r\n"));
+                let answer = client.next_message();
+                assert!(
+                    answer.body.starts_with(b"NATS/1.0 503"),
+                    "{kinds:?} {} {subject}: {answer:?}",
+                    member.name
+                );
+                client.send("UNSUB 7\r\n");
+                client.sync();
+            }
+        }
+    }
+}
+
+fn id_of(member: &Member) -> String {
+    let id = member.broker.get_json("/varz")["server_id"].clone();
+    id.as_str().expect("an id").to_owned()
+}
+
 /// A client of an ordinary account asks all members about its account, and learns nothing
 /// of other accounts.
 #[test]

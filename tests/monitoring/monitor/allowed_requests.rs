@@ -12,7 +12,8 @@ fn requests_for_other_hosts_are_refused() {
     for host in [
         "evil.example",
         "evil.example:8222",
-        "192.0.2.1",
+        "0.0.0.0",
+        "nats",
         "localhost.evil.example",
         "",
     ] {
@@ -34,6 +35,8 @@ fn requests_for_other_hosts_are_refused() {
         "127.0.0.1",
         "127.1.2.3:9",
         "[::1]:8222",
+        "192.0.2.1:8222",
+        &own_name(),
     ] {
         assert_eq!(
             http::request(address, "GET", "/connz", host).status,
@@ -50,6 +53,63 @@ fn requests_for_other_hosts_are_refused() {
     );
     let nameless = "GET /varz HTTP/1.1\r\nConnection: close\r\n\r\n";
     assert_eq!(http::send(address, nameless).status, 400);
+}
+
+/// The name that this machine has for itself.
+fn own_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host name");
+    name.trim().to_owned()
+}
+
+/// The log names each refused host once, and the option.
+#[test]
+fn a_refused_host_is_logged_once() {
+    let broker = Broker::midge().start();
+    let ask = |host: &str| http::request(broker.monitor_addr(), "GET", "/varz", host).status;
+    for _ in 0..3 {
+        assert_eq!(ask("nats.example.net:8222"), 421);
+    }
+    assert_eq!(ask("other.example.net"), 421);
+    let line = "Monitoring request refused: The host \"other.example.net\" is not this machine: \
+                list it in the option \"hosts\" of the block \"monitor\"";
+    broker.log().wait_for(line);
+    let first = "refused: The host \"nats.example.net:8222\"";
+    broker.log().wait_for_count(first, 1);
+}
+
+/// Who asks for JSON gets refusals as JSON. Others do not: tools that ignore the status would take
+/// it for an answer full of zeros.
+#[test]
+fn refusals_are_json_for_who_asks_for_it() {
+    let broker = Broker::midge().start();
+    let ask = |path: &str, host: &str, accept: &str| {
+        http::send(
+            broker.monitor_addr(),
+            &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{accept}Connection: close\r\n\r\n"),
+        )
+    };
+    let json = "Accept: application/json, */*;q=0.5\r\n";
+    for (path, host, status, text) in [
+        ("/varz", "evil.example", 421, "\"hosts\""),
+        ("/nope", "localhost", 404, ""),
+        ("/connz?limit=x", "localhost", 400, "limit"),
+    ] {
+        let refused = ask(path, host, json);
+        assert_eq!(refused.status, status);
+        assert_eq!(refused.header("content-type"), Some("application/json"));
+        let value: serde_json::Value = serde_json::from_str(&refused.body).expect("JSON");
+        assert_eq!(value["error"]["code"], status);
+        let description = value["error"]["description"].as_str().expect("a text");
+        assert!(description.contains(text), "{description}");
+        for other in ["", "Accept: */*\r\n", "Accept: text/html\r\n"] {
+            let refused = ask(path, host, other);
+            assert_eq!(
+                refused.header("content-type"),
+                Some("text/plain; charset=utf-8")
+            );
+            assert_eq!(refused.body, description);
+        }
+    }
 }
 
 /// A page of another site may not send requests nor read answers.

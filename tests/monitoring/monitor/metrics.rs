@@ -102,12 +102,17 @@ pub(super) fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
 
 /// Names of prometheus-nats-exporter, which violate the conventions.
 const EXPORTERS_COUNTERS: [&str; 4] = ["in_bytes", "in_msgs", "out_bytes", "out_msgs"];
+const EXPORTERS_GAUGES: [&str; 3] = ["connz_total", "subsz_total", "leafz_conn_nodes_total"];
 
 /// Prometheus' own checker accepts format and names, except for the exporter's names.
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (broker, _clients) = busy();
-    for path in ["/metrics", "/metrics?prefix=nats&connections=3"] {
+    for path in [
+        "/metrics",
+        "/metrics?prefix=nats&connections=3",
+        "/metrics?prefix=choria",
+    ] {
         let answer = scrape(&broker, path, "*/*");
         assert_eq!(
             answer.header("content-type"),
@@ -119,6 +124,10 @@ fn promtool_finds_nothing_wrong() {
             EXPORTERS_COUNTERS.iter().any(|name| {
                 line.ends_with(&format!(
                     "_connz_{name} counter metrics should have \"_total\" suffix"
+                ))
+            }) || EXPORTERS_GAUGES.iter().any(|name| {
+                line.ends_with(&format!(
+                    "_{name} non-counter metrics should not have \"_total\" suffix"
                 ))
             })
         };

@@ -44,6 +44,27 @@ pub(super) const METRICS: &[Metric] = &[
             }
         },
     ),
+    gauge(
+        "midge_account_limit",
+        "",
+        "Limits of an account that the configuration sets: connections, subscriptions of one \
+         connection, and bytes of one message (payload).",
+        |now, to| {
+            for (stat, settings) in now.accounts.iter().zip(&now.account_settings) {
+                let limits = &settings.limits;
+                for (limit, most) in [
+                    ("connections", limits.max_connections),
+                    ("subscriptions", limits.max_subscriptions),
+                    ("payload", limits.max_payload),
+                ] {
+                    if let Some(most) = most {
+                        let account = ("account", stat.acc.clone());
+                        to.add_labelled(vec![account, ("limit", limit.to_owned())], most);
+                    }
+                }
+            }
+        },
+    ),
     counter(
         "midge_account_messages",
         "",

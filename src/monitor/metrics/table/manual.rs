@@ -25,7 +25,10 @@ fn manual() -> String {
 const BEGINNING: &str = "\
 # Metrics
 
-midge's own metrics at `/metrics`; the names of prometheus-nats-exporter are there as well. To see them
+midge's own metrics at `/metrics`; the names of prometheus-nats-exporter are there as well (`prefix=nats` for
+dashboards whose names begin with `nats_`), with its types and values: `gnatsd_connz_in_msgs` and its like are sums
+over the open connections, and fall when one leaves. `prefix=choria` has the names of Choria's broker instead,
+`choria_network_*` with the label `identity`; `exporter=0` leaves both out. To see them
 all, type `curl -s http://127.0.0.1:8222/metrics`. Totals count from the start of the broker. Units are
 seconds and bytes. One scrape shows one moment: the parts of a total add up to it.
 

@@ -1,4 +1,8 @@
-//! What a message on a subject of the system account asks of the broker.
+//! What the broker answers in the system account: its subjects, and what a request to one of them
+//! asks.
+//!
+//! Peers are told of exactly these subjects ([`subjects`]), so that a request to any other one has
+//! no responders in the whole mesh, and its sender is told at once.
 
 use crate::account::Account;
 
@@ -47,7 +51,7 @@ pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
 
 /// Prefix of the topics of `$SYS.REQ.SERVER.<id>.` for a member's answer to a count
 /// request; the number of the request follows.
-pub const COUNTED: &str = "NSUBS-";
+pub const COUNTED: &str = "NSUBS.";
 
 /// Prefix of the subjects, in the system account, of what the broker of a responder has measured;
 /// [`latency_token`] of the requester's broker follows.
@@ -101,8 +105,12 @@ impl Query {
         let tokens: Vec<&str> = rest.split('.').collect();
         let (topic, account, is_ping) = match *tokens {
             ["ACCOUNT", "NSUBS"] => ("NSUBS", None, false),
-            ["SERVER", id, topic] if id == server_id && topic.starts_with(COUNTED) => {
-                (topic, None, false)
+            ["SERVER", id, "NSUBS", number] if id == server_id => {
+                return Some(Self {
+                    topic: format!("{COUNTED}{number}"),
+                    account: None,
+                    is_ping: false,
+                });
             }
             ["SERVER", "PING"] => ("STATSZ", None, true),
             ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
@@ -130,20 +138,58 @@ impl Query {
 
 /// The subjects of a member's system account that its peers must know of, so
 /// that they pass requests on to the broker of this id.
-pub fn subjects(server_id: &str) -> [String; 6] {
-    [
+pub fn subjects(server_id: &str) -> Vec<String> {
+    let to_all = SERVER_TOPICS.iter();
+    let to_all = to_all.map(|topic| format!("$SYS.REQ.SERVER.PING.{topic}"));
+    let to_one = SERVER_TOPICS
+        .iter()
+        .chain(SERVER_ACTIONS)
+        .chain(MEMBER_TOPICS);
+    let to_one = to_one.map(|topic| format!("$SYS.REQ.SERVER.{server_id}.{topic}"));
+    let about_account = ACCOUNT_TOPICS.iter();
+    let about_account = about_account.map(|topic| format!("$SYS.REQ.ACCOUNT.*.{topic}"));
+    let others = [
         SUBSCRIBERS_HERE.to_owned(),
         "$SYS.REQ.SERVER.PING".to_owned(),
-        "$SYS.REQ.SERVER.PING.*".to_owned(),
-        format!("$SYS.REQ.SERVER.{server_id}.*"),
-        "$SYS.REQ.ACCOUNT.*.*".to_owned(),
+        format!("$SYS.REQ.SERVER.{server_id}.{COUNTED}*"),
         format!("{LATENCY_HALF}{}", latency_token(server_id)),
-    ]
+    ];
+    let others = others.into_iter();
+    others
+        .chain(to_all)
+        .chain(to_one)
+        .chain(about_account)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject;
+
+    #[test]
+    fn peers_know_what_is_answered_and_nothing_else() {
+        let mut system = Account::new("$SYS");
+        system.is_system = true;
+        let known = subjects("N1");
+        for pattern in &known {
+            let subject = pattern.replace('*', "A");
+            let asked = Query::parse(subject.as_bytes(), &system, "N1");
+            assert!(asked.is_some(), "{subject}");
+        }
+        for unknown in [
+            "$SYS.REQ.SERVER.PING.NOPE",
+            "$SYS.REQ.SERVER.PING.KICK",
+            "$SYS.REQ.SERVER.N1.NOPE",
+            "$SYS.REQ.ACCOUNT.A.NOPE",
+            "$SYS.REQ.ACCOUNT.A.CLAIMS.LOOKUP",
+        ] {
+            let covers =
+                |pattern: &String| subject::matches(pattern.as_bytes(), unknown.as_bytes());
+            assert!(!known.iter().any(covers), "{unknown}");
+            assert_eq!(Query::parse(unknown.as_bytes(), &system, "N1"), None);
+        }
+    }
 
     #[test]
     fn requests_and_their_topics() {
@@ -162,7 +208,7 @@ mod tests {
             ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
             ("$SYS.DEBUG.SUBSCRIBERS", about("SUBSCRIBERS", "$SYS")),
             ("$SYS.REQ.ACCOUNT.NSUBS", all("NSUBS")),
-            ("$SYS.REQ.SERVER.N1.NSUBS-3", all("NSUBS-3")),
+            ("$SYS.REQ.SERVER.N1.NSUBS.3", all("NSUBS.3")),
             ("$SYS.REQ.SERVER.PING.KICK", None),
             ("$SYS.REQ.SERVER.N1.NODESZ", all("NODESZ")),
             ("$SYS.REQ.SERVER.PING.NODESZ", None),
@@ -188,7 +234,7 @@ mod tests {
             "$SYS.REQ.SERVER.N1.KICK",
             "$SYS.DEBUG.SUBSCRIBERS",
             "$SYS.REQ.ACCOUNT.NSUBS",
-            "$SYS.REQ.SERVER.N1.NSUBS-3",
+            "$SYS.REQ.SERVER.N1.NSUBS.3",
         ] {
             assert_eq!(asked(subject, &other), None, "{subject}");
         }
