@@ -127,7 +127,7 @@ impl Active {
         publish: &Publish<'_>,
     ) -> Result<bool, End> {
         if publish.total_len >= self.base.limits.large_payload {
-            self.admit_large(publish, bytes.len() - *at)?;
+            self.admit_large(publish, &bytes[*at..])?;
         }
         if publish.header_len.is_some() && !self.options.headers {
             return Err(End::violation("HPUB without header support"));
@@ -156,13 +156,16 @@ impl Active {
         Ok(true)
     }
 
-    /// Counts a publish of which `received` bytes are there and whose payload
-    /// is close to the largest; refuses it if it is larger.
+    /// Counts a publish of which these bytes are there and whose payload is close to the
+    /// largest; refuses it if it is larger.
     #[cold]
-    fn admit_large(&self, publish: &Publish<'_>, received: usize) -> Result<(), End> {
+    fn admit_large(&self, publish: &Publish<'_>, received: &[u8]) -> Result<(), End> {
         let too_large = publish.total_len > self.base.limits.max_payload;
         // One that waits for its end is looked at again.
-        if too_large || received >= publish.whole_len() || Input::is_large(publish.whole_len()) {
+        if too_large
+            || received.len() >= publish.whole_len()
+            || Input::is_large(publish.whole_len())
+        {
             let tally = &self.base.broker.telemetry.large;
             tally.count(
                 publish.subject,
@@ -173,6 +176,7 @@ impl Active {
         match too_large {
             false => Ok(()),
             true => {
+                self.trace_too_large(publish, &received[publish.line_len..]);
                 let end = End::with_error(CloseReason::MaxPayload, ClientError::MaxPayload);
                 Err(end.with(format!(
                     "payload of {} bytes for {}, max_payload is {}",

@@ -1,7 +1,10 @@
 //! Messages that a client wants to be traced: whether it may, and the trace's beginning and end. See
 //! [`protocol::message_trace`](crate::protocol::message_trace).
 
-use super::{active::Active, publish::Payload};
+use super::{
+    active::Active,
+    publish::{Payload, is_reserved},
+};
 use crate::{
     broker::system_queue,
     connection::buffers::ThreadBuffers,
@@ -61,6 +64,23 @@ impl Active {
         }
     }
 
+    /// Sends off the trace event of a message that exceeds `max_payload`, if the headers that
+    /// came with its line ask for one. `received` is what followed the line.
+    pub(super) fn trace_too_large(&self, publish: &Publish<'_>, received: &[u8]) {
+        let headers_len = publish.header_len.unwrap_or(0).min(received.len());
+        let publish = Publish {
+            header_len: Some(headers_len),
+            ..*publish
+        };
+        if !self.may_be_traced(&publish, received) {
+            return;
+        }
+        if let Decision::Trace(mut trace) = self.decide(&publish, received) {
+            trace.refused("maximum payload exceeded");
+            system_queue::send_trace(&self.base.broker, &self.account, *trace);
+        }
+    }
+
     /// Publishes a message with a header that keeps other brokers from tracing it.
     fn publish_untraced(
         &mut self,
@@ -112,9 +132,8 @@ impl Active {
     }
 
     fn may_have_traces_sent_to(&self, dest: &[u8]) -> bool {
-        let is_reserved =
-            dest.starts_with(b"_GR_.") || dest.starts_with(b"$NRG.") && !self.account.is_system;
         let cache = self.permission_cache.as_ref();
-        !is_reserved && cache.is_none_or(|cache| cache.may_publish_unasked(dest))
+        !is_reserved(dest, self.account.is_system)
+            && cache.is_none_or(|cache| cache.may_publish_unasked(dest))
     }
 }

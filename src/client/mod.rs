@@ -48,7 +48,7 @@ use greeting::Greeting;
 pub use listener::ClientListener;
 use logging_in::{LoggingIn, log_in, log_in_again};
 pub use moving::{Taken, take_over};
-pub use publish::may_publish_to;
+pub use publish::is_reserved;
 pub use service::is_served;
 
 /// Serves one client until its connection has ended.

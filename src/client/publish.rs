@@ -137,7 +137,7 @@ impl Active {
     /// Whether the user may publish to `subject`.
     fn may_publish(&mut self, subject: &[u8]) -> bool {
         let permission_cache = self.permission_cache.as_mut();
-        may_publish_to(subject)
+        !is_reserved(subject, self.account.is_system)
             && permission_cache.is_none_or(|permission_cache| permission_cache.may_publish(subject))
     }
 
@@ -251,12 +251,14 @@ impl Active {
     }
 }
 
-/// Whether clients may publish to it: not if only brokers do.
+/// Whether only brokers publish to this subject; what they use among each other in the system
+/// account is open to its clients.
 #[inline]
-pub fn may_publish_to(subject: &[u8]) -> bool {
+pub fn is_reserved(subject: &[u8], in_system_account: bool) -> bool {
     match subject.first() {
-        Some(b'$' | b'_') => !subject.starts_with(b"_GR_.") && !subject.starts_with(b"$NRG."),
-        _ => true,
+        Some(b'_') => subject.starts_with(b"_GR_."),
+        Some(b'$') => !in_system_account && subject.starts_with(b"$NRG."),
+        _ => false,
     }
 }
 

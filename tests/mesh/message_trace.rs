@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read};
 
 use serde_json::{Value, json};
 use test_support::{
-    Broker, Frame, RawClient,
+    Broker, BrokerBuilder, Frame, RawClient,
     mesh::{self, Kind, Member},
     wait_until,
 };
@@ -279,6 +279,36 @@ fn a_trace_tells_the_same_way_as_at_nats_server() {
             .count()
             > 15
     );
+}
+
+#[test]
+fn a_message_that_is_too_large_has_a_trace() {
+    let told = |broker: BrokerBuilder| {
+        let broker = broker
+            .config(&format!("max_payload: 1024\n{CONFIG}"))
+            .start();
+        let mut tracer = log_in(&broker, "a", "");
+        tracer.send("SUB traces.> 1\r\nSUB orders.* 2\r\n");
+        tracer.sync();
+        let only = "Nats-Trace-Dest: traces.t\r\nNats-Trace-Only: true";
+        ["Nats-Trace-Dest: traces.t", only].map(|headers| {
+            let mut client = log_in(&broker, "a", "");
+            let headers = format!("NATS/1.0\r\n{headers}\r\n\r\n");
+            client.send(format!(
+                "HPUB orders.new {} 2048\r\n{headers}hi",
+                headers.len()
+            ));
+            let refused = client.next_frame().expect("an error");
+            let event = serde_json::from_slice(payload(&tracer.next_message())).expect("an event");
+            (
+                String::from_utf8_lossy(&refused.line).into_owned(),
+                normal(&event),
+            )
+        })
+    };
+    let ours = told(Broker::midge());
+    assert_eq!(ours, told(Broker::nats_server()));
+    assert!(ours[0].1.to_string().contains("maximum payload exceeded"));
 }
 
 /// The events of a message that is published at a member, each within the step that sent the

@@ -142,6 +142,9 @@ fn read_block(cursor: &mut Cursor) -> Result<String, SyntaxError> {
     Ok(text)
 }
 
+/// The letters of suffixes of integers, each a thousand times the one before.
+const SUFFIXES: &str = "kmgtpe";
+
 /// A number or date, or text that begins like one, such as `30s` or `127.0.0.1`.
 fn read_number(cursor: &mut Cursor) -> Result<Value, SyntaxError> {
     let start = cursor.error("");
@@ -175,7 +178,7 @@ fn read_number(cursor: &mut Cursor) -> Result<Value, SyntaxError> {
         read_date(&token)
             .filter(|_| ends_token)
             .ok_or_else(|| error("a date must read like 2006-01-02T15:04:05Z; quote text"))?
-    } else if token.starts_with('-') {
+    } else if token.starts_with('-') && !begins_like_suffix(tail) {
         return Err(error("not a number; quote the value if it is text"));
     } else {
         return Ok(Value::String(read_bare_text(cursor)?));
@@ -212,6 +215,12 @@ fn read_fraction(
     ))
 }
 
+/// Whether `tail` begins with a letter of a suffix: then a number may turn out to be text, also a
+/// negative one, such as `-10ms`. nats-server has no other negative text.
+fn begins_like_suffix(tail: &str) -> bool {
+    tail.starts_with(|letter: char| SUFFIXES.contains(letter.to_ascii_lowercase()))
+}
+
 /// What the suffix of an integer multiplies with: `k` = 1000, `kb` `ki` `kib` =
 /// 1024, and so on up to `e`; 1 without one.
 fn suffix_factor(suffix: &str) -> Option<i64> {
@@ -219,7 +228,7 @@ fn suffix_factor(suffix: &str) -> Option<i64> {
     let Some(letter) = suffix.chars().next() else {
         return Some(1);
     };
-    let power = u32::try_from("kmgtpe".find(letter)?).ok()? + 1;
+    let power = u32::try_from(SUFFIXES.find(letter)?).ok()? + 1;
     match &suffix[1..] {
         "" => Some(1000_i64.pow(power)),
         "b" | "i" | "ib" => Some(1024_i64.pow(power)),

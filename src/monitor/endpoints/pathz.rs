@@ -13,7 +13,7 @@ use monitor_client::{PathWay, Pathz, text::quoted};
 use super::{super::Monitor, page::Page, pathz_text, query::Query, refusal::Refusal};
 use crate::{
     account::{Account, GLOBAL_ACCOUNT, survey::survey},
-    client::{is_served, may_publish_to},
+    client::{is_reserved, is_served},
     connection::{Connection, Kind},
     protocol::message_trace::survey::{Surveyed, WayStep},
     security::{
@@ -225,7 +225,7 @@ fn account_called(monitor: &Monitor, name: &str) -> Result<Arc<Account>, Refusal
 impl Publisher {
     /// Whether it may publish to `subject`, and what decides that.
     fn judge(&self, subject: &[u8]) -> (bool, String) {
-        if !may_publish_to(subject) {
+        if is_reserved(subject, self.account.is_system) {
             return (false, "only brokers publish to such subjects".into());
         }
         let Some(permissions) = &self.permissions else {

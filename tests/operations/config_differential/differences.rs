@@ -160,6 +160,7 @@ pub const DIFFERENCES: &[Difference] = &[
         UNSERVED,
     ),
     stricter("cluster authorization", &["token"], &["\"\""], UNSERVED),
+    laxer("cluster authorization", &["permissions"], &["*"], SECONDS),
     stricter(
         "cluster authorization",
         &["timeout"],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     ClusterOptions, QueuePolicy,
-    read::{read_compression, read_permissions, read_routes, read_tls},
+    read::{read_compression, read_login_permissions, read_permissions, read_routes, read_tls},
 };
 use crate::{
     config::{
@@ -366,12 +366,18 @@ static LOGIN: Block<ClusterOptions> = Block {
             refused("users", &[], never, ONE_USER),
             refused("auth_callout", &["auth_hook"], never, ONE_USER),
             refused("proxy_required", &[], never, ONE_USER),
-            refused(
-                "permissions",
-                &["default_permission", "default_permissions"],
-                never,
-                ONE_USER,
-            ),
+            Key {
+                name: "permissions",
+                aliases: &["default_permission", "default_permissions"],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: read_login_permissions,
+                    blocks: &[&PERMISSIONS],
+                },
+                usual: Usual::Example("{ import: { deny: [\"local.>\"] } }"),
+                doc: "The old place of the cluster's `permissions`, which have precedence.",
+                reload: Reload::WithBlock,
+            },
         ],
     }],
 };

@@ -19,7 +19,7 @@ use crate::{
         },
         syntax::{Entry, Value},
     },
-    security::options::TlsOptions,
+    security::{options::TlsOptions, permissions::Rules},
 };
 
 /// What a reload changes in the block; adding or removing the block needs a restart.
@@ -113,9 +113,28 @@ pub(super) fn read_permissions(
     entry: &Entry,
     problems: &mut Problems,
 ) {
-    let Some(rules) = parse_permissions(&entry.node, problems) else {
-        return;
-    };
+    if let Some(rules) = checked_permissions(entry, problems) {
+        cluster.permissions = rules;
+    }
+}
+
+/// In the place that older files have; those of the block `cluster` itself have precedence.
+pub(super) fn read_login_permissions(
+    cluster: &mut ClusterOptions,
+    entry: &Entry,
+    problems: &mut Problems,
+) {
+    let text = format!("{:?} belongs into the block \"cluster\" itself", entry.key);
+    problems.warn(&entry.position, text);
+    if let Some(rules) = checked_permissions(entry, problems)
+        && cluster.permissions == Rules::default()
+    {
+        cluster.permissions = rules;
+    }
+}
+
+fn checked_permissions(entry: &Entry, problems: &mut Problems) -> Option<Rules> {
+    let rules = parse_permissions(&entry.node, problems)?;
     if rules.responses.is_some() {
         let text = "a cluster's permissions have no \"allow_responses\"";
         problems.error(&entry.position, text);
@@ -135,7 +154,7 @@ pub(super) fn read_permissions(
         let text = "a cluster's permissions have no templates: brokers are not users";
         problems.error(&entry.position, text);
     }
-    cluster.permissions = rules;
+    Some(rules)
 }
 
 /// Both sides of a route present a certificate, whatever the block says.

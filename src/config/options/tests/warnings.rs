@@ -135,3 +135,43 @@ fn a_file_without_values_gives_a_warning() {
         );
     }
 }
+
+#[test]
+fn permissions_in_the_old_place_count_unless_the_cluster_has_its_own() {
+    let with = |own: &str, of_login: &str| {
+        format!(
+            "cluster {{\n port: -1\n {own}\n authorization {{ user: a, password: b\n {of_login} }}\n }}"
+        )
+    };
+    let permissions = |text: &str| {
+        let (options, _) = read(text).expect(text);
+        options.cluster.expect("a cluster").permissions
+    };
+    let own = permissions(&with(
+        "permissions { import: { deny: foo }, export: bar }",
+        "",
+    ));
+    for name in ["permissions", "default_permission", "default_permissions"] {
+        let old = with(
+            "",
+            &format!("{name} {{ import: {{ deny: foo }}, export: bar }}"),
+        );
+        assert_eq!(permissions(&old), own, "{name}");
+        let warnings = warnings(&old);
+        let text = format!("5:2: {name:?} belongs into the block \"cluster\" itself");
+        assert_eq!(warnings, [text]);
+    }
+    let own_text = "permissions { import: { deny: foo }, export: bar }";
+    assert_eq!(
+        permissions(&with(own_text, "permissions { import: a }")),
+        own
+    );
+    let after = format!(
+        "cluster {{ port: -1, authorization {{ user: a, permissions {{ import: a }} }}\n {own_text} }}"
+    );
+    assert_eq!(permissions(&after), own);
+    refuses(
+        &with("", "permissions { import: a, allow_responses: true }"),
+        "5:2: a cluster's permissions have no \"allow_responses\"",
+    );
+}

@@ -175,6 +175,8 @@ fn reserved() -> Vec<Case> {
     .map(publish)
     .collect();
     cases.extend([
+        one("reserved: system account", "CONNECT {\"user\":\"admin\",\"pass\":\"p\",\"pedantic\":false}\r\nSUB $NRG.> 1\r\nSUB after 2\r\nPUB $NRG.x 1\r\nx\r\nPUB _GR_.x 1\r\nx\r\nPUB after $NRG.x 1\r\ny\r\nPUB after _GR_.x 1\r\nz\r\n")
+            .config("accounts { $SYS { users: [ { user: admin, password: p } ] } }\n"),
         one("reserved: subscriptions", "SUB _GR_.> 1\r\nSUB _R_.> 2\r\nSUB $SYS.> 3\r\nSUB $NRG.> 4\r\nSUB $JS.ACK.> 5\r\nPUB $SYS.x 1\r\nx\r\nPUB _R_.x 1\r\ny\r\n"),
         one("reserved: HPUB", format!("{HEADERS}SUB > 1\r\nHPUB _GR_.x 12 12\r\nNATS/1.0\r\n\r\n\r\nHPUB a _R_.x 12 12\r\nNATS/1.0\r\n\r\n\r\nHPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n")),
     ]);
