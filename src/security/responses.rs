@@ -119,6 +119,13 @@ impl Grants {
         valid
     }
 
+    /// Whether [`Self::take`] would permit it.
+    pub fn permits(&self, subject: &[u8], now: MonotonicMillis) -> bool {
+        let known = self.known.lock();
+        let grant = known.grants.get(subject);
+        grant.is_some_and(|grant| grant.left > 0 && !grant.is_expired(now))
+    }
+
     /// The grants that are open, the oldest first, for another process ([`Self::restore`]): a line
     /// for each, with the reply subject, how many messages are left, and for how many milliseconds.
     /// `None` if these are more than `max` bytes.

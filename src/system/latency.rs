@@ -10,11 +10,11 @@ use tracing::debug;
 
 use super::{
     System, deliver,
-    envelope::{event_id, now, to_json},
+    envelope::{event_id, to_json},
 };
 use crate::{
     account::latency::{Headers, LatencyEvent, Logged, Outcome, RemoteHalf},
-    broker::system_queue::LATENCY_HALF,
+    broker::{server_info::now, system_queue::LATENCY_HALF},
 };
 
 /// The type of the messages.

@@ -21,6 +21,7 @@ use crate::{
         users::{Authorization, SoleLogin, User},
     },
     subject,
+    telemetry::MonotonicMillis,
 };
 
 /// What the answer says if nothing is asked.
@@ -167,11 +168,8 @@ fn of_connection(monitor: &Monitor, cid: u64, subject: &[u8]) -> Result<Publishe
     }
     let guard = connection.guard.lock().clone();
     let grants = guard.as_ref().and_then(|guard| guard.grants.as_ref());
-    let is_granted = grants.is_some_and(|grants| {
-        let open = grants.open();
-        let mut open = open.split(|byte| *byte == b'\n');
-        open.any(|reply| reply == subject)
-    });
+    let now = MonotonicMillis::now();
+    let is_granted = grants.is_some_and(|grants| grants.permits(subject, now));
     Ok(Publisher {
         account: account_called(monitor, &identity.account)?,
         user: identity.user,
