@@ -1,7 +1,7 @@
 //! Findings about the mesh: members that are killed, stopped, disconnected in one
 //! direction, and a healthy mixed mesh without findings.
 
-use std::{process::Command, sync::atomic::Ordering};
+use std::{fs, process::Command, sync::atomic::Ordering};
 
 use serde_json::Value;
 
@@ -268,7 +268,7 @@ pub fn a_hanging_member_is_reported_until_it_continues() {
 
 #[test]
 pub fn a_flapping_route_is_reported() {
-    let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 6s");
+    let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 1h");
     let mut members = start(&plans);
     for losses in 1..=3 {
         members[1].broker.kill();
@@ -283,6 +283,10 @@ pub fn a_flapping_route_is_reported() {
     let finding = appears(&members[0].broker, "route-flapping");
     assert_eq!(finding["subject"], "n1");
     assert!(text(&finding).contains("lost 3 times"), "{finding}");
+    let config = members[0].broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&config).expect("the configuration");
+    fs::write(&config, before.replace("window: 1h", "window: 1s")).expect("written");
+    members[0].broker.signal(libc::SIGHUP);
     clears(&members[0].broker, "route-flapping");
 }
 
