@@ -144,14 +144,16 @@ impl Halted {
             moved: is_moved,
         });
         Withdrawn {
+            connection: self.connection,
             is_withdrawn,
             moved,
         }
     }
 }
 
-/// A client whose subscriptions another process has. Dropping it lets it stay: it subscribes again.
+/// A client whose subscriptions another process has.
 pub struct Withdrawn {
+    connection: Arc<Connection>,
     is_withdrawn: oneshot::Receiver<()>,
     moved: oneshot::Sender<Moved>,
 }
@@ -167,6 +169,13 @@ impl Withdrawn {
     pub fn forget(self) {
         // The session waits for it.
         let _ = self.moved.send(Moved);
+    }
+
+    /// The client stays, and subscribes again. It has done so once the connection that is returned
+    /// is no longer halted; then it waits for the end of the halt ([`Halt::over`]).
+    pub fn take_back(self) -> Arc<Connection> {
+        drop(self.moved);
+        self.connection
     }
 }
 
@@ -218,6 +227,13 @@ impl Halt {
         self.wanted.store(false, Ordering::Release);
         self.stage.send_replace(Stage::Run);
         *self.exported.lock() = None;
+    }
+
+    /// Waits for the end of the halt.
+    pub async fn over(&self) {
+        let mut stage = self.stage.subscribe();
+        // The sender lives as long as this.
+        let _ = stage.wait_for(|stage| *stage == Stage::Run).await;
     }
 
     /// Whether a session is to halt before its next turn.
@@ -318,7 +334,7 @@ mod tests {
             withdrawn.done().await;
             match is_moved {
                 true => withdrawn.forget(),
-                false => drop(withdrawn),
+                false => drop(withdrawn.take_back()),
             }
             assert_eq!(leaving.moved.await.is_ok(), is_moved);
         }

@@ -95,6 +95,9 @@ impl Active {
             });
             give_way().await;
         }
+        // Nobody publishes before all have subscribed again.
+        connection.set_halted(false);
+        self.base.broker.halt.over().await;
         false
     }
 

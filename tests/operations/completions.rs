@@ -116,7 +116,7 @@ fn config_explain_is_completed() {
     assert!(has(&fish("midge config "), "explain"));
     assert!(has(&fish("midge config explain max_p"), "max_payload"));
 
-    assert!(zsh(&["midge", ""]).join(" ").contains("config:"));
+    assert!(zsh(&["midge", ""]).join(" ").contains("config\\:"));
     assert_eq!(zsh(&["midge", "config", ""]), ["compadd:", "explain"]);
     let offered = zsh(&["midge", "config", "explain", ""]);
     assert!(has(&offered, "monitor.unix"), "{offered:?}");

@@ -53,6 +53,9 @@ const STEADY_TIMEOUT: Duration = Duration::from_secs(5);
 const TELLING_TIMEOUT: Duration = Duration::from_secs(5);
 const TELLING_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the route to a new process that has ended may take to end as well.
+const ROUTE_END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Upper limit of the time until the outcome of an upgrade is known.
 pub(super) const LONGEST: Duration = Duration::from_secs(100);
 
@@ -264,6 +267,16 @@ impl HandOver {
     /// Serves on after a new process has failed that may have been about to serve.
     fn restore(&self) {
         self.server.broker.gate.open();
+        // The next upgrade would take the route to that process for one to a predecessor.
+        let deadline = Instant::now() + ROUTE_END_TIMEOUT;
+        let has_route = || {
+            self.server
+                .cluster_or_link()
+                .is_some_and(|it| it.has_sibling())
+        };
+        while has_route() && Instant::now() < deadline {
+            thread::sleep(TELLING_PAUSE);
+        }
         if let Some(path) = &self.server.options().pid_file
             && let Err(error) = PidFile::write(path).map(PidFile::keep)
         {

@@ -241,8 +241,33 @@ fn can_move(client: &Arc<Connection>) -> bool {
     client.is_served() && client.tls().is_none()
 }
 
+impl Moving<'_> {
+    /// Has clients subscribe again that were not moved after all, and waits for it: only then a
+    /// message may be published.
+    fn take_back(&mut self) {
+        let mut clients: Vec<_> = self.withdrawn.drain(..).map(Withdrawn::take_back).collect();
+        let deadline = Instant::now() + WITHDRAW_TIMEOUT;
+        loop {
+            clients.retain(|client| client.is_halted());
+            if clients.is_empty() {
+                return;
+            }
+            if Instant::now() >= deadline {
+                warn!(
+                    "Upgrade: {} clients have not subscribed again within {WITHDRAW_TIMEOUT:?} and \
+                     may miss messages",
+                    clients.len()
+                );
+                return;
+            }
+            thread::sleep(POLL_EVERY);
+        }
+    }
+}
+
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
+        self.take_back();
         // Before those that wait for a verdict, which would halt again.
         self.server.broker.halt.end();
     }
