@@ -70,7 +70,7 @@ pub fn planned_absence() {
     other.broker.signal(libc::SIGUSR2);
     other.broker.wait_exit();
     stays_silent(&scene, MISSING.0, MISSING.1);
-    scene.reload(&config("", "planned_absence: 1ms"), "");
+    scene.reload(&config("", "planned_absence: 10ms"), "");
     appears_while(&scene, MISSING.0, MISSING.1, || {});
 }
 
