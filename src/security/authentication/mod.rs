@@ -285,7 +285,7 @@ impl Authentication {
                 .certificate
                 .map_or("", |certificate| match user.certnames() {
                     Some(_) => certificate.certname(),
-                    None => &certificate.common_name,
+                    None => &*certificate.common_name,
                 }),
         };
         let permissions = user
