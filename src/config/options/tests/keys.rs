@@ -137,7 +137,7 @@ fn each_key_sets_its_option() {
         ("allowed_sources: \"10.0.0.0/8\"", |o| {
             o.allowed_sources.len() == 1
         }),
-        ("nodes { expected: a }", |o| o.nodes.is_some()),
+        ("nodes: { expected: a }", |o| o.nodes.is_some()),
         ("client_advertise: \"a:5\"", |o| {
             o.client_advertise.as_deref() == Some("a:5")
         }),
