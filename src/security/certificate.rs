@@ -101,8 +101,8 @@ impl PeerCertificate {
 }
 
 impl PeerCertificate {
-    /// The one name that permissions, users by certificate and every view use: the common name, and
-    /// in a certificate without one its first DNS name; empty if it has neither. The other DNS names
+    /// The one name that users by certificate and every view use: the common name, and in a
+    /// certificate without one its first DNS name; empty if it has neither. The other DNS names
     /// do not count: with a CA that lets hosts choose them, a host could take another one's.
     pub fn certname(&self) -> &str {
         match &*self.common_name {

@@ -6,7 +6,7 @@
 pub const UNDESCRIBED: [&str; 4] = ["/", "/dashboard.css", "/dashboard.js", "/subscriptionsz"];
 
 /// Paths that change something: by POST on the Unix socket only.
-pub const ACTIONS: [&str; 4] = ["/forget", "/kick", "/reload", "/trace"];
+pub const ACTIONS: [&str; 5] = ["/forget", "/kick", "/rebalance", "/reload", "/trace"];
 
 /// All paths that answer GET, sorted: those that the index page names, and the others.
 pub fn of(index_page: &str) -> Vec<String> {

@@ -35,6 +35,7 @@ pending\t''
 traffic\t''
 cluster\t''
 federation\t''
+nodes\t''
 latency\t''
 path\t''
 ceilings\t''
@@ -118,6 +119,10 @@ complete -c check_nats -l mesh-warning -d 'When mesh_time is a warning' -r
 complete -c check_nats -l mesh-critical -d 'When mesh_time is a warning' -r
 complete -c check_nats -l no-interest-warning -d 'When no_interest_new is a warning' -r
 complete -c check_nats -l no-interest-critical -d 'When no_interest_new is a warning' -r
+complete -c check_nats -l nodes-age-warning -d 'When nodes_age is a warning' -r
+complete -c check_nats -l nodes-age-critical -d 'When nodes_age is a warning' -r
+complete -c check_nats -l nodes-missing-warning -d 'When nodes_missing is a warning' -r
+complete -c check_nats -l nodes-missing-critical -d 'When nodes_missing is a warning' -r
 complete -c check_nats -l out-bytes-warning -d 'When out_bytes_rate is a warning' -r
 complete -c check_nats -l out-bytes-critical -d 'When out_bytes_rate is a warning' -r
 complete -c check_nats -l out-msgs-warning -d 'When out_msgs_rate is a warning' -r

@@ -280,7 +280,13 @@ impl Authentication {
         may_connect(user, attempt)?;
         let names = TemplateValues {
             user: &user.name,
-            certname: attempt.certificate.map_or("", PeerCertificate::certname),
+            // Without a common name only a pattern of the operator's makes a DNS name a certname.
+            certname: attempt
+                .certificate
+                .map_or("", |certificate| match user.certnames() {
+                    Some(_) => certificate.certname(),
+                    None => &*certificate.common_name,
+                }),
         };
         let permissions = user
             .permissions

@@ -135,6 +135,10 @@ fn each_key_sets_its_option() {
         ("net: \"::\"", |o| o.host == "::"),
         ("port: -1", |o| o.port == 0),
         ("port: 0", |o| o.port == 4222),
+        ("allowed_sources: \"10.0.0.0/8\"", |o| {
+            o.allowed_sources.len() == 1
+        }),
+        ("nodes: { expected: a }", |o| o.nodes.is_some()),
         ("client_advertise: \"a:5\"", |o| {
             o.client_advertise.as_deref() == Some("a:5")
         }),
