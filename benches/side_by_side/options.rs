@@ -39,6 +39,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
 
+    /// How many times longer clients of impatient-* wait than named there: for a machine
+    /// that other programs use at the same time.
+    #[arg(long, value_name = "TIMES", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub(crate) patience: u32,
+
     /// Two rounds of 0.2 s and a tenth of the connections and subscriptions.
     #[arg(long)]
     pub(crate) quick: bool,

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
     pub(crate) divisor: usize,
+    /// Multiple of the time that impatient clients wait.
+    patience: u32,
     /// Limit of connections due to the limit of open files.
     pub(crate) connections_max: usize,
     /// For scenarios with TLS, if there are any.
@@ -58,6 +60,7 @@ impl Plan {
             rounds: options.rounds(),
             seconds: options.seconds()?,
             divisor: options.divisor(),
+            patience: options.patience,
             connections_max: files.saturating_sub(OTHER_FILES) as usize,
             certificates: with_tls.then(Certificates::new).transpose()?,
         })
@@ -146,6 +149,7 @@ impl Plan {
             certificates: self.certificates.as_ref(),
             seconds: self.seconds,
             divisor: self.divisor,
+            patience: self.patience,
             connections_max: self.connections_max,
         };
         load::run(load, &stage).map_err(|Failure(text)| {

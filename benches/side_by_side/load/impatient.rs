@@ -24,7 +24,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The time after which a broker is taken to serve nobody any more.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What all clients share.
 struct Crowd<'a> {
@@ -45,7 +45,7 @@ pub(super) fn run(stage: &Stage, clients: Impatient) -> Result<Sample> {
     };
     let crowd = Crowd {
         endpoint: &endpoint,
-        patience: Duration::from_secs(clients.patience),
+        patience: Duration::from_secs(clients.patience) * stage.patience,
         clients: stage.connections(clients.clients),
         next: AtomicUsize::new(0),
         gave_up: AtomicUsize::new(0),

@@ -38,6 +38,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) seconds: f64,
     /// Divisor of large numbers of connections and subscriptions.
     pub(crate) divisor: usize,
+    /// Multiple of the time that impatient clients wait.
+    pub(crate) patience: u32,
     /// Limit of connections due to the limit of open files.
     pub(crate) connections_max: usize,
 }
