@@ -11,7 +11,7 @@ complete -c check_nats -l cacert -d 'CAs that sign brokers\' certificates, else 
 complete -c check_nats -l cert -d 'The check\'s own certificate, with its chain' -r -F
 complete -c check_nats -l key -d 'Its key' -r -F
 complete -c check_nats -l crl -d 'CRLs: a broker with a revoked certificate is critical' -r -F
-complete -c check_nats -l user -d 'User at the client port, else $CHECK_NATS_USER' -r
+complete -c check_nats -l user -d 'User at the client port, else $CHECK_NATS_USER; in mode path the user that is asked about' -r
 complete -c check_nats -l password-file -d 'File with the password, else $CHECK_NATS_PASSWORD' -r -F
 complete -c check_nats -l token-file -d 'File with a token, else $CHECK_NATS_TOKEN' -r -F
 complete -c check_nats -l nkey-file -d 'File with the seed of an nkey, else $CHECK_NATS_NKEY' -r -F
@@ -36,6 +36,7 @@ traffic\t''
 cluster\t''
 federation\t''
 latency\t''
+path\t''
 ceilings\t''
 resources\t''
 uptime\t''
@@ -47,7 +48,9 @@ complete -c check_nats -s w -l warning -d 'When the mode\'s main value is a warn
 complete -c check_nats -s c -l critical -d 'When the mode\'s main value is critical' -r
 complete -c check_nats -l digest -d 'config: the digest that the configuration must have' -r
 complete -c check_nats -l file -d 'config: a file of this machine that must be older than what runs' -r -F
-complete -c check_nats -l expect -d 'cluster: number of members that must be present; else the broker\'s own list' -r
+complete -c check_nats -l expect -d 'cluster: number of members that must be present, else the broker\'s own list; path: number of receivers that there must be' -r
+complete -c check_nats -l subject -d 'path: the subject that is asked about' -r
+complete -c check_nats -l account -d 'path: the account of the publisher, instead of --user' -r
 complete -c check_nats -l figure -d 'varz: a number in /varz, by its dotted path' -r
 complete -c check_nats -l hold -d 'Say an alert again for this long, so that a retry of the scheduler does not say OK' -r
 complete -c check_nats -l sample -d 'Measure twice, this far apart, without a state file' -r
@@ -123,6 +126,8 @@ complete -c check_nats -l pending-warning -d 'When pending_max is a warning' -r
 complete -c check_nats -l pending-critical -d 'When pending_max is a warning' -r
 complete -c check_nats -l pending-total-warning -d 'When pending_total is a warning' -r
 complete -c check_nats -l pending-total-critical -d 'When pending_total is a warning' -r
+complete -c check_nats -l receivers-warning -d 'When receivers is a warning' -r
+complete -c check_nats -l receivers-critical -d 'When receivers is a warning' -r
 complete -c check_nats -l req-warning -d 'When request_time is a warning' -r
 complete -c check_nats -l req-critical -d 'When request_time is a warning' -r
 complete -c check_nats -l restarts-warning -d 'When restarts_new is a warning' -r
