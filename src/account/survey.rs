@@ -24,14 +24,15 @@ use crate::{
     },
 };
 
-/// Who would get a message to `subject` that is published in `account`, with the first `rows_max`
-/// subscriptions by name. `sender` is the client that would publish it, if it is one's, and whether
+/// Who would get a message to `subject` that is published in `account`, or that another broker sends
+/// here if `is_routed`, with the first `rows_max` subscriptions by name. `sender` is the client that would publish it, if it is one's, and whether
 /// it receives its own messages. `is_served` says of an account's name and a subject whether the
 /// broker itself answers there.
 pub fn survey(
     account: &Arc<Account>,
     subject: &[u8],
     sender: Option<(&Arc<Connection>, bool)>,
+    is_routed: bool,
     rows_max: usize,
     is_served: impl Fn(&str, &[u8]) -> bool,
 ) -> Surveyed {
@@ -39,15 +40,19 @@ pub fn survey(
     let describe = |_: bool, _: Option<&str>| "{}".to_owned();
     let routing = Sender {
         no_echo,
-        describe: Some(&describe),
-        to_peers: true,
+        // As a message from another broker, which goes neither to other accounts nor to a third one.
+        describe: (!is_routed).then_some(&describe),
+        to_peers: !is_routed,
         is_service: false,
         path: Path::START,
     };
     let mut survey = Survey::new(rows_max, sender.map_or(0, |(sender, _)| sender.cid));
     survey.enter(WayStep::Publish, String::new(), 100, &account.name, subject);
     let message = ComposedMessage::new(None, None, b"");
-    let destinations = Destinations::resolve(account, subject);
+    let destinations = match is_routed {
+        true => Destinations::of_subscribers(account, subject),
+        false => Destinations::resolve(account, subject),
+    };
     with_buffers(|buffers| {
         buffers.message_trace = Some(Box::new(MessageTrace::of_survey(survey)));
         routing.fan_out(

@@ -12,6 +12,7 @@ use test_support::{
 
 /// Accounts with all that changes the way of a message.
 const CONFIG: &str = r#"
+authorization { timeout: 60 }
 accounts {
   A {
     users: [
@@ -80,20 +81,25 @@ fn ask(broker: &Broker, query: &str) -> Pathz {
 /// A delivery: the client, its id for the subscription, and the subject.
 type Delivery = (u64, String, String);
 
+/// The messages among these frames of a client.
+fn deliveries(cid: u64, frames: &[Frame]) -> Vec<Delivery> {
+    let messages = frames.iter().filter(|frame| frame.is_message());
+    let deliveries = messages.map(|frame| {
+        let words = frame.arguments();
+        (cid, words[1].clone(), words[0].clone())
+    });
+    deliveries.collect()
+}
+
 /// What these clients have received.
 fn received(clients: &mut [Client]) -> BTreeSet<Delivery> {
     let mut all = BTreeSet::new();
     for client in clients {
-        let cid = client.cid;
-        let messages = client
-            .connection
-            .sync()
-            .into_iter()
-            .filter(Frame::is_message);
-        for frame in messages {
-            let words = frame.arguments();
-            let is_new = all.insert((cid, words[1].clone(), words[0].clone()));
-            assert!(is_new, "delivered twice: {frame:?}");
+        for delivery in deliveries(client.cid, &client.connection.sync()) {
+            assert!(
+                all.insert(delivery.clone()),
+                "delivered twice: {delivery:?}"
+            );
         }
     }
     all
@@ -181,8 +187,8 @@ fn fits(
                     way.subject
                 ));
             }
-            had_here.iter().for_each(|it| drop(left_here.remove(it)));
-            had_there.iter().for_each(|it| drop(left_there.remove(it)));
+            left_here.retain(|it| !had_here.contains(it));
+            left_there.retain(|it| !had_there.contains(it));
         }
     }
     match left_here.is_empty() && left_there.is_empty() {
@@ -243,7 +249,7 @@ fn watcher(member: &Member, user: &str) -> Client {
 fn what_is_predicted_is_what_delivery_does() {
     let mut random = fastrand::Rng::with_seed(22);
     let (mut delivered, mut refused, mut drawn) = (0, 0, 0);
-    for (cluster, rounds) in [("", 25), ("\n  queue_policy: local", 10)] {
+    for (cluster, rounds) in [("", 12), ("\n  queue_policy: local", 5)] {
         let [east, west] = two_members(cluster);
         let mut watchers = ["a", "b", "c"].map(|user| (user, watcher(&west, user)));
         let mut ready = 0;
@@ -279,18 +285,15 @@ fn what_is_predicted_is_what_delivery_does() {
                     };
                     // That user may not publish the end: it is sent by the one before.
                     let of_account = of_account.unwrap_or("a");
+                    let mut at_east = BTreeSet::from_iter(deliveries(cid, &frames));
                     if user == "limited" {
                         here[0].connection.send("PUB end 0\r\n\r\n");
-                        here[0].connection.sync();
+                        let frames = here[0].connection.sync();
+                        at_east.extend(deliveries(here[0].cid, &frames));
                     }
                     let watcher = watchers.iter_mut().find(|(user, _)| *user == of_account);
                     watcher.expect("a watcher").1.connection.next_message();
-                    let mut at_east = received(&mut here);
-                    let own = frames.iter().filter(|frame| frame.is_message());
-                    at_east.extend(own.map(|frame| {
-                        let words = frame.arguments();
-                        (cid, words[1].clone(), words[0].clone())
-                    }));
+                    at_east.extend(received(&mut here));
                     let mut at_west = received(&mut there);
                     for deliveries in [&mut at_east, &mut at_west] {
                         // Subscriptions to everything get the end as well.
@@ -300,9 +303,9 @@ fn what_is_predicted_is_what_delivery_does() {
                         if way.subject.is_empty() {
                             return PathWay::default();
                         }
-                        let query = format!("subject={}&account={}", way.subject, way.account);
+                        let query =
+                            format!("routed=1&subject={}&account={}", way.subject, way.account);
                         let mut answer = ask(&west.broker, &query);
-                        // What comes over a route is mapped already, and goes nowhere from there.
                         answer.ways.swap_remove(0)
                     };
                     let mut why = Vec::new();
@@ -327,7 +330,7 @@ fn what_is_predicted_is_what_delivery_does() {
         }
     }
     assert!(
-        delivered > 1000 && refused > 50 && drawn > 100,
+        delivered > 500 && refused > 50 && drawn > 100,
         "{delivered} {refused} {drawn}"
     );
 }
@@ -383,7 +386,7 @@ fn the_reasons_are_told() {
                 "  mapping m.drawn to a.x: a.x in account A (50 % of the messages)".into(),
                 "  mapping m.drawn to b.y: b.y in account A (30 % of the messages)".into(),
                 "    nobody has subscribed to it".into(),
-                "  mapping m.drawn: dropped: nowhere (20 % of the messages)".into(),
+                "  mapping m.drawn to m.drawn: m.drawn in account A (20 % of the messages)".into(),
             ],
         ),
         (
@@ -461,7 +464,8 @@ fn the_reasons_are_told() {
         }
     }
     for client in [&mut shop, &mut limited, &mut importer] {
-        assert!(client.connection.sync().is_empty(), "nothing was sent");
+        let frames = client.connection.sync();
+        assert_eq!(deliveries(client.cid, &frames), [], "nothing was sent");
     }
     let varz = east.broker.get_json("/varz");
     assert_eq!(

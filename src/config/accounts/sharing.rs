@@ -304,6 +304,11 @@ impl WrittenExport {
                 }
                 (subject, ExportKind::Stream)
             }
+            (None, Some(_))
+                if self.latency.is_some() && self.response == Some(ResponseKind::Stream) =>
+            {
+                return Err("\"latency\" needs a service with single replies".into());
+            }
             (None, Some(subject)) => {
                 let kind = ExportKind::Service {
                     response: self.response.unwrap_or(ResponseKind::Singleton),

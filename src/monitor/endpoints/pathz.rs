@@ -3,7 +3,8 @@
 //!
 //! The publisher is the user `user`, the connection `cid` with the permissions it has, or somebody
 //! without restrictions in `account` (the global account, if nothing is given). A user whose rules
-//! name `{{certname}}` needs `certname` as well. `limit` is the number of rows listed.
+//! name `{{certname}}` needs `certname` as well. With `routed` the message comes from another broker,
+//! whose answer named this one. `limit` is the number of rows listed.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -82,7 +83,14 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Pathz, Refusal> {
         receivers_max,
         left_out,
         incomplete,
-    } = survey(&publisher.account, subject, sender, page.limit, is_served);
+    } = survey(
+        &publisher.account,
+        subject,
+        sender,
+        query.boolean("routed")?,
+        page.limit,
+        is_served,
+    );
     pathz.notes = notes(monitor, &ways);
     pathz.ways = ways;
     pathz.receivers = receivers;

@@ -26,7 +26,9 @@ pub(super) fn text(pathz: &Pathz) -> String {
             .and_then(|from| depths.get(from))
             .map_or(0, |it| it + 1);
         depths.push(depth);
-        add_way(&mut text, way, &"  ".repeat(depth));
+        let is_mapped = |other: &PathWay| other.from == Some(way.id) && other.step == "mapping";
+        let is_end = !pathz.ways.iter().any(is_mapped);
+        add_way(&mut text, way, &"  ".repeat(depth), is_end);
     }
     if pathz.left_out > 0 {
         let _ = writeln!(text, "({} not listed)", plural(pathz.left_out, "row"));
@@ -58,7 +60,8 @@ fn receivers(pathz: &Pathz) -> String {
     }
 }
 
-fn add_way(text: &mut String, way: &PathWay, indent: &str) {
+/// `is_end`: the message is not mapped to elsewhere.
+fn add_way(text: &mut String, way: &PathWay, indent: &str, is_end: bool) {
     let share = match way.weight {
         100 => String::new(),
         weight => format!(" ({weight} % of the messages)"),
@@ -132,7 +135,7 @@ fn add_way(text: &mut String, way: &PathWay, indent: &str) {
         line(format_args!("broker {} {verdict}", printable(&member.name)));
     }
     let is_empty = counted == 0 && way.queues.is_empty() && way.members.is_empty();
-    if is_empty && !way.served_by_broker && !way.subject.is_empty() {
+    if is_end && is_empty && !way.served_by_broker && !way.subject.is_empty() {
         line(format_args!("nobody has subscribed to it"));
     }
 }

@@ -38,7 +38,8 @@ async function askPath(section, form) {
     { title: "Gets it", text: (row) => row.gets },
     { title: "Why", text: (row) => row.why, level: 2 },
   ]);
-  const list = (answer.ways || []).flatMap(pathRows);
+  const ways = answer.ways || [];
+  const list = ways.flatMap((way) => pathRows(way, ways.some((other) => other.from === way.id && other.step === "mapping")));
   askPath.table.update(list, (row) => `${row.place} ${row.who}`);
   show(section.querySelector(".scroll"), list.length > 0);
   const left = answer.left_out ? [plural(count(answer.left_out), "further row")] : [];
@@ -52,7 +53,7 @@ function pathVerdict(answer) {
   return `Reaches ${reached}. ${sentence(answer.permission)}`;
 }
 
-function pathRows(way) {
+function pathRows(way, mapped) {
   const subject = way.subject || "dropped";
   const place = `${way.account}: ${subject}`;
   const why = [way.rule, way.weight < 100 ? `${way.weight} %` : ""].filter(Boolean).join(", ");
@@ -67,6 +68,6 @@ function pathRows(way) {
     for (const peer of queue.peers || []) add(`${queue.queue}: broker ${peer.name}`, peer.candidate ? "maybe" : "no", plural(count(peer.weight), "member"));
   }
   for (const member of way.members || []) add(`broker ${member.name}`, member.gets ? "yes" : "no", member.reason || "has subscribers");
-  if (!rows.length) add("nobody", "", way.subject ? "no subscription" : "");
+  if (!rows.length && !mapped) add("nobody", "", way.subject ? "no subscription" : "");
   return rows;
 }
