@@ -12,6 +12,7 @@ use test_support::{
 
 /// Accounts with all that changes the way of a message.
 const CONFIG: &str = r#"
+authorization { timeout: 60 }
 accounts {
   A {
     users: [
@@ -248,7 +249,7 @@ fn watcher(member: &Member, user: &str) -> Client {
 fn what_is_predicted_is_what_delivery_does() {
     let mut random = fastrand::Rng::with_seed(22);
     let (mut delivered, mut refused, mut drawn) = (0, 0, 0);
-    for (cluster, rounds) in [("", 25), ("\n  queue_policy: local", 10)] {
+    for (cluster, rounds) in [("", 12), ("\n  queue_policy: local", 5)] {
         let [east, west] = two_members(cluster);
         let mut watchers = ["a", "b", "c"].map(|user| (user, watcher(&west, user)));
         let mut ready = 0;
@@ -329,7 +330,7 @@ fn what_is_predicted_is_what_delivery_does() {
         }
     }
     assert!(
-        delivered > 1000 && refused > 50 && drawn > 100,
+        delivered > 500 && refused > 50 && drawn > 100,
         "{delivered} {refused} {drawn}"
     );
 }
@@ -463,7 +464,8 @@ fn the_reasons_are_told() {
         }
     }
     for client in [&mut shop, &mut limited, &mut importer] {
-        assert!(client.connection.sync().is_empty(), "nothing was sent");
+        let frames = client.connection.sync();
+        assert_eq!(deliveries(client.cid, &frames), [], "nothing was sent");
     }
     let varz = east.broker.get_json("/varz");
     assert_eq!(

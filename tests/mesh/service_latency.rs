@@ -10,6 +10,7 @@ use test_support::{
 };
 
 const CONFIG: &str = r#"
+authorization { timeout: 60 }
 accounts {
   SVC {
     users: [ { user: svc, password: p } ]
