@@ -108,12 +108,15 @@ const VALUES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Fields of JSON that only one of the two has.
+/// Fields of JSON that only one of the two has, or that differ by their nature.
 const FIELDS: &[(&str, &str)] = &[
+    ("config_digest", "the files differ in their ports"),
+    ("did_solicit", "which of two members dials first is chance"),
     ("dropped_bytes", "midge counts loss"),
     ("dropped_msgs", "midge counts loss"),
     ("feature_flags", "switches of JetStream"),
     ("git_commit", "another program"),
+    ("go", "another program"),
     ("logins", "midge counts logins"),
     ("midge", "midge's own version"),
     ("no_interest_msgs", "midge counts what reached nobody"),
