@@ -16,7 +16,6 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-
 use crate::{
     account::Account,
     broker::Broker,

@@ -33,8 +33,8 @@ use crate::{
         replies::PendingReply,
     },
     broker::system_queue::{
-        ACCEPT_ENCODING, COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced, latency_token,
-        subjects,
+        ACCEPT_ENCODING, COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced,
+        latency_token, subjects,
     },
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,

@@ -7,7 +7,7 @@ mod dns;
 mod federation;
 mod message_trace;
 mod nodes;
-mod rebalance;
 mod path;
+mod rebalance;
 mod service_latency;
 mod system_account;

@@ -10,8 +10,8 @@ use crate::monitor::{
     Monitor, dashboard,
     endpoints::{
         accountz, accstatz, clusterz, connz, control, eventsz, explainz, federationz, gatewayz,
-        healthz, jsz, latencyz, leafz, memz, nodesz, pathz, refusal::Refusal, routez, slowz, subsz, topz,
-        varz,
+        healthz, jsz, latencyz, leafz, memz, nodesz, pathz, refusal::Refusal, routez, slowz, subsz,
+        topz, varz,
     },
     metrics::{self, Format},
 };

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, dns, federation, members_differ, nodes, readers, routes,
-    system, tables,
+    broker, ceilings, certificates, clients, dns, federation, members_differ, nodes, readers,
+    routes, system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
