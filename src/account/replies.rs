@@ -212,7 +212,7 @@ impl Replies {
             .strip_prefix(self.prefix.as_bytes())?
             .strip_prefix(b".")?;
         let (digits, end) = digits.split_at_checked(16)?;
-        if !end.is_empty() && !(end.starts_with(b".") && end.ends_with(TRACKED_END)) {
+        if !(end.is_empty() || end.starts_with(b".") && end.ends_with(TRACKED_END)) {
             return None;
         }
         u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

@@ -292,6 +292,38 @@ fn any_varz_number_can_be_checked() {
     check(&broker, &nested).expect(2, "slow_consumer_stats.routes 0 (critical 1:)");
 }
 
+/// Who would get a message is asked without sending one.
+#[test]
+fn the_receivers_of_a_subject_are_checked() {
+    let broker = Broker::midge()
+        .config(
+            "accounts { A { users: [ { user: shop, password: p, permissions: { publish: \
+             \"orders.>\" } }, { user: store, password: p } ] } }\n",
+        )
+        .start();
+    let path = |arguments: &[&str]| check(&broker, &[&["--mode", "path"], arguments].concat());
+    let orders = ["--subject", "orders.new", "--user", "shop"];
+    path(&orders).expect(2, "reaches 0 receivers (critical 1:)");
+    let mut store = RawClient::connect(broker.client_addr());
+    store
+        .send("CONNECT {\"verbose\":false,\"user\":\"store\",\"pass\":\"p\",\"name\":\"app\"}\r\n");
+    store.send("SUB orders.* 1\r\nSUB orders.> q 2\r\n");
+    store.sync();
+    let result = path(&orders);
+    result.expect(
+        0,
+        "a message to \"orders.new\" from user \"shop\" reaches 2 receivers",
+    );
+    assert_eq!(result.value("receivers"), "2");
+    path(&[&orders[..], &["--expect", "3"]].concat()).expect(2, "3 receivers expected");
+    path(&[&orders[..], &["-v"]].concat()).tell("\"app\" gets it");
+    path(&["--subject", "bills", "--user", "shop"]).expect(2, "no rule of publish.allow matches");
+    path(&["--subject", "bills", "--account", "A", "-c", "0:"]).expect(0, "from account \"A\"");
+    path(&["--subject", "a", "--user", "nobody"]).expect(3, "has no user");
+    path(&[]).expect(3, "--mode path needs --subject SUBJECT");
+    check(&broker, &["--subject", "a"]).expect(3, "--subject belongs to --mode path");
+}
+
 /// A broker in lame duck mode refuses new clients but still answers on its monitoring
 /// port.
 #[test]
