@@ -9,7 +9,7 @@ use std::{
 };
 
 use data_encoding::BASE64;
-use monitor_client::Healthz;
+use monitor_client::{Healthz, text::quoted};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +34,17 @@ const NOTHING: &str = "";
 
 /// How long an answer waits for a reload; other requests wait as long.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The profiles that a Go program has.
+const GO_PROFILES: &[&str] = &[
+    "allocs",
+    "block",
+    "cpu",
+    "goroutine",
+    "heap",
+    "mutex",
+    "threadcreate",
+];
 
 /// The text in place of a profile.
 const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: use perf on its \
@@ -335,13 +346,15 @@ fn no_go_metrics() -> String {
 /// The answer in place of a profile, which says so; the same holds.
 fn no_profile(options: &Map<String, Value>) -> String {
     let named = options.get("name").and_then(Value::as_str);
-    match named.is_some_and(|name| !name.is_empty()) {
-        true => {
+    let error = match named.unwrap_or_default() {
+        "" => "Profile name not specified".to_owned(),
+        name if GO_PROFILES.contains(&name) => {
             let text = BASE64.encode(format!("{NO_PROFILES}\n").as_bytes());
-            to_json(&json!({ "profile": text, "error": "" }))
+            return to_json(&json!({ "profile": text, "error": "" }));
         }
-        false => to_json(&json!({ "profile": null, "error": "Profile name not specified" })),
-    }
+        name => format!("Profile {} not found", quoted(name.as_bytes())),
+    };
+    to_json(&json!({ "profile": null, "error": error }))
 }
 
 fn no_jetstream() -> ServiceError {

@@ -55,7 +55,7 @@ fn answers_are_compressed_as_asked_for() {
     let [mut ours, mut theirs] = Side::both();
     for (topic, headers, body) in [
         ("SERVER.PING.CONNZ", "Accept-Encoding: snappy\r\n", "{}"),
-        ("SERVER.PING.CONNZ", "accept-encoding: gzip\r\n", ""),
+        ("SERVER.PING.CONNZ", "Accept-Encoding: gzip\r\n", ""),
         ("SERVER.PING.VARZ", "Accept-Encoding: gzip, s2\r\n", "{}"),
         ("SERVER.PING.VARZ", "Accept-Encoding: deflate\r\n", "{}"),
         ("SERVER.PING.VARZ", "Other: snappy\r\n", "{}"),
