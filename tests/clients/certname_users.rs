@@ -243,7 +243,7 @@ fn verify_and_map_looks_for_the_name_first() {
         "carol.mcollective",
         "stranger",
     ]);
-    let users = "accounts { A { users: [ { user: \"CN=alice.mcollective\" } \
+    let users = "accounts { A { users: [ { user: \"CN=alice.mcollective\" }, \
                  { user: \"CN=bob.mcollective\", allowed_sources: \"192.0.2.1\" } ] }\n\
                  B { users: [ { certificate: \"*.mcollective\" } ] } }\n";
     let config = tls(&pki, "verify_and_map: true") + users;
