@@ -282,7 +282,7 @@ fn a_leaving_member_is_announced() {
 fn many_subscriptions_are_propagated() {
     const COUNT: u64 = 100_000;
     // Each member has a few more subscriptions for its system account.
-    const SERVICES_MAX: u64 = 20;
+    const SERVICES_MAX: u64 = 64;
     let members = mesh::start(&[Kind::Midge, Kind::Midge]);
     let mut client = members[0].client();
     // In parts, each with its own timeout: a busy machine is slow.
