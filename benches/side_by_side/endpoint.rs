@@ -44,7 +44,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    /// When reads end with [`io::ErrorKind::TimedOut`].
+    /// When reads end with `TimedOut`.
     deadline: Option<Instant>,
 }
 
