@@ -92,7 +92,7 @@ fn a_client_disconnect_event_has_totals() {
         assert_eq!(event["cid"], reported[0]["cid"]);
     }
     let text = reported[1]["text"].as_str().expect("a text");
-    for part in ["Client Closed", "1 message (5 bytes) in", "1 subscriptions"] {
+    for part in ["Client Closed", "1 message (5 bytes) in", "1 subscription,"] {
         assert!(text.contains(part), "{text}");
     }
     let id = reported[0]["id"].as_u64().expect("an id");

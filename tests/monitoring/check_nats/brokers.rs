@@ -32,13 +32,16 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                     );
                 }
                 "latency" | "ceilings" | "losses" | "no-interest" | "violations" | "federation"
-                | "path"
+                | "nodes" | "path"
                     if is_foreign =>
                 {
                     well.expect(3, "only midge");
                 }
                 "federation" => {
                     well.expect(3, "this broker is no federation broker");
+                }
+                "nodes" => {
+                    well.expect(3, "this broker watches no nodes");
                 }
                 "cert" => {
                     well.expect(3, "has no TLS");

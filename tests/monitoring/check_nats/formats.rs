@@ -59,6 +59,7 @@ fn openmetrics_is_parsed_by_its_reference() {
                 arguments.extend(["--format", "openmetrics", "--service-name", r#"a"b\c"#]);
                 match mode.name {
                     "varz" => arguments.extend(["--figure", "slow_consumers"]),
+                    "path" => arguments.extend(["--subject", "a"]),
                     _ if mode.compares != Compares::Nothing => {
                         arguments.extend(["--sample", "1ms"]);
                     }

@@ -175,6 +175,9 @@ fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
                 body["enabled"] = json!(true);
                 body["upstream"]["connected"] = json!(true);
             }
+            if mode.name == "nodes" {
+                body["enabled"] = json!(true);
+            }
             if mode.name == "cert" {
                 body["tls_cert_not_after"] = json!("2999-01-01T00:00:00Z");
             }

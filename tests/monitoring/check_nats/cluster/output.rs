@@ -24,6 +24,9 @@ fn all_modes_check_several_brokers() {
             3 if mode.name == "federation" => {
                 result.expect(3, "this broker is no federation broker");
             }
+            3 if mode.name == "nodes" => {
+                result.expect(3, "this broker watches no nodes");
+            }
             // What only midge has.
             _ => {
                 result
