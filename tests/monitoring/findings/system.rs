@@ -154,7 +154,8 @@ pub fn a_hanging_diagnosis_shows_in_the_age_of_its_report() {
     };
     let mut reports = broker.endpoints();
     reports.push("/healthz?probe=state".into());
-    reports.retain(|path| age(path).is_some());
+    // The nodes are looked at by a thread of their own.
+    reports.retain(|path| path != "/nodesz" && age(path).is_some());
     assert!(reports.len() >= 5, "answers with an age: {reports:?}");
     for path in &reports {
         assert!(age(path).is_some_and(|age| age < 10.0), "{path}");
