@@ -187,7 +187,11 @@ fn a_client_port_that_cannot_be_known_is_reported() {
     let refused = || Err(Failure::critical("refused"));
     let failure = remote.client_port(refused).unwrap_err();
     assert_eq!(failure.status, crate::status::Status::Critical);
-    assert!(failure.text.starts_with("refused; so the client port is not known"));
+    assert!(
+        failure
+            .text
+            .starts_with("refused; so the client port is not known")
+    );
     let default = target(&[]).unwrap().client_port(refused).unwrap();
     assert_eq!(default.address.to_string(), "127.0.0.1:4222");
 }
