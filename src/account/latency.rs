@@ -25,11 +25,18 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use super::Account;
-use crate::config::accounts::ServiceLatency;
+use crate::{
+    config::accounts::ServiceLatency,
+    telemetry::pool::{Pool, Share},
+};
 use asked::Asked;
 pub use figures::{FIGURES_EVERY, ServiceFigures};
 pub use halves::RemoteHalf;
 use halves::{Halves, Tracked};
+
+/// Memory of what is measured and no longer among the replies that are waited for: it waits to be
+/// published, or for what another broker measures.
+pub static MEASURED: Pool = Pool::new(16 * 1024 * 1024);
 
 /// Events that may wait to be published.
 const WAITING_MAX: usize = 4096;
@@ -88,6 +95,15 @@ impl LatencyTerms {
     }
 }
 
+/// Their bytes, about.
+fn headers_memory(headers: &Headers) -> usize {
+    let headers = headers.iter().flat_map(|(name, values)| {
+        let values = values.iter().map(move |value| name.len() + value.len());
+        values.map(|len| len + 2 * size_of::<String>())
+    });
+    headers.sum()
+}
+
 /// A request whose latency is measured.
 #[derive(Clone)]
 pub struct Measured {
@@ -101,12 +117,7 @@ pub struct Measured {
 impl Measured {
     /// Its bytes, about.
     pub(super) fn memory(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers = headers.flat_map(|(name, values)| {
-            let values = values.iter().map(move |value| name.len() + value.len());
-            values.map(|len| len + 2 * size_of::<String>())
-        });
-        size_of::<Self>() + self.requestor.len() + headers.sum::<usize>()
+        size_of::<Self>() + self.requestor.len() + headers_memory(&self.headers)
     }
 
     /// The end of the reply subject by which the responder's broker finds this one.
@@ -194,13 +205,52 @@ pub enum Logged {
     },
 }
 
+impl Logged {
+    /// Its bytes, about.
+    fn memory(&self) -> usize {
+        let texts = match self {
+            Self::Event(event) => {
+                let responder = match &event.outcome {
+                    Outcome::Answered { responder, .. } => responder.len(),
+                    Outcome::AnsweredElsewhere { half, .. } => half.responder.len(),
+                    Outcome::BadRequest
+                    | Outcome::RequestorLeft
+                    | Outcome::NoResponder
+                    | Outcome::Late => 0,
+                };
+                event.requestor.len() + headers_memory(&event.headers) + responder
+            }
+            Self::ForOther {
+                account,
+                reply,
+                responder,
+                ..
+            } => account.len() + reply.len() + responder.len(),
+        };
+        size_of::<Self>() + texts
+    }
+}
+
 /// What waits to be published, of all accounts, and the figures by service.
-#[derive(Default)]
 pub struct LatencyLog {
     opened: OnceLock<Opened>,
     waiting: Mutex<Vec<Logged>>,
+    /// The memory of what waits; changed while that is locked.
+    share: Share,
     dropped: AtomicU64,
     figures: Mutex<BTreeMap<(String, String), ServiceFigures>>,
+}
+
+impl Default for LatencyLog {
+    fn default() -> Self {
+        Self {
+            opened: OnceLock::new(),
+            waiting: Mutex::default(),
+            share: Share::new(&MEASURED),
+            dropped: AtomicU64::new(0),
+            figures: Mutex::default(),
+        }
+    }
 }
 
 struct Opened {
@@ -228,7 +278,7 @@ impl LatencyLog {
         };
         let is_first = {
             let mut waiting = self.waiting.lock();
-            if waiting.len() == WAITING_MAX {
+            if waiting.len() == WAITING_MAX || !self.share.reserve(logged.memory()) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -242,7 +292,9 @@ impl LatencyLog {
 
     /// Takes all that waits.
     pub fn take(&self) -> Vec<Logged> {
-        mem::take(&mut *self.waiting.lock())
+        let mut waiting = self.waiting.lock();
+        self.share.release_all();
+        mem::take(&mut *waiting)
     }
 
     /// Events that there was no room for.
@@ -343,6 +395,12 @@ impl AccountLatency {
         }
     }
 
+    /// Forgets what was kept long enough for another broker. Called from time to time.
+    pub fn expire(&self, now: Instant) {
+        self.tracked.lock().expire(now);
+        self.halves.lock().expire(now);
+    }
+
     /// Takes what another broker has measured of a reply.
     pub fn take_half(&self, token: u64, half: RemoteHalf) {
         let reply = self.halves.lock().half(token, half.clone());
@@ -390,6 +448,15 @@ mod tests {
         }
         assert_eq!((log.take().len(), log.dropped()), (WAITING_MAX, 10));
         assert_eq!(woken.load(Ordering::Relaxed), 1);
+        // Long ones are fewer.
+        for _ in 0..100 {
+            let requestor = "x".repeat(1024 * 1024);
+            let measured = terms.begin(b"", || requestor).expect("measured");
+            measured.end(Outcome::Late);
+        }
+        assert!(log.share.bytes() <= MEASURED.limit());
+        assert!((1..50).contains(&log.take().len()));
+        assert_eq!(log.share.bytes(), 0);
     }
 
     #[test]

@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// Who would get a message to `subject` that is published in `account`, or that another broker sends
-/// here if `is_routed`, with the first `rows_max` subscriptions by name. `sender` is the client that would publish it, if it is one's, and whether
-/// it receives its own messages. `is_served` says of an account's name and a subject whether the
-/// broker itself answers there.
+/// here if `is_routed`, with the first `rows_max` subscriptions by name. `sender` is the client that
+/// would publish it, if it is one's, and whether it receives its own messages. `is_served` says of an
+/// account's name and a subject whether the broker itself answers there.
 pub fn survey(
     account: &Arc<Account>,
     subject: &[u8],

@@ -120,7 +120,8 @@ impl Base {
 }
 
 /// Logs why a connection ends, for clients that have not logged in only as often as
-/// `throttle` allows, for sessions that had begun with how long they lasted. `tried` is the claimed identity, which is not proved.
+/// `throttle` allows, for sessions that had begun with how long they lasted. `tried` is the claimed
+/// identity, which is not proved.
 pub(super) fn log_end(
     broker: &Broker,
     connection: &Connection,

@@ -279,24 +279,25 @@ impl Federation {
         }
     }
 
-    /// What an SRV record lists; nothing if it cannot be had.
-    async fn look_up(&self, url: &SrvUrl) -> Vec<Listed> {
+    /// What an SRV record lists; `None` if it cannot be had.
+    async fn look_up(&self, url: &SrvUrl) -> Option<Vec<Listed>> {
         let calls = &self.broker.telemetry.calls;
         let record = url.record.clone().at(self.options.nameserver);
         match look_up_srv(calls, &record).await {
-            Ok(answer) => {
-                // Brokers that these name by their addresses have certificates for such names.
-                if let Some(tls) = &self.tls {
-                    let hosts = answer.listed.iter().map(|listed| &*listed.host);
-                    tls.store.current().options.found_hosts.set(hosts);
-                }
-                answer.listed
-            }
+            Ok(answer) => Some(answer.listed),
             Err(why) => {
                 let events = &self.broker.telemetry.events;
                 self.figures.failed(events, &record.to_string(), &why);
-                Vec::new()
+                None
             }
+        }
+    }
+
+    /// Brokers that those of SRV records name by their addresses have certificates for hosts that
+    /// the records list: for these, of all records.
+    fn know_found_hosts<'a>(&self, hosts: impl Iterator<Item = &'a str>) {
+        if let Some(tls) = &self.tls {
+            tls.store.current().options.found_hosts.set(hosts);
         }
     }
 }

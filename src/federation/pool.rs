@@ -1,7 +1,7 @@
 //! Which upstream brokers are tried, and in which order: those that are configured, those that an
 //! SRV record lists, by its priorities and weights, and those that an upstream broker has named.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use srv_records::{Listed, in_order};
 
@@ -51,9 +51,11 @@ impl From<&RouteUrl> for Address {
     }
 }
 
-/// The brokers that were named by others.
+/// The brokers that were named by others, and found.
 #[derive(Default)]
 pub(super) struct Pool {
+    /// The hosts that each record listed last, by its number.
+    found: BTreeMap<usize, Vec<String>>,
     named: Vec<Address>,
     /// The one that was lost last.
     last: Option<Lost>,
@@ -96,18 +98,33 @@ impl Pool {
     }
 
     /// The brokers to try, each once. SRV records are looked up anew.
-    pub(super) async fn round(&self, federation: &Federation) -> Vec<Address> {
+    pub(super) async fn round(&mut self, federation: &Federation) -> Vec<Address> {
         let mut all = Vec::new();
         for (number, upstream) in federation.options.upstream.iter().enumerate() {
             match upstream {
                 Upstream::Broker(url) => all.push((Rank::Configured, Address::from(url))),
                 Upstream::Srv(url) => {
-                    let listed = federation.look_up(url).await;
-                    all.extend(listed_by(url, number, &listed));
+                    if let Some(listed) = federation.look_up(url).await {
+                        let listed = listed_by(url, number, &listed);
+                        self.found(number, &listed);
+                        all.extend(listed);
+                    }
                 }
             }
         }
+        federation.know_found_hosts(self.found_hosts());
         self.ranked(all)
+    }
+
+    /// A record lists these. One that cannot be had keeps those of before.
+    fn found(&mut self, number: usize, listed: &[(Rank, Address)]) {
+        let hosts = listed.iter().map(|(_, address)| address.host.clone());
+        self.found.insert(number, hosts.collect());
+    }
+
+    /// The hosts that all records list.
+    fn found_hosts(&self) -> impl Iterator<Item = &str> {
+        self.found.values().flatten().map(|host| &**host)
     }
 
     /// The brokers in the order of their ranks, with those that others have named. Those of a record
@@ -232,6 +249,20 @@ mod tests {
         let (rank, first) = &all[0];
         assert_eq!((*rank, &*first.host), (Rank::Listed(0, 1), "n199"));
         assert_eq!((first.port, &*first.user), (4222, "u"));
+    }
+
+    #[test]
+    fn the_hosts_of_all_records_are_known() {
+        let address = |host: &str| {
+            let url = RouteUrl::parse(&format!("{host}:1")).expect("an address");
+            vec![(Rank::Listed(0, 0), Address::from(&url))]
+        };
+        let mut pool = Pool::default();
+        pool.found(0, &address("a"));
+        pool.found(2, &address("b"));
+        assert_eq!(pool.found_hosts().collect::<Vec<_>>(), ["a", "b"]);
+        pool.found(0, &address("c"));
+        assert_eq!(pool.found_hosts().collect::<Vec<_>>(), ["c", "b"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{NODES_MAX, NodeList, is_name};
+use super::{NODES_MAX, NodeList, is_name, remote::ITEMS_MAX};
 use crate::telemetry::{MonotonicMillis, pool::allocated};
 
 /// Changes that are remembered.
@@ -111,7 +111,10 @@ impl Local {
     /// to the name `after`.
     pub fn answer(&self, since: Option<u64>, after: Option<&str>) -> NodeList {
         match (after, since) {
-            (None, Some(since)) if self.remembers(since) => self.changed_since(since),
+            (None, Some(since)) if self.remembers(since) => {
+                let changed = self.changed_since(since);
+                changed.unwrap_or_else(|| self.page(""))
+            }
             (after, _) => self.page(after.unwrap_or_default()),
         }
     }
@@ -121,19 +124,29 @@ impl Local {
         since == self.version || since < self.version && oldest.is_some_and(|it| it <= since + 1)
     }
 
-    fn changed_since(&self, since: u64) -> NodeList {
+    /// `None` if that is too much for one answer.
+    fn changed_since(&self, since: u64) -> Option<NodeList> {
         let mut list = NodeList {
             version: self.version,
             ..NodeList::default()
         };
         let changed = self.changes.iter().filter(|(number, _)| *number > since);
+        let mut bytes = 0;
         for (_, name) in changed {
+            bytes += name.len();
             match self.find(name) {
-                Some(address) => list.present.push((name.to_string(), address.to_string())),
+                Some(address) => {
+                    let address = address.to_string();
+                    bytes += address.len();
+                    list.present.push((name.to_string(), address));
+                }
                 None => list.gone.push(name.to_string()),
             }
+            if bytes > PAGE_BYTES {
+                return None;
+            }
         }
-        list
+        Some(list)
     }
 
     fn page(&self, after: &str) -> NodeList {
@@ -148,7 +161,7 @@ impl Local {
         for (name, address) in self.nodes.range::<str, _>(range) {
             let address = address.to_string();
             bytes += name.len() + address.len();
-            if bytes > PAGE_BYTES {
+            if bytes > PAGE_BYTES || list.present.len() == ITEMS_MAX {
                 list.next = list
                     .present
                     .last()
@@ -260,6 +273,22 @@ mod tests {
         }
         assert_eq!(told, all);
         assert!(parts > 1);
+    }
+
+    #[test]
+    fn long_changes_are_told_as_all() {
+        let mut local = Local::default();
+        local.take(connected(&["a"]), MonotonicMillis(1));
+        let known = local.answer(None, None).version;
+        let name = |number: usize| format!("{number:0>255}");
+        let all: Vec<String> = (0..CHANGES_MAX / 2).map(name).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        local.take(connected(&all), MonotonicMillis(2));
+        assert!(local.remembers(known));
+        let list = local.answer(Some(known), None);
+        assert!(list.full && !list.next.is_empty());
+        let text = serde_json::to_string(&list).expect("JSON");
+        assert!(text.len() < 1024 * 1024);
     }
 
     #[test]

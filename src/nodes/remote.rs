@@ -1,14 +1,24 @@
 //! The nodes that are connected at the other members of the cluster, by what these answered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    marker::PhantomData,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
 use super::{ADDRESS_LEN_MAX, NODES_MAX, is_name};
 use crate::telemetry::{
     MonotonicMillis,
     pool::{allocated, shorten_to},
 };
+
+/// Nodes in one answer, connected or not.
+pub(super) const ITEMS_MAX: usize = 16 * 1024;
 
 /// What a member answers about the nodes that are connected to it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,9 +35,41 @@ pub struct NodeList {
     /// Of a part: the name to ask the next one with; empty at the end.
     pub next: String,
     /// Nodes that are connected, with their addresses.
+    #[serde(deserialize_with = "bounded")]
     pub present: Vec<(String, String)>,
     /// Nodes that are not connected any more.
+    #[serde(deserialize_with = "bounded")]
     pub gone: Vec<String>,
+}
+
+/// Reads a list of no more than [`ITEMS_MAX`]: short items take more memory than their text.
+fn bounded<'de, D, T>(reader: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {ITEMS_MAX}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if list.len() == ITEMS_MAX {
+                    return Err(A::Error::invalid_length(ITEMS_MAX + 1, &self));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+
+    reader.deserialize_seq(Bounded(PhantomData))
 }
 
 impl NodeList {
@@ -264,6 +306,18 @@ mod tests {
         remotes.keep(&[]);
         assert_eq!(remotes.names().count(), 0);
         assert!(!remotes.take_in(first, now), "of a member that is gone");
+    }
+
+    #[test]
+    fn an_answer_is_bounded_in_number() {
+        let text = |count: usize| {
+            let gone = vec![r#""""#; count].join(",");
+            format!(r#"{{"version": 1, "gone": [{gone}]}}"#)
+        };
+        let read = |count| serde_json::from_str::<NodeList>(&text(count));
+        assert_eq!(read(ITEMS_MAX).expect("a list").gone.len(), ITEMS_MAX);
+        let error = read(ITEMS_MAX + 1).expect_err("too many");
+        assert!(error.to_string().contains("at most"), "{error}");
     }
 
     #[test]

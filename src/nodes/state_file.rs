@@ -88,9 +88,10 @@ pub fn write(path: &Path, ledger: &Ledger) -> Result<(), String> {
     })
 }
 
+/// Another one for each process: during an upgrade two of them write.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(format!(".new.{}", std::process::id()));
     name.into()
 }
 

@@ -156,6 +156,8 @@ pub struct Route {
     pub(super) received_at: AtomicU64,
     /// Whether the other broker's limit of control lines is known.
     pub(super) line_max_known: AtomicBool,
+    /// Whether it was asked for its nodes and has not answered yet.
+    pub(super) is_asked_for_nodes: AtomicBool,
     /// Open requests for its connection counts.
     pub(super) requests: Mutex<CountRequests>,
     /// What the two processes of an upgrade know of each other's interest.

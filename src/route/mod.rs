@@ -172,6 +172,7 @@ async fn serve(
         line_max_known: AtomicBool::new(info.max_line > 0),
         info: Mutex::new(info),
         interest: Default::default(),
+        is_asked_for_nodes: AtomicBool::new(false),
         requests: Default::default(),
         marks: Marks::default(),
         received_at: AtomicU64::new(MonotonicMillis::now().0),

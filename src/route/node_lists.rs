@@ -4,7 +4,7 @@
 //! route's messages ([`Cluster::handle_node_list`]) and left for its thread (`nodes::Nodes`).
 //! nats-servers do not answer: their clients are not seen.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -56,6 +56,7 @@ impl Cluster {
         let subject = format!("$SYS.REQ.SERVER.{}.NODESZ", route.remote_id);
         let reply = subject_of_answers(&self.node.server_id);
         let request = route_message(&system.name, &subject, &reply, body.as_bytes());
+        route.is_asked_for_nodes.store(true, Ordering::Release);
         route.connection.send_now(&request);
     }
 
@@ -74,7 +75,8 @@ impl Cluster {
             let start = message.header_len.unwrap_or(0) as usize;
             let body = batch.body(message);
             let body = &body[start..body.len() - CRLF.len()];
-            if body.len() > ANSWER_MAX {
+            // One for each question, and none without the block `nodes`: nobody takes it then.
+            if body.len() > ANSWER_MAX || !route.is_asked_for_nodes.swap(false, Ordering::AcqRel) {
                 continue;
             }
             match serde_json::from_slice::<Answer>(body) {

@@ -42,6 +42,10 @@ impl Cluster {
         if wanted_before != wanted {
             self.membership.forget_unnamed(&wanted);
         }
+        if before.records() != now.records() {
+            self.forget_removed_records();
+            self.ask_again_for_all();
+        }
         self.know_found_hosts();
         if before.nameserver != now.nameserver {
             self.ask_again_for_all();

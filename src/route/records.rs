@@ -106,6 +106,19 @@ impl Record {
         is_new
     }
 
+    /// What the last failure means.
+    fn failure(&self) -> String {
+        match self.listed.is_empty() {
+            true => format!("The cluster finds no brokers by DNS: {}", self.error),
+            false => format!(
+                "SRV record {:?} has no answer, its last one stays in use ({}): {}",
+                self.name,
+                self.text(),
+                self.error
+            ),
+        }
+    }
+
     /// How long until the next question.
     fn pause(&self) -> Duration {
         let pause = match self.failures {
@@ -150,7 +163,7 @@ pub(super) fn ask_for_all(cluster: &Arc<Cluster>) {
 
 /// Asks for a record as long as it is configured.
 async fn keep_asking(cluster: Arc<Cluster>, name: String, wake: Arc<Notify>) {
-    while let Some(url) = cluster.next_to_ask(&name) {
+    while let Some(url) = cluster.next_to_ask(&name, &wake) {
         let begin = Instant::now();
         let calls = &cluster.broker.telemetry.calls;
         let pause = match look_up_srv(calls, &url.record).await {
@@ -213,8 +226,27 @@ impl Cluster {
         }
     }
 
-    /// The record as it is configured now; `None` if it is not any more, and then it is forgotten.
-    fn next_to_ask(&self, name: &str) -> Option<SrvUrl> {
+    /// Forgets at once what records listed that are no longer configured, so that no certificate is
+    /// accepted for it; those who ask for them end.
+    pub(super) fn forget_removed_records(&self) {
+        let configured = self.options().records();
+        let is_configured = |name: &str| configured.iter().any(|url| url.record.name() == name);
+        self.records.0.lock().retain(|name, record| {
+            let stays = is_configured(name);
+            if !stays {
+                record.wake.notify_one();
+            }
+            stays
+        });
+    }
+
+    /// The record as it is configured now; `None` if it is not any more, and then it is forgotten,
+    /// or if another task asks for it since it was configured again.
+    fn next_to_ask(&self, name: &str, wake: &Arc<Notify>) -> Option<SrvUrl> {
+        let is_own = |record: &Record| Arc::ptr_eq(&record.wake, wake);
+        if !self.records.0.lock().get(name).is_some_and(is_own) {
+            return None;
+        }
         let mut configured = self.options().records().into_iter();
         let url = configured.find(|url| !self.is_stopping() && url.record.name() == name);
         if url.is_none() {
@@ -260,13 +292,12 @@ impl Cluster {
 
     /// Returns how long until the next question.
     fn record_failed(&self, name: &str, why: String) -> Duration {
-        let is_new = {
+        let new = {
             let mut records = self.records.0.lock();
             let record = records.get_mut(name);
-            record.is_some_and(|record| record.failed(why.clone()))
+            record.and_then(|record| record.failed(why).then(|| record.failure()))
         };
-        if is_new {
-            let text = format!("The cluster finds no brokers by DNS: {why}");
+        if let Some(text) = new {
             warn!("{text}");
             self.note_event(name, &text);
         }
@@ -365,6 +396,11 @@ mod tests {
         let since = record.failing_since;
         assert!(!record.failed("no answer".to_owned()));
         assert!(record.failed("there is none".to_owned()));
+        let text = record.failure();
+        assert!(
+            text.contains("stays in use (a:4223): there is none"),
+            "{text}"
+        );
         assert_eq!((record.failing_since, record.failures), (since, 3));
         assert!(record.lists("A", 4223) && !record.lists("a", 1));
         record.answered(answer([("b".to_owned(), 0)], 1));

@@ -108,10 +108,13 @@ pub async fn run(
             error,
         })?;
     }
-    server.watch_nodes().map_err(|error| StartError {
-        what: "Error starting the thread that watches the nodes".into(),
-        error,
-    })?;
+    // Its first round writes the state file, which is a predecessor's until this process serves.
+    if predecessor.is_none() {
+        server.watch_nodes().map_err(|error| StartError {
+            what: "Error starting the thread that watches the nodes".into(),
+            error,
+        })?;
+    }
     let mut taken = Vec::new();
     if let Some(predecessor) = predecessor {
         let learnt = signals.unless_stopped(predecessor.learn_interest(&server));
@@ -127,6 +130,9 @@ pub async fn run(
     if let Some(predecessor) = predecessor {
         let adopted = predecessor.serve(&server, taken);
         monitor_file = monitor_file.or(adopted);
+        if let Err(error) = server.watch_nodes() {
+            error!("The nodes are not watched, no thread could be started: {error}");
+        }
         // On the threads that serve connections: it shows that they work.
         steady = Some(tokio::spawn(sleep(WATCHED_FOR)));
     }

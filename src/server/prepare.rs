@@ -98,6 +98,7 @@ pub fn prepare(
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
+    tls::expect_patience([tls.as_deref(), route_tls.as_deref()]);
     let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
     let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {

@@ -171,6 +171,8 @@ impl Server {
             plural(progress.to_move, "client")
         );
         self.note_rebalancing(&text);
+        // Those that leave by themselves meanwhile are not kept.
+        let clients = clients.iter().map(Arc::downgrade).collect();
         let started = self.start_moving(clients, &progress);
         if let Err(error) = started {
             let text = format!("no thread could be started: {error}");
@@ -182,7 +184,7 @@ impl Server {
 
     fn start_moving(
         self: &Arc<Self>,
-        clients: Vec<Arc<Connection>>,
+        clients: Vec<Weak<Connection>>,
         progress: &Progress,
     ) -> io::Result<()> {
         let server = Arc::downgrade(self);
@@ -222,6 +224,11 @@ impl Server {
     }
 }
 
+/// The client, unless it has left.
+fn open(client: &Weak<Connection>) -> Option<Arc<Connection>> {
+    client.upgrade().filter(|client| !client.is_closing())
+}
+
 /// A run.
 struct Moving {
     server: Weak<Server>,
@@ -230,7 +237,7 @@ struct Moving {
     /// Between two of them.
     pause: Duration,
     /// Those that were told, and when: they are closed soon.
-    told: VecDeque<(Instant, Arc<Connection>)>,
+    told: VecDeque<(Instant, Weak<Connection>)>,
     /// When it was last looked up where there is room.
     looked: Option<Instant>,
     /// Where that is.
@@ -239,7 +246,7 @@ struct Moving {
 
 impl Moving {
     /// Sends the clients away; returns why it ends.
-    fn run(&mut self, mut clients: impl Iterator<Item = Arc<Connection>>) -> &'static str {
+    fn run(&mut self, mut clients: impl Iterator<Item = Weak<Connection>>) -> &'static str {
         while self.left > 0 {
             let Some(server) = self.server.upgrade() else {
                 return "the broker stops";
@@ -253,16 +260,17 @@ impl Moving {
             if let Err(why) = self.look(&server) {
                 return why;
             }
-            let mut open = clients.by_ref().filter(|client| !client.is_closing());
-            let Some(client) = open.next() else {
+            let mut left = clients.by_ref().filter_map(|client| open(&client));
+            let Some(client) = left.next() else {
                 return "no client is left that can be sent away";
             };
             if info::send_away_to(&server.broker, &client, &self.urls) {
-                self.told.push_back((Instant::now(), client));
+                self.told
+                    .push_back((Instant::now(), Arc::downgrade(&client)));
                 self.left -= 1;
                 server.rebalancing.change(|progress| progress.moved += 1);
             }
-            drop(server);
+            drop((server, client));
             self.close_told(false);
             thread::sleep(self.pause);
         }
@@ -279,7 +287,7 @@ impl Moving {
         let cluster = server.cluster.as_ref().ok_or(none)?;
         let spread = server.spread().ok_or(none)?;
         // What is under way does not count twice: those that were told are still here.
-        let told = self.told.iter().filter(|(_, client)| !client.is_closing());
+        let told = self.told.iter().filter_map(|(_, client)| open(client));
         if spread.surplus() <= told.count() as u64 {
             return Err("the clients are spread evenly");
         }
@@ -298,7 +306,8 @@ impl Moving {
                 return;
             }
             thread::sleep(left);
-            if let Some((_, client)) = self.told.pop_front() {
+            let told = self.told.pop_front();
+            if let Some(client) = told.and_then(|(_, client)| client.upgrade()) {
                 client.close(CloseReason::Rebalanced);
             }
         }

@@ -331,6 +331,7 @@ impl Server {
             let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
+        self.expect_patience();
         self.apply_federation(federation);
         *self.options.write() = Arc::new(options);
     }

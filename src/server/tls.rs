@@ -48,6 +48,15 @@ pub fn open(options: &TlsOptions) -> Result<Arc<TlsListener>, StartError> {
     Ok(Arc::new(TlsListener::new(store, handshakers)))
 }
 
+/// How long peers are expected to wait for their handshake at the listeners of clients and routes.
+/// To be called when these have other settings.
+pub(super) fn expect_patience(listeners: [Option<&TlsListener>; 2]) {
+    let timeout = |tls: &TlsListener| tls.store.current().options.timeout;
+    if let Some(longest) = listeners.into_iter().flatten().map(timeout).max() {
+        Handshakers::expect(longest);
+    }
+}
+
 /// Sets the TLS fields of INFO.
 pub(super) fn describe(info: &mut Info, options: &Options) {
     let tls = options.tls.as_ref();
@@ -210,6 +219,12 @@ impl Server {
         let ports = Port::ALL.into_iter();
         let listeners = ports.filter_map(|port| Some((port.name(), self.tls_of(port)?)));
         listeners.collect()
+    }
+
+    /// Applies what the present settings say about the patience of peers.
+    pub(super) fn expect_patience(&self) {
+        let [clients, routes] = [Port::Clients, Port::Routes].map(|port| self.tls_of(port));
+        expect_patience([clients.as_deref(), routes.as_deref()]);
     }
 
     fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {

@@ -5,9 +5,8 @@
 //! into the queue (`broker::system_queue`), so that no broker worker's time is spent on
 //! answers. The answers are the values of the monitoring port (`monitor::endpoints`) in an
 //! [`envelope`]; requests are in [`request`], advisories in [`advisory`], measured services in
-//! [`latency`]. Counts of
-//! subscribers are asked of the other members of the cluster, and [`subscribers`] adds
-//! their answers up; all other requests are answered by each member itself.
+//! [`latency`]. Counts of subscribers are asked of the other members of the cluster, and
+//! [`subscribers`] adds their answers up; all other requests are answered by each member itself.
 
 mod advisory;
 mod encoding;

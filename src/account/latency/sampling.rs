@@ -2,7 +2,13 @@
 //! (Zipkin's B3, Jaeger's Uber-Trace-Id, W3C Trace Context), as nats-server decides.
 
 use super::Headers;
-use crate::{config::accounts::LatencySampling, protocol::header};
+use crate::{config::accounts::LatencySampling, protocol::header, telemetry::pool::shorten_to};
+
+/// Header values of one request that are kept.
+const VALUES_MAX: usize = 16;
+
+/// Bytes of one of them, and of its name: W3C Trace Context wants 512 of `tracestate` passed on.
+const VALUE_LEN_MAX: usize = 512;
 
 const UBER: &str = "Uber-Trace-Id";
 const UBER_CONTEXT: &str = "Uberctx-";
@@ -67,11 +73,22 @@ fn by_headers(all: &Headers) -> Option<Headers> {
         .then(|| chosen(all, |name| name == TRACE_PARENT || name == TRACE_STATE))
 }
 
+/// A part of all, cut: it is kept until it is published.
 fn chosen(all: &Headers, is_meant: impl Fn(&String) -> bool) -> Headers {
-    let meant = all.iter().filter(|(name, _)| is_meant(name));
-    meant
-        .map(|(name, values)| (name.clone(), values.clone()))
-        .collect()
+    let mut left = VALUES_MAX;
+    let mut chosen = Headers::new();
+    for (name, values) in all {
+        if left == 0 || name.len() > VALUE_LEN_MAX || !is_meant(name) {
+            continue;
+        }
+        let values = values.iter().take(left);
+        let values: Vec<String> = values
+            .map(|value| shorten_to(value, VALUE_LEN_MAX).into_owned())
+            .collect();
+        left -= values.len();
+        chosen.insert(name.clone(), values);
+    }
+    chosen
 }
 
 /// `479fefe9525eddb:5adb976bfc1f95c1:479fefe9525eddb:1`
@@ -116,6 +133,23 @@ fn canonical(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_that_are_kept_are_bounded() {
+        let mut lines = "Uber-Trace-Id: a:b:c:1\r\n".to_owned();
+        for number in 0..100 {
+            let value = "x".repeat(10_000);
+            lines.push_str(&format!(
+                "Uberctx-{number}: {value}\r\nUberctx-A: {value}\r\n"
+            ));
+        }
+        let headers = format!("NATS/1.0\r\n{lines}\r\n");
+        let sampled = sample(LatencySampling::Headers, headers.as_bytes()).expect("sampled");
+        assert!(sampled.contains_key(UBER));
+        let values: Vec<&String> = sampled.values().flatten().collect();
+        assert_eq!(values.len(), VALUES_MAX);
+        assert!(values.iter().all(|value| value.len() <= VALUE_LEN_MAX));
+    }
 
     #[test]
     fn headers_decide_as_at_nats_server() {

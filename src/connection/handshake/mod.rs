@@ -127,6 +127,14 @@ impl Handshakers {
         })
     }
 
+    /// Peers are expected to leave after this time, as long as nothing else is known: the longest
+    /// of all listeners, which share what is known.
+    pub fn expect(timeout: Duration) {
+        if let Some(shared) = SHARED.get() {
+            shared.threads.learn(|known| known.expect(timeout));
+        }
+    }
+
     /// Handshakes under way.
     pub fn unfinished(&self) -> usize {
         self.unfinished.count()
@@ -174,10 +182,7 @@ impl Handshakers {
         let session = Session::Server(Box::new(session));
         let attempt = Arc::new(Attempt::default());
         let result = self.shake(stream, session, patience, Some(&attempt)).await;
-        self.threads.learn(|known| {
-            known.expect(patience);
-            attempt.tell(known, &result);
-        });
+        self.threads.learn(|known| attempt.tell(known, &result));
         result
     }
 

@@ -7,8 +7,9 @@
 //! estimator of Kaplan and Meier). Where too many of them are not, a signature would be
 //! wasted.
 //!
-//! Until peers have shown how long they wait, they are taken to wait for the `timeout` of
-//! the `tls` block, by which operators say how long a handshake may take.
+//! Until peers have shown how long they wait, they are taken to wait for the longest
+//! `timeout` of a `tls` block with which the broker listens, by which operators say how
+//! long a handshake may take.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::history::History;
 use crate::{
-    account::{SYSTEM_REQUESTS, lookup_cache, replies},
+    account::{SYSTEM_REQUESTS, latency::MEASURED, lookup_cache, replies},
     broker::{halt, registry::closed},
     client::permission_cache,
     connection::{
@@ -172,8 +172,8 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
         cause("events", events.memory(), events.count()),
         cause(
             "replies",
-            replies::POOL.used().saturating_add_signed(surplus),
-            replies::POOL.count(),
+            MEASURED.used() + replies::POOL.used().saturating_add_signed(surplus),
+            MEASURED.count() + replies::POOL.count(),
         ),
         pool("lookups", &lookup_cache::POOL),
         pool("system_requests", &SYSTEM_REQUESTS),

@@ -5,7 +5,10 @@
 //! `account` note here what a trace would report, and besides it what a message leaves to chance:
 //! all destinations of a mapping, and all members of a queue group.
 
-use std::mem;
+use std::{
+    hash::{BuildHasher, RandomState},
+    mem,
+};
 
 use hashbrown::HashMap;
 use monitor_client::{PathMember, PathPeer, PathQueue, PathSubscription, PathWay};
@@ -45,8 +48,13 @@ pub struct Survey {
     at: Vec<usize>,
     /// The queue group whose members are asked.
     queue: Option<PathQueue>,
+    /// Whether there was a row for it.
+    lists_queue: bool,
     /// Where the queue groups are: way and name, and the place in the way's list.
     groups: HashMap<(usize, String), usize>,
+    /// Those that there was no row for: way and hash of the name, and whether a member may get it.
+    unlisted: HashMap<(usize, u64), bool>,
+    hasher: RandomState,
     rows_left: usize,
     left_out: u64,
     incomplete: bool,
@@ -76,7 +84,10 @@ impl Survey {
             ways: Vec::new(),
             at: Vec::new(),
             queue: None,
+            lists_queue: false,
             groups: HashMap::new(),
+            unlisted: HashMap::new(),
+            hasher: RandomState::new(),
             rows_left: rows_max,
             left_out: 0,
             incomplete: false,
@@ -150,6 +161,7 @@ impl Survey {
 
     /// The subscriptions from here on are members of this queue group, until [`Survey::end_queue`].
     pub fn begin_queue(&mut self, name: &[u8]) {
+        self.lists_queue = self.takes_row();
         self.queue = Some(PathQueue {
             queue: String::from_utf8_lossy(name).into_owned(),
             ..PathQueue::default()
@@ -159,6 +171,11 @@ impl Survey {
     /// All members here are noted.
     pub fn end_queue(&mut self) {
         if let (Some(queue), Some(at)) = (mem::take(&mut self.queue), self.at.last().copied()) {
+            if !self.lists_queue {
+                let key = (at, self.hasher.hash_one(queue.queue.as_bytes()));
+                *self.unlisted.entry(key).or_default() |= queue.candidates > 0;
+                return;
+            }
             let queues = &mut self.ways[at].queues;
             self.groups.insert((at, queue.queue.clone()), queues.len());
             queues.push(queue);
@@ -171,15 +188,17 @@ impl Survey {
             return;
         };
         let name = String::from_utf8_lossy(name).into_owned();
-        let group = match self.groups.get(&(at, name.clone())) {
-            Some(group) => *group,
-            None => {
-                self.begin_queue(name.as_bytes());
-                self.end_queue();
-                self.ways[at].queues.len() - 1
-            }
-        };
-        self.ways[at].queues[group].peers = peers;
+        let hash = (at, self.hasher.hash_one(name.as_bytes()));
+        let listed = (at, name);
+        if !self.groups.contains_key(&listed) && !self.unlisted.contains_key(&hash) {
+            self.begin_queue(listed.1.as_bytes());
+            self.end_queue();
+        }
+        if let Some(group) = self.groups.get(&listed) {
+            self.ways[at].queues[*group].peers = peers;
+        } else if let Some(is_served) = self.unlisted.get_mut(&hash) {
+            *is_served |= peers.iter().any(|peer| peer.candidate);
+        }
     }
 
     /// Notes a broker with interest outside of queue groups.
@@ -217,17 +236,18 @@ impl Survey {
             way.served_by_broker =
                 is_own.contains(&&*way.step) && is_served(&way.account, way.subject.as_bytes());
         }
-        let (receivers, receivers_max) = count(&self.ways);
-        for at in 0..self.ways.len() {
-            let queues = mem::take(&mut self.ways[at].queues);
-            self.ways[at].queues = queues
-                .into_iter()
-                .filter(|_| self.takes_row())
-                .map(|queue| PathQueue {
-                    rule: rule(&queue).into(),
-                    ..queue
-                })
-                .collect();
+        let mut unlisted = vec![0; self.ways.len()];
+        for (at, _) in self
+            .unlisted
+            .iter()
+            .filter(|(_, is_served)| **is_served)
+            .map(|it| *it.0)
+        {
+            unlisted[at] += 1;
+        }
+        let (receivers, receivers_max) = count(&self.ways, &unlisted);
+        for queue in self.ways.iter_mut().flat_map(|way| &mut way.queues) {
+            queue.rule = rule(queue).into();
         }
         Surveyed {
             ways: self.ways,
@@ -257,11 +277,14 @@ fn rule(queue: &PathQueue) -> &'static str {
     }
 }
 
-/// The least and the most that get the message.
-fn count(ways: &[PathWay]) -> (u64, u64) {
+/// The least and the most that get the message. `unlisted` has the queue groups of each way that get
+/// it and are not listed.
+fn count(ways: &[PathWay], unlisted: &[u64]) -> (u64, u64) {
     // A way is before those that it leads to. Of the destinations of a mapping one is chosen; all
     // other ways are taken.
-    let mut counts: Vec<(u64, u64)> = ways.iter().map(|way| (own(way), own(way))).collect();
+    let all = ways.iter().zip(unlisted);
+    let all = all.map(|(way, unlisted)| own(way) + unlisted);
+    let mut counts: Vec<(u64, u64)> = all.map(|count| (count, count)).collect();
     let mut mapped: Vec<Option<(u64, u64)>> = vec![None; ways.len()];
     for (at, way) in ways.iter().enumerate().rev() {
         if let Some((least, most)) = mapped[at] {
@@ -331,6 +354,34 @@ mod tests {
         let surveyed = survey.finish(|_, _| false);
         assert_eq!((surveyed.receivers, surveyed.receivers_max), (2, 3));
         assert_eq!(surveyed.ways.len(), 4);
+    }
+
+    /// Queue groups beyond the rows are counted, each once, and not held.
+    #[test]
+    fn queue_groups_beyond_the_rows_are_counted() {
+        let mut survey = Survey::new(4, 0);
+        survey.enter(WayStep::Publish, String::new(), 100, "A", b"a");
+        for number in 0..100 {
+            survey.begin_queue(format!("q{number}").as_bytes());
+            gets(&mut survey, 1);
+            survey.end_queue();
+        }
+        let peers = || {
+            vec![PathPeer {
+                candidate: true,
+                ..PathPeer::default()
+            }]
+        };
+        for number in 50..150 {
+            survey.queue_peers(format!("q{number}").as_bytes(), peers());
+        }
+        assert_eq!(survey.ways[0].queues.len(), 2);
+        let surveyed = survey.finish(|_, _| false);
+        assert_eq!(surveyed.receivers, 150);
+        // Of 150 groups and 100 members.
+        assert_eq!(surveyed.left_out, 246);
+        assert_eq!(surveyed.ways[0].queues[1].members.len(), 1);
+        assert!(!surveyed.ways[0].queues[1].rule.is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use super::Server;
 use crate::{
-    account::{lookup_cache, replies},
+    account::{latency::MEASURED, lookup_cache, replies},
     broker::{memory, registry::closed},
     client::permission_cache,
     connection::{
@@ -102,12 +102,13 @@ impl Housekeeping {
     }
 
     fn round(&mut self, round: u32) {
-        let now = MonotonicMillis::now();
+        let (now, begin) = (MonotonicMillis::now(), Instant::now());
         let broker = &self.server.broker;
         let telemetry = &broker.telemetry;
         telemetry.churn.tick(&telemetry.events, now);
         for account in broker.accounts.all() {
             account.replies.remove_expired(now);
+            account.latency.expire(begin);
         }
         if let Some(cluster) = &self.server.cluster {
             cluster.renew_incomplete_routes();
@@ -153,6 +154,7 @@ fn held_in_tables() -> usize {
         &responses::POOL,
         &permission_cache::POOL,
         &replies::POOL,
+        &MEASURED,
         &lookup_cache::POOL,
         &payload::READ,
         &payload::SHARED,

@@ -225,7 +225,31 @@ impl HandOver {
         self.check_not_stopping()?;
         // Whoever connects from now on is accepted by the new process, or again by this one.
         self.server.broker.gate.hold();
-        let mut moving = Moving::send(&self.server, &mut successor.channel)?;
+        let mut moving = Moving::new(&self.server);
+        if let Err(failure) = self.move_clients(&mut moving, successor, runtime) {
+            if let Failure::Other(_) = failure {
+                // As long as there is the route to it, it counts as a subscriber and as a member of
+                // queue groups: what clients publish would be lost there.
+                successor.end();
+                self.wait_until_route_has_ended();
+            }
+            return Err(failure);
+        }
+        drop(moving);
+        match successor.report(WATCHED_FOR + STEADY_TIMEOUT)? {
+            Report::Steady => Ok(()),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// Has the new process take the clients over and serve; all halt until `moving` is dropped.
+    fn move_clients(
+        &self,
+        moving: &mut Moving<'_>,
+        successor: &mut Successor,
+        runtime: &Handle,
+    ) -> Result<(), Failure> {
+        moving.send(&mut successor.channel)?;
         successor.say(&Decision::NoMore)?;
         let mark = match successor.report(TAKING_TIMEOUT)? {
             Report::Taken(taken) if taken.clients == moving.count() => taken.mark,
@@ -257,17 +281,27 @@ impl HandOver {
             return Err(failure);
         }
         moving.commit();
-        drop(moving);
-        match successor.report(WATCHED_FOR + STEADY_TIMEOUT)? {
-            Report::Steady => Ok(()),
-            other => Err(other.unexpected()),
-        }
+        Ok(())
     }
 
     /// Serves on after a new process has failed that may have been about to serve.
     fn restore(&self) {
+        // The next upgrade would take the route to that process for one to a predecessor, and new
+        // clients would publish to it.
+        self.wait_until_route_has_ended();
         self.server.broker.gate.open();
-        // The next upgrade would take the route to that process for one to a predecessor.
+        if let Some(path) = &self.server.options().pid_file
+            && let Err(error) = PidFile::write(path).map(PidFile::keep)
+        {
+            error!(
+                "The pid file {} could not be written again: {error}",
+                path.display()
+            );
+        }
+    }
+
+    /// Waits until the route to a process that was ended has ended as well.
+    fn wait_until_route_has_ended(&self) {
         let deadline = Instant::now() + ROUTE_END_TIMEOUT;
         let has_route = || {
             self.server
@@ -276,14 +310,6 @@ impl HandOver {
         };
         while has_route() && Instant::now() < deadline {
             thread::sleep(TELLING_PAUSE);
-        }
-        if let Some(path) = &self.server.options().pid_file
-            && let Err(error) = PidFile::write(path).map(PidFile::keep)
-        {
-            error!(
-                "The pid file {} could not be written again: {error}",
-                path.display()
-            );
         }
     }
 

@@ -54,20 +54,25 @@ pub(super) struct Moving<'a> {
 }
 
 impl<'a> Moving<'a> {
-    /// Halts all clients and sends those that can be moved.
-    ///
-    ///  # Errors
-    ///
-    /// The new process does not take them.
-    pub(super) fn send(server: &'a Arc<Server>, channel: &mut Channel) -> Result<Self, String> {
-        let mut moving = Self {
+    /// No client has halted yet.
+    pub(super) fn new(server: &'a Arc<Server>) -> Self {
+        Self {
             server,
             clients: Vec::new(),
             moved: Vec::new(),
             withdrawn: Vec::new(),
             staying: Vec::new(),
             exported: None,
-        };
+        }
+    }
+
+    /// Halts all clients and sends those that can be moved.
+    ///
+    ///  # Errors
+    ///
+    /// The new process does not take them.
+    pub(super) fn send(&mut self, channel: &mut Channel) -> Result<(), String> {
+        let server = self.server;
         if has_routes(server)
             || !server
                 .broker
@@ -76,17 +81,17 @@ impl<'a> Moving<'a> {
                 .iter()
                 .any(can_move)
         {
-            return Ok(moving);
+            return Ok(());
         }
-        if !moving.halt() {
-            moving.stay(&format!("not all of them halted within {HALT_TIMEOUT:?}"));
+        if !self.halt() {
+            self.stay(&format!("not all of them halted within {HALT_TIMEOUT:?}"));
         } else if has_routes(server) {
-            moving.stay("a route was opened meanwhile");
+            self.stay("a route was opened meanwhile");
         } else {
-            moving.want_replies();
-            moving.send_halted(channel)?;
+            self.want_replies();
+            self.send_halted(channel)?;
         }
-        Ok(moving)
+        Ok(())
     }
 
     /// Has all clients halt; returns whether they did.
@@ -254,9 +259,9 @@ impl Moving<'_> {
             }
             if Instant::now() >= deadline {
                 warn!(
-                    "Upgrade: {} clients have not subscribed again within {WITHDRAW_TIMEOUT:?} and \
-                     may miss messages",
-                    clients.len()
+                    "Upgrade: {} did not subscribe again within {WITHDRAW_TIMEOUT:?} and may miss \
+                     messages",
+                    plural(clients.len(), "client")
                 );
                 return;
             }

@@ -173,7 +173,7 @@ impl Successor {
 
 impl Successor {
     /// Ends it, whatever it does. Returns whether it has ended.
-    fn end(&mut self) -> bool {
+    pub(super) fn end(&mut self) -> bool {
         // Fails if it has ended.
         let _ = self.child.lock().kill();
         let has_ended = self.ended_within(END_TIMEOUT).is_some();

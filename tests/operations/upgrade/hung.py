@@ -3,6 +3,7 @@
     python3 hung.py offered   it takes the offer, and says nothing
     python3 hung.py taken     it has got the clients, and does not say that it serves
     python3 hung.py serving   it says that it serves
+    python3 hung.py wrong     it is a member of a queue group, and reports a client too many
 
 It speaks the channel of an upgrade on its standard input, and the protocol between brokers on the
 connection that comes with the offer.
@@ -73,6 +74,12 @@ def main(step):
         if message == "NoMore":
             break
         clients.append(sockets)
+    if step == "wrong":
+        link.sendall(b"RS+ $G work pool 1000000\r\n")
+        # Until the old process has read it.
+        time.sleep(0.5)
+        channel.say({"Taken": {"clients": len(clients) + 1, "mark": 1}})
+        hang()
     link.sendall(b'INFO {"server_id":"%s","midge_mark":1}\r\n' % own["server_id"].encode())
     channel.say({"Taken": {"clients": len(clients), "mark": 1}})
     assert "Serve" in channel.receive()[0]

@@ -7,7 +7,7 @@ use test_support::{Broker, Successor, wait_for};
 
 use super::{
     LONG, Program, fails, id_of, staying,
-    traffic::{Traffic, texts_in_order},
+    traffic::{Publishers, Traffic, read_in_order, texts_in_order},
     watcher,
 };
 
@@ -44,6 +44,20 @@ fn clients_go_on_if_the_new_process_hangs_before_it_serves() {
         broker.upgrade();
         assert_ne!(id_of(&watcher(&broker)), id);
     }
+}
+
+/// A new process that fails is no longer a member of queue groups when clients go on.
+#[test]
+fn nothing_goes_to_a_new_process_that_has_failed() {
+    let (_program, broker) = broker_before_one_that_hangs("wrong");
+    let mut member = watcher(&broker);
+    member.send("SUB work pool 1\r\n");
+    member.sync();
+    let reader = thread::spawn(move || read_in_order(member, 1));
+    let publishers = Publishers::start(vec![watcher(&broker)], "work", "work");
+    fails(&broker, "it reported \"Taken\" when something else was due");
+    let sent = publishers.end();
+    assert_eq!(reader.join().expect("a reader"), sent);
 }
 
 /// From that report on the clients are the new one's alone: they are closed, and connect again.

@@ -117,7 +117,7 @@ impl Traffic {
 }
 
 /// Reads until each of the publishers has ended; how many messages came from each.
-fn read_in_order(mut client: RawClient, publishers: usize) -> Vec<u32> {
+pub(super) fn read_in_order(mut client: RawClient, publishers: usize) -> Vec<u32> {
     let mut next = vec![0; publishers];
     let mut ended = 0;
     while ended < publishers {
