@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{ADDRESS_LEN_MAX, Local, NODES_MAX, Remotes};
+use super::{ADDRESS_LEN_MAX, Local, NODES_MAX, NodeView, Remotes, View};
 use crate::{
     security::certname_pattern::CertnamePattern,
     telemetry::{MonotonicMillis, pool::allocated},
@@ -31,6 +31,8 @@ pub struct Ledger {
     entries: BTreeMap<Arc<str>, Entry>,
     /// Nodes that were not learned because there were too many.
     left_out: usize,
+    /// Whether a node came, went or was forgotten since [`Ledger::take_changed`].
+    changed: bool,
 }
 
 struct Entry {
@@ -49,6 +51,12 @@ pub struct Learning<'a> {
     pub keep: Duration,
 }
 
+impl Learning<'_> {
+    fn is_for(&self, name: &str) -> bool {
+        self.certificates.iter().any(|it| it.matches(name))
+    }
+}
+
 /// One moment of the nodes of the whole cluster.
 pub struct Seen<'a> {
     /// This broker's name.
@@ -61,59 +69,6 @@ pub struct Seen<'a> {
     pub now: MonotonicMillis,
     /// The same as a time of day.
     pub time: DateTime<Utc>,
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Whether the broker has the block `nodes`.
-    pub enabled: bool,
-    /// When it was found.
-    pub at: MonotonicMillis,
-    /// The expected nodes by their names.
-    pub nodes: Vec<NodeView>,
-    /// How many of them are connected.
-    pub present: usize,
-    /// How many have not been for longer than `missing_after`.
-    pub missing: usize,
-    /// How many of the expected ones were learned.
-    pub learned: usize,
-    /// Nodes beyond the limits, which are not watched.
-    pub left_out: usize,
-    /// The members that were asked: name, number of nodes, and when it answered last.
-    pub members: Vec<(String, usize, Option<MonotonicMillis>)>,
-    /// What is wrong with the file of expected nodes, which is used as it was before; empty for
-    /// nothing.
-    pub file_error: String,
-    /// What is wrong with the state file; empty for nothing.
-    pub state_error: String,
-}
-
-/// One expected node.
-#[derive(Clone, Debug)]
-pub struct NodeView {
-    /// Its certname.
-    pub name: Arc<str>,
-    /// Whether it was learned.
-    pub learned: bool,
-    /// For how long it has not been connected; `None` while it is.
-    pub absent: Option<Duration>,
-    /// Whether that is longer than `missing_after`.
-    pub missing: bool,
-    /// Where it is or was last; `None` if it has never been seen.
-    pub last: Option<Last>,
-}
-
-impl View {
-    /// The missing nodes.
-    pub fn missing(&self) -> impl Iterator<Item = &NodeView> {
-        self.nodes.iter().filter(|node| node.missing)
-    }
-
-    /// Bytes of its tables, without the texts that it shares with the ledger.
-    pub fn memory(&self) -> usize {
-        self.nodes.capacity() * size_of::<NodeView>()
-    }
 }
 
 impl Ledger {
@@ -166,28 +121,45 @@ impl Ledger {
             };
             match place {
                 Some((member, address)) => {
-                    entry.absent = None;
-                    entry.see(seen.time, member, &address);
+                    self.changed |= entry.absent.take().is_some();
+                    self.changed |= entry.see(seen.time, member, &address);
                 }
                 None => {
+                    self.changed |= entry.absent.is_none();
                     entry.absent.get_or_insert(seen.now);
                 }
             }
         }
-        self.entries.retain(|_, entry| {
+        let before = self.entries.len();
+        self.entries.retain(|name, entry| {
             let age = |last: &Last| (seen.time - last.at).to_std().unwrap_or_default();
-            let is_remembered = learning
-                .is_some_and(|it| entry.last.as_ref().is_some_and(|last| age(last) < it.keep));
+            let is_remembered = learning.is_some_and(|it| {
+                // The patterns may have become narrower.
+                entry.last.as_ref().is_some_and(|last| age(last) < it.keep) && it.is_for(name)
+            });
             entry.listed || is_remembered
         });
+        self.changed |= self.entries.len() != before;
+    }
+
+    /// Forgets a learned node that is not connected.
+    pub fn forget(&mut self, name: &str) {
+        let is_gone = |entry: &Entry| !entry.listed && entry.absent.is_some();
+        if self.entries.get(name).is_some_and(is_gone) {
+            self.entries.remove(name);
+            self.changed = true;
+        }
+    }
+
+    /// Whether a node came, went or was forgotten since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     fn learn(&mut self, seen: &Seen<'_>, learning: &Learning<'_>) {
         let here = seen.local.nodes().map(|(name, _)| &**name);
         for name in here.chain(seen.remotes.names()) {
-            if self.entries.contains_key(name)
-                || !learning.certificates.iter().any(|it| it.matches(name))
-            {
+            if self.entries.contains_key(name) || !learning.is_for(name) {
                 continue;
             }
             if self.entries.len() >= NODES_MAX {
@@ -249,10 +221,13 @@ impl Ledger {
 }
 
 impl Entry {
-    /// It is connected. Texts that stay the same are not made anew.
-    fn see(&mut self, at: DateTime<Utc>, member: Arc<str>, address: &str) {
+    /// It is connected. Texts that stay the same are not made anew. Returns whether they are others.
+    fn see(&mut self, at: DateTime<Utc>, member: Arc<str>, address: &str) -> bool {
         match &mut self.last {
-            Some(last) if *last.member == *member && *last.address == *address => last.at = at,
+            Some(last) if *last.member == *member && *last.address == *address => {
+                last.at = at;
+                false
+            }
             last => {
                 let address = address.into();
                 *last = Some(Last {
@@ -260,6 +235,7 @@ impl Entry {
                     member,
                     address,
                 });
+                true
             }
         }
     }
@@ -317,8 +293,12 @@ mod tests {
 
         /// Some seconds later.
         fn note(&mut self, seconds: u64, learn_for: Option<u64>) -> View {
+            self.note_those_of("*.net", seconds, learn_for)
+        }
+
+        fn note_those_of(&mut self, pattern: &str, seconds: u64, learn_for: Option<u64>) -> View {
             self.now = MonotonicMillis(self.now.0 + seconds * 1000);
-            let certificates = [CertnamePattern::parse("*.net").expect("a pattern")];
+            let certificates = [CertnamePattern::parse(pattern).expect("a pattern")];
             let learning = learn_for.map(|keep| Learning {
                 certificates: &certificates,
                 keep: Duration::from_secs(keep),
@@ -387,6 +367,59 @@ mod tests {
             0,
             "nobody is learned any more"
         );
+    }
+
+    #[test]
+    fn learned_nodes_can_be_taken_out() {
+        let names = |view: &View| -> Vec<String> {
+            let names = view.nodes.iter().map(|node| node.name.to_string());
+            names.collect()
+        };
+        let mut fleet = fleet();
+        fleet.expect(&["listed.net"]);
+        fleet.here(&["a.net", "b.net", "db.net"]);
+        fleet.note(0, Some(100));
+        fleet.here(&["a.net"]);
+        fleet.note(1, Some(100));
+        for name in ["a.net", "b.net", "listed.net", "else"] {
+            fleet.ledger.forget(name);
+        }
+        let view = fleet.note(1, Some(100));
+        assert_eq!(
+            names(&view),
+            ["a.net", "db.net", "listed.net"],
+            "neither who is here nor who is listed is forgotten"
+        );
+        let view = fleet.note_those_of("d*.net", 1, Some(100));
+        assert_eq!(
+            names(&view),
+            ["db.net", "listed.net"],
+            "a narrower pattern counts at once"
+        );
+    }
+
+    #[test]
+    fn it_is_noted_who_comes_and_goes() {
+        let mut fleet = fleet();
+        fleet.expect(&["a.net"]);
+        for (here, changed, what) in [
+            (&["a.net"][..], true, "it came"),
+            (&["a.net"], false, "it stays"),
+            (&["a.net", "b.net"], true, "another is learned"),
+            (&["b.net"], true, "one went, as many as before are here"),
+            (&["b.net"], false, "nothing"),
+            (&["a.net"], true, "one for the other"),
+        ] {
+            fleet.here(here);
+            fleet.note(1, Some(100));
+            assert_eq!(fleet.ledger.take_changed(), changed, "{what}");
+        }
+        fleet.note(200, Some(100));
+        assert!(fleet.ledger.take_changed(), "b is forgotten");
+        fleet.there(&["a.net"]);
+        fleet.here(&[]);
+        fleet.note(1, Some(100));
+        assert!(fleet.ledger.take_changed(), "a moved");
     }
 
     #[test]
