@@ -39,6 +39,9 @@ const TOP: &str = "midge-top";
 /// How long the last lines of the log may take to be written.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long the thread that watches the nodes may take to write its state.
+const NODES_END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the workers may take to end.
 const WORKERS_END_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -193,6 +196,7 @@ fn run(
         "Error starting the threads that serve connections; the service needs more TasksMax, \
          LimitNPROC or memory",
     ))?;
+    let mut serving = None;
     let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
         let signals =
@@ -202,6 +206,7 @@ fn run(
             predecessor.prepared(&prepared)?;
         }
         let server = prepared.server.clone();
+        serving = Some(server.clone());
         announce::announce(&server, program, &files_before);
         housekeeping::start(server.clone())
             .map_err(failed("Error starting the thread of housekeeping"))?;
@@ -215,6 +220,10 @@ fn run(
         serve_monitor(&mut prepared, &monitor).map_err(failed("Error starting the monitor"))?;
         lifecycle::run(prepared, program, signals, predecessor).await
     });
+    // On this thread, which serves nobody any more.
+    if let Some(server) = serving {
+        server.stop_watching_nodes(NODES_END_TIMEOUT);
+    }
     // Not a drop, which would wait for calls of the system that never come back.
     runtime.shutdown_timeout(WORKERS_END_TIMEOUT);
     ended

@@ -16,7 +16,7 @@ pub struct Kicked {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Forgotten {
-    /// The names of the members that are not expected any more.
+    /// The names of the members, or of the node, that are not expected any more.
     pub forgotten: Vec<String>,
 }
 

@@ -20,6 +20,8 @@ pub mod surplus;
 pub mod system_queue;
 pub mod turned_away;
 
+use std::sync::Arc;
+
 use parking_lot::RwLock;
 
 use crate::{
@@ -54,7 +56,7 @@ pub struct Broker {
     /// The limits in force.
     pub limits: LimitsInForce,
     /// The nodes that are connected here and elsewhere.
-    pub nodes: Nodes,
+    pub nodes: Arc<Nodes>,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
     /// The words and pairs by which an operator distinguishes brokers.

@@ -5,14 +5,18 @@
 //! The command line reads file and flags as for a start and calls [`context`]; `main` prints the
 //! text.
 
-use std::net::IpAddr;
+use std::{fs, net::IpAddr};
 
 use serde_json::{Value, json};
 
 use super::options::Options;
+use crate::security::own_certificates;
 
 /// Where clients connect if the port is any free one.
 const DEFAULT_PORT: u16 = 4222;
+
+/// The host's name, for a certificate that says none.
+const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// The context as JSON, with the password in plain text: that is what the file is for.
 ///
@@ -67,11 +71,24 @@ fn url(options: &Options) -> String {
         port => port,
     };
     let host = match options.host.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() => "127.0.0.1".to_owned(),
+        Ok(address) if address.is_unspecified() => {
+            host_of_tls(options).unwrap_or_else(|| "127.0.0.1".to_owned())
+        }
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => options.host.clone(),
     };
     format!("nats://{host}:{port}")
+}
+
+/// The name that the command checks the broker's certificate for, which no certificate of Puppet
+/// has an address for; `None` without TLS.
+fn host_of_tls(options: &Options) -> Option<String> {
+    let pair = options.tls.as_ref()?.certificates.first()?;
+    // A certificate that cannot be used is no reason to say nothing: a start says what is wrong.
+    let certname = own_certificates::host_of(&pair.cert_file).ok().flatten();
+    let host = || fs::read_to_string(HOSTNAME_FILE).ok();
+    let host = || host().map(|name| name.trim().to_owned());
+    certname.or_else(|| host().filter(|name| !name.is_empty()))
 }
 
 #[cfg(test)]
@@ -108,6 +125,23 @@ mod tests {
                 "password": "p w",
             })
         );
+    }
+
+    #[test]
+    fn with_tls_the_host_is_one_that_the_certificate_names() {
+        let pki = test_support::pki::Pki::new(&["broker.example.net"]);
+        let [cert, key] = ["pem", "key"].map(|end| pki.text(&format!("broker.example.net.{end}")));
+        for (host, url) in [
+            // Its alternative names are those that count.
+            ("0.0.0.0", "nats://localhost:4222"),
+            ("192.0.2.7", "nats://192.0.2.7:4222"),
+        ] {
+            let context = of(&format!(
+                "host: {host:?}\nsystem_account: S\naccounts {{ S {{ users: [{{user: s, password: s}}] }} }}\n\
+                 tls {{ cert_file: {cert:?}, key_file: {key:?} }}\n"
+            ));
+            assert_eq!(context.expect("a context")["url"], url);
+        }
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Gate {
         self.0.send_replace(State::Shut);
     }
 
+    /// Whether another process serves the ports.
+    pub fn is_shut(&self) -> bool {
+        *self.0.borrow() == State::Shut
+    }
+
     /// What `accept` yields while the gate is open; `None` once it is shut. What `accept` returns
     /// may be dropped and made anew.
     pub async fn next<F: Future>(&self, mut accept: impl FnMut() -> F) -> Option<F::Output> {

@@ -1,5 +1,8 @@
 //! The expected nodes: which are connected, since when the others are not, and where they were last.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -8,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{ADDRESS_LEN_MAX, Local, NODES_MAX, Remotes};
+use super::{ADDRESS_LEN_MAX, Local, NODES_MAX, NodeView, Remotes, View};
 use crate::{
     security::certname_pattern::CertnamePattern,
     telemetry::{MonotonicMillis, pool::allocated},
@@ -31,6 +34,8 @@ pub struct Ledger {
     entries: BTreeMap<Arc<str>, Entry>,
     /// Nodes that were not learned because there were too many.
     left_out: usize,
+    /// Whether a node came, went or was forgotten since [`Ledger::take_changed`].
+    changed: bool,
 }
 
 struct Entry {
@@ -49,6 +54,12 @@ pub struct Learning<'a> {
     pub keep: Duration,
 }
 
+impl Learning<'_> {
+    fn is_for(&self, name: &str) -> bool {
+        self.certificates.iter().any(|it| it.matches(name))
+    }
+}
+
 /// One moment of the nodes of the whole cluster.
 pub struct Seen<'a> {
     /// This broker's name.
@@ -61,59 +72,6 @@ pub struct Seen<'a> {
     pub now: MonotonicMillis,
     /// The same as a time of day.
     pub time: DateTime<Utc>,
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Whether the broker has the block `nodes`.
-    pub enabled: bool,
-    /// When it was found.
-    pub at: MonotonicMillis,
-    /// The expected nodes by their names.
-    pub nodes: Vec<NodeView>,
-    /// How many of them are connected.
-    pub present: usize,
-    /// How many have not been for longer than `missing_after`.
-    pub missing: usize,
-    /// How many of the expected ones were learned.
-    pub learned: usize,
-    /// Nodes beyond the limits, which are not watched.
-    pub left_out: usize,
-    /// The members that were asked: name, number of nodes, and when it answered last.
-    pub members: Vec<(String, usize, Option<MonotonicMillis>)>,
-    /// What is wrong with the file of expected nodes, which is used as it was before; empty for
-    /// nothing.
-    pub file_error: String,
-    /// What is wrong with the state file; empty for nothing.
-    pub state_error: String,
-}
-
-/// One expected node.
-#[derive(Clone, Debug)]
-pub struct NodeView {
-    /// Its certname.
-    pub name: Arc<str>,
-    /// Whether it was learned.
-    pub learned: bool,
-    /// For how long it has not been connected; `None` while it is.
-    pub absent: Option<Duration>,
-    /// Whether that is longer than `missing_after`.
-    pub missing: bool,
-    /// Where it is or was last; `None` if it has never been seen.
-    pub last: Option<Last>,
-}
-
-impl View {
-    /// The missing nodes.
-    pub fn missing(&self) -> impl Iterator<Item = &NodeView> {
-        self.nodes.iter().filter(|node| node.missing)
-    }
-
-    /// Bytes of its tables, without the texts that it shares with the ledger.
-    pub fn memory(&self) -> usize {
-        self.nodes.capacity() * size_of::<NodeView>()
-    }
 }
 
 impl Ledger {
@@ -166,28 +124,45 @@ impl Ledger {
             };
             match place {
                 Some((member, address)) => {
-                    entry.absent = None;
-                    entry.see(seen.time, member, &address);
+                    self.changed |= entry.absent.take().is_some();
+                    self.changed |= entry.see(seen.time, member, &address);
                 }
                 None => {
+                    self.changed |= entry.absent.is_none();
                     entry.absent.get_or_insert(seen.now);
                 }
             }
         }
-        self.entries.retain(|_, entry| {
+        let before = self.entries.len();
+        self.entries.retain(|name, entry| {
             let age = |last: &Last| (seen.time - last.at).to_std().unwrap_or_default();
-            let is_remembered = learning
-                .is_some_and(|it| entry.last.as_ref().is_some_and(|last| age(last) < it.keep));
+            let is_remembered = learning.is_some_and(|it| {
+                // The patterns may have become narrower.
+                entry.last.as_ref().is_some_and(|last| age(last) < it.keep) && it.is_for(name)
+            });
             entry.listed || is_remembered
         });
+        self.changed |= self.entries.len() != before;
+    }
+
+    /// Forgets a learned node that is not connected.
+    pub fn forget(&mut self, name: &str) {
+        let is_gone = |entry: &Entry| !entry.listed && entry.absent.is_some();
+        if self.entries.get(name).is_some_and(is_gone) {
+            self.entries.remove(name);
+            self.changed = true;
+        }
+    }
+
+    /// Whether a node came, went or was forgotten since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     fn learn(&mut self, seen: &Seen<'_>, learning: &Learning<'_>) {
         let here = seen.local.nodes().map(|(name, _)| &**name);
         for name in here.chain(seen.remotes.names()) {
-            if self.entries.contains_key(name)
-                || !learning.certificates.iter().any(|it| it.matches(name))
-            {
+            if self.entries.contains_key(name) || !learning.is_for(name) {
                 continue;
             }
             if self.entries.len() >= NODES_MAX {
@@ -249,10 +224,13 @@ impl Ledger {
 }
 
 impl Entry {
-    /// It is connected. Texts that stay the same are not made anew.
-    fn see(&mut self, at: DateTime<Utc>, member: Arc<str>, address: &str) {
+    /// It is connected. Texts that stay the same are not made anew. Returns whether they are others.
+    fn see(&mut self, at: DateTime<Utc>, member: Arc<str>, address: &str) -> bool {
         match &mut self.last {
-            Some(last) if *last.member == *member && *last.address == *address => last.at = at,
+            Some(last) if *last.member == *member && *last.address == *address => {
+                last.at = at;
+                false
+            }
             last => {
                 let address = address.into();
                 *last = Some(Last {
@@ -260,165 +238,8 @@ impl Entry {
                     member,
                     address,
                 });
+                true
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::nodes::NodeList;
-
-    struct Fleet {
-        local: Local,
-        remotes: Remotes,
-        ledger: Ledger,
-        now: MonotonicMillis,
-    }
-
-    fn fleet() -> Fleet {
-        let mut remotes = Remotes::default();
-        remotes.keep(&[("M".into(), "nats2".into())]);
-        Fleet {
-            local: Local::default(),
-            remotes,
-            ledger: Ledger::default(),
-            now: MonotonicMillis(1000),
-        }
-    }
-
-    impl Fleet {
-        fn here(&mut self, names: &[&str]) {
-            let address = SocketAddr::from(([192, 0, 2, 1], 7));
-            let names = names.iter().map(|name| ((*name).to_owned(), address));
-            self.local.take(names, self.now);
-        }
-
-        fn there(&mut self, names: &[&str]) {
-            let present = names
-                .iter()
-                .map(|name| ((*name).to_owned(), "192.0.2.2:8".to_owned()));
-            let list = NodeList {
-                server_id: "M".into(),
-                full: true,
-                present: present.collect(),
-                ..NodeList::default()
-            };
-            self.remotes.take_in(list, self.now);
-        }
-
-        fn expect(&mut self, names: &[&str]) {
-            self.ledger
-                .expect(&names.iter().map(|name| Arc::from(*name)).collect());
-        }
-
-        /// Some seconds later.
-        fn note(&mut self, seconds: u64, learn_for: Option<u64>) -> View {
-            self.now = MonotonicMillis(self.now.0 + seconds * 1000);
-            let certificates = [CertnamePattern::parse("*.net").expect("a pattern")];
-            let learning = learn_for.map(|keep| Learning {
-                certificates: &certificates,
-                keep: Duration::from_secs(keep),
-            });
-            let seen = Seen {
-                own_name: &"nats1".into(),
-                local: &self.local,
-                remotes: &self.remotes,
-                now: self.now,
-                time: DateTime::from_timestamp_millis(self.now.0 as i64).expect("a time"),
-            };
-            self.ledger.note(&seen, learning.as_ref());
-            self.ledger.view(self.now, Duration::from_secs(10))
-        }
-    }
-
-    fn missing(view: &View) -> Vec<&str> {
-        view.missing().map(|node| &*node.name).collect()
-    }
-
-    #[test]
-    fn a_node_is_missing_that_is_nowhere_for_a_while() {
-        let mut fleet = fleet();
-        fleet.expect(&["a", "b", "c"]);
-        fleet.here(&["a"]);
-        fleet.there(&["b"]);
-        let view = fleet.note(0, None);
-        assert_eq!((view.present, view.missing, view.nodes.len()), (2, 0, 3));
-        let view = fleet.note(10, None);
-        assert_eq!(missing(&view), ["c"]);
-        assert!(view.nodes[2].last.is_none(), "it was never seen");
-        // b moves to this broker; a leaves.
-        fleet.there(&[]);
-        fleet.here(&["b"]);
-        let view = fleet.note(1, None);
-        assert_eq!((view.present, missing(&view)), (1, vec!["c"]));
-        let view = fleet.note(10, None);
-        assert_eq!(missing(&view), ["a", "c"]);
-        let last = view.nodes[0].last.clone().expect("a was seen");
-        assert_eq!((&*last.member, &*last.address), ("nats1", "192.0.2.1:7"));
-        assert_eq!(view.nodes[0].absent, Some(Duration::from_secs(10)));
-        fleet.here(&["a", "b", "c"]);
-        assert_eq!(fleet.note(1, None).present, 3);
-        fleet.expect(&["a"]);
-        assert_eq!(
-            fleet.note(1, None).nodes.len(),
-            1,
-            "the others are not expected any more"
-        );
-    }
-
-    #[test]
-    fn nodes_are_learned_and_forgotten() {
-        let mut fleet = fleet();
-        fleet.here(&["a.net", "alice.mcollective"]);
-        fleet.there(&["b.net"]);
-        let view = fleet.note(0, Some(100));
-        assert_eq!((view.nodes.len(), view.learned, view.present), (2, 2, 2));
-        fleet.there(&[]);
-        let view = fleet.note(20, Some(100));
-        assert_eq!(missing(&view), Vec::<&str>::new(), "not for long yet");
-        assert_eq!(missing(&fleet.note(20, Some(100))), ["b.net"]);
-        assert_eq!(fleet.note(100, Some(100)).nodes.len(), 1, "it is forgotten");
-        assert_eq!(
-            fleet.note(1, None).nodes.len(),
-            0,
-            "nobody is learned any more"
-        );
-    }
-
-    #[test]
-    fn what_an_earlier_run_saw_counts() {
-        let mut fleet = fleet();
-        fleet.expect(&["a.net"]);
-        let last = |seconds: i64| Last {
-            at: DateTime::from_timestamp_millis(seconds * 1000).expect("a time"),
-            member: "old".into(),
-            address: "192.0.2.9:9".into(),
-        };
-        for name in ["a.net", "b.net", "c.net"] {
-            fleet.ledger.recall(name, last(-5));
-        }
-        fleet.here(&["c.net"]);
-        fleet.note(0, Some(100));
-        let view = fleet.note(10, Some(100));
-        assert_eq!(missing(&view), ["a.net", "b.net"]);
-        assert_eq!(view.nodes[1].last, Some(last(-5)));
-        assert_eq!(fleet.ledger.seen().count(), 3);
-    }
-
-    #[test]
-    fn learned_nodes_are_bounded() {
-        let mut fleet = fleet();
-        let many: Vec<String> = (0..NODES_MAX)
-            .map(|number| format!("{number}.net"))
-            .collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        fleet.here(&many);
-        fleet.there(&["x.net", "y.net"]);
-        let view = fleet.note(0, Some(100));
-        assert_eq!((view.nodes.len(), view.left_out), (NODES_MAX, 2));
     }
 }

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
     time::SystemTime,
@@ -22,6 +23,9 @@ const FILE_LEN_MAX: u64 = 32 * 1024 * 1024;
 pub struct Stamp {
     modified: Option<SystemTime>,
     len: u64,
+    /// Changes with the permissions, and with a file that was renamed to here.
+    changed: (i64, i64),
+    inode: u64,
 }
 
 impl Stamp {
@@ -31,6 +35,8 @@ impl Stamp {
         Some(Self {
             modified: data.modified().ok(),
             len: data.len(),
+            changed: (data.ctime(), data.ctime_nsec()),
+            inode: data.ino(),
         })
     }
 }

@@ -14,17 +14,32 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{ADDRESS_LEN_MAX, Last, Ledger, NAME_LEN_MAX, is_name, list::text_of};
 use crate::telemetry::pool::shorten_to;
 
+/// Why not all of a state file was taken over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RecallError {
+    /// It cannot be read, which may pass: writing it anew would lose what it has.
+    Unreadable(String),
+    /// It is not the text that midge writes, or some lines are not; they were left out.
+    Damaged(String),
+}
+
 /// Takes over what an earlier run of the broker saw. A file that is not there is no error: it is
 /// made later.
 ///
 /// # Errors
 ///
 /// It cannot be read; or some lines of it, which are left out.
-pub fn recall(path: &Path, ledger: &mut Ledger) -> Result<(), String> {
+pub fn recall(path: &Path, ledger: &mut Ledger) -> Result<(), RecallError> {
     let text = match text_of(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("{}: cannot read it: {error}", path.display())),
+        Err(error) => {
+            let text = format!("{}: cannot read it: {error}", path.display());
+            return Err(match error.kind() {
+                io::ErrorKind::InvalidData => RecallError::Damaged(text),
+                _ => RecallError::Unreadable(text),
+            });
+        }
     };
     let mut wrong = None;
     for (number, line) in (1_usize..).zip(text.lines()) {
@@ -35,10 +50,10 @@ pub fn recall(path: &Path, ledger: &mut Ledger) -> Result<(), String> {
     }
     match wrong {
         None => Ok(()),
-        Some(number) => Err(format!(
+        Some(number) => Err(RecallError::Damaged(format!(
             "{}:{number}: not a line of midge's; it and others like it are left out",
             path.display()
-        )),
+        ))),
     }
 }
 
@@ -68,7 +83,8 @@ pub fn write(path: &Path, ledger: &Ledger) -> Result<(), String> {
         let (member, address) = (&last.member, &last.address);
         writeln!(text, "{name}\t{at}\t{member}\t{address}").map_err(|error| error.to_string())?;
     }
-    let new = beside(path);
+    // Another one for each process: during an upgrade two of them write.
+    let new = beside(path, &format!(".new.{}", std::process::id()));
     let written = || -> io::Result<()> {
         let mut file: File = OpenOptions::new()
             .write(true)
@@ -88,10 +104,21 @@ pub fn write(path: &Path, ledger: &Ledger) -> Result<(), String> {
     })
 }
 
-/// Another one for each process: during an upgrade two of them write.
-fn beside(path: &Path) -> PathBuf {
+/// Renames a file that is not wholly midge's, so that writing it anew loses nothing; returns its new
+/// path.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let bad = beside(path, ".bad");
+    fs::rename(path, &bad)?;
+    Ok(bad)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".new.{}", std::process::id()));
+    name.push(ending);
     name.into()
 }
 
@@ -126,8 +153,10 @@ mod tests {
         text.insert_str(0, "nonsense\nc\tnever\tnats1\tx\n");
         fs::write(&path, text).expect("write");
         let mut rest = Ledger::default();
-        let error = recall(&path, &mut rest).expect_err("two lines are wrong");
-        assert!(error.contains("nodes:1: "), "{error}");
+        match recall(&path, &mut rest).expect_err("two lines are wrong") {
+            RecallError::Damaged(error) => assert!(error.contains("nodes:1: "), "{error}"),
+            error => panic!("{error:?}"),
+        }
         assert_eq!(rest.seen().count(), 2);
         let error = write(Path::new("/nowhere/nodes"), &ledger).expect_err("no folder");
         assert!(

@@ -13,8 +13,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
@@ -23,6 +21,7 @@ use super::{
     connection_counts::{ConnectionCounts, CountRequests},
     discovered::Discovered,
     failing::{Failed, Failing},
+    generated_name::generated_name,
     interest::PeerInterest,
     marks::Marks,
     member_addresses::MemberAddresses,
@@ -46,13 +45,6 @@ const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
 /// Password comparisons with a hash at a time. How many wait is limited by the admission of
 /// unauthenticated connections.
 const PASSWORD_CHECKS_MAX: usize = 1;
-
-/// What a generated cluster name begins with. Of two generated names the greater one wins; this
-/// one is greater than those that nats-servers make up, which are of letters and digits.
-const GENERATED_NAME: &str = "~midge-";
-
-/// Bytes of the hash in it.
-const GENERATED_NAME_HASH: usize = 6;
 
 /// This broker's identity.
 pub struct Node {
@@ -437,31 +429,5 @@ impl Cluster {
     /// The present limits of clients.
     fn limits(&self) -> Arc<Limits> {
         self.broker.limits.current()
-    }
-}
-
-/// The name of a cluster without a configured one. All members have the same, because it is made of
-/// what they share whatever else changes, the user of their routes: so a member that joins changes
-/// nobody's name, which would end all routes.
-fn generated_name(user: &str) -> String {
-    let hash = digest(&SHA256, format!("midge cluster of {user}").as_bytes());
-    let hash = HEXLOWER.encode(&hash.as_ref()[..GENERATED_NAME_HASH]);
-    format!("{GENERATED_NAME}{hash}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_generate_one_name_that_wins_over_those_of_nats_servers() {
-        let name = generated_name("routes");
-        assert_eq!(name, generated_name("routes"));
-        assert_ne!(name, generated_name(""));
-        assert!(
-            !name.contains("routes") && crate::protocol::is_word(&name),
-            "{name}"
-        );
-        assert!(&*name > "zzzzzzzzzzzzzzzzzzzzzz");
     }
 }

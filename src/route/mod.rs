@@ -28,6 +28,7 @@ mod connection_counts;
 mod dial;
 mod discovered;
 mod failing;
+mod generated_name;
 mod gossip;
 mod handshake;
 mod handshake_error;

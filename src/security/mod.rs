@@ -20,7 +20,7 @@ mod insecure;
 mod known_hosts;
 pub mod mapping;
 pub mod options;
-mod own_certificates;
+pub mod own_certificates;
 pub mod permissions;
 mod puppet;
 pub mod refusal;

@@ -77,6 +77,27 @@ pub(super) fn load(
     Ok(own)
 }
 
+/// The name by which clients that check the certificate of this file connect to the broker: its
+/// certname if that is among its DNS names or it has none, otherwise the first of these.
+///
+/// # Errors
+///
+/// The file cannot be used.
+pub fn host_of(file: &Path) -> Result<Option<String>, TlsError> {
+    let chain = files::certificates(file)?;
+    let own = files::read_certificate(file, &chain[0])?;
+    let is_one_host = |name: &&str| !name.is_empty() && !name.contains(['*', ' ']);
+    let certname = own.certname();
+    let names = own.dns_names.iter().map(|name| &**name);
+    let named = match own.dns_names.is_empty() || own.dns_names.iter().any(|it| it == certname) {
+        true => Some(certname).filter(is_one_host),
+        false => None,
+    };
+    Ok(named
+        .or_else(|| names.into_iter().find(is_one_host))
+        .map(str::to_owned))
+}
+
 fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result<(), TlsError> {
     if now > own.not_after {
         let text = format!(

@@ -53,7 +53,6 @@ use crate::{
     connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
     federation::Federation,
     log::LogState,
-    nodes::Nodes,
     protocol::info::Info,
     route::{self, Cluster},
     security::{authentication::Authentication, guest::Guest},
@@ -174,7 +173,7 @@ impl Server {
             gate: Gate::default(),
             halt: Halt::default(),
             limits: LimitsInForce::new(limits(&options)),
-            nodes: Nodes::default(),
+            nodes: Arc::default(),
             info: RwLock::new(info),
             description: RwLock::new(Description::of(&options)),
         });

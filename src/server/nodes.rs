@@ -2,40 +2,39 @@
 //! asks the other members, reads the file of expected nodes, and keeps the state file. It serves
 //! nobody, so it may wait for a file or a lock. There is one while there is such a block.
 
+mod list_file;
+mod state;
+
 use std::{
-    collections::BTreeSet,
     io,
-    path::PathBuf,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use tracing::{error, warn};
+use list_file::ListFile;
+use state::State;
+use tracing::error;
 
 use super::Server;
 use crate::{
     broker::Broker,
     config::options::nodes::NodesOptions,
     connection::Kind,
-    nodes::{
-        Learning, Ledger, Remotes, Seen, View,
-        list::{self, Stamp},
-        state_file,
-    },
-    telemetry::{MonotonicMillis, event::EventKind, threads},
+    nodes::{Learning, Ledger, Nodes, Remotes, Seen, View},
+    telemetry::{MonotonicMillis, threads},
 };
 
 /// Time between two rounds, unless nodes are to be missed sooner.
 const ROUND: Duration = Duration::from_secs(5);
 const ROUND_MIN: Duration = Duration::from_secs(1);
 
-/// How often the state file is written if nodes come or go, and at least.
-const WRITE_AFTER: Duration = Duration::from_secs(10);
-const WRITE_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the thread has ended.
+const END_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bytes of the thread's stack.
 const STACK_LEN: usize = 512 * 1024;
@@ -62,15 +61,19 @@ impl Server {
     ///
     /// The system refuses a thread.
     pub fn watch_nodes(self: &Arc<Self>) -> io::Result<()> {
-        if self.options().nodes.is_none() || self.node_watch.0.swap(true, Ordering::AcqRel) {
+        if self.options().nodes.is_none()
+            || self.broker.nodes.is_stopping()
+            || self.node_watch.0.swap(true, Ordering::AcqRel)
+        {
             return Ok(());
         }
         let running = Running(self.node_watch.0.clone());
+        let nodes = self.broker.nodes.clone();
         let server = Arc::downgrade(self);
         threads::spawn("nodes", STACK_LEN, move || {
             let mut watch = Watch::default();
             while let Some(wait) = watch.round(&server) {
-                watch.wait(&server, wait);
+                watch.wait(&server, &nodes, wait);
             }
             drop(running);
             // A reload may have brought the block back before it was said that this thread ends.
@@ -79,6 +82,17 @@ impl Server {
                 error!("The nodes are not watched, no thread could be started: {error}");
             }
         })
+    }
+}
+
+impl Server {
+    /// Has the thread write its state and end; waits for that no longer than this.
+    pub fn stop_watching_nodes(&self, timeout: Duration) {
+        self.broker.nodes.stop();
+        let end = Instant::now() + timeout;
+        while self.node_watch.0.load(Ordering::Acquire) && Instant::now() < end {
+            thread::sleep(END_PAUSE);
+        }
     }
 }
 
@@ -97,27 +111,8 @@ struct Watch {
     ledger: Ledger,
     remotes: Remotes,
     file: ListFile,
-    state: StateFile,
+    state: State,
     own_name: Arc<str>,
-}
-
-/// The file of expected nodes as it was read last.
-#[derive(Default)]
-struct ListFile {
-    path: Option<PathBuf>,
-    stamp: Option<Stamp>,
-    names: BTreeSet<Arc<str>>,
-    error: String,
-}
-
-/// The state file.
-#[derive(Default)]
-struct StateFile {
-    path: Option<PathBuf>,
-    written: Option<Instant>,
-    /// How many nodes were connected then.
-    present: usize,
-    error: String,
 }
 
 impl Watch {
@@ -125,6 +120,10 @@ impl Watch {
     fn round(&mut self, server: &Weak<Server>) -> Option<Duration> {
         let server = server.upgrade()?;
         let broker = &server.broker;
+        if broker.gate.is_shut() {
+            // The process that serves now writes it.
+            self.state.leave();
+        }
         let Some(options) = server.options().nodes.clone() else {
             broker.nodes.show(View::default(), 0);
             return None;
@@ -133,30 +132,46 @@ impl Watch {
             true => self.own_name.clone(),
             false => server.name.as_str().into(),
         };
-        self.read_files(&server, &options);
+        let telemetry = &broker.telemetry;
+        if broker.nodes.is_stopping() {
+            // The clients have been closed: this round would miss all of them.
+            self.state.write(&telemetry.calls, &mut self.ledger);
+            return None;
+        }
+        self.file.read(telemetry, options.file.as_deref());
+        let state_file = options.state_file.as_deref();
+        self.state
+            .read(&telemetry.calls, state_file, &mut self.ledger);
+        for name in &broker.nodes.take_to_forget() {
+            self.ledger.forget(name);
+        }
         let now = MonotonicMillis::now();
         note_local(broker, now);
         if let Some(cluster) = &server.cluster {
             cluster.ask_for_nodes(&mut self.remotes);
         }
         self.compare(broker, &options, now);
-        self.write_state(&server);
+        self.state
+            .write_if_due(&telemetry.calls, &mut self.ledger, options.learn);
         Some(options.missing_after.clamp(ROUND_MIN, ROUND))
     }
 
     /// Takes in what members answer, until the next round is due.
-    fn wait(&mut self, server: &Weak<Server>, time: Duration) {
+    fn wait(&mut self, server: &Weak<Server>, nodes: &Nodes, time: Duration) {
         let end = Instant::now() + time;
         loop {
-            let Some(server) = server.upgrade() else {
-                return;
-            };
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            let broker = server.broker.clone();
-            for list in broker.nodes.wait(left) {
+            // The server is not held while nothing happens.
+            let Some(lists) = nodes.wait(left) else {
+                return;
+            };
+            let Some(server) = server.upgrade() else {
+                return;
+            };
+            for list in lists {
                 let id = list.server_id.clone();
                 let has_more = self.remotes.take_in(list, MonotonicMillis::now());
                 if let Some(cluster) = server.cluster.as_ref().filter(|_| has_more) {
@@ -168,7 +183,7 @@ impl Watch {
 
     fn compare(&mut self, broker: &Broker, options: &NodesOptions, now: MonotonicMillis) {
         let names = options.expected.iter().map(|name| Arc::from(&**name));
-        let names = names.chain(self.file.names.iter().cloned()).collect();
+        let names = names.chain(self.file.names().iter().cloned()).collect();
         self.ledger.expect(&names);
         let learning = Learning {
             certificates: &options.certificates,
@@ -197,99 +212,9 @@ impl Watch {
             .members()
             .map(|it| it.left_out())
             .sum::<usize>();
-        view.file_error.clone_from(&self.file.error);
-        view.state_error.clone_from(&self.state.error);
+        self.file.error().clone_into(&mut view.file_error);
+        view.state_error = self.state.error();
         let tables = self.ledger.memory() + self.remotes.memory();
         broker.nodes.show(view, tables);
-    }
-
-    fn read_files(&mut self, server: &Server, options: &NodesOptions) {
-        self.file.read(server, options.file.as_ref());
-        if self.state.path == options.state_file {
-            return;
-        }
-        self.state = StateFile {
-            path: options.state_file.clone(),
-            ..StateFile::default()
-        };
-        if let Some(path) = &self.state.path {
-            let calls = &server.broker.telemetry.calls;
-            let _call = calls.begin(
-                "reading the nodes that were seen",
-                path.display().to_string(),
-            );
-            if let Err(error) = state_file::recall(path, &mut self.ledger) {
-                warn!("State of the nodes: {error}");
-                self.state.error = error;
-            }
-        }
-    }
-
-    fn write_state(&mut self, server: &Server) {
-        let Some(path) = &self.state.path else {
-            return;
-        };
-        let present = server.broker.nodes.view().present;
-        let age = self.state.written.map(|written| written.elapsed());
-        let is_due = age.is_none_or(|age| {
-            age >= WRITE_EVERY || age >= WRITE_AFTER && present != self.state.present
-        });
-        if !is_due {
-            return;
-        }
-        let calls = &server.broker.telemetry.calls;
-        let _call = calls.begin(
-            "writing the nodes that were seen",
-            path.display().to_string(),
-        );
-        let error = state_file::write(path, &self.ledger)
-            .err()
-            .unwrap_or_default();
-        if !error.is_empty() && error != self.state.error {
-            error!("State of the nodes: {error}");
-        }
-        self.state.error = error;
-        self.state.written = Some(Instant::now());
-        self.state.present = present;
-    }
-}
-
-impl ListFile {
-    /// Reads it if it is another one or has changed. What cannot be used leaves the names as they
-    /// were.
-    fn read(&mut self, server: &Server, path: Option<&PathBuf>) {
-        let Some(path) = path else {
-            *self = Self::default();
-            return;
-        };
-        let calls = &server.broker.telemetry.calls;
-        let _call = calls.begin("reading the expected nodes", path.display().to_string());
-        let stamp = Stamp::of(path);
-        let is_other = self.path.as_ref() != Some(path);
-        if !is_other && stamp == self.stamp {
-            return;
-        }
-        if is_other {
-            *self = Self::default();
-        }
-        self.path = Some(path.clone());
-        self.stamp = stamp;
-        match list::read(path) {
-            Ok(names) => {
-                let (before, now) = (self.names.len(), names.len());
-                self.names = names;
-                self.error.clear();
-                if !is_other {
-                    let text = format!("the file was read again: {now} nodes, before {before}");
-                    let subject = path.display().to_string();
-                    let events = &server.broker.telemetry.events;
-                    events.record(EventKind::Reload, 0, &subject, &text);
-                }
-            }
-            Err(error) => {
-                error!("Expected nodes: {error}; those of the last readable file stay in force");
-                self.error = error;
-            }
-        }
     }
 }

@@ -12,12 +12,15 @@ use std::{
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 use test_support::{
-    Broker, free_port,
+    Broker, free_port, http,
     mesh::{self, Kind, Member, Plan},
     pki::Pki,
     tls_client::Speaker,
     tools, wait_until,
 };
+
+/// One that comes later.
+const LATER: &str = "d.example.net";
 
 const NAMES: [&str; 4] = [
     "a.example.net",
@@ -36,6 +39,7 @@ fn tls(pki: &Pki) -> String {
 fn pki() -> Pki {
     let mut names = vec!["broker"];
     names.extend(NAMES);
+    names.push(LATER);
     Pki::new(&names)
 }
 
@@ -218,8 +222,9 @@ fn learned_nodes_outlast_a_restart() {
     let config = tls(&pki)
         + &format!(
             "nodes {{ learn: \"1h\", certificates: \"*.example.net\", missing_after: \"1s\", \
-             state_file: {:?} }}\nserver_name: n0\n",
-            pki.text("state")
+             state_file: {:?} }}\nserver_name: n0\nmonitor {{ unix: {:?} }}\n",
+            pki.text("state"),
+            pki.text("m.sock")
         );
     let mut broker = Broker::midge().config(config.clone()).start();
     let nodes = NAMES.map(|name| connect(&broker, &pki, name));
@@ -240,13 +245,34 @@ fn learned_nodes_outlast_a_restart() {
             ("c.example.net", "n0"),
         ],
     );
+    // What was seen last is written at the stop, however short ago the file was.
+    let _d = connect(&broker, &pki, LATER);
+    wait_until("another node is learned", || {
+        nodesz(&broker)["expected"] == 4
+    });
     broker.stop();
+    let state = fs::read_to_string(pki.path("state")).expect("the state");
+    assert!(state.contains("d.example.net\t"), "{state}");
     let broker = Broker::midge().config(config).start();
+    let _d = connect(&broker, &pki, LATER);
     let _a = connect(&broker, &pki, "a.example.net");
     becomes_missing(&broker, &[("b.example.net", "n0"), ("c.example.net", "n0")]);
     wait_until("their memory is told", || {
         let memory = broker.get_json("/memz");
         let mut causes = memory["causes"].as_array().expect("causes").iter();
-        causes.any(|cause| cause["cause"] == "nodes" && cause["count"] == 4)
+        causes.any(|cause| cause["cause"] == "nodes" && cause["count"] == 6)
     });
+    // One is gone for good.
+    let socket = pki.path("m.sock");
+    let forget = |query: &str| http::request_unix(&socket, "POST", &format!("/forget?{query}"));
+    for (query, status) in [
+        ("node=a.example.net", 409),
+        ("node=nobody", 409),
+        ("node=b&member=b", 400),
+        ("node=b.example.net", 200),
+    ] {
+        let answer = forget(query);
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+    }
+    becomes_missing(&broker, &[("c.example.net", "n0")]);
 }

@@ -29,21 +29,20 @@ mod since;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod times;
 mod traffic;
 mod uptime;
 mod varz;
 
-use monitor_client::{Varz, text::go_uptime};
-
 pub use self::cluster::Member;
 use self::need::Need;
+pub(super) use self::times::{seconds_between, uptime_of};
 use super::{
     brokers::Shared,
     metric::{self, Metric},
     report::Report,
     run::Check,
     status::{Failure, Status},
-    text::quoted,
 };
 
 /// One way to check a broker.
@@ -433,30 +432,6 @@ impl Mode {
     pub fn need(&self, path: &str) -> Option<&'static Need> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         self.needs.iter().find(|need| need.path == path)
-    }
-}
-
-/// Seconds from one RFC 3339 time to another.
-pub(super) fn seconds_between(from: &str, to: &str) -> Option<f64> {
-    let from = chrono::DateTime::parse_from_rfc3339(from).ok()?;
-    let to = chrono::DateTime::parse_from_rfc3339(to).ok()?;
-    Some((to - from).as_seconds_f64())
-}
-
-/// Seconds since the broker's start, whatever happened to its wall clock since.
-pub(super) fn uptime_of(varz: &Varz) -> Result<f64, Failure> {
-    // The text comes from a clock that is never set, but has whole seconds only.
-    let reported = go_uptime(&varz.uptime).map(|uptime| uptime.as_secs_f64());
-    let exact = seconds_between(&varz.start, &varz.now).filter(|seconds| *seconds >= 0.0);
-    match (reported, exact) {
-        (Some(reported), Some(exact)) if (reported - exact).abs() < 2.0 => Ok(exact),
-        (Some(reported), _) => Ok(reported),
-        (None, Some(exact)) => Ok(exact),
-        (None, None) => Err(Failure::unknown(format!(
-            "the broker's times make no uptime: start {}, now {}",
-            quoted(&varz.start),
-            quoted(&varz.now)
-        ))),
     }
 }
 

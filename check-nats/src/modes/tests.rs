@@ -47,3 +47,33 @@ fn readme_lists_them() {
     names.sort_unstable();
     assert_eq!(listed, names);
 }
+
+/// Wherever the documentation names a mode, there is one.
+#[test]
+fn modes_that_are_named_exist() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let pages = std::fs::read_dir(format!("{root}/docs")).expect("the folder docs");
+    let pages = pages.map(|page| page.expect("a page").path());
+    let readme = std::path::PathBuf::from(format!("{root}/README.md"));
+    let mut named = 0;
+    for page in pages
+        .chain([readme])
+        .filter(|it| it.extension().is_some_and(|it| it == "md"))
+    {
+        let text = std::fs::read_to_string(&page).expect("its text");
+        for rest in text.split("--mode ").skip(1) {
+            let end = rest.find(|it: char| !it.is_ascii_lowercase() && it != '-');
+            let name = &rest[..end.unwrap_or(rest.len())];
+            if name.is_empty() {
+                continue;
+            }
+            named += 1;
+            assert!(
+                MODES.iter().any(|mode| mode.name == name),
+                "{}: --mode {name}",
+                page.display()
+            );
+        }
+    }
+    assert!(named > 20, "{named}");
+}

@@ -1,5 +1,5 @@
 //! Requests that change something: closing a client, tracing one, reading the
-//! configuration again, forgetting a member of the cluster. Only by POST on the Unix socket; see
+//! configuration again, forgetting a member of the cluster or a node. Only by POST on the Unix socket; see
 //! [`crate::monitor::http::service`], which asks for both.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -159,12 +159,23 @@ fn rebalanced(progress: Progress) -> Rebalanced {
 }
 
 /// `/forget`: the `member` of the cluster is no longer expected, whose route is
-/// gone and which the configuration does not name.
+/// gone and which the configuration does not name; or the `node`, which was learned and is gone.
 pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<Forgotten, Refusal> {
-    let member = query.text("member");
-    if member.is_empty() {
-        let text = "Name the member: member=NAME, its id or its host:port.";
+    let (member, node) = (query.text("member"), query.text("node"));
+    if member.is_empty() == node.is_empty() {
+        let text = "Name the member: member=NAME, its id or its host:port; or a node: node=NAME.";
         return Err(Refusal::bad_request(text.into()));
+    }
+    if !node.is_empty() {
+        let forgotten = monitor.server.broker.nodes.forget(&node);
+        forgotten.map_err(|message| Refusal {
+            status: StatusCode::CONFLICT,
+            message,
+        })?;
+        info!("Node forgotten through the monitoring socket: {node}");
+        return Ok(Forgotten {
+            forgotten: vec![node.into_owned()],
+        });
     }
     let Some(cluster) = &monitor.server.cluster else {
         return Err(Refusal::bad_request("This broker is in no cluster.".into()));

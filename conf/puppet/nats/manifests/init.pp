@@ -263,7 +263,7 @@ class nats (
     $peers = $servers.filter |$server| { $server != $fqdn }
     $is_member = !$peers.empty or $srv_domain =~ NotUndef
     if $is_member and !$routes_password {
-      fail('nats: a mesh (servers) needs routes_password, the password that its members show each other')
+      fail('nats: a mesh (servers or srv_domain) needs routes_password, the password that its members show each other')
     }
 
     if $service_type == 'freebsd' {

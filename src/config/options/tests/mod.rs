@@ -1,6 +1,7 @@
 //! From files to options: every key, every refusal, every contradiction; and the
 //! differences that a reload reports.
 
+mod blocks;
 mod keys;
 mod refused;
 mod reload;

@@ -13,6 +13,7 @@ mod manual;
 mod nodes;
 mod readers;
 mod routes;
+mod srv;
 mod subjects;
 mod system;
 
@@ -108,6 +109,7 @@ const PARTS: &[&[Rule]] = &[
     clients::RULES,
     ceilings::RULES,
     routes::RULES,
+    srv::RULES,
     federation::RULES,
     nodes::RULES,
     subjects::RULES,

@@ -23,7 +23,8 @@ pub(super) const RULES: &[Rule] = &[
                 they are not let in; or a host is gone for good.",
         remedy: "Look at the named nodes: is the host up, does the agent run, what does its log \
                  say? /eventsz?type=auth,tls has those that were not let in. Take hosts that are \
-                 gone for good out of the list.",
+                 gone for good out of `expected` or its file; a learned one is forgotten by POST \
+                 /forget?node=NAME to the monitoring socket of each broker that has it.",
         pace: Pace::AtOnce,
         find: missing,
     },
@@ -35,8 +36,9 @@ pub(super) const RULES: &[Rule] = &[
                   force.",
         cause: "The file was removed, has a line that is no certname, or its folder belongs to \
                 another user.",
-        remedy: "Mend what the text names. The file of expected nodes is read again as soon as it \
-                 has changed.",
+        remedy: "Mend what the text names: both files are tried again every few seconds. A state \
+                 file with lines that are not midge's is kept with the ending `.bad`: remove it \
+                 when you have looked at it.",
         pace: Pace::Lasting,
         find: unreadable,
     },

@@ -117,7 +117,7 @@ cluster {
     context 'without a password' do
       let(:params) { { servers: SERVERS } }
 
-      it { is_expected.to compile.and_raise_error(/needs routes_password/) }
+      it { is_expected.to compile.and_raise_error(/servers or srv_domain\) needs routes_password/) }
     end
 
     context 'on a host that is not in the list' do
@@ -160,7 +160,7 @@ cluster {
     context 'without a password' do
       let(:params) { { srv_domain: 'example.net' } }
 
-      it { is_expected.to compile.and_raise_error(/needs routes_password/) }
+      it { is_expected.to compile.and_raise_error(/servers or srv_domain\) needs routes_password/) }
     end
   end
 
