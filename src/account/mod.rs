@@ -276,9 +276,7 @@ impl Account {
             self.remove(buffers, some);
         }
         self.shadows.remove_for(buffers, subscriptions);
-        if self.latency.asked().are_any() {
-            self.end_unawaited(subscriptions);
-        }
+        self.latency.asked().note_left();
     }
 
     /// Adds a peer's interest.

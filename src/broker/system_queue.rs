@@ -141,6 +141,8 @@ pub struct SystemQueue {
     /// Accounts that have more or fewer connections than was published of them.
     counted: Mutex<BTreeSet<String>>,
     dropped: AtomicU64,
+    /// Messages of the broker itself that were larger than what may be sent.
+    too_large: AtomicU64,
     messages: AtomicU64,
 }
 
@@ -215,6 +217,16 @@ impl SystemQueue {
     /// Notices that did not fit.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Counts a message of the broker itself that is too large to be sent.
+    pub fn drop_large(&self) {
+        self.too_large.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many they are.
+    pub fn too_large(&self) -> u64 {
+        self.too_large.load(Ordering::Relaxed)
     }
 }
 

@@ -108,6 +108,11 @@ impl ComposedMessage {
         }
     }
 
+    /// Bytes of headers and payload.
+    pub fn total_len(&self) -> usize {
+        self.messages[0].total_len as usize
+    }
+
     /// The batch of this message alone, to `subject`.
     pub fn batch<'a>(&'a self, subject: &'a [u8]) -> SubjectBatch<'a> {
         SubjectBatch {

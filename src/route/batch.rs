@@ -37,8 +37,9 @@ use crate::{
     },
 };
 
-/// Bytes of the largest payload. Peers keep their own clients below 64 MB.
-const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
+/// Bytes of the largest headers and payload that a peer may send; a larger message ends the route.
+/// Peers keep their own clients below 64 MB.
+pub const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 
 /// Replies that name, behind an `@`, the subject that a consumer's message is
 /// to be shown with; the message itself goes to the consumer's inbox.

@@ -63,6 +63,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 pub use accept::accept_routes;
+pub use batch::PAYLOAD_MAX;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;

@@ -43,17 +43,7 @@ impl Cluster {
         if self.is_leaving() {
             return None;
         }
-        let routes = self.routes();
-        let takes_clients = |member: &&Member| {
-            let mut routes = routes.iter().filter(|route| route.remote_id == member.id);
-            routes.any(|route| !route.announced_urls().is_empty())
-        };
-        let members = self.snapshot().members;
-        let members: Vec<&Member> = members
-            .iter()
-            .filter(|member| member.connected && !member.leaving)
-            .filter(takes_clients)
-            .collect();
+        let members = self.members_for_clients();
         let told: Vec<_> = members
             .iter()
             .map(|member| member.clients)
@@ -69,6 +59,24 @@ impl Cluster {
                 .collect(),
             told: oldest,
         })
+    }
+
+    /// The other members that take clients.
+    fn members_for_clients(&self) -> Vec<Member> {
+        let routes = self.routes();
+        let mut members = self.snapshot().members;
+        members.retain(|member| {
+            let mut routes = routes.iter().filter(|route| route.remote_id == member.id);
+            member.connected
+                && !member.leaving
+                && routes.any(|route| !route.announced_urls().is_empty())
+        });
+        members
+    }
+
+    /// Whether another member takes clients.
+    pub fn others_take_clients(&self) -> bool {
+        !self.members_for_clients().is_empty()
     }
 
     /// The addresses for clients of those members that have fewer of them than an even share.

@@ -53,6 +53,15 @@ struct Sender {
 #[serde(default)]
 struct Statistics {
     connections: u64,
+    midge: MidgeStatistics,
+}
+
+/// What only midge tells.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MidgeStatistics {
+    /// Clients that are in an account.
+    clients: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -163,8 +172,10 @@ impl Cluster {
                 statsz: Some(statistics),
                 ..
             }) if server.id == route.remote_id => {
-                self.membership
-                    .record_clients(&route.remote_id, statistics.connections);
+                // Those of a nats-server may include some that have not logged in.
+                let clients = statistics.midge.clients;
+                let clients = clients.unwrap_or(statistics.connections);
+                self.membership.record_clients(&route.remote_id, clients);
             }
             Ok(_) => {}
             Err(error) => debug!(

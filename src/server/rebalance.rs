@@ -5,7 +5,8 @@
 //! sends away so many clients a second. Each gets an INFO that lists the members with room and says
 //! that this broker leaves, some time to follow it, and is then closed: many client libraries only
 //! connect elsewhere when they are. Only clients are sent away that take such an INFO, so that they
-//! know where to go, and only while another member is there that has fewer than an even share.
+//! know where to go, and only while another member is there that has fewer than an even share. If no
+//! other member is left, those that were told and are still here are told to stay.
 
 use std::{
     collections::VecDeque,
@@ -115,18 +116,42 @@ impl Rebalancing {
 }
 
 impl Server {
-    /// How the clients are spread now.
-    fn spread(&self) -> Option<Spread> {
-        let own = self.broker.registry.open(Kind::Client).len() as u64;
-        self.cluster.as_ref()?.spread(own)
+    /// The clients that are in an account. Others may be anybody, and are not counted or moved.
+    fn clients_in(&self) -> Vec<Arc<Connection>> {
+        let mut clients = self.broker.registry.open(Kind::Client);
+        clients.retain(|client| !client.is_closing() && !client.identity.lock().account.is_empty());
+        clients
     }
 
-    /// Begins to send clients away: `count` of them, or those beyond an even share.
+    /// How many they are.
+    pub fn count_clients_in(&self) -> u64 {
+        self.clients_in().len() as u64
+    }
+
+    /// How the clients are spread now.
+    pub fn spread(&self) -> Option<Spread> {
+        self.cluster.as_ref()?.spread(self.count_clients_in())
+    }
+
+    /// Whether clients that leave find another member. A broker that stops does not wait for one.
+    fn is_room_elsewhere(&self) -> bool {
+        let cluster = self.cluster.as_ref();
+        self.stopping.load(Ordering::Acquire)
+            || cluster.is_some_and(|it| it.is_leaving() || it.others_take_clients())
+    }
+
+    /// Begins to send clients away: `count` of them, or those beyond an even share. `force` does so
+    /// even if most clients cannot be moved.
     ///
     /// # Errors
     ///
     /// Why that cannot be done.
-    pub fn rebalance(self: &Arc<Self>, count: Option<u64>, rate: u64) -> Result<Progress, String> {
+    pub fn rebalance(
+        self: &Arc<Self>,
+        count: Option<u64>,
+        rate: u64,
+        force: bool,
+    ) -> Result<Progress, String> {
         let Some(spread) = self.spread() else {
             return Err(
                 "there is no other member of the cluster that takes clients and has told how many \
@@ -149,9 +174,17 @@ impl Server {
                 spread.share
             ));
         }
-        let mut clients = self.broker.registry.open(Kind::Client);
+        let mut clients = self.clients_in();
         let open = clients.len();
-        clients.retain(|client| client.takes_info.load(Ordering::Relaxed) && !client.is_closing());
+        clients.retain(|client| client.takes_info.load(Ordering::Relaxed));
+        let immovable = (open - clients.len()) as u64;
+        if immovable > clients.len() as u64 && !force {
+            return Err(format!(
+                "{immovable} of {} here cannot be moved, as they take no INFO after their login: \
+                 only the others would be sent away for the share of all. force=1 does it anyway",
+                plural(open as u64, "client"),
+            ));
+        }
         // The latest first: they are here because another member was away.
         clients.sort_unstable_by_key(|client| std::cmp::Reverse(client.cid));
         let wanted = count.unwrap_or(u64::MAX).min(spread.surplus());
@@ -160,7 +193,7 @@ impl Server {
             since: MonotonicMillis::now(),
             to_move: wanted.min(clients.len() as u64),
             moved: 0,
-            immovable: (open - clients.len()) as u64,
+            immovable,
             rate,
             ended: String::new(),
             ended_at: None,
@@ -199,9 +232,12 @@ impl Server {
                 urls: Vec::new(),
             };
             let ended = moving.run(clients.into_iter());
-            moving.close_told(true);
+            let ended = match moving.close_told(true) {
+                Ok(()) => ended,
+                Err(why) => why,
+            };
             if let Some(server) = moving.server.upgrade() {
-                server.end_rebalancing(ended);
+                server.end_rebalancing(&ended);
             }
         })
     }
@@ -246,23 +282,23 @@ struct Moving {
 
 impl Moving {
     /// Sends the clients away; returns why it ends.
-    fn run(&mut self, mut clients: impl Iterator<Item = Weak<Connection>>) -> &'static str {
+    fn run(&mut self, mut clients: impl Iterator<Item = Weak<Connection>>) -> String {
         while self.left > 0 {
             let Some(server) = self.server.upgrade() else {
-                return "the broker stops";
+                return "the broker stops".into();
             };
             if server.stopping.load(Ordering::Acquire) {
-                return "the broker stops";
+                return "the broker stops".into();
             }
             if server.rebalancing.is_stopped() {
-                return "it was stopped";
+                return "it was stopped".into();
             }
             if let Err(why) = self.look(&server) {
-                return why;
+                return why.into();
             }
             let mut left = clients.by_ref().filter_map(|client| open(&client));
             let Some(client) = left.next() else {
-                return "no client is left that can be sent away";
+                return "no client is left that can be sent away".into();
             };
             if info::send_away_to(&server.broker, &client, &self.urls) {
                 self.told
@@ -271,10 +307,12 @@ impl Moving {
                 server.rebalancing.change(|progress| progress.moved += 1);
             }
             drop((server, client));
-            self.close_told(false);
+            if let Err(why) = self.close_told(false) {
+                return why;
+            }
             thread::sleep(self.pause);
         }
-        "done"
+        "done".into()
     }
 
     /// Looks up where there is room, from time to time.
@@ -299,17 +337,45 @@ impl Moving {
     }
 
     /// Closes those that had time enough to go; in the end all, each after that time.
-    fn close_told(&mut self, all: bool) {
+    ///
+    /// # Errors
+    ///
+    /// They have nowhere to go any more, and were told to stay.
+    fn close_told(&mut self, all: bool) -> Result<(), String> {
         while let Some((at, _)) = self.told.front() {
             let left = GRACE.saturating_sub(at.elapsed());
             if !left.is_zero() && !all {
-                return;
+                return Ok(());
             }
             thread::sleep(left);
+            if let Some(server) = self.server.upgrade()
+                && !server.is_room_elsewhere()
+            {
+                return self.take_back(&server);
+            }
             let told = self.told.pop_front();
             if let Some(client) = told.and_then(|(_, client)| client.upgrade()) {
                 client.close(CloseReason::Rebalanced);
             }
         }
+        Ok(())
+    }
+
+    /// Has all stay that were told to go and are still here.
+    fn take_back(&mut self, server: &Server) -> Result<(), String> {
+        let mut stay = 0;
+        for client in self.told.drain(..).filter_map(|(_, client)| open(&client)) {
+            info::notify_info(&server.broker, &client);
+            stay += 1;
+        }
+        if stay == 0 {
+            return Ok(());
+        }
+        server
+            .rebalancing
+            .change(|progress| progress.moved = progress.moved.saturating_sub(stay));
+        Err(format!(
+            "{stay} were told and stay: no other member is left"
+        ))
     }
 }

@@ -143,6 +143,9 @@ impl System {
         let routes = routes.map(|cluster| cluster.routes()).unwrap_or_default();
         let statsz = Statsz {
             routes: routes.iter().map(|route| RouteStat::of(route)).collect(),
+            midge: MidgeStat {
+                clients: self.server.count_clients_in(),
+            },
             ..Statsz::new(varz, active)
         };
         self.envelope.with("statsz", &to_json(&statsz))
@@ -177,6 +180,14 @@ struct Statsz {
     routes: Vec<RouteStat>,
     active_servers: i64,
     gomaxprocs: i64,
+    midge: MidgeStat,
+}
+
+/// What only midge tells.
+#[derive(Default, Serialize)]
+struct MidgeStat {
+    /// Clients that are in an account.
+    clients: u64,
 }
 
 impl Statsz {
@@ -204,6 +215,7 @@ impl Statsz {
             // The members with a route, and this one.
             active_servers: varz.remotes + 1,
             gomaxprocs: varz.gomaxprocs,
+            midge: MidgeStat::default(),
         }
     }
 }

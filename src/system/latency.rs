@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tracing::debug;
 
 use super::{
-    System, deliver,
+    System,
     envelope::{event_id, to_json},
 };
 use crate::{
@@ -144,7 +144,7 @@ impl System {
             total: nanoseconds(times.total),
         };
         let subject = event.terms.config.subject.as_bytes();
-        deliver(&account, subject, None, to_json(&latency).as_bytes());
+        self.deliver(&account, subject, None, to_json(&latency).as_bytes());
     }
 
     /// Sends what was measured here to the broker whose client asked.
@@ -178,7 +178,7 @@ impl System {
                 total: signed(took),
             },
         };
-        deliver(
+        self.deliver(
             &self.account,
             subject.as_bytes(),
             None,

@@ -35,11 +35,12 @@ use crate::{
         ACCEPT_ENCODING, COUNTED, LATENCY_TOPIC, NOTICES_MAX, Notice, Notices, Request, Traced,
         latency_token, subjects,
     },
-    config::accounts::ResponseKind,
+    config::{accounts::ResponseKind, options::Options},
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
     monitor::Monitor,
     protocol::header,
+    route::PAYLOAD_MAX,
     server::Server,
 };
 use advisory::Totals;
@@ -118,7 +119,7 @@ impl System {
         let mut statsz_at = Instant::now() + pause;
         let mut conns_at = Instant::now() + CONNS_EVERY;
         let mut figures_at = Instant::now() + FIGURES_EVERY;
-        let mut dropped = 0;
+        let (mut dropped, mut too_large) = (0, 0);
         loop {
             let next = self.counting.borrow().deadline();
             let next = next.map_or(statsz_at, |deadline| deadline.min(statsz_at));
@@ -146,6 +147,7 @@ impl System {
             if statsz_at <= Instant::now() {
                 self.publish_statsz();
                 self.warn_of_dropped(&mut dropped);
+                self.warn_of_large(&mut too_large);
                 pause = (pause * 2).min(STATSZ_EVERY);
                 statsz_at = Instant::now() + pause;
             }
@@ -165,6 +167,19 @@ impl System {
                 "{} of the system account dropped (advisories, requests and measurements): more than \
                  {NOTICES_MAX} waited",
                 plural(now - *before, "message")
+            );
+            *before = now;
+        }
+    }
+
+    /// Warns of events that were too large since the last call.
+    fn warn_of_large(&self, before: &mut u64) {
+        let now = self.server.broker.system.too_large();
+        if now > *before {
+            warn!(
+                "{} of the broker itself not sent (measurements, traces): larger than {} bytes",
+                plural(now - *before, "event"),
+                self.event_max()
             );
             *before = now;
         }
@@ -206,7 +221,9 @@ impl System {
             self.ask_members(request);
         }
         if let Some(answer) = self.answer(request) {
-            deliver_encoded(&request.account, &request.reply, None, &answer);
+            // Who asks chooses how much it is, as with nats-server.
+            let message = composed(&answer);
+            self.deliver_within(PAYLOAD_MAX, &request.account, &request.reply, &message);
         }
     }
 
@@ -217,7 +234,9 @@ impl System {
         let event = format!("{{\"server\":{},{fields}", self.envelope.server());
         let accepted = traced.event.header(ACCEPT_ENCODING).map(str::as_bytes);
         let encoded = Encoding::of(accepted).encode(event.into_bytes());
-        deliver_encoded(&traced.account, traced.dest.as_bytes(), None, &encoded);
+        let message = composed(&encoded);
+        let dest = traced.dest.as_bytes();
+        self.deliver_within(self.event_max(), &traced.account, dest, &message);
     }
 
     /// Passes what a client asks about its own account on to the other members
@@ -246,7 +265,12 @@ impl System {
         let encodings = request.encodings.as_deref();
         let headers = encodings.map(|names| header::with(b"", ACCEPT_ENCODING, names));
         let message = ComposedMessage::new(Some(&reply), headers.as_deref(), &request.body);
-        deliver_composed(&self.account, subject.as_bytes(), &message);
+        self.deliver_within(
+            self.event_max(),
+            &self.account,
+            subject.as_bytes(),
+            &message,
+        );
     }
 
     /// The other members of the cluster.
@@ -265,7 +289,38 @@ impl System {
     /// Publishes an event in the system account. It is made only if it has subscribers.
     fn publish(&self, subject: &str, make: impl FnOnce() -> String) {
         if self.is_wanted(subject) {
-            deliver(&self.account, subject.as_bytes(), None, make().as_bytes());
+            self.deliver(&self.account, subject.as_bytes(), None, make().as_bytes());
+        }
+    }
+
+    /// Delivers an event of the broker itself to the subscribers of `subject`, including those at the
+    /// other members of the cluster. One that is too large is dropped, and counted.
+    fn deliver(
+        &self,
+        account: &Arc<Account>,
+        subject: &[u8],
+        reply: Option<&[u8]>,
+        payload: &[u8],
+    ) {
+        let message = ComposedMessage::new(reply, None, payload);
+        self.deliver_within(self.event_max(), account, subject, &message);
+    }
+
+    fn event_max(&self) -> usize {
+        event_max(self.server.broker.limits.current().max_payload)
+    }
+
+    /// The same for a message of `max` bytes at most: peers would end the route for a larger one.
+    fn deliver_within(
+        &self,
+        max: usize,
+        account: &Arc<Account>,
+        subject: &[u8],
+        message: &ComposedMessage,
+    ) {
+        match message.total_len() <= max {
+            true => deliver_composed(account, subject, message),
+            false => self.server.broker.system.drop_large(),
         }
     }
 
@@ -275,25 +330,15 @@ impl System {
     }
 }
 
-/// Delivers a message of the broker itself to the subscribers of `subject`, including those
-/// at the other members of the cluster.
-fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
-    deliver_composed(
-        account,
-        subject,
-        &ComposedMessage::new(reply, None, payload),
-    );
+/// A message that may be compressed.
+fn composed(encoded: &Encoded) -> ComposedMessage {
+    ComposedMessage::new(None, encoded.headers.as_deref(), &encoded.payload)
 }
 
-/// The same for a message that may be compressed.
-fn deliver_encoded(
-    account: &Arc<Account>,
-    subject: &[u8],
-    reply: Option<&[u8]>,
-    encoded: &Encoded,
-) {
-    let message = ComposedMessage::new(reply, encoded.headers.as_deref(), &encoded.payload);
-    deliver_composed(account, subject, &message);
+/// Bytes of the largest event: clients can make some long. Where `max_payload` is below the default,
+/// the usual ones are still sent.
+fn event_max(max_payload: usize) -> usize {
+    max_payload.clamp(Options::default().max_payload, PAYLOAD_MAX)
 }
 
 fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMessage) {
@@ -319,4 +364,22 @@ fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMe
         account.unsubscribe(buffers, &expired);
         buffers.flush_touched();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_within_what_clients_and_peers_take() {
+        let default = Options::default().max_payload;
+        for (max_payload, largest) in [
+            (100, default),
+            (default, default),
+            (3 * default, 3 * default),
+            (usize::MAX, PAYLOAD_MAX),
+        ] {
+            assert_eq!(event_max(max_payload), largest);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::{System, deliver};
+use super::System;
 use crate::{
     account::Account,
     broker::system_queue::{COUNTED, Request, SUBSCRIBERS_HERE},
@@ -49,9 +49,9 @@ struct Count {
 }
 
 impl Count {
-    fn send(&self) {
+    fn send(&self, system: &System) {
         let sum = self.sum.to_string();
-        deliver(&self.account, &self.reply, None, sum.as_bytes());
+        system.deliver(&self.account, &self.reply, None, sum.as_bytes());
     }
 }
 
@@ -89,12 +89,12 @@ impl System {
             reply: request.reply.clone(),
         };
         if count.missing == 0 {
-            return count.send();
+            return count.send(self);
         }
         if counting.waiting.len() >= WAITING_MAX
             && let Some(oldest) = counting.waiting.pop_front()
         {
-            oldest.send();
+            oldest.send(self);
         }
         let reply = format!(
             "$SYS.REQ.SERVER.{}.{COUNTED}{}",
@@ -106,7 +106,7 @@ impl System {
             subject: String::from_utf8_lossy(subject).into_owned(),
             queue: group.map(|group| BASE64.encode(group)),
         });
-        deliver(
+        self.deliver(
             &self.account,
             SUBSCRIBERS_HERE.as_bytes(),
             Some(reply.as_bytes()),
@@ -133,7 +133,7 @@ impl System {
         if count.missing == 0
             && let Some(count) = counting.waiting.remove(at)
         {
-            count.send();
+            count.send(self);
         }
     }
 
@@ -144,7 +144,7 @@ impl System {
         while counting.deadline().is_some_and(|deadline| deadline <= now)
             && let Some(count) = counting.waiting.pop_front()
         {
-            count.send();
+            count.send(self);
         }
     }
 

@@ -474,3 +474,25 @@ fn an_event_is_compressed_as_the_message_asks() {
     assert_eq!(ours, theirs, "midge, then nats-server");
     assert!(ours[0].1.contains("Content-Encoding: gzip"), "{ours:?}");
 }
+
+/// An event may be longer than its message, as what it cites is escaped. One that nobody may send is
+/// dropped and counted, and ends no route.
+#[test]
+fn an_event_that_is_too_large_is_counted() {
+    let broker = Broker::midge().start();
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    client.send("SUB traces 1\r\n");
+    client.sync();
+    let long = "\u{1}".repeat(300_000);
+    for text in [&*long, "short"] {
+        let headers = format!("Nats-Trace-Dest: traces\r\nX: {text}");
+        publish(&mut client, "orders.new", "", &headers);
+    }
+    let event: Value = serde_json::from_slice(payload(&client.next_message())).expect("JSON");
+    assert!(event.to_string().contains("short"));
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_system_notices_dropped_total 1\n"),
+        "{metrics}"
+    );
+}

@@ -15,6 +15,7 @@ use serde_json::Value;
 use test_support::{
     HttpResponse, RawClient, free_port, http,
     mesh::{self, Kind, Member, Plan},
+    raw_client::parse_info,
     wait_until,
 };
 
@@ -200,4 +201,84 @@ fn without_another_member_nobody_is_sent_away() {
     let refused = rebalance(&members[0], "");
     assert_eq!(refused.status, 409);
     assert!(refused.body.contains("no other member"), "{}", refused.body);
+}
+
+/// Clients that were told to go stay if the other member is gone before they are closed, and are told
+/// so.
+#[test]
+fn clients_stay_when_no_other_member_is_left() {
+    let mut members = mesh(2);
+    let mut watchers: Vec<RawClient> = (0..6).map(|_| members[0].watcher()).collect();
+    watchers.iter_mut().for_each(|watcher| {
+        watcher.sync();
+    });
+    wait_until("it begins", || {
+        rebalance(&members[0], "?rate=1000").status == 200
+    });
+    wait_until("all are told", || ended(&members[0])["moved"] == 3);
+    members[1].broker.kill();
+    wait_until("it is over", || ended(&members[0])["running"] == false);
+    let progress = ended(&members[0]);
+    assert_eq!(
+        (&progress["ended"], &progress["moved"]),
+        (
+            &"3 were told and stay: no other member is left".into(),
+            &0.into()
+        ),
+        "{progress}"
+    );
+    assert_eq!(clients(&members[0]), 6);
+    let mut told = 0;
+    for watcher in &mut watchers {
+        let frames = watcher.sync();
+        let infos: Vec<Value> = frames.iter().filter_map(parse_info).collect();
+        let leaves = |info: &Value| info["ldm"] == true;
+        told += usize::from(infos.iter().any(leaves));
+        assert!(!infos.last().is_some_and(leaves), "{infos:?}");
+    }
+    assert_eq!(told, 3);
+}
+
+/// Connections that have not logged in do not count, at any member.
+#[test]
+fn strangers_do_not_steer_it() {
+    let members = mesh(2);
+    let connect = |member: &Member, count: usize, protocol: u8| -> Vec<RawClient> {
+        let one = || {
+            let mut client = RawClient::connect(member.broker.client_addr());
+            client.send(format!(
+                "CONNECT {{\"verbose\":false,\"protocol\":{protocol}}}\r\n"
+            ));
+            client.sync();
+            client
+        };
+        std::iter::repeat_with(one).take(count).collect()
+    };
+    let strangers = members
+        .iter()
+        .flat_map(|member| (0..40).map(|_| RawClient::connect(member.broker.client_addr())));
+    let strangers: Vec<RawClient> = strangers.collect();
+    let there = connect(&members[1], 4, 1);
+    let refused = |query: &str, why: &str| {
+        let answer = rebalance(&members[0], query);
+        assert_eq!(answer.status, 409, "{}", answer.body);
+        answer.body.contains(why)
+    };
+    wait_until("the other has told how many it has", || {
+        refused("", "0 clients, and an even share is 2")
+    });
+    let here = connect(&members[0], 4, 1);
+    assert!(refused("", "4 clients, and an even share is 4"));
+    // Most clients cannot be moved.
+    let plain = connect(&members[0], 6, 0);
+    assert!(refused("", "6 of 10 clients here cannot be moved"));
+    let begun = rebalance(&members[0], "?rate=1000&force=1");
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    let begun = begun.json();
+    assert_eq!(
+        (&begun["to_move"], &begun["immovable"]),
+        (&3.into(), &6.into()),
+        "{begun}"
+    );
+    drop((strangers, there, here, plain));
 }

@@ -125,7 +125,8 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
 }
 
 /// `/rebalance`: sends clients to other members of the cluster, `rate` a second: those beyond an even
-/// share, or `count` of them. `stop=1` ends that, `progress=1` shows how far it is.
+/// share, or `count` of them; with `force=1` even if most cannot be moved. `stop=1` ends that,
+/// `progress=1` shows how far it is.
 pub(in crate::monitor) fn rebalance(
     monitor: &Monitor,
     query: &Query,
@@ -136,7 +137,7 @@ pub(in crate::monitor) fn rebalance(
     if query.boolean("stop")? {
         server.rebalancing.stop();
     } else if !query.boolean("progress")? {
-        let begun = server.rebalance(count, rate);
+        let begun = server.rebalance(count, rate, query.boolean("force")?);
         begun.map_err(|message| Refusal {
             status: StatusCode::CONFLICT,
             message,

@@ -256,7 +256,7 @@ impl Snapshot {
                 let at = last.at.timestamp_millis() as f64 / 1000.0;
                 (at, last.error.is_none())
             }),
-            notices_dropped: server.broker.system.dropped(),
+            notices_dropped: server.broker.system.dropped() + server.broker.system.too_large(),
             log: server.log_state(),
             tls_ends: tls_ends(&tls_blocks(&varz)),
             tls: tls_blocks(&varz)

@@ -43,6 +43,10 @@ use room::Asked;
 /// Bytes of the thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 256 * 1024;
 
+/// How long a round may look for replies that nobody waits for any more: clients choose how long
+/// that takes. One of each account is looked at in any case.
+const UNAWAITED_TIME: Duration = Duration::from_millis(50);
+
 /// Rounds between two questions to the other members for what they see.
 pub const VIEWS_EVERY: u32 = 5;
 
@@ -103,12 +107,14 @@ impl Housekeeping {
 
     fn round(&mut self, round: u32) {
         let (now, begin) = (MonotonicMillis::now(), Instant::now());
+        let until = begin + UNAWAITED_TIME;
         let broker = &self.server.broker;
         let telemetry = &broker.telemetry;
         telemetry.churn.tick(&telemetry.events, now);
         for account in broker.accounts.all() {
             account.replies.remove_expired(now);
             account.latency.expire(begin);
+            account.end_unawaited(now, until);
         }
         if let Some(cluster) = &self.server.cluster {
             cluster.renew_incomplete_routes();

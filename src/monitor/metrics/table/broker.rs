@@ -106,7 +106,7 @@ pub(super) const METRICS: &[Metric] = &[
         "midge_system_notices_dropped",
         "",
         "Advisories and requests of the system account that were dropped because too many came \
-         at once.",
+         at once, and events that were too large.",
         |now, to| to.add(now.notices_dropped),
     ),
 ];

@@ -47,7 +47,8 @@ pub(super) const RULES: &[Rule] = &[
         levels: "info",
         meaning: "This broker has more clients than an even share of all clients of the cluster: by \
                   the number `uneven_clients` and by a quarter of the share. Another member has \
-                  fewer than that share. Each member reports only itself.",
+                  fewer than that share. Each member reports only itself. Connections that have not \
+                  logged in do not count here and at other midges.",
         cause: "The other members were restarted one after the other: clients stay where they have \
                 connected to, so the member that came back last has the fewest.",
         remedy: "Send POST /rebalance to the monitoring socket of this broker: it sends the surplus \
@@ -112,9 +113,7 @@ fn unreadable(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 fn uneven(evidence: &Evidence) -> Vec<Symptom> {
-    let clients = evidence.sample.connections as u64;
-    let cluster = evidence.server.cluster.as_ref();
-    let Some(spread) = cluster.and_then(|cluster| cluster.spread(clients)) else {
+    let Some(spread) = evidence.server.spread() else {
         return Vec::new();
     };
     let surplus = spread.surplus();
