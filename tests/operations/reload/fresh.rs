@@ -330,7 +330,14 @@ fn sorted(list: &Value) -> Vec<String> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str);
-    let is_id = |token: &&str| token.len() == 56 && token.starts_with('N');
+    let is_upper = |token: &str| {
+        token
+            .bytes()
+            .all(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
+    };
+    // The whole id, or as much of it as names a broker in subjects of measured services.
+    let is_id =
+        |token: &&str| matches!(token.len(), 16 | 56) && token.starts_with('N') && is_upper(token);
     let without_ids = |text: &str| -> String {
         let tokens = text
             .split('.')
