@@ -276,12 +276,12 @@ fn word(word: &str) -> String {
 }
 
 fn comparable(word: &str) -> String {
-    if let Some((name, value)) = word.split_once('=') {
-        if VALUES.iter().any(|(known, _)| *known == name) {
-            // What follows are the thresholds.
-            let rest = value.split_once(';').map(|(_, rest)| format!(";{rest}"));
-            return format!("{name}=*{}", rest.unwrap_or_default());
-        }
+    if let Some((name, value)) = word.split_once('=')
+        && VALUES.iter().any(|(known, _)| *known == name)
+    {
+        // What follows are the thresholds.
+        let rest = value.split_once(';').map(|(_, rest)| format!(";{rest}"));
+        return format!("{name}=*{}", rest.unwrap_or_default());
     }
     if let Some(number) = word.strip_prefix("cid:").or(word.strip_prefix("rid:"))
         && number.bytes().all(|byte| byte.is_ascii_digit())
