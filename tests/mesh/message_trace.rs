@@ -289,7 +289,7 @@ fn a_trace_tells_the_same_way_as_at_nats_server() {
 fn a_message_that_is_too_large_has_a_trace() {
     let told = |broker: BrokerBuilder| {
         let broker = broker
-            .config(&format!("max_payload: 1024\n{CONFIG}"))
+            .config(format!("max_payload: 1024\n{CONFIG}"))
             .start();
         let mut tracer = log_in(&broker, "a", "");
         tracer.send("SUB traces.> 1\r\nSUB orders.* 2\r\n");
