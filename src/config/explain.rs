@@ -1,6 +1,6 @@
 //! `midge config explain`: the effective configuration, each setting with its value and the
 //! place it comes from. Of blocks and lists that are taken over as a whole it shows what the file
-//! says, in their whole depth ([`written`]). Secrets are not shown.
+//! says, in their whole depth ([`mod@written`]). Secrets are not shown.
 //!
 //! The command line reads file and flags as for a start and hands over what it has read
 //! ([`explain`]); `main` prints the [`Explain`].

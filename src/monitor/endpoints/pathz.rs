@@ -1,5 +1,5 @@
 //! `/pathz?subject=S`: who would get a message to a subject, and who would not, and why. Nothing is
-//! sent: the message goes through the code that delivers, as [`account::survey`].
+//! sent: the message goes through the code that delivers, as [`account::survey`](crate::account::survey).
 //!
 //! The publisher is the user `user`, the connection `cid` with the permissions it has, or somebody
 //! without restrictions in `account` (the global account, if nothing is given). A user whose rules

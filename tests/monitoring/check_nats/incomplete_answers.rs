@@ -168,7 +168,10 @@ fn is_decisive(mode: &Mode, need: &Need, whole: &BTreeMap<&str, Value>) -> bool 
 fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
     let mut answers = BTreeMap::new();
     for need in mode.needs {
-        let reply = broker.get(need.path);
+        let reply = match mode.name {
+            "path" => broker.get("/pathz?subject=a"),
+            _ => broker.get(need.path),
+        };
         if reply.status == 200 {
             let mut body: Value = serde_json::from_str(&reply.body).expect("JSON");
             if mode.name == "federation" {
@@ -263,6 +266,7 @@ fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> PluginOutput {
     arguments.extend(match mode.name {
         "varz" => vec!["--figure", "mem"],
         "uptime" => vec!["-w", "0:"],
+        "path" => vec!["--subject", "a", "-c", "0:"],
         _ => vec![],
     });
     check_ports(client, monitor, &arguments)

@@ -73,6 +73,7 @@ fn arguments<'a>(mode: &'a str, state: &'a str) -> Vec<&'a str> {
     match mode {
         "uptime" => arguments.extend(["-w", "0:"]),
         "varz" => arguments.extend(["--figure", "max_payload"]),
+        "path" => arguments.extend(["--subject", "a", "-c", "0:"]),
         // Each has addresses of its own in its file.
         "cluster" => arguments.extend(["--configs-warning", "3"]),
         _ => (),
