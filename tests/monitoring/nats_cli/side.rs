@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use test_support::{
     Broker,
@@ -185,6 +186,16 @@ fn start(kind: Kind, scenario: &Scenario) -> Vec<Member> {
         })
         .collect();
     mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    // Reports show it, and a route is new for a moment.
+    for member in &members {
+        wait_until("the round trips of all routes are measured", || {
+            let routez = member.broker.get_json("/routez");
+            let routes = routez["routes"].as_array().expect("routes");
+            let is_measured =
+                |route: &Value| route["rtt"].as_str().is_some_and(|it| !it.is_empty());
+            routes.iter().all(is_measured)
+        });
+    }
     members
 }
 
