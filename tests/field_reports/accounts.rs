@@ -248,23 +248,24 @@ fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
             receiver
         });
         let mut asks = user(here, "a", "a");
-        let mut sent = 0;
+        // Requests sent before the service was known are lost; several may be on their way
+        // when the first arrives.
+        let mut answered = 0;
         wait_until(&format!("{kinds:?}: the service is known"), || {
             asks.send("PUB facts in.7 0\r\n\r\n");
-            sent += 1;
             asks.sync();
             let received = server.sync();
-            let count = received.iter().filter(|frame| frame.is_message()).count();
             for request in received.iter().filter(|frame| frame.is_message()) {
                 server.send(format!("PUB {} 2\r\nok\r\n", reply_of(request)));
+                answered += 1;
             }
             server.sync();
-            count > 0
+            answered > 0
         });
-        // Nobody received the replies to the earlier ones.
         for _ in 0..40 {
             asks.send("PUB facts in.7 0\r\n\r\n");
             answer(&mut server, "ok");
+            answered += 1;
         }
         let mut received = 0;
         wait_until(&format!("{kinds:?}: all answers are there"), || {
@@ -272,8 +273,8 @@ fn nats_server_847_replies_over_a_route_reach_a_queue_group() {
                 .iter_mut()
                 .map(|it| subjects(&it.sync()).len())
                 .sum::<usize>();
-            received >= 41
+            received >= answered
         });
-        assert_eq!(received, 41, "{kinds:?}");
+        assert_eq!(received, answered, "{kinds:?}");
     }
 }

@@ -8,6 +8,7 @@
 
 mod heap_trim;
 mod room;
+mod start_up_code;
 
 use std::{
     io,
@@ -49,6 +50,10 @@ const UNAWAITED_TIME: Duration = Duration::from_millis(50);
 
 /// Rounds between two questions to the other members for what they see.
 pub const VIEWS_EVERY: u32 = 5;
+
+/// The round in which the start is over: the first clients are in, and one round of everything
+/// that is done regularly has run.
+const STARTED_ROUND: u32 = 2;
 
 /// What housekeeping found out last, for those who show it.
 #[derive(Default)]
@@ -123,6 +128,11 @@ impl Housekeeping {
             }
         }
         self.mind_memory();
+        if round == STARTED_ROUND
+            && let Err(error) = start_up_code::unmap()
+        {
+            tracing::debug!("the code of the start stays in memory: {error}");
+        }
     }
 
     /// Measures what is left for queues, and gives back what lies idle.
