@@ -11,8 +11,9 @@ use crate::{
     wire::connect_all,
 };
 
-/// How long a broker is idle before its memory is read.
-pub(super) const REST: Duration = Duration::from_secs(1);
+/// How long a broker is idle before its memory is read: midge unmaps the code of its start some
+/// seconds later, which must not fall between two readings that are compared.
+pub(super) const REST: Duration = Duration::from_secs(4);
 const SUBSCRIPTIONS_EACH: usize = 4;
 
 /// The memory of a broker that has just started.
