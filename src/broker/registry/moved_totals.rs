@@ -94,6 +94,16 @@ impl MovedTotals {
 }
 
 impl MovedConnection {
+    /// The client.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Its traffic since the observer last asked.
+    pub fn new_traffic(&self) -> &TrafficDelta {
+        &self.new
+    }
+
     /// Adds what is new to what the connection, its user and its account moved.
     pub fn add_to(&self, loads: &Loads) {
         let Self {

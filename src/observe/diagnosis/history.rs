@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{memory, recent::Recent, trend::Trend};
+use super::{memory, recent::Recent, silent_members::SilentMembers, trend::Trend};
 use crate::{
     broker::registry::FailureCounts,
     config::Diagnosis,
@@ -78,6 +78,8 @@ pub(super) struct History {
     /// Replies that it dropped.
     pub(super) federation_dropped: Recent,
     federation_dropped_seen: u64,
+    /// Members of federations' queue groups that only take.
+    pub(super) silent_members: SilentMembers,
     /// Bytes of all these incidents.
     pub(super) memory: usize,
     /// Number of the last event that was taken in.
@@ -126,6 +128,8 @@ impl History {
         self.add_handshakes(server, sample.at);
         self.add_no_interest(server, thresholds, sample.at);
         self.add_federation(server, sample.at);
+        let registry = &server.broker.registry;
+        self.silent_members.add(registry, &sample.moved, sample.at);
         self.add_events(server, sample.at);
         for recent in self.incidents() {
             recent.expire(sample.at, thresholds.incident_window);

@@ -13,6 +13,7 @@ pub(super) mod humanize;
 mod memory;
 mod recent;
 pub mod rules;
+mod silent_members;
 mod starts;
 mod tracker;
 mod trend;

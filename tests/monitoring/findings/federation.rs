@@ -181,3 +181,41 @@ pub fn growing_round_trips_are_reported() {
         super::findings(&site, "federation-slow").is_empty()
     });
 }
+
+/// A stopped federation broker keeps its connection and its share of the requests.
+#[test]
+pub fn a_member_that_takes_and_says_nothing_is_named() {
+    let central = quick_with("", "").start();
+    let member = |name: &str| {
+        let mut member = RawClient::connect(central.client_addr());
+        let options = json!({ "name": name, "verbose": false });
+        member.send(format!(
+            "CONNECT {options}\r\nSUB {REQUESTS} prod_federation 1\r\n"
+        ));
+        member.sync();
+        member
+    };
+    let (mut well, stopped) = (member("well"), member("stopped"));
+    // Such a worker only takes, in whatever group: that is its work.
+    let mut worker = RawClient::connect_quietly(central.client_addr());
+    worker.send("SUB work crew 1\r\n");
+    worker.sync();
+    let mut client = RawClient::connect_quietly(central.client_addr());
+    let finding = appears_while(&central, "federation-member-silent", || {
+        client.send(format!("PUB {REQUESTS} 0\r\n\r\nPUB work 0\r\n\r\n"));
+        client.sync();
+        worker.sync();
+        for _ in well.sync() {
+            well.send("PUB mcollective.reply.a 2\r\nok\r\n");
+        }
+    });
+    assert_eq!(finding["severity"], "warning");
+    assert_eq!(finding["subject"], "stopped");
+    assert!(text(&finding).contains(REQUESTS), "{finding}");
+    assert_eq!(
+        super::findings(&central, "federation-member-silent").len(),
+        1
+    );
+    drop(stopped);
+    clears(&central, "federation-member-silent");
+}

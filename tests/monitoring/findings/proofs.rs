@@ -119,6 +119,10 @@ const PROOFS: &[(&str, fn())] = &[
         federation::growing_round_trips_are_reported,
     ),
     (
+        "federation-member-silent",
+        federation::a_member_that_takes_and_says_nothing_is_named,
+    ),
+    (
         "login-failures",
         clients::refused_logins_are_reported_by_address,
     ),

@@ -1,5 +1,5 @@
-//! The federation: no upstream broker, messages that are not passed on, and a site that answers
-//! later than it used to.
+//! The federation: no upstream broker, messages that are not passed on, a site that answers later
+//! than it used to, and a federation broker that takes its share and does nothing with it.
 
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use crate::{
 
 /// How many times what is usual a round trip takes that has grown.
 const GROWN_TIMES: u32 = 2;
+
+/// Messages that a member takes before its silence means something.
+const TAKEN_MIN: u64 = 5;
 
 /// A round trip that was measured longer ago than this says nothing about now.
 const RECENT: Duration = Duration::from_secs(600);
@@ -70,6 +73,21 @@ pub(super) const RULES: &[Rule] = &[
                  (/explainz), then the network to the nodes.",
         pace: Pace::Lasting,
         find: slow,
+    },
+    Rule {
+        code: "federation-member-silent",
+        levels: "warning",
+        meaning: "A client is a member of the queue group of a federation (the subject is \
+                  `choria.federation.NAME.federation` or `.collective`), took several messages, \
+                  and has published none since, while another member did. Its share of the \
+                  requests or replies may be lost.",
+        cause: "A federation broker of its own (Ruby's or Choria's) whose process is stopped or \
+                hangs, or which has lost its other side.",
+        remedy: "Look at that process on the named host, and restart it. Until it answers pings \
+                 or is closed for not doing so (`ping_interval` times `ping_max`), it keeps its \
+                 share: stop it to have the others take all.",
+        pace: Pace::Slow,
+        find: silent_member,
     },
 ];
 
@@ -153,4 +171,20 @@ fn slow(evidence: &Evidence) -> Vec<Symptom> {
         time(usual),
     );
     vec![warning(&federation.options.name, 0, text)]
+}
+
+fn silent_member(evidence: &Evidence) -> Vec<Symptom> {
+    let silent = evidence.history.silent_members.with_at_least(TAKEN_MIN);
+    let symptoms = silent.map(|taking| {
+        let who = taking.connection.who();
+        let text = format!(
+            "{who} took {} of the queue group on {:?} and has published nothing for {}; other \
+             members do",
+            plural(taking.messages, "message"),
+            taking.group,
+            time(taking.since.age()),
+        );
+        warning(&who, taking.connection.cid, text)
+    });
+    symptoms.collect()
 }
