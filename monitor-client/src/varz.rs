@@ -46,6 +46,9 @@ pub struct Varz {
     /// `host:port` of all brokers of the cluster that accept clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
+    /// `host:port` of all brokers of the cluster that accept clients by WebSocket.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ws_connect_urls: Vec<String>,
     /// Limit of client connections; -1 if none are allowed.
     pub max_connections: i64,
     /// Limit of subscriptions per connection; absent if unlimited.

@@ -53,7 +53,7 @@ pub struct ClientInfo {
     /// `Client`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    /// `nats`.
+    /// `nats` or `websocket`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_type: String,
 }
@@ -80,7 +80,7 @@ impl Connection {
                 .rtt()
                 .map_or(0, |rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
             kind: self.kind.name().into(),
-            client_type: "nats".into(),
+            client_type: self.client_type().into(),
             ..ClientInfo::default()
         }
     }

@@ -32,6 +32,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use halt::Halt;
+use info::WebSocketInfo;
 use limits::LimitsInForce;
 use registry::Registry;
 use server_info::Description;
@@ -59,6 +60,8 @@ pub struct Broker {
     pub nodes: Arc<Nodes>,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
+    /// What differs in it at the port for WebSockets; `None` if there is none.
+    pub websocket: RwLock<Option<WebSocketInfo>>,
     /// The words and pairs by which an operator distinguishes brokers.
     pub description: RwLock<Description>,
 }

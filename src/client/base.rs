@@ -19,7 +19,6 @@ use crate::{
     security::{
         authentication::LoginAttempt,
         refusal::Refusal,
-        users::ConnectionType,
         verdict::{Login, Verdict},
     },
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle, metrics},
@@ -36,6 +35,8 @@ pub(super) struct Base {
     pub(super) trace: Trace,
     /// The nonce to sign; empty if nkeys are not in use.
     pub(super) nonce: Box<str>,
+    /// Credentials in cookies, for a CONNECT without.
+    pub(super) cookies: Option<Box<Credentials>>,
     pub(super) link: Link,
 }
 
@@ -45,12 +46,27 @@ impl Base {
     pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
         self.listener.authentication.read().identify(&LoginAttempt {
             credentials: &options.credentials,
-            connection_type: ConnectionType::Standard,
+            connection_type: self.listener.connection_type(),
             source: self.connection.peer.ip(),
             certificate: self.connection.certificate.get().map(|known| &**known),
             nonce: &self.nonce,
             proved,
         })
+    }
+
+    /// Fills what a CONNECT leaves empty from the cookies.
+    pub(super) fn add_cookies(&self, credentials: &mut Credentials) {
+        let Some(cookies) = &self.cookies else { return };
+        let fields = [
+            (&mut credentials.user, &cookies.user),
+            (&mut credentials.password, &cookies.password),
+            (&mut credentials.token, &cookies.token),
+        ];
+        for (field, cookie) in fields {
+            if field.is_empty() {
+                field.clone_from(cookie);
+            }
+        }
     }
 
     /// The account of a login.
@@ -102,7 +118,7 @@ impl Base {
     /// Adopts the settings in force, as far as they matter before the login.
     pub(super) fn renew_before_login(&mut self) {
         let generation = self.broker.limits.generation();
-        self.renew(self.broker.limits.current());
+        self.renew(self.listener.limits(&self.broker));
         self.connection
             .settings
             .store(generation, Ordering::Release);

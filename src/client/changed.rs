@@ -94,7 +94,8 @@ impl Active {
     }
 
     fn narrowed_limits(&self) -> Arc<Limits> {
-        narrowed(self.base.broker.limits.current(), &self.account.limits())
+        let limits = self.base.listener.limits(&self.base.broker);
+        narrowed(limits, &self.account.limits())
     }
 
     /// Authenticates the client again.

@@ -22,7 +22,7 @@ use crate::{
         CloseReason, Connection, Identity, Kind, admission::Place, buffers::ThreadBuffers,
     },
     peer::{End, Ends, Link, keepalive::Keepalive},
-    protocol::error::ClientError,
+    protocol::{connect::Credentials, error::ClientError},
     telemetry::slow::Incident,
 };
 
@@ -34,6 +34,14 @@ pub(super) struct Greeting {
     limits: Arc<Limits>,
 }
 
+/// What the beginning of a connection leads to.
+pub(super) struct Begun {
+    /// What the client is given to sign.
+    pub(super) nonce: Box<str>,
+    /// Credentials in cookies of a WebSocket's request.
+    pub(super) cookies: Option<Box<Credentials>>,
+}
+
 impl Greeting {
     pub(super) fn new(
         broker: Arc<Broker>,
@@ -42,7 +50,7 @@ impl Greeting {
     ) -> Self {
         let generation = broker.limits.generation();
         connection.settings.store(generation, Ordering::Relaxed);
-        let limits = broker.limits.current();
+        let limits = listener.limits(&broker);
         // A reload may have come since the accept.
         connection.outbound().set_max_pending(limits.max_pending);
         Self {
@@ -120,8 +128,17 @@ impl Greeting {
         self.connection.close(end.reason);
     }
 
+    /// The same without a word to the peer, which would not understand it before its handshake.
+    pub(super) fn close_for_rate(&self) {
+        let reason = CloseReason::MaxConnections;
+        let end = End::without_error(reason, "connection_rate_limit is reached");
+        let throttle = (&self.broker.telemetry.over_rate, "beyond the limit");
+        log_end(&self.broker, &self.connection, &end, None, Some(throttle));
+        self.connection.close(reason);
+    }
+
     /// Data for the following states.
-    pub(super) fn done(self, nonce: Box<str>) -> Base {
+    pub(super) fn done(self, Begun { nonce, cookies }: Begun) -> Base {
         let keepalive = Keepalive::new(self.limits.ping_interval, self.limits.ping_max);
         Base {
             broker: self.broker,
@@ -130,6 +147,7 @@ impl Greeting {
             limits: self.limits,
             trace: Trace::default(),
             nonce,
+            cookies,
             link: Link::new(keepalive),
         }
     }

@@ -369,6 +369,10 @@ impl Reader for LoggingIn {
     /// A large message can only have been begun by a client that is in.
     fn handle_large(&mut self, _: &mut ThreadBuffers, _: Large) {}
 
+    fn end_broken(&mut self, buffers: &mut ThreadBuffers, text: &str) {
+        self.end(buffers, End::violation(format!("read error: {text}")));
+    }
+
     fn must_pause(&self, _: &ThreadBuffers) -> bool {
         !matches!(self.stage, Stage::Waiting)
     }

@@ -91,10 +91,11 @@ pub(super) trait LogsIn: Peer + Sync {
 
     /// CONNECT.
     fn connect(&mut self, buffers: &mut ThreadBuffers, json: &[u8]) -> Result<(), End> {
-        let options = self
+        let mut options = self
             .said_before()
             .merge(json)
             .map_err(|error| End::violation(format!("bad CONNECT: {}", json_fault(&error))))?;
+        self.base().add_cookies(&mut options.credentials);
         let tried = Identity {
             name: options.name.clone(),
             certname: self.connection().certname().to_owned(),

@@ -50,7 +50,7 @@ impl Base {
 
     fn occupy(&mut self, place: AccountMember) -> Membership {
         let account = place.account();
-        self.limits = narrowed(self.broker.limits.current(), &account.limits());
+        self.limits = narrowed(self.listener.limits(&self.broker), &account.limits());
         self.broker.system.count(&account.name);
         Membership {
             broker: self.broker.clone(),

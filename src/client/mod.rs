@@ -1,7 +1,7 @@
 //! Clients: their connections, login and operations.
 //!
 //! The server spawns one task per client ([`serve`]). The states of a session are
-//! types: [`greeting`] sends INFO and does the TLS handshake, [`logging_in`] waits for
+//! types: [`greeting`] sends INFO and does the handshakes, [`logging_in`] waits for
 //! CONNECT where a login is required, [`active`] is a client that is in. What they
 //! share is in [`base`] and [`login`] (passwords that take long to compare wait in
 //! [`PasswordQueue`](crate::broker::password_queue::PasswordQueue)); the loop that drives them and the end of a connection are in
@@ -31,6 +31,7 @@ mod service;
 mod tls_upgrade;
 mod trace;
 mod verbs;
+mod websocket_upgrade;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,8 +45,8 @@ use crate::{
 };
 use active::Active;
 pub use changed::notify_all;
-use greeting::Greeting;
-pub use listener::ClientListener;
+use greeting::{Begun, Greeting};
+pub use listener::{ClientListener, WebSocketPort};
 use logging_in::{LoggingIn, log_in, log_in_again};
 pub use moving::{Taken, take_over};
 pub use publish::is_reserved;
@@ -98,16 +99,29 @@ async fn greet(
         // registered by then.
         let tls = greeting.listener.tls.read();
         let admitted = greeting.admit();
-        (admitted, tls.clone().filter(|_| admitted))
+        // At the port for WebSockets nothing is said before the handshakes.
+        let has_tls = admitted || greeting.listener.websocket.is_some();
+        (admitted, tls.clone().filter(|_| has_tls))
     };
-    let (nonce, place) = match tls {
-        Some(tls) => {
+    let listener = greeting.listener.clone();
+    let (begun, place) = match (&listener.websocket, tls) {
+        (Some(port), tls) => {
+            let place = greeting.take_place(port.options.handshake_timeout());
+            let begun =
+                websocket_upgrade::begin(&greeting, &stream, port, tls.as_deref(), admitted).await;
+            place.mark_active();
+            (begun, greeting.must_log_in().then_some(place))
+        }
+        (None, Some(tls)) => {
             let place = greeting.take_place(tls.store.current().options.timeout);
             let nonce = tls_upgrade::begin(&greeting, &stream, &tls).await;
             place.mark_active();
-            (nonce, greeting.must_log_in().then_some(place))
+            (
+                nonce.map(without_cookies),
+                greeting.must_log_in().then_some(place),
+            )
         }
-        None => {
+        (None, None) => {
             let place =
                 (admitted && greeting.must_log_in()).then(|| greeting.take_place(Duration::ZERO));
             let nonce = with_buffers(|buffers| {
@@ -118,19 +132,26 @@ async fn greet(
                 buffers.flush_touched();
                 nonce
             });
-            (Some(nonce), place)
+            (Some(without_cookies(nonce)), place)
         }
     };
-    let Some(nonce) = nonce.filter(|_| !connection.is_closing()) else {
+    let Some(begun) = begun.filter(|_| !connection.is_closing()) else {
         peer::finish(greeting, &connection, &stream).await;
         return None;
     };
-    let base = greeting.done(nonce);
+    let base = greeting.done(begun);
     match place {
         None => Some(Box::new(Active::silent(base))),
         // What the handshake took, much of it perhaps waiting for others', does not
         // count.
         Some(place) => log_in(LoggingIn::new(base, place), &stream).await,
+    }
+}
+
+fn without_cookies(nonce: Box<str>) -> Begun {
+    Begun {
+        nonce,
+        cookies: None,
     }
 }
 
@@ -148,7 +169,7 @@ mod tests {
     fn a_clients_task_is_small() {
         let size = future_size(serve) + size_of::<active::Active>();
         assert!(
-            size <= 1360,
+            size <= 1368,
             "{size} bytes, {} of the session",
             size_of::<active::Active>()
         );

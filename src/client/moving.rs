@@ -15,7 +15,7 @@ use super::{
     ClientListener,
     active::{Active, LEAVING_AT_ONCE, Standing, leave},
     base::{log_end, refused},
-    greeting::Greeting,
+    greeting::{Begun, Greeting},
     run,
 };
 use crate::{
@@ -170,7 +170,7 @@ impl Active {
 
 /// Freezes the outbound queue once what the socket accepts is written.
 async fn freeze(connection: &Arc<Connection>) -> Option<Vec<u8>> {
-    if connection.tls().is_some() {
+    if connection.tls().is_some() || connection.websocket().is_some() {
         return None;
     }
     for _ in 0..FREEZE_TRIES {
@@ -240,7 +240,10 @@ pub fn take_over(
     let greeting = Greeting::new(broker.clone(), listener.clone(), connection.clone());
     // All of them were connected already.
     broker.registry.insert(&connection, usize::MAX);
-    let base = greeting.done(state.nonce.as_str().into());
+    let base = greeting.done(Begun {
+        nonce: state.nonce.as_str().into(),
+        cookies: None,
+    });
     let mut active = Box::new(Active::silent(base));
     with_buffers(|buffers| {
         connection.send(buffers, &output);

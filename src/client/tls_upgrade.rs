@@ -77,7 +77,8 @@ fn introduce(greeting: &Greeting) -> Box<str> {
     })
 }
 
-fn give_up(greeting: &Greeting, tls: &TlsListener, failure: &Failure) {
+/// Reports a failed handshake, and closes the connection.
+pub(super) fn give_up(greeting: &Greeting, tls: &TlsListener, failure: &Failure) {
     let connection = &greeting.connection;
     turned_away::close_after_handshake(
         &greeting.broker.telemetry,

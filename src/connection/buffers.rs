@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use super::{Connection, congested::Congested};
+use super::{Connection, congested::Congested, websocket::WebSocketBuffers};
 use crate::{
     connection::Subscription,
     protocol::{
@@ -105,6 +105,8 @@ pub struct ThreadBuffers {
     pub read_batch: u64,
     /// Buffers for connections with TLS.
     pub tls: TlsBuffers,
+    /// The same with WebSockets.
+    pub websocket: WebSocketBuffers,
     /// Metrics of this thread.
     pub metrics: Arc<ThreadMetrics>,
     batch_log: BatchLog,
@@ -219,6 +221,7 @@ impl ThreadBuffers {
             appended: 0,
             read_batch: BATCHES.fetch_add(1, Ordering::Relaxed),
             tls: TlsBuffers::default(),
+            websocket: WebSocketBuffers::default(),
             metrics: metrics::for_thread(),
             batch_log: BatchLog::default(),
             chunks: Vec::new(),
@@ -365,6 +368,7 @@ impl ThreadBuffers {
         let buffers: usize = buffers.map(Vec::capacity).sum();
         self.metrics.set_buffers(
             buffers
+                + self.websocket.memory()
                 + self.messages.capacity() * size_of::<Message>()
                 + self.touched.capacity() * size_of::<Arc<Connection>>()
                 + self.congested.memory()

@@ -70,6 +70,8 @@ pub enum CloseReason {
     /// It had been silent for longest of all connections before login, and there were too
     /// many of them.
     TooManyBeforeLogin,
+    /// The HTTP request that should begin a WebSocket was refused, or did not come in time.
+    WebSocketHandshakeFailure,
     /// The socket failed while writing.
     WriteError,
 }
@@ -127,6 +129,7 @@ impl CloseReason {
             Self::StaleConnection => "Stale Connection",
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::TooManyBeforeLogin => "Too Many Connections Before Login",
+            Self::WebSocketHandshakeFailure => "WebSocket Handshake Failure",
             Self::WriteError => "Write Error",
         }
     }

@@ -92,6 +92,7 @@ impl Connection {
     fn subject_as(&self, identity: &Identity) -> Subject {
         Subject {
             kind: match self.kind {
+                Kind::Client if self.is_websocket() => "websocket",
                 Kind::Client => "client",
                 Kind::Router => "route",
             },

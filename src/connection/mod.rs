@@ -2,7 +2,7 @@
 //!
 //! [`Connection`] is the shared part. Its socket is read by [`reading`] and written from a
 //! bounded queue ([`outbound`]), with TLS between them if configured ([`handshake`],
-//! [`transport`], [`tls_listener`]). Each thread has one set of buffers for all connections
+//! [`transport`], [`tls_listener`]), and the frames of a [`websocket`]. Each thread has one set of buffers for all connections
 //! ([`buffers`]). The connection's own task sleeps until there is something to do
 //! ([`Wake`]) and gets from the queue why it ends ([`CloseReason`]). Before the login it
 //! holds one of a port's places ([`admission`], [`accepting`]); all ports have one [`gate`].
@@ -37,6 +37,7 @@ pub mod tls_listener;
 mod trace_request;
 pub mod transport;
 mod wake;
+pub mod websocket;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -73,6 +74,7 @@ pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
 pub use wake::Wake;
 use wake::{BLOCKED, CLOSING, QUEUED, STUCK};
+use websocket::WebSocket;
 
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -130,6 +132,10 @@ pub struct Connection {
     pub certificate: OnceLock<Box<PeerCertificate>>,
     /// TLS, once its handshake is done.
     transport: OnceLock<Arc<Tls>>,
+    /// Whether it was accepted for a WebSocket.
+    is_websocket: bool,
+    /// The frames, once the handshake is done.
+    websocket: OnceLock<Arc<WebSocket>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     /// Judges deliveries to those of them that need it; `None` where the user may
@@ -206,6 +212,8 @@ impl Connection {
             identity: Mutex::default(),
             certificate: OnceLock::new(),
             transport: OnceLock::new(),
+            is_websocket: false,
+            websocket: OnceLock::new(),
             subscriptions: Mutex::default(),
             guard: Mutex::default(),
             outbound: Outbound::new(kind, stream, max_pending, budget),
@@ -217,6 +225,27 @@ impl Connection {
             waker: AtomicWaker::new(),
             last_activity: AtomicU64::new(start.millis().0),
             rtt: AtomicU64::new(0),
+        }
+    }
+
+    /// The same on a socket that was accepted for a WebSocket.
+    pub fn for_websocket(self) -> Self {
+        Self {
+            is_websocket: true,
+            ..self
+        }
+    }
+
+    /// Whether it was accepted for a WebSocket.
+    pub fn is_websocket(&self) -> bool {
+        self.is_websocket
+    }
+
+    /// How a client is connected, as monitoring calls it.
+    pub fn client_type(&self) -> &'static str {
+        match self.is_websocket {
+            true => "websocket",
+            false => "nats",
         }
     }
 
@@ -236,6 +265,24 @@ impl Connection {
     pub fn set_tls(&self, tls: Arc<Tls>) {
         // Cannot fail: a connection has one handshake.
         let _ = self.transport.set(tls);
+    }
+
+    /// The frames between the queue and the socket or TLS; `None` while there are none.
+    #[inline]
+    pub fn websocket(&self) -> Option<&Arc<WebSocket>> {
+        self.websocket.get()
+    }
+
+    /// Inserts frames between the queue, which must be empty, and the socket or TLS. A second
+    /// call changes nothing.
+    pub fn set_websocket(&self, websocket: Arc<WebSocket>) {
+        // Cannot fail: a connection has one handshake.
+        let _ = self.websocket.set(websocket);
+    }
+
+    /// Whether something was received that the socket does not report.
+    pub fn has_unread(&self) -> bool {
+        self.websocket().is_some_and(|it| it.has_unread())
     }
 
     /// Asks the connection to end; the first reason stays. Its own task does
@@ -361,6 +408,24 @@ impl Connection {
         });
     }
 
+    /// How the layers between the queue and the socket announce the end.
+    fn farewell(&self) -> Vec<u8> {
+        let reason = self.outbound.close_reason();
+        let frame = self.websocket().zip(reason);
+        let frame = frame.and_then(|(websocket, reason)| websocket.close_frame(reason));
+        let frame = frame.unwrap_or_default();
+        let Some(tls) = self.tls() else {
+            return frame;
+        };
+        let mut sealed = Vec::new();
+        // A session that has ended has no peer that would read it.
+        if !frame.is_empty() && tls.sealer(&mut sealed).seal(&frame).is_err() {
+            sealed.clear();
+        }
+        sealed.extend(tls.seal_end());
+        sealed
+    }
+
     /// Writes what is left for a peer whose connection is ending, for a while.
     pub async fn drain_and_close(&self, stream: &TcpStream) {
         if self.outbound.close_reason() == Some(CloseReason::HandedOver) {
@@ -378,11 +443,9 @@ impl Connection {
         if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
             log::about(self).debug(format_args!("The last bytes could not be written"));
         }
-        if let Some(tls) = self.tls()
-            && self.outbound.is_empty()
-        {
-            // The end of a TLS session is announced; a peer that has left ignores it.
-            let _ = stream.try_write(&tls.seal_end());
+        if self.outbound.is_empty() {
+            // A peer that has left ignores it.
+            let _ = stream.try_write(&self.farewell());
         }
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.

@@ -1,10 +1,10 @@
-//! Reading a connection: what its socket brings, opened if there is TLS, goes to
+//! Reading a connection: what its socket brings, opened if there is TLS or a WebSocket, goes to
 //! its [`Reader`] in batches; what a batch leaves unfinished is kept for the
 //! next one.
 //!
 //! The sessions of clients and routes are readers: they know the operations,
 //! this file does not. A payload that is large and not complete yet is read into
-//! memory of its own, straight from the socket where there is no TLS.
+//! memory of its own, straight from the socket where there is nothing in between.
 
 use std::{
     io::{self, Read},
@@ -20,6 +20,7 @@ use super::{
     CloseReason, Connection,
     buffers::{READ_BUFFER_LEN, ThreadBuffers, with_buffers},
     transport::Tls,
+    websocket::Ended,
 };
 
 /// Batches read from one socket before other connections get their turn.
@@ -44,6 +45,12 @@ pub trait Reader {
     /// Handles a message that was put aside by [`Input::begin_large`] and is
     /// complete now.
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large);
+
+    /// Ends the connection, whose peer broke the rules of what is beneath operations; `text` says
+    /// how.
+    fn end_broken(&mut self, _: &mut ThreadBuffers, _text: &str) {
+        self.connection().close(CloseReason::ProtocolViolation);
+    }
 
     /// Whether no more is to be read in this turn.
     fn must_pause(&self, buffers: &ThreadBuffers) -> bool;
@@ -96,8 +103,9 @@ fn read(
     buffers: &mut ThreadBuffers,
     stream: &TcpStream,
 ) -> io::Result<Batch> {
-    if let Some(tls) = reader.connection().tls().cloned() {
-        return read_tls(reader, buffers, stream, &tls);
+    let connection = reader.connection();
+    if connection.tls().is_some() || connection.websocket().is_some() {
+        return read_layered(reader, buffers, stream);
     }
     if reader.input().large.is_some() {
         return read_large(reader, buffers, stream);
@@ -253,20 +261,10 @@ pub fn try_read_some(
                 _ => Ok(()),
             }
         }
-        Some(tls) => with_buffers(|buffers| {
-            let mut incoming = std::mem::take(&mut buffers.tls.incoming);
-            let opened = open_into(
-                connection,
-                buffers,
-                stream,
-                tls,
-                space,
-                &mut incoming,
-                plain,
-            );
-            buffers.tls.incoming = incoming;
+        Some(_) => with_buffers(|buffers| {
+            let received = receive(connection, buffers, stream, space, plain);
             buffers.flush_touched();
-            opened.map(|_| ())
+            received.map(drop)
         }),
     };
     // An error after it is reported again by the next read.
@@ -276,16 +274,27 @@ pub fn try_read_some(
     }
 }
 
-/// The same as [`read`] with TLS: what is read is opened first.
-fn read_tls(
+/// The same as [`read`] with TLS or a WebSocket: what is read is opened first.
+fn read_layered(
     reader: &mut impl Reader,
     buffers: &mut ThreadBuffers,
     stream: &TcpStream,
-    tls: &Tls,
 ) -> io::Result<Batch> {
-    let mut incoming = std::mem::take(&mut buffers.tls.incoming);
+    let connection = reader.connection().clone();
+    let websocket = connection.websocket();
+    match websocket.and_then(|it| it.ended()) {
+        None => {}
+        Some(Ended::ByPeer) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(Ended::Broken(text)) => {
+            reader.end_broken(buffers, &text);
+            return Ok(Batch {
+                len: 0,
+                more: false,
+            });
+        }
+    }
     let input = reader.input();
-    let is_long = input.is_long();
+    let (is_long, little) = (input.is_long(), input.little);
     let mut plain = match is_long {
         true => input.take_kept(),
         false => std::mem::take(&mut buffers.tls.plain),
@@ -294,25 +303,28 @@ fn read_tls(
         plain.clear();
         plain.append(&mut input.carry);
     }
-    let space = match input.little {
+    let space = match little {
         true => READ_SHORT,
         false => READ_BUFFER_LEN,
     };
     let held = plain.len();
-    let connection = reader.connection();
-    let result = open_into(
-        connection,
-        buffers,
-        stream,
-        tls,
-        space,
-        &mut incoming,
-        &mut plain,
-    );
+    let result = match websocket {
+        None => receive(&connection, buffers, stream, space, &mut plain),
+        Some(websocket) => {
+            let end = held + space;
+            let mut received = std::mem::take(&mut buffers.websocket.received);
+            let result = match websocket.take_kept(&mut received) {
+                true => Ok(true),
+                false => receive(&connection, buffers, stream, space, &mut received),
+            };
+            buffers.websocket.received = received;
+            if websocket.open(&mut buffers.websocket, &mut plain, end, little) {
+                connection.send_control(buffers);
+            }
+            result.map(|more| more || websocket.has_unread())
+        }
+    };
     let len = plain.len();
-    if incoming.len() <= 2 * READ_BUFFER_LEN {
-        buffers.tls.incoming = incoming;
-    }
     if is_long && !reader.input().is_worth_parsing(&plain, held) {
         let input = reader.input();
         input.carry = plain;
@@ -329,6 +341,40 @@ fn read_tls(
         }
     }
     Ok(Batch { len, more: result? })
+}
+
+/// Reads at most `space` bytes behind `bytes`, and decrypts them if there is TLS. Returns whether
+/// the socket has more.
+fn receive(
+    connection: &Arc<Connection>,
+    buffers: &mut ThreadBuffers,
+    stream: &TcpStream,
+    space: usize,
+    bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let Some(tls) = connection.tls() else {
+        return match read_drained(stream, &mut buffers.read_buffer[..space])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                bytes.extend_from_slice(&buffers.read_buffer[..read]);
+                Ok(read == space)
+            }
+        };
+    };
+    let mut incoming = std::mem::take(&mut buffers.tls.incoming);
+    let opened = open_into(
+        connection,
+        buffers,
+        stream,
+        tls,
+        space,
+        &mut incoming,
+        bytes,
+    );
+    if incoming.len() <= 2 * READ_BUFFER_LEN {
+        buffers.tls.incoming = incoming;
+    }
+    opened
 }
 
 /// Reads at most `space` bytes and decrypts them. Returns whether the socket has more.

@@ -15,7 +15,7 @@ use super::TRACED;
 /// Whom a line is about. Empty texts are left out.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// `client` or `route`.
+    /// `client`, `websocket` (a client by WebSocket) or `route`.
     pub kind: &'static str,
     /// The connection's id.
     pub cid: u64,

@@ -46,7 +46,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
     tokio::pin!(timer);
     timer.as_mut().reset(deadline);
     // Bytes received together with the end of a handshake are not reported by the socket.
-    let mut unread = connection.tls().is_some() || peer.link().is_held();
+    let mut unread = connection.tls().is_some() || connection.has_unread() || peer.link().is_held();
     if peer.awaits_decision() {
         Box::pin(finish_turns(peer, Turn::default())).await;
     }
@@ -109,8 +109,9 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
                 peer.act_on_news();
             }
         }
-        // Input held back for other sessions' turns continues as if it were read then.
-        unread |= peer.link().is_held();
+        // Input held back for other sessions' turns, or of which only a part was opened, continues as
+        // if it were read then.
+        unread |= peer.link().is_held() || connection.has_unread();
         let deadline = next_deadline(peer);
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);

@@ -1,4 +1,5 @@
-//! `connect_urls`: the addresses for clients that INFO lists, of this broker and of the others.
+//! `connect_urls`: the addresses for clients that INFO lists, of this broker and of the others; those
+//! that connect by WebSocket have a list of their own.
 //!
 //! Clients forget brokers that the list does not contain, so it must never omit one that is
 //! available. Therefore a broker that stops leaves the list unchanged, and the addresses of a
@@ -46,10 +47,25 @@ struct LostMember {
     /// Where it accepts routes.
     address: String,
     /// Where it accepts clients.
-    urls: Vec<String>,
+    urls: ClientUrls,
 }
 
-/// Updates the list in INFO, and announces it to the clients if it has changed.
+/// `host:port` where clients connect to a broker.
+#[derive(Clone, Debug, Default)]
+pub struct ClientUrls {
+    /// At the client port.
+    pub plain: Vec<String>,
+    /// By WebSocket.
+    pub websocket: Vec<String>,
+}
+
+impl ClientUrls {
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.websocket.is_empty()
+    }
+}
+
+/// Updates the lists in INFO, and announces them to the clients if one has changed.
 pub(super) fn refresh(cluster: &Cluster) {
     // Concurrent updates are serialised, so that the newer list is written last. The lock of INFO
     // cannot serve for this, because it is taken while the routes are locked.
@@ -60,22 +76,46 @@ pub(super) fn refresh(cluster: &Cluster) {
         // Ordered by id, lost or not, so that the order is stable.
         let lost = cluster.lost_urls.0.lock().clone();
         let lost = lost.into_iter().map(|(id, member)| (id, member.urls));
-        let mut members: BTreeMap<String, Vec<String>> = lost.collect();
+        let mut members: BTreeMap<String, ClientUrls> = lost.collect();
         for route in cluster.routes() {
             let announced = route.announced_urls();
             members.insert(route.remote_id.clone(), announced);
         }
-        others.extend(members.into_values().flatten());
+        others.extend(members.into_values());
     }
-    let mut info = cluster.broker.info.write();
+    let own = match options.no_advertise || cluster.is_leaving() {
+        true => ClientUrls::default(),
+        false => cluster.client_urls(),
+    };
+    let plain = others.iter().flat_map(|urls| &urls.plain);
+    let mut has_changed = replace(
+        cluster,
+        &mut cluster.broker.info.write().connect_urls,
+        own.plain,
+        plain,
+    );
+    if let Some(info) = &mut *cluster.broker.websocket.write() {
+        let websocket = others.iter().flat_map(|urls| &urls.websocket);
+        has_changed |= replace(cluster, &mut info.connect_urls, own.websocket, websocket);
+    }
+    if has_changed {
+        cluster.client_info_changed.notify_one();
+    }
+}
+
+/// Replaces a list by those of this broker and of the others. Returns whether it has changed.
+fn replace<'a>(
+    cluster: &Cluster,
+    list: &mut Vec<String>,
+    own: Vec<String>,
+    others: impl Iterator<Item = &'a String>,
+) -> bool {
+    let mut others = others.peekable();
     // A single broker lists no address: its clients know the one they used. Once there were others,
     // its own address stays in the list.
-    let lists_own = !others.is_empty() || !info.connect_urls.is_empty();
-    let mut urls = match lists_own && !options.no_advertise && !cluster.is_leaving() {
-        true => cluster.client_urls(),
-        false => Vec::new(),
-    };
-    urls.append(&mut others);
+    let lists_own = others.peek().is_some() || !list.is_empty();
+    let mut urls = if lists_own { own } else { Vec::new() };
+    urls.extend(others.cloned());
     let mut seen = HashSet::new();
     let mut len = 0;
     urls.retain(|url| {
@@ -85,10 +125,11 @@ pub(super) fn refresh(cluster: &Cluster) {
         is_accepted
     });
     // Checked after the routes: those that the stop has ended are missing in the list.
-    if !cluster.is_stopping() && info.connect_urls != urls {
-        info.connect_urls = urls;
-        cluster.client_info_changed.notify_one();
+    let has_changed = !cluster.is_stopping() && *list != urls;
+    if has_changed {
+        *list = urls;
     }
+    has_changed
 }
 
 /// Keeps a member's addresses for a moment when its route ends, unless the member is in lame duck
@@ -157,11 +198,14 @@ pub async fn send_info_to_clients(cluster: Arc<Cluster>) {
 impl Route {
     /// The client addresses that the other broker announced; none if it is in lame duck mode or has
     /// stopped.
-    pub(super) fn announced_urls(&self) -> Vec<String> {
+    pub(super) fn announced_urls(&self) -> ClientUrls {
         let info = self.info.lock();
         match info.ldm || self.has_stopped() {
-            true => Vec::new(),
-            false => info.connect_urls.clone(),
+            true => ClientUrls::default(),
+            false => ClientUrls {
+                plain: info.connect_urls.clone(),
+                websocket: info.ws_connect_urls.clone(),
+            },
         }
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    client_urls,
+    client_urls::{self, ClientUrls},
     connection_counts::{ConnectionCounts, CountRequests},
     discovered::Discovered,
     failing::{Failed, Failing},
@@ -64,8 +64,8 @@ pub struct Cluster {
     pub broker: Arc<Broker>,
     options: RwLock<Arc<ClusterOptions>>,
     tls: RwLock<Option<Arc<TlsListener>>>,
-    /// `host:port` of this broker for clients.
-    client_urls: RwLock<Vec<String>>,
+    /// Where clients connect to this broker.
+    client_urls: RwLock<ClientUrls>,
     /// Which interest is exchanged over routes; `None` permits all.
     permissions: RwLock<Option<Arc<Permissions>>>,
     /// This broker.
@@ -179,7 +179,7 @@ impl Cluster {
         options: ClusterOptions,
         node: Node,
         tls: Option<Arc<TlsListener>>,
-        client_urls: Vec<String>,
+        client_urls: ClientUrls,
     ) -> Arc<Self> {
         let name = match &options.name {
             Some(name) => ClusterName {
@@ -257,8 +257,8 @@ impl Cluster {
         self.tls.read().clone()
     }
 
-    /// `host:port` of this broker for clients.
-    pub(super) fn client_urls(&self) -> Vec<String> {
+    /// Where clients connect to this broker.
+    pub(super) fn client_urls(&self) -> ClientUrls {
         self.client_urls.read().clone()
     }
 
@@ -267,7 +267,7 @@ impl Cluster {
         &self,
         options: ClusterOptions,
         tls: Option<Arc<TlsListener>>,
-        client_urls: Vec<String>,
+        client_urls: ClientUrls,
     ) -> (Arc<ClusterOptions>, bool) {
         *self.client_urls.write() = client_urls;
         let before = std::mem::replace(&mut *self.options.write(), Arc::new(options));

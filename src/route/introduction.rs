@@ -6,6 +6,7 @@ use memchr::memmem;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
+    client_urls::ClientUrls,
     cluster::{Cluster, ClusterName, Route},
     membership::address,
 };
@@ -75,7 +76,10 @@ impl Cluster {
         let name = self.name();
         let options = self.options();
         let info = self.broker.info.read();
-        let advertised = !options.no_advertise && !self.is_leaving();
+        let urls = match !options.no_advertise && !self.is_leaving() {
+            true => self.client_urls(),
+            false => ClientUrls::default(),
+        };
         RouteInfo {
             server_id: self.node.server_id.clone(),
             server_name: self.node.server_name.clone(),
@@ -96,10 +100,8 @@ impl Cluster {
             max_payload: info.max_payload,
             cluster: name.text,
             cluster_dynamic: name.dynamic,
-            connect_urls: match advertised {
-                true => self.client_urls(),
-                false => Vec::new(),
-            },
+            connect_urls: urls.plain,
+            ws_connect_urls: urls.websocket,
             gossip_mode,
             max_line: LINE_MAX,
             queues_only: true,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    client_urls,
+    client_urls::{self, ClientUrls},
     cluster::{Cluster, Origin, Route},
 };
 use crate::{
@@ -25,7 +25,7 @@ impl Cluster {
         &self,
         options: ClusterOptions,
         tls: Option<Arc<TlsListener>>,
-        client_urls: Vec<String>,
+        client_urls: ClientUrls,
     ) {
         let has_tls = tls.is_some();
         let wanted_before = self.wanted_routes();

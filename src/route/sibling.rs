@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    client_urls::ClientUrls,
     cluster::{Cluster, Node, Origin},
     discovered::{Announcement, dial_discovered},
     handshake::Introduced,
@@ -107,7 +108,7 @@ impl Cluster {
             no_advertise: true,
             ..ClusterOptions::default()
         };
-        Self::new(broker, options, node, None, Vec::new())
+        Self::new(broker, options, node, None, ClientUrls::default())
     }
 
     /// Whether the broker with this id is the other process of this one.

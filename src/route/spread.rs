@@ -69,7 +69,7 @@ impl Cluster {
             let mut routes = routes.iter().filter(|route| route.remote_id == member.id);
             member.connected
                 && !member.leaving
-                && routes.any(|route| !route.announced_urls().is_empty())
+                && routes.any(|route| !route.announced_urls().plain.is_empty())
         });
         members
     }
@@ -87,7 +87,9 @@ impl Cluster {
         };
         let routes = self.routes();
         let routes = routes.iter().filter(has_room);
-        routes.flat_map(|route| route.announced_urls()).collect()
+        routes
+            .flat_map(|route| route.announced_urls().plain)
+            .collect()
     }
 }
 

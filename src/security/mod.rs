@@ -20,6 +20,7 @@ mod insecure;
 mod known_hosts;
 pub mod mapping;
 pub mod options;
+pub mod origins;
 pub mod own_certificates;
 pub mod permissions;
 mod puppet;

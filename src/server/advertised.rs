@@ -3,23 +3,41 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::listener;
-use crate::config::{Options, options::advertise};
+use crate::config::{
+    Options,
+    options::{WebSocketOptions, advertise},
+};
 
 /// The host and port for INFO: those of `client_advertise`; otherwise the host as configured, since
 /// certificates are issued for names, and the listener's port.
 pub(super) fn host(options: &Options, address: SocketAddr) -> (String, u16) {
-    let advertised = options.client_advertise.as_deref();
+    announced(options.client_advertise.as_deref(), &options.host, address)
+}
+
+fn announced(advertised: Option<&str>, host: &str, address: SocketAddr) -> (String, u16) {
     // The value was validated when the configuration was read.
     match advertised.map(advertise::split) {
         Some(Ok((host, port))) => (host.to_owned(), port.unwrap_or(address.port())),
-        _ => (options.host.clone(), address.port()),
+        _ => (host.to_owned(), address.port()),
     }
 }
 
 /// All `host:port` of this broker: the advertised one, otherwise the listener's; for a wildcard
 /// address, all addresses of this machine that others can reach. Empty if there are none.
 pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
-    let (host, port) = host(options, address);
+    urls_of(host(options, address))
+}
+
+/// The same for clients that connect by WebSocket.
+pub(super) fn websocket_urls(options: &WebSocketOptions, address: SocketAddr) -> Vec<String> {
+    urls_of(announced(
+        options.advertise.as_deref(),
+        &options.host,
+        address,
+    ))
+}
+
+fn urls_of((host, port): (String, u16)) -> Vec<String> {
     let is_wildcard = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
     if !is_wildcard {
         return vec![listener::join(&host, port)];

@@ -44,10 +44,12 @@ pub enum Role {
     Cluster,
     /// Monitoring, on a port or on a Unix socket.
     Monitor,
+    /// WebSockets.
+    WebSocket,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Client, Self::Cluster, Self::Monitor];
+    const ALL: [Self; 4] = [Self::Client, Self::Cluster, Self::Monitor, Self::WebSocket];
 
     /// The name of its sockets.
     pub fn name(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Role {
             Self::Client => "client",
             Self::Cluster => "cluster",
             Self::Monitor => "monitor",
+            Self::WebSocket => "websocket",
         }
     }
 }

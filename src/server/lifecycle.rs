@@ -52,6 +52,7 @@ pub async fn run(
     let Prepared {
         server,
         clients,
+        websocket,
         monitor_unix: _,
         mut monitor_file,
         routes,
@@ -61,6 +62,7 @@ pub async fn run(
     // Before anybody can know of this process.
     let requests = upgrade::request::listen();
     announce::monitor_address(&server);
+    server.announce_websocket();
     info!(
         "Listening for client connections on {}",
         server.client_address
@@ -125,7 +127,7 @@ pub async fn run(
         taken = predecessor.take_clients(&server).await?;
     }
     info!("Server is ready");
-    let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    let accepting = listener::accept(&server, clients, websocket);
     let mut steady = None;
     if let Some(predecessor) = predecessor {
         let adopted = predecessor.serve(&server, taken);
@@ -181,7 +183,7 @@ pub async fn run(
             // Runs on a thread of its own and logs its outcome.
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
-                accepting.abort();
+                accepting.iter().for_each(JoinHandle::abort);
                 listeners.close();
                 let duration = server.options().lame_duck_duration;
                 signals.exit_within(duration, true);
@@ -196,7 +198,7 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     server.service_manager().stopping(END_BOUND);
-    accepting.abort();
+    accepting.iter().for_each(JoinHandle::abort);
     listeners.close();
     if let Some(federation) = server.federation() {
         federation.leave();

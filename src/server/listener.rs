@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 use tracing::{error, warn};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::Server;
 use crate::{
     broker::{Broker, turned_away},
-    client,
+    client::{self, ClientListener},
     connection::{
         Connection, Kind,
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
@@ -100,11 +103,29 @@ fn socket(address: SocketAddr, serves_both: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts clients until the server stops.
-pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
+/// Begins to accept clients, at the client port and perhaps by WebSocket, until the server stops.
+pub(super) fn accept(
+    server: &Arc<Server>,
+    clients: TcpListener,
+    websocket: Option<TcpListener>,
+) -> Vec<JoinHandle<()>> {
+    tokio::spawn(server.broker.admission.clients.clone().keep_time());
+    let plain = (clients, server.client_listener.clone());
+    let own = server.websocket.as_ref().map(|it| it.listener.clone());
+    let ports = [plain].into_iter().chain(websocket.zip(own));
+    let accepting =
+        ports.map(|(port, settings)| tokio::spawn(accept_clients(server.clone(), port, settings)));
+    accepting.collect()
+}
+
+async fn accept_clients(server: Arc<Server>, listener: TcpListener, settings: Arc<ClientListener>) {
     let broker = &server.broker;
-    tokio::spawn(broker.admission.clients.clone().keep_time());
-    let mut failures = AcceptFailures::new("the client port", &broker.admission.clients);
+    let is_websocket = settings.websocket.is_some();
+    let what = match is_websocket {
+        true => "the websocket port",
+        false => "the client port",
+    };
+    let mut failures = AcceptFailures::new(what, &broker.admission.clients);
     while !server.stopping.load(Ordering::Acquire)
         && let Some(accepted) = broker.gate.next(|| listener.accept()).await
     {
@@ -122,22 +143,26 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     .has_free_descriptor(&stream, &open, admission)
                     .await
                 {
-                    refuse_without_descriptor(broker, &stream, peer);
+                    refuse_without_descriptor(broker, &stream, peer, is_websocket);
                     continue;
                 }
                 if let Err(error) = stream.set_nodelay(true) {
                     warn!(ip = %peer.ip(), port = peer.port(), "TCP_NODELAY could not be set: {error}");
                 }
                 let stream = Arc::new(stream);
-                let connection = Arc::new(Connection::new(
+                let connection = Connection::new(
                     Kind::Client,
                     broker.registry.accept(),
                     peer,
                     stream.clone(),
                     broker.limits.current().max_pending,
                     broker.registry.budget.clone(),
-                ));
-                let (broker, settings) = (broker.clone(), server.client_listener.clone());
+                );
+                let connection = Arc::new(match is_websocket {
+                    true => connection.for_websocket(),
+                    false => connection,
+                });
+                let (broker, settings) = (broker.clone(), settings.clone());
                 tokio::spawn(async move {
                     let _open = open;
                     client::serve(broker, settings, connection, stream).await;
@@ -163,12 +188,21 @@ fn refuse_source(broker: &Broker, peer: SocketAddr) {
 }
 
 /// Refuses a client because the remaining file descriptors are reserved for routes and monitoring.
-fn refuse_without_descriptor(broker: &Broker, stream: &TcpStream, peer: SocketAddr) {
+fn refuse_without_descriptor(
+    broker: &Broker,
+    stream: &TcpStream,
+    peer: SocketAddr,
+    is_websocket: bool,
+) {
     broker.admission.clients.refuse();
     let text = "refused: no file descriptor is left; raise LimitNOFILE".to_owned();
     let throttle = &broker.telemetry.refused_connections;
     if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") {
         error!(ip = %peer.ip(), port = peer.port(), "{text}");
+    }
+    if is_websocket {
+        // It would not understand it.
+        return;
     }
     // As much as the new socket accepts immediately.
     let _ = stream.try_write(&error_line(&ClientError::MaxConnections));

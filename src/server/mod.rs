@@ -25,6 +25,7 @@ pub mod tls;
 mod unix_socket;
 pub mod upgrade;
 mod warnings;
+mod websocket;
 mod writable;
 
 use std::{
@@ -61,6 +62,7 @@ use crate::{
 };
 use exclusive::Exclusive;
 use reload::{Outcome, Sources};
+pub use websocket::WebSocketServer;
 
 /// One running broker.
 pub struct Server {
@@ -84,6 +86,8 @@ pub struct Server {
     pub broker: Arc<Broker>,
     /// What the listener for clients is set to.
     pub client_listener: Arc<ClientListener>,
+    /// The port for WebSockets, if there is one.
+    pub websocket: Option<WebSocketServer>,
     /// The client port's address.
     pub client_address: SocketAddr,
     /// The monitoring port's address, if there is one.
@@ -108,6 +112,8 @@ pub struct Server {
 pub struct Listening {
     /// For clients.
     pub clients: SocketAddr,
+    /// For WebSockets.
+    pub websocket: Option<SocketAddr>,
     /// For monitoring.
     pub monitor: Option<SocketAddr>,
     /// Why there is no monitoring port although it was not turned off.
@@ -116,17 +122,33 @@ pub struct Listening {
     pub routes: Option<SocketAddr>,
 }
 
+/// TLS of those that have it.
+#[derive(Default)]
+pub struct Secured {
+    /// Clients.
+    pub clients: Option<Arc<TlsListener>>,
+    /// Routes.
+    pub routes: Option<Arc<TlsListener>>,
+    /// The federation.
+    pub federation: Option<Arc<TlsListener>>,
+    /// WebSockets.
+    pub websocket: Option<Arc<TlsListener>>,
+}
+
 impl Server {
-    /// A broker with these options and addresses, with TLS for clients, for routes and for the
-    /// federation.
+    /// A broker with these options and addresses.
     pub fn new(
         options: Options,
         sources: Sources,
         listening: Listening,
-        tls: Option<Arc<TlsListener>>,
-        route_tls: Option<Arc<TlsListener>>,
-        federation_tls: Option<Arc<TlsListener>>,
+        secured: Secured,
     ) -> Arc<Self> {
+        let Secured {
+            clients: tls,
+            routes: route_tls,
+            federation: federation_tls,
+            websocket: websocket_tls,
+        } = secured;
         let client_address = listening.clients;
         // Stamps count from the start of the broker.
         MonotonicMillis::now();
@@ -155,11 +177,16 @@ impl Server {
         };
         tls::describe(&mut info, &options);
         let telemetry = Telemetry::new(options.diagnosis.storm_rate);
+        let passwords = PasswordQueue::new(password_checks_max(), telemetry.logins.clone());
+        let passwords = Arc::new(passwords);
+        let websocket = listening.websocket;
+        let websocket = WebSocketServer::new(&options, websocket, websocket_tls, passwords.clone());
         let client_listener = Arc::new(ClientListener {
             authentication: RwLock::new(Arc::new(authentication)),
-            passwords: PasswordQueue::new(password_checks_max(), telemetry.logins.clone()),
+            passwords,
             tls: RwLock::new(tls),
             allow_non_tls: options.allow_non_tls,
+            websocket: None,
         });
         let broker = Arc::new(Broker {
             accounts: Accounts::new(&options, options.cluster_name()),
@@ -175,6 +202,7 @@ impl Server {
             limits: LimitsInForce::new(limits(&options)),
             nodes: Arc::default(),
             info: RwLock::new(info),
+            websocket: RwLock::new(websocket.as_ref().and_then(|it| it.describe(&options))),
             description: RwLock::new(Description::of(&options)),
         });
         let cluster = listening
@@ -187,7 +215,8 @@ impl Server {
                     called: called.clone(),
                     address,
                 };
-                let client_urls = advertised::urls(&options, client_address);
+                let client_urls =
+                    websocket::client_urls(&options, client_address, listening.websocket);
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
         let interval = options.diagnosis.interval;
@@ -210,6 +239,7 @@ impl Server {
             trying: Exclusive::default(),
             broker,
             client_listener,
+            websocket,
             client_address,
             monitor_address: listening.monitor,
             monitor_error: listening.monitor_error,

@@ -30,6 +30,11 @@ impl PortsFile {
         if let Some(address) = server.monitor_address {
             ports["monitoring"] = json!([format!("{scheme}://{address}")]);
         }
+        if let Some(websocket) = &server.websocket {
+            let has_tls = websocket.listener.tls.read().is_some();
+            let scheme = if has_tls { "wss" } else { "ws" };
+            ports["websocket"] = json!([format!("{scheme}://{}", websocket.address)]);
+        }
         if let Some(cluster) = &server.cluster {
             ports["cluster"] = json!([format!("nats://{}", cluster.node.address)]);
         }

@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::{
-    Listening, Server,
+    Listening, Secured, Server,
     inherited::{Inherited, Role},
     listener,
     reload::Sources,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{
         HttpPort, Options,
-        options::{cluster::ClusterOptions, federation::FederationOptions},
+        options::{WebSocketOptions, cluster::ClusterOptions, federation::FederationOptions},
     },
     connection::buffers,
     telemetry::threads,
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub server: Arc<Server>,
     /// Listener for clients.
     pub clients: TcpListener,
+    /// Listener for WebSockets.
+    pub websocket: Option<TcpListener>,
     /// Listener for monitoring.
     pub monitor: Option<TcpListener>,
     /// Listener for monitoring on a Unix socket.
@@ -98,7 +100,13 @@ pub fn prepare(
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
-    tls::expect_patience([tls.as_deref(), route_tls.as_deref()]);
+    let of_websocket = options.websocket.as_ref().and_then(|it| it.tls.as_ref());
+    let websocket_tls = of_websocket.map(tls::open).transpose()?;
+    tls::expect_patience([
+        tls.as_deref(),
+        route_tls.as_deref(),
+        websocket_tls.as_deref(),
+    ]);
     let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
     let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
@@ -122,6 +130,14 @@ pub fn prepare(
         })
     };
     let (client_address, clients) = listen(Role::Client, "port", &options.host, options.port)?;
+    let websocket = match &options.websocket {
+        Some(WebSocketOptions {
+            host,
+            port: Some(port),
+            ..
+        }) => Some(listen(Role::WebSocket, "websocket port", host, *port)?),
+        _ => None,
+    };
     let routes = match &options.cluster {
         Some(cluster) => match cluster.port {
             Some(port) => Some(listen(Role::Cluster, "router port", &cluster.host, port)?),
@@ -144,15 +160,18 @@ pub fn prepare(
     inherited.refuse_rest()?;
     let listening = Listening {
         clients: client_address,
+        websocket: websocket.as_ref().map(|(address, _)| *address),
         monitor: monitor.as_ref().map(|(address, _)| *address),
         monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
     };
     let monitor = monitor.map(|(_, listener)| listener);
     let routes = routes.map(|(_, listener)| listener);
+    let websocket = websocket.map(|(_, listener)| listener);
     let listeners = upgrade::Listeners::default();
     let sockets = [
         (Role::Client, Some(clients.as_fd())),
+        (Role::WebSocket, websocket.as_ref().map(AsFd::as_fd)),
         (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor_unix.as_ref().map(AsFd::as_fd)),
@@ -165,8 +184,19 @@ pub fn prepare(
         })?;
     }
     Ok(Prepared {
-        server: Server::new(options, sources, listening, tls, route_tls, federation_tls),
+        server: Server::new(
+            options,
+            sources,
+            listening,
+            Secured {
+                clients: tls,
+                routes: route_tls,
+                federation: federation_tls,
+                websocket: websocket_tls,
+            },
+        ),
         clients,
+        websocket,
         routes,
         monitor,
         monitor_unix,

@@ -24,6 +24,7 @@ use super::{
     pid_file::PidFile,
     tls::PreparedTls,
     warnings,
+    websocket::client_urls,
     writable::can_write,
 };
 use crate::{
@@ -124,6 +125,7 @@ struct Prepared {
     options: Options,
     tls: PreparedTls,
     route_tls: PreparedTls,
+    websocket_tls: PreparedTls,
     federation: PreparedFederation,
     authentication: Authentication,
     /// The pid file, if it has another name.
@@ -261,7 +263,7 @@ impl Server {
         let file = options.config_file.clone().unwrap_or_default();
         let opening = "opening the files named in the configuration";
         let _opening = self.calls().begin(opening, file.display().to_string());
-        let (tls, route_tls) = self.prepare_tls(&options)?;
+        let [tls, route_tls, websocket_tls] = self.prepare_tls(&options)?;
         let federation = self.prepare_federation(&options)?;
         let pid_file = match &options.pid_file {
             Some(path) if self.options().pid_file.as_ref() != Some(path) => {
@@ -280,6 +282,7 @@ impl Server {
             pid_file,
             tls,
             route_tls,
+            websocket_tls,
             federation,
             options,
         })
@@ -291,6 +294,7 @@ impl Server {
             options,
             tls,
             route_tls,
+            websocket_tls,
             federation,
             authentication,
             pid_file,
@@ -310,12 +314,14 @@ impl Server {
         let plain = self.apply_client_tls(tls, options.allow_non_tls, describe_info);
         surplus::cut_plain(&plain);
         let route_tls = self.apply_route_tls(route_tls);
+        self.apply_websocket_tls(websocket_tls);
         broker.accounts.redefine(&options, options.cluster_name());
         let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
         if let Some((cluster, settings)) = cluster {
             cluster.limit_interest(settings);
         }
         *self.client_listener.authentication.write() = Arc::new(authentication);
+        self.apply_websocket(&options);
         broker.registry.set_limits(
             options.max_closed_clients,
             options.max_memory.unwrap_or_else(memory::default_limit),
@@ -328,7 +334,8 @@ impl Server {
         client::notify_all(broker);
         surplus::keep_limits(broker);
         if let Some((cluster, settings)) = cluster {
-            let client_urls = advertised::urls(&options, self.client_address);
+            let websocket = self.websocket.as_ref().map(|it| it.address);
+            let client_urls = client_urls(&options, self.client_address, websocket);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
         self.expect_patience();

@@ -1,5 +1,5 @@
-//! TLS of a running broker, for clients, routes and the federation: loading it, announcing it in INFO, and watching
-//! its files.
+//! TLS of a running broker, for clients at both of their ports, routes and the federation: loading it,
+//! announcing it in INFO, and watching its files.
 
 use std::{
     io, ptr,
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Server, prepare::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
-    connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},
+    connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
     peer::certificates::close_untrusted,
     protocol::info::Info,
     security::{
@@ -48,9 +48,9 @@ pub fn open(options: &TlsOptions) -> Result<Arc<TlsListener>, StartError> {
     Ok(Arc::new(TlsListener::new(store, handshakers)))
 }
 
-/// How long peers are expected to wait for their handshake at the listeners of clients and routes.
+/// How long peers are expected to wait for their handshake at the listeners that accept them.
 /// To be called when these have other settings.
-pub(super) fn expect_patience(listeners: [Option<&TlsListener>; 2]) {
+pub(super) fn expect_patience(listeners: [Option<&TlsListener>; 3]) {
     let timeout = |tls: &TlsListener| tls.store.current().options.timeout;
     if let Some(longest) = listeners.into_iter().flatten().map(timeout).max() {
         Handshakers::expect(longest);
@@ -111,10 +111,16 @@ enum Port {
     Clients,
     Routes,
     Federation,
+    WebSockets,
 }
 
 impl Port {
-    const ALL: [Self; 3] = [Self::Clients, Self::Routes, Self::Federation];
+    const ALL: [Self; 4] = [
+        Self::Clients,
+        Self::Routes,
+        Self::Federation,
+        Self::WebSockets,
+    ];
 
     /// The name in metrics.
     fn name(self) -> &'static str {
@@ -122,6 +128,7 @@ impl Port {
             Self::Clients => "client",
             Self::Routes => "route",
             Self::Federation => "federation",
+            Self::WebSockets => "websocket",
         }
     }
 }
@@ -160,19 +167,18 @@ impl PreparedTls {
 }
 
 impl Server {
-    /// Loads TLS for clients and routes according to new options.
+    /// Loads TLS for clients, routes and WebSockets according to new options.
     ///
     ///  # Errors
     ///
     /// Which file cannot be used, why, and what to do.
-    pub(super) fn prepare_tls(
-        &self,
-        options: &Options,
-    ) -> Result<(PreparedTls, PreparedTls), String> {
+    pub(super) fn prepare_tls(&self, options: &Options) -> Result<[PreparedTls; 3], String> {
         let clients = PreparedTls::load(self.tls_of(Port::Clients), options.tls.as_ref())?;
         let block = options.cluster.as_ref().and_then(ClusterOptions::tls);
         let routes = PreparedTls::load(self.tls_of(Port::Routes), block.as_ref())?;
-        Ok((clients, routes))
+        let block = options.websocket.as_ref().and_then(|it| it.tls.as_ref());
+        let websockets = PreparedTls::load(self.tls_of(Port::WebSockets), block)?;
+        Ok([clients, routes, websockets])
     }
 
     /// Applies TLS for clients and lets `update` change INFO. Returns the clients without TLS if it
@@ -189,7 +195,7 @@ impl Server {
         // that are closed, or sees the new TLS.
         let mut current = self.client_listener.tls.write();
         let plain = match is_required {
-            true => self.broker.registry.open(Kind::Client),
+            true => self.clients(false),
             false => Vec::new(),
         };
         update(&mut self.broker.info.write());
@@ -200,6 +206,11 @@ impl Server {
     /// Applies TLS for routes; the caller hands the result to the cluster.
     pub(super) fn apply_route_tls(&self, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
         self.apply_tls(Port::Routes, prepared)
+    }
+
+    /// Applies TLS for WebSockets. Whether there is any never changes.
+    pub(super) fn apply_websocket_tls(&self, prepared: PreparedTls) {
+        self.apply_tls(Port::WebSockets, prepared);
     }
 
     fn apply_tls(&self, port: Port, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
@@ -223,8 +234,9 @@ impl Server {
 
     /// Applies what the present settings say about the patience of peers.
     pub(super) fn expect_patience(&self) {
-        let [clients, routes] = [Port::Clients, Port::Routes].map(|port| self.tls_of(port));
-        expect_patience([clients.as_deref(), routes.as_deref()]);
+        let ports = [Port::Clients, Port::Routes, Port::WebSockets];
+        let listeners = ports.map(|port| self.tls_of(port));
+        expect_patience(listeners.each_ref().map(Option::as_deref));
     }
 
     fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {
@@ -232,6 +244,7 @@ impl Server {
             Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
             Port::Federation => self.federation()?.tls.clone(),
+            Port::WebSockets => self.websocket.as_ref()?.listener.tls.read().clone(),
         }
     }
 
@@ -242,8 +255,9 @@ impl Server {
 
     fn close_untrusted(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
-            Port::Clients => {
-                close_untrusted(&self.broker, tls, &self.broker.registry.open(Kind::Client))
+            Port::Clients | Port::WebSockets => {
+                let clients = self.clients(matches!(port, Port::WebSockets));
+                close_untrusted(&self.broker, tls, &clients)
             }
             Port::Routes => {
                 let cluster = self.cluster.as_ref();

@@ -1,5 +1,5 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
-//! NATS protocol without a library ([`wire`], [`raw_client`]), their logs ([`log_file`]), a small HTTP client for
+//! NATS protocol without a library ([`wire`], [`raw_client`], [`websocket`]), their logs ([`log_file`]), a small HTTP client for
 //! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), processes
 //! that take over from a broker ([`upgrade`]), a real [`collectd`] with the plugin, free
 //! [`ports`], and the paths of the programs that the tests start and drive ([`tools`]).
@@ -23,6 +23,7 @@ pub mod tls_client;
 pub mod tools;
 pub mod traffic;
 pub mod upgrade;
+pub mod websocket;
 pub mod wire;
 
 pub use broker::{Broker, BrokerBuilder};

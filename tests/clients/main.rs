@@ -1,5 +1,5 @@
 //! The client's view of the broker: real client libraries, the plain protocol, all login
-//! methods, permissions and TLS. Most tests compare with a real nats-server.
+//! methods, permissions, TLS and WebSockets. Most tests compare with a real nats-server.
 
 mod certificate_users;
 mod certname_users;
@@ -12,3 +12,4 @@ mod permissions_model;
 mod protocol_differential;
 mod sources;
 mod tls;
+mod websocket;

@@ -8,6 +8,7 @@ mod nkeys;
 mod permissions;
 mod routes;
 mod transforms;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub use self::{
     permissions::permissions,
     routes::routes,
     transforms::transforms,
+    websocket::{websocket_frames, websocket_request},
 };
 use midge::{
     config::syntax,
@@ -34,7 +36,7 @@ use midge::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("client_before_login", client_before_login),
     ("config", config),
     ("connect", connect),
@@ -46,6 +48,8 @@ pub const TARGETS: [Target; 11] = [
     ("routes", routes),
     ("subjects", subjects),
     ("transforms", transforms),
+    ("websocket_frames", websocket_frames),
+    ("websocket_request", websocket_request),
 ];
 
 /// The configuration language: any text is parsed or rejected with a place.

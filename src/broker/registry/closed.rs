@@ -175,6 +175,7 @@ mod tests {
         };
         ClosedConnection {
             last: ConnectionView {
+                client_type: "nats",
                 cid,
                 peer: ([127, 0, 0, 1], 1).into(),
                 start: MonotonicMicros(0),

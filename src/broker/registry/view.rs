@@ -47,6 +47,8 @@ pub struct ConnectionView {
     pub subscriptions: usize,
     /// The identity that the peer states.
     pub identity: Identity,
+    /// How its bytes travel: `nats` or `websocket`.
+    pub client_type: &'static str,
     /// Version and cipher suite of TLS, and whether the handshake preceded INFO.
     pub tls: Option<(&'static str, &'static str, bool)>,
 }
@@ -96,6 +98,7 @@ impl Connection {
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.lock().len(),
             identity: self.identity.lock().clone(),
+            client_type: self.client_type(),
             tls: self
                 .tls()
                 .map(|tls| (tls.version, tls.cipher_suite, tls.is_first)),

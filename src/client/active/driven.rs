@@ -137,6 +137,10 @@ impl Reader for Active {
         batch::handle_large(self, buffers, large);
     }
 
+    fn end_broken(&mut self, buffers: &mut ThreadBuffers, text: &str) {
+        self.end(buffers, End::violation(format!("read error: {text}")));
+    }
+
     fn must_pause(&self, buffers: &ThreadBuffers) -> bool {
         !buffers.congested.is_empty()
             || self.awaited.is_some()

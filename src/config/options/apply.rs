@@ -7,6 +7,7 @@ use super::{
     keys::TOP,
     problems::Problems,
     table::{Key, Kind},
+    websocket,
 };
 use crate::{
     config::{
@@ -207,6 +208,10 @@ impl Reading {
             self.error(&position, text);
         }
         self.check_users();
+        if let Err(text) = websocket::check(&self.options) {
+            let position = self.decided_at(["websocket", "authorization"]);
+            self.error(&position, text);
+        }
     }
 
     fn check_users(&mut self) {

@@ -29,6 +29,7 @@ pub mod table;
 pub(super) mod tls;
 pub(super) mod unsupported;
 pub(super) mod users;
+pub mod websocket;
 pub(super) mod written;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -42,6 +43,7 @@ pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
 use nodes::NodesOptions;
 pub use syslog::RemoteSyslog;
+pub use websocket::WebSocketOptions;
 
 use crate::security::{
     options::TlsOptions,
@@ -93,6 +95,8 @@ pub struct Options {
     pub allowed_sources: Vec<Network>,
     /// `HOST` or `HOST:PORT` announced to clients instead of the listener's own.
     pub client_advertise: Option<String>,
+    /// The port for WebSockets; `None` for none.
+    pub websocket: Option<WebSocketOptions>,
     /// Name shown to clients and operators; `None` is the server's id.
     pub server_name: Option<String>,
     /// Host of the monitoring listener; `None` is [`LOOPBACK_HOST`].
@@ -296,6 +300,7 @@ impl Default for Options {
             port: DEFAULT_PORT,
             allowed_sources: Vec::new(),
             client_advertise: None,
+            websocket: None,
             server_name: None,
             http_host: None,
             http_port: HttpPort::Default,

@@ -47,8 +47,8 @@ impl Connection {
         }
     }
 
-    /// Has TLS' own records written, which wait in the transport, and notes the
-    /// connection for the batch's flush.
+    /// Has written what layers below the queue have to say: TLS' own records, pongs of a
+    /// WebSocket. Notes the connection for the batch's flush.
     pub fn send_control(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         if let Some(mut appender) = self.append() {
             appender.state.queue.sealed.get_or_insert_default();

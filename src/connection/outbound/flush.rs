@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use super::state::State;
+use super::{sealed::Layers, state::State};
 use crate::{
     connection::{
         BLOCKED, CLOSING, CloseReason, Connection, QUEUED, STUCK, buffers::ThreadBuffers,
@@ -75,9 +75,9 @@ impl Connection {
             drop(state);
 
             let since = taken.since();
-            let written = match self.tls() {
+            let written = match self.layers() {
                 None => taken.write_to(&stream, buffers),
-                Some(tls) => taken.seal_to(tls, &stream, buffers),
+                Some(layers) => taken.seal_to(layers, &stream, buffers),
             };
 
             state = self.outbound.state.lock();
@@ -121,6 +121,16 @@ impl Connection {
             true => state.pending,
             false => self.hand_over(state, buffers),
         }
+    }
+
+    /// What is between the queue and the socket.
+    #[inline]
+    fn layers(&self) -> Option<Layers<'_>> {
+        let (tls, websocket) = (self.tls(), self.websocket());
+        (tls.is_some() || websocket.is_some()).then(|| Layers {
+            tls: tls.map(|it| &**it),
+            websocket: websocket.map(|it| &**it),
+        })
     }
 
     /// Leaves what waits to the connection's own task.

@@ -7,10 +7,12 @@ use crate::connection::{CLOSING, CloseReason, Connection, buffers::ThreadBuffers
 
 impl Connection {
     /// Freezes the queue and returns what waits in it; `None` if somebody is writing, if the
-    /// connection ends, if there is TLS, or if more than `max` bytes wait.
+    /// connection ends, if there is TLS or a
+    /// WebSocket, or if more than `max` bytes wait.
     pub fn freeze(&self, max: usize) -> Option<Vec<u8>> {
         let mut state = self.outbound.state.lock();
-        let is_free = !state.writing && state.closed.is_none() && self.tls().is_none();
+        let is_plain = self.tls().is_none() && self.websocket().is_none();
+        let is_free = !state.writing && state.closed.is_none() && is_plain;
         if !is_free || state.queue.len() > max {
             return None;
         }

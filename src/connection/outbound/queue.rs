@@ -1,5 +1,5 @@
 //! Contents of an outbound queue: pieces of bytes in their order, appended at one end,
-//! written to the socket or sealed into TLS records at the other.
+//! written to the socket, or sealed into TLS records or put into frames, at the other.
 //!
 //! Only the files beside it use it: under the queue's lock, or taken out of it by the
 //! flusher.
@@ -43,7 +43,7 @@ const WALKED_MESSAGES_MAX: usize = 64;
 /// `offset` on, then `open`.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// Only with TLS.
+    /// Only with TLS or a WebSocket.
     pub(super) sealed: Option<Box<Sealed>>,
     chunks: VecDeque<Chunk>,
     pub(super) offset: usize,
@@ -159,7 +159,7 @@ impl Queue {
         self.shared_len
     }
 
-    /// Plaintext bytes that are sealed and not written.
+    /// Plaintext bytes that are sealed, or in frames, and not written.
     fn sealed_len(&self) -> usize {
         self.sealed.as_ref().map_or(0, |sealed| sealed.plain)
     }

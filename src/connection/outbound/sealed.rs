@@ -1,5 +1,6 @@
-//! Writing a queue through TLS: its plaintext is sealed into full records, and what the
-//! socket does not accept of those stays in front.
+//! Writing a queue through what is between it and the socket: its plaintext is put into the frames
+//! of a WebSocket, sealed into full records of TLS, or both, and what the socket does not accept
+//! of those stays in front.
 
 use std::io;
 
@@ -9,12 +10,24 @@ use super::queue::{Queue, Written};
 use crate::connection::{
     buffers::ThreadBuffers,
     transport::{RECORD_LEN, Tls},
+    websocket::WebSocket,
 };
 
 /// Plaintext bytes that are sealed for one write.
 const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
 
-/// Records that the socket has not taken yet.
+/// Plaintext bytes in one frame: as many as are put into frames for one write.
+const FRAME_LEN_MAX: usize = SEALED_LEN_MAX;
+
+/// What is between a queue and its socket: at least one of them.
+#[derive(Clone, Copy)]
+pub(super) struct Layers<'a> {
+    pub(super) tls: Option<&'a Tls>,
+    /// Above TLS.
+    pub(super) websocket: Option<&'a WebSocket>,
+}
+
+/// Records and frames that the socket has not taken yet.
 #[derive(Default)]
 pub(super) struct Sealed {
     pub(super) bytes: Vec<u8>,
@@ -30,7 +43,7 @@ impl Queue {
     /// Writes until all is written or the socket fails: what is sealed and does not go out stays in front.
     pub(super) fn seal_to(
         &mut self,
-        tls: &Tls,
+        layers: Layers<'_>,
         stream: &TcpStream,
         buffers: &mut ThreadBuffers,
     ) -> Written {
@@ -62,7 +75,15 @@ impl Queue {
                     buffers.tls.sealed = sealed.bytes;
                 }
             }
-            match self.seal_next(tls, buffers) {
+            let next = match layers {
+                Layers {
+                    tls,
+                    websocket: Some(websocket),
+                } => self.frame_next(websocket, tls, buffers),
+                Layers { tls: Some(tls), .. } => self.seal_next(tls, buffers),
+                Layers { tls: None, .. } => Ok(None),
+            };
+            match next {
                 Ok(None) => {
                     written.msgs += std::mem::take(&mut self.open_msgs);
                     return written;
@@ -92,7 +113,7 @@ impl Queue {
             let front = self.front();
             let len = match front.len() / RECORD_LEN * RECORD_LEN {
                 0 => {
-                    self.gather(&mut gathered, buffers);
+                    self.gather(RECORD_LEN, &mut gathered, buffers);
                     sealer.seal(&gathered)?;
                     plain += gathered.len();
                     continue;
@@ -103,27 +124,63 @@ impl Queue {
             plain += len;
             self.advance(len, buffers);
         }
-        let found = sealer.has_sealed();
         drop(sealer);
         buffers.tls.gathered = gathered;
-        if !found {
-            buffers.tls.sealed = bytes;
-            return Ok(None);
+        Ok(self.sealed_as(bytes, plain, buffers))
+    }
+
+    /// Puts as much into a frame as one write should carry; `None` if there is nothing.
+    fn frame_next(
+        &mut self,
+        websocket: &WebSocket,
+        tls: Option<&Tls>,
+        buffers: &mut ThreadBuffers,
+    ) -> io::Result<Option<Box<Sealed>>> {
+        let mut gathered = std::mem::take(&mut buffers.tls.gathered);
+        self.gather(FRAME_LEN_MAX, &mut gathered, buffers);
+        let plain = gathered.len();
+        buffers.websocket.frames.clear();
+        websocket.frame(&gathered, &mut buffers.websocket);
+        buffers.tls.gathered = gathered;
+        let mut bytes = std::mem::take(&mut buffers.tls.sealed);
+        bytes.clear();
+        match tls {
+            None => std::mem::swap(&mut bytes, &mut buffers.websocket.frames),
+            Some(tls) => {
+                let mut sealer = tls.sealer(&mut bytes);
+                for record in buffers.websocket.frames.chunks(RECORD_LEN) {
+                    sealer.seal(record)?;
+                }
+            }
         }
-        Ok(Some(Box::new(Sealed {
+        Ok(self.sealed_as(bytes, plain, buffers))
+    }
+
+    /// What is to be written now, with so much plaintext in it; `None` if it is nothing.
+    fn sealed_as(
+        &mut self,
+        bytes: Vec<u8>,
+        plain: usize,
+        buffers: &mut ThreadBuffers,
+    ) -> Option<Box<Sealed>> {
+        if bytes.is_empty() {
+            buffers.tls.sealed = bytes;
+            return None;
+        }
+        Some(Box::new(Sealed {
             bytes,
             written: 0,
             plain,
             msgs: std::mem::take(&mut self.gone_msgs),
-        })))
+        }))
     }
 
-    /// Takes the bytes of one record from the queue.
-    fn gather(&mut self, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
+    /// Takes the bytes of one record or frame from the queue.
+    fn gather(&mut self, max: usize, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
         record.clear();
-        while record.len() < RECORD_LEN && !self.is_written() {
+        while record.len() < max && !self.is_written() {
             let front = self.front();
-            let len = front.len().min(RECORD_LEN - record.len());
+            let len = front.len().min(max - record.len());
             record.extend_from_slice(&front[..len]);
             self.advance(len, buffers);
         }

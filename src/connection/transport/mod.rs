@@ -188,9 +188,4 @@ impl Sealer<'_> {
             false => state.session.seal(&mut state.tail, plain, self.sealed),
         }
     }
-
-    /// Whether something is there to be sent.
-    pub fn has_sealed(&self) -> bool {
-        !self.sealed.is_empty()
-    }
 }

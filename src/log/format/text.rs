@@ -48,12 +48,19 @@ fn prefix(record: &Record) -> String {
         return prefix;
     };
     // Writing to a string does not fail.
-    if record.text("kind") == "route" {
-        // Its lines name its broker themselves.
-        let _ = write!(prefix, " - rid:{cid}");
-        return prefix;
+    match record.text("kind") {
+        "route" => {
+            // Its lines name its broker themselves.
+            let _ = write!(prefix, " - rid:{cid}");
+            return prefix;
+        }
+        "websocket" => {
+            let _ = write!(prefix, " - wid:{cid}");
+        }
+        _ => {
+            let _ = write!(prefix, " - cid:{cid}");
+        }
     }
-    let _ = write!(prefix, " - cid:{cid}");
     let text = |name| record.text(name);
     let (name, lang, version) = (text("name"), text("lang"), text("version"));
     if !name.is_empty() || !lang.is_empty() || !version.is_empty() {

@@ -267,7 +267,7 @@ impl Writer<'_> {
         let mut info = ConnInfo {
             cid: view.cid,
             kind: Kind::Client.name().into(),
-            client_type: "nats".into(),
+            client_type: view.client_type.into(),
             ip: view.peer.ip().to_canonical().to_string(),
             port: view.peer.port(),
             start: rfc3339(self.wall_clock.at_micros(view.start)),

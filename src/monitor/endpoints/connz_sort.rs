@@ -178,6 +178,7 @@ mod tests {
         let start = MonotonicMicros(1_000_000_000);
         Candidate::Closed(Arc::new(ClosedConnection {
             last: ConnectionView {
+                client_type: "nats",
                 cid,
                 peer: SocketAddr::from(([127, 0, 0, 1], 1)),
                 start,

@@ -166,7 +166,13 @@ fn settings(monitor: &Monitor) -> Varz {
         gateway: json!({}),
         leaf: json!({}),
         mqtt: json!({}),
-        websocket: json!({}),
+        websocket: websocket(server),
+        ws_connect_urls: server
+            .broker
+            .websocket
+            .read()
+            .as_ref()
+            .map_or_else(Vec::new, |it| it.connect_urls.clone()),
         jetstream: json!({}),
         ..Varz::default()
     }
@@ -200,6 +206,60 @@ fn cluster(server: &Server) -> serde_json::Value {
     if !wanted.is_empty() {
         let urls = wanted.iter().map(ToString::to_string);
         block["urls"] = urls.collect::<Vec<_>>().into();
+    }
+    block
+}
+
+/// The settings of the port for WebSockets; empty without one.
+fn websocket(server: &Server) -> serde_json::Value {
+    let Some(own) = &server.websocket else {
+        return json!({});
+    };
+    let Some(port) = &own.listener.websocket else {
+        return json!({});
+    };
+    let options = &port.options;
+    let mut block = json!({
+        "host": options.host,
+        "port": own.address.port(),
+        "handshake_timeout": nanoseconds(options.handshake_timeout()),
+    });
+    let texts = [
+        ("advertise", &options.advertise),
+        ("no_auth_user", &options.no_auth_user),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            block[name] = text.as_str().into();
+        }
+    }
+    if let Some(timeout) = options.auth_timeout {
+        block["auth_timeout"] = timeout.as_secs_f64().into();
+    }
+    let flags = [
+        ("no_tls", options.no_tls),
+        ("same_origin", options.origins.same),
+        ("compression", options.compression),
+        ("tls_map", options.tls.as_ref().is_some_and(|tls| tls.map)),
+    ];
+    for (name, flag) in flags {
+        if flag {
+            block[name] = true.into();
+        }
+    }
+    if !options.origins.allowed.is_empty() {
+        let origins = options.origins.allowed.iter().map(ToString::to_string);
+        block["allowed_origins"] = origins.collect::<Vec<_>>().into();
+    }
+    if let Some(tls) = &*own.listener.tls.read() {
+        let pinned = &tls.store.current().options.pinned_certs;
+        if !pinned.is_empty() {
+            block["tls_pinned_certs"] = json!(pinned);
+        }
+        // Connections that were closed for their certificate are counted for all clients together.
+        let (end, tls) = tls_block(tls, 0);
+        block["tls_cert_not_after"] = end.into();
+        block["tls"] = json!(tls);
     }
     block
 }

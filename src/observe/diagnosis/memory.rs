@@ -8,6 +8,7 @@ use crate::{
     connection::{
         Connection, payload,
         subscription::{SUBSCRIPTIONS, lingering},
+        websocket::{INFLATING, INFLATING_BEFORE_LOGIN, KEPT, handshake::REQUESTS},
     },
     delivery::remote::REMOTE_INTEREST,
     observe::sample::{Holder, Sample},
@@ -30,14 +31,18 @@ const CONNECTION_OVERHEAD: u64 = 2048;
 const TLS_SESSION: u64 = 11 * 1024;
 
 /// Tables that are reported when they are full, by the name of their cause.
-pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 6] = [
+pub(super) const REPORTED_WHEN_FULL: [(&str, &Pool); 7] = [
     ("interest", &REMOTE_INTEREST),
     ("payloads", &payload::RESERVED),
     ("permissions", &responses::POOL),
     ("replies", &replies::POOL),
     ("subscriptions", &SUBSCRIPTIONS),
     ("system_requests", &SYSTEM_REQUESTS),
+    ("websockets", &INFLATING),
 ];
+
+/// What WebSockets hold of what is not complete: frames, compressed messages, requests.
+static WEBSOCKETS: [&Pool; 4] = [&KEPT, &INFLATING, &INFLATING_BEFORE_LOGIN, &REQUESTS];
 
 /// Uses of the memory.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +133,11 @@ fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
             sample.queues_in_use,
         ),
         pool("payloads", &payload::READ),
+        cause(
+            "websockets",
+            WEBSOCKETS.iter().map(|pool| pool.used()).sum::<usize>(),
+            WEBSOCKETS.iter().map(|pool| pool.count()).sum::<usize>(),
+        ),
         cause(
             "subscriptions",
             SUBSCRIPTIONS.used() + lingering() + tables,

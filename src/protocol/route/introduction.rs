@@ -101,6 +101,9 @@ pub struct RouteInfo {
     /// `host:port` for clients of the sender.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
+    /// The same for those that connect by WebSocket.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ws_connect_urls: Vec<String>,
     /// How far gossip about this route is forwarded: 0 by the usual rule, 1 no further, 2 further
     /// in any case.
     #[serde(skip_serializing_if = "is_zero_u8")]
@@ -162,10 +165,13 @@ impl RouteInfo {
         }
         loop {
             let line = line(&short);
-            if line.len() <= INTRODUCTION_MAX || short.connect_urls.is_empty() {
+            let urls = [&mut short.connect_urls, &mut short.ws_connect_urls];
+            if line.len() <= INTRODUCTION_MAX || urls.iter().all(|urls| urls.is_empty()) {
                 return line;
             }
-            short.connect_urls.truncate(short.connect_urls.len() / 2);
+            for urls in urls {
+                urls.truncate(urls.len() / 2);
+            }
         }
     }
 }

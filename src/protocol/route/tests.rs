@@ -32,7 +32,8 @@ fn an_info_never_exceeds_the_limit_of_a_line() {
             let import = serde_json::json!({ "allow": rules });
             let info = RouteInfo {
                 server_id: "ID".into(),
-                connect_urls: vec!["192.168.100.100:4222".into(); urls],
+                connect_urls: vec!["192.168.100.100:4222".into(); urls / 2],
+                ws_connect_urls: vec!["192.168.100.100:8443".into(); urls - urls / 2],
                 max_line: LINE_MAX,
                 import: serde_json::value::to_raw_value(&import).ok(),
                 ..RouteInfo::default()
@@ -45,7 +46,8 @@ fn an_info_never_exceeds_the_limit_of_a_line() {
             let back: RouteInfo = serde_json::from_slice(json).unwrap();
             assert_eq!((&*back.server_id, back.max_line), ("ID", LINE_MAX));
             let is_short = urls < 2500;
-            assert_eq!(back.connect_urls.len() == urls, is_short, "{urls}");
+            let kept = back.connect_urls.len() + back.ws_connect_urls.len();
+            assert_eq!(kept == urls, is_short, "{urls}");
         }
     }
 }

@@ -98,5 +98,5 @@ pub const DIFFERENT: &[Difference] = &[
     stricter("max_closed_clients: -1", NONSENSE),
     stricter("ping_max: -1", NONSENSE),
     stricter("ping_interval: \"-5s\"", NONSENSE),
-    stricter("websocket { port: 5 }", UNSERVED),
+    stricter("websocket { port: 5 }", FAILS_AT_START),
 ];

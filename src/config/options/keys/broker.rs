@@ -16,6 +16,7 @@ use crate::config::{
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
         tls::{TLS_ACCESS, TLS_BLOCK, read_tls},
+        websocket::{self, WEBSOCKET, WEBSOCKET_ACCESS},
         written::{self, UNSET},
     },
 };
@@ -148,6 +149,26 @@ pub(super) const SITES: &[Key<Options>] = &[
         reload: Reload::Live(NODES_ACCESS),
     },
 ];
+
+/// The port for WebSockets.
+pub(super) const WEB: &[Key<Options>] = &[Key {
+    name: "websocket",
+    aliases: &["ws"],
+    kind: Kind::Structure {
+        form: "block",
+        read: websocket::read,
+        blocks: &[&WEBSOCKET],
+    },
+    usual: Usual::Example(
+        "{ port: 8443, tls { cert_file: \"/etc/midge/cert.pem\", key_file: \"/etc/midge/key.pem\" } }",
+    ),
+    doc: "A port where clients connect by WebSocket, as browsers do. They are clients like all \
+          others; only its certificates can be changed while midge runs.",
+    reload: Reload::Restart(
+        "the port for WebSockets is opened at the start",
+        WEBSOCKET_ACCESS,
+    ),
+}];
 
 /// TLS.
 pub(super) const SECURED: &[Key<Options>] = &[

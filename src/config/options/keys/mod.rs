@@ -26,6 +26,7 @@ pub static TOP: Block<Options> = Block {
         section("Connections", clients::CONNECTIONS),
         section("Logins", clients::LOGINS),
         section("TLS", broker::SECURED),
+        section("WebSocket", broker::WEB),
         section("Accounts", broker::ACCOUNTS),
         section("Cluster", broker::MESH),
         section("Federation", broker::SITES),

@@ -162,12 +162,6 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
         unsupported!("clients must use NATS over TCP or TLS: remove the block"),
     ),
     refused(
-        "websocket",
-        &["ws"],
-        is_hollow,
-        unsupported!("clients must use NATS over TCP or TLS: remove the block"),
-    ),
-    refused(
         "proxy_protocol",
         &[],
         is_false,

@@ -265,6 +265,14 @@ fn each_key_sets_its_option() {
         ("federation: { name: a, upstream: \"b:1\" }", |o| {
             o.federation.as_ref().is_some_and(|it| it.name == "a")
         }),
+        ("websocket: { port: 8443, no_tls: true }", |o| {
+            o.websocket.as_ref().is_some_and(|it| it.port == Some(8443))
+        }),
+        ("ws: { listen: \"[::1]:-1\", no_tls: true }", |o| {
+            o.websocket
+                .as_ref()
+                .is_some_and(|it| it.port == Some(0) && it.host == "::1")
+        }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
         ("accounts: [A]", |o| o.accounts[0].name == "A"),

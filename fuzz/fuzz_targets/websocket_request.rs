@@ -1,0 +1,9 @@
+//! See [`targets::websocket_request`].
+
+#![no_main]
+
+#[path = "../src/targets/mod.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::websocket_request(bytes));

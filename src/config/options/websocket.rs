@@ -1,0 +1,582 @@
+//! The block `websocket`: the port where clients connect by WebSocket, as browsers do.
+//!
+//! The texts of errors begin with those of nats-server.
+
+use std::time::Duration;
+
+use super::{
+    Options, advertise,
+    problems::{Problems, wrong_type},
+    reading::PORTS,
+    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
+    tls::{TLS_BLOCK, read_block, same_tls},
+    unsupported::{is_empty_text, refused},
+    users::{password_key, user_key},
+};
+use crate::{
+    config::syntax::{Entry, Value},
+    security::{
+        options::TlsOptions,
+        origins::{Origin, Origins},
+        secret::Secret,
+        users::{Authorization, SoleLogin, User},
+    },
+};
+
+/// How long a client may take for its handshakes, if that is not configured.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fields of `headers`, and bytes of all of them.
+const HEADERS_MAX: usize = 64;
+const HEADERS_LEN_MAX: usize = 16 * 1024;
+
+/// Header fields that the answer has anyway.
+const OWN_HEADERS: [&str; 5] = [
+    "host",
+    "content-length",
+    "connection",
+    "upgrade",
+    "nats-no-masking",
+];
+
+/// The port for WebSockets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WebSocketOptions {
+    /// Host it binds to.
+    pub host: String,
+    /// Its port, 0 being any free one; `None`: there is no listener.
+    pub port: Option<u16>,
+    /// `HOST` or `HOST:PORT` that clients are told of, instead of the listener's own.
+    pub advertise: Option<String>,
+    /// Whether it may be without TLS.
+    pub no_tls: bool,
+    /// Its TLS.
+    pub tls: Option<TlsOptions>,
+    /// The pages that may connect.
+    pub origins: Origins,
+    /// How long a client may take until its request is answered, TLS included.
+    pub handshake_timeout: Option<Duration>,
+    /// Whether messages are compressed for clients that offer it.
+    pub compression: bool,
+    /// The single user, or the token, of this port.
+    pub sole: Option<SoleLogin>,
+    /// The user that clients without credentials become, at this port.
+    pub no_auth_user: Option<String>,
+    /// Time to log in; `None` is that of the client port.
+    pub auth_timeout: Option<Duration>,
+    /// Cookies that CONNECT is filled from.
+    pub cookies: CookieNames,
+    /// Header fields of the answer that accepts a client.
+    pub headers: Vec<(String, String)>,
+    /// Time between the pings of an idle connection; `None` is that of the client port.
+    pub ping_interval: Option<Duration>,
+}
+
+/// Names of cookies with credentials.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CookieNames {
+    /// Of the user.
+    pub user: Option<String>,
+    /// Of its password.
+    pub password: Option<String>,
+    /// Of the token.
+    pub token: Option<String>,
+}
+
+impl CookieNames {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self {
+            host: super::ANY_HOST.into(),
+            port: None,
+            advertise: None,
+            no_tls: false,
+            tls: None,
+            origins: Origins::default(),
+            handshake_timeout: None,
+            compression: false,
+            sole: None,
+            no_auth_user: None,
+            auth_timeout: None,
+            cookies: CookieNames::default(),
+            headers: Vec::new(),
+            ping_interval: None,
+        }
+    }
+}
+
+impl WebSocketOptions {
+    /// How long a client may take until its request is answered.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT)
+    }
+
+    /// Whether clients of this port log in otherwise than those of the client port.
+    pub fn overrides_logins(&self) -> bool {
+        self.sole.is_some() || self.no_auth_user.is_some()
+    }
+
+    /// Who may log in at this port, where `clients` may at the client port.
+    pub fn authorization(&self, clients: &Authorization) -> Authorization {
+        let mut own = clients.clone();
+        if self.overrides_logins() {
+            own.sole.clone_from(&self.sole);
+            own.no_auth_user.clone_from(&self.no_auth_user);
+        }
+        own.maps_certificates = self.tls.as_ref().is_some_and(|tls| tls.map);
+        own
+    }
+}
+
+/// Rules over more than one key.
+///
+/// # Errors
+///
+/// The first one that is broken.
+pub(super) fn check(options: &Options) -> Result<(), String> {
+    let Some(websocket) = &options.websocket else {
+        return Ok(());
+    };
+    if websocket.tls.is_none() && !websocket.no_tls {
+        return Err(
+            "websocket requires TLS configuration: write a block tls, or no_tls: true \
+                    where the connections are encrypted by other means"
+                .into(),
+        );
+    }
+    let users = &options.authorization.users;
+    if let Some(guest) = &websocket.no_auth_user {
+        let is_guest = |user: &User| user.name == *guest && user.certnames().is_none();
+        if users.is_empty() {
+            return Err(format!(
+                "no_auth_user: {guest:?} present, but users/nkeys are not defined"
+            ));
+        }
+        if !users.iter().any(is_guest) {
+            return Err(format!(
+                "no_auth_user: {guest:?} not present as user or nkey in authorization block or \
+                 account configuration"
+            ));
+        }
+    }
+    let sole = match &websocket.sole {
+        Some(SoleLogin::User { .. }) => "username",
+        Some(SoleLogin::Token(_)) => "token",
+        None => return Ok(()),
+    };
+    match users.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "websocket authentication {sole} not compatible with presence of users/nkeys"
+        )),
+    }
+}
+
+/// What a reload compares.
+pub(super) const WEBSOCKET_ACCESS: FieldAccess<Options> = FieldAccess {
+    same: |one, other| {
+        let placeless = |options: &Options| {
+            let websocket = options.websocket.clone();
+            websocket.map(|websocket| WebSocketOptions {
+                tls: None,
+                ..websocket
+            })
+        };
+        let tls = |options: &Options| options.websocket.as_ref()?.tls.clone();
+        placeless(one) == placeless(other) && same_tls(tls(one).as_ref(), tls(other).as_ref())
+    },
+    copy: |to, from| to.websocket.clone_from(&from.websocket),
+    written: None,
+};
+
+/// The keys of the block.
+pub(super) static WEBSOCKET: Block<WebSocketOptions> = Block {
+    name: "websocket",
+    title: "In `websocket`",
+    place: "\"websocket\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                kind: Kind::Address(|it, host, port| {
+                    if let Some(host) = host.filter(|host| !host.is_empty()) {
+                        it.host = host;
+                    }
+                    it.port = listen_port(port);
+                }),
+                ..key(
+                    "listen",
+                    Usual::Example("\"0.0.0.0:8443\""),
+                    "Address of the listener: PORT or HOST:PORT, in place of `host` and `port`.",
+                )
+            },
+            Key {
+                aliases: &["net"],
+                kind: Kind::Text(|it, text| {
+                    it.host = text.to_owned();
+                    Ok(())
+                }),
+                ..key(
+                    "host",
+                    Usual::Default("\"0.0.0.0\""),
+                    "Address on which the listener binds.",
+                )
+            },
+            Key {
+                kind: Kind::Integer(PORTS, |it, port| it.port = listen_port(port)),
+                ..key(
+                    "port",
+                    Usual::Example("8443"),
+                    "Port of the listener; -1 is any free one, 0 is no listener.",
+                )
+            },
+            Key {
+                kind: Kind::Text(|it, text| {
+                    it.advertise = advertise::read(text)?;
+                    Ok(())
+                }),
+                ..key(
+                    "advertise",
+                    Usual::Example("\"broker.example.net:443\""),
+                    "HOST or HOST:PORT that clients learn as the address of this broker.",
+                )
+            },
+            Key {
+                kind: Kind::Bool(|it, value| it.no_tls = value),
+                ..key(
+                    "no_tls",
+                    Usual::Default("false"),
+                    "`true`: without a block `tls` the port is not encrypted. Only behind a proxy \
+                     that does it, or for tests.",
+                )
+            },
+            Key {
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| {
+                        let map = problems.map(&entry.node, "tls");
+                        it.tls = map.map(|map| read_block(map, &entry.node.position, problems));
+                    },
+                    blocks: &[&TLS_BLOCK],
+                },
+                ..key(
+                    "tls",
+                    Usual::Example("{ cert_file: \"cert.pem\", key_file: \"key.pem\" }"),
+                    "TLS of this port, as in `tls` at the top. It begins before the request.",
+                )
+            },
+            Key {
+                kind: Kind::Bool(|it, value| it.origins.same = value),
+                ..key(
+                    "same_origin",
+                    Usual::Default("false"),
+                    "Whether a web page may connect only to the host and port that it comes from.",
+                )
+            },
+            Key {
+                aliases: &[
+                    "allowed_origin",
+                    "allow_origins",
+                    "allow_origin",
+                    "origins",
+                    "origin",
+                ],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: read_origins,
+                    blocks: &[],
+                },
+                ..key(
+                    "allowed_origins",
+                    Usual::Example("[\"https://www.example.net\"]"),
+                    "Where web pages that connect may come from; anywhere if not set.",
+                )
+            },
+            Key {
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |it, time| it.handshake_timeout = non_zero(time),
+                },
+                ..key(
+                    "handshake_timeout",
+                    Usual::Default("\"10s\""),
+                    "Time that a client may take for TLS and its request together.",
+                )
+            },
+            Key {
+                aliases: &["compress"],
+                kind: Kind::Bool(|it, value| it.compression = value),
+                ..key(
+                    "compression",
+                    Usual::Default("false"),
+                    "Whether messages are compressed for clients that offer it.",
+                )
+            },
+            Key {
+                aliases: &["authentication"],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: read_login,
+                    blocks: &[&LOGIN],
+                },
+                ..key(
+                    "authorization",
+                    Usual::Example("{ user: \"web\", password: \"s3cret\" }"),
+                    "The one user, or a token, of this port, in place of that of the client port. \
+                     Not beside lists of users.",
+                )
+            },
+            Key {
+                kind: Kind::Text(|it, text| {
+                    it.no_auth_user = super::keys::non_empty(text);
+                    Ok(())
+                }),
+                ..key(
+                    "no_auth_user",
+                    Usual::Example("\"guest\""),
+                    "The user as which clients of this port without credentials are logged in, in \
+                     place of that of the client port.",
+                )
+            },
+            Key {
+                kind: Kind::Text(|it, text| {
+                    it.cookies.user = cookie_name(text)?;
+                    Ok(())
+                }),
+                ..key(
+                    "user_cookie",
+                    Usual::Example("\"nats_user\""),
+                    "Name of a cookie that has the user, if CONNECT has none.",
+                )
+            },
+            Key {
+                kind: Kind::Text(|it, text| {
+                    it.cookies.password = cookie_name(text)?;
+                    Ok(())
+                }),
+                ..key(
+                    "pass_cookie",
+                    Usual::Example("\"nats_password\""),
+                    "The same for the password.",
+                )
+            },
+            Key {
+                kind: Kind::Text(|it, text| {
+                    it.cookies.token = cookie_name(text)?;
+                    Ok(())
+                }),
+                ..key(
+                    "token_cookie",
+                    Usual::Example("\"nats_token\""),
+                    "The same for the token.",
+                )
+            },
+            refused(
+                "jwt_cookie",
+                &[],
+                is_empty_text,
+                "needs operator mode, which is not supported by this version of midge: trusted \
+                 operators or trusted keys configuration is required for JWT authentication via \
+                 cookie",
+            ),
+            Key {
+                kind: Kind::Structure {
+                    form: "block of strings",
+                    read: read_headers,
+                    blocks: &[],
+                },
+                ..key(
+                    "headers",
+                    Usual::Example("{ \"X-Frame-Options\": \"DENY\" }"),
+                    "Header fields of the answer that accepts a client.",
+                )
+            },
+            Key {
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |it, time| it.ping_interval = non_zero(time),
+                },
+                ..key(
+                    "ping_interval",
+                    Usual::Example("\"1m\""),
+                    "Time between the pings of an idle connection of this port; that of the client \
+                     port if not set.",
+                )
+            },
+        ],
+    }],
+};
+
+/// The keys of `authorization` in it.
+static LOGIN: Block<Login> = Block {
+    name: "websocket authorization",
+    title: "In `authorization` of `websocket`",
+    place: "authorization",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            user_key("web", "The user.", |it, user| {
+                it.user = super::keys::non_empty(user);
+                Ok(())
+            }),
+            password_key(
+                "\"s3cret\"",
+                "Its password, plain or a bcrypt hash.",
+                |it, password| it.password = password,
+            ),
+            Key {
+                name: "token",
+                aliases: &[],
+                kind: Kind::Secret(|it, token| {
+                    it.token = Some(token).filter(|token| !token.is_empty());
+                }),
+                usual: Usual::Example("\"s3cret\""),
+                doc: "A token instead, plain or a bcrypt hash.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "timeout",
+                aliases: &[],
+                kind: Kind::Seconds(|it, time| it.timeout = non_zero(time)),
+                usual: Usual::Default("2"),
+                doc: "Time to log in; that of the client port if not set.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+/// The values of that block.
+#[derive(Default)]
+struct Login {
+    user: Option<String>,
+    password: Secret,
+    token: Option<Secret>,
+    timeout: Option<Duration>,
+}
+
+/// A row, with a kind that is to be replaced.
+const fn key(name: &'static str, usual: Usual, doc: &'static str) -> Key<WebSocketOptions> {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Bool(|_, _| {}),
+        usual,
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
+/// Reads the block. Without a port there is no listener.
+pub(super) fn read(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    let mut websocket = WebSocketOptions::default();
+    if WEBSOCKET
+        .read_node(&mut websocket, &entry.node, "websocket", problems)
+        .is_some()
+    {
+        options.websocket = Some(websocket).filter(|it| it.port.is_some());
+    }
+}
+
+fn read_login(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
+    let mut login = Login::default();
+    if LOGIN
+        .read_node(&mut login, &entry.node, "authorization", problems)
+        .is_none()
+    {
+        return;
+    }
+    websocket.auth_timeout = login.timeout;
+    websocket.sole = match (login.user, login.token) {
+        (Some(_), Some(_)) => {
+            let text = "authorization cannot have a user and a token";
+            problems.error(&entry.node.position, text);
+            None
+        }
+        (Some(name), None) => Some(SoleLogin::User {
+            name,
+            password: login.password,
+        }),
+        (None, token) => token.map(SoleLogin::Token),
+    };
+}
+
+fn read_origins(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
+    let texts = problems.texts(&entry.node, &entry.key).unwrap_or_default();
+    let origins = texts
+        .into_iter()
+        .filter_map(|(text, position)| problems.noted(position, Origin::configured(text)));
+    websocket.origins.allowed = origins.collect();
+}
+
+fn read_headers(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
+    let Some(map) = problems.map(&entry.node, "headers") else {
+        return;
+    };
+    let mut headers = Vec::new();
+    for entry in map.entries_as_written() {
+        let Value::String(value) = &entry.node.value else {
+            let text = wrong_type(&entry.key, "a string", &entry.node.value);
+            problems.error(&entry.position, text);
+            continue;
+        };
+        let pair = (entry.key.clone(), value.clone());
+        headers.extend(problems.noted(&entry.position, check_header(pair)));
+    }
+    let len: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if headers.len() > HEADERS_MAX || len > HEADERS_LEN_MAX {
+        let text = format!("headers may have {HEADERS_MAX} entries and {HEADERS_LEN_MAX} bytes");
+        problems.error(&entry.position, text);
+    }
+    websocket.headers = headers;
+}
+
+fn check_header((name, value): (String, String)) -> Result<(String, String), String> {
+    let lower = name.to_ascii_lowercase();
+    if OWN_HEADERS.contains(&&*lower) {
+        return Err(format!("websocket: invalid header {name:?} not allowed"));
+    }
+    if lower.starts_with("sec-websocket-") {
+        return Err(format!(
+            "websocket: invalid header {name:?}, \"Sec-WebSocket-\" prefix not allowed"
+        ));
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    match !name.is_empty() && name.chars().all(is_name) && !value.contains(char::is_control) {
+        true => Ok((name, value)),
+        false => Err(format!(
+            "{name:?} is no name of a header, or its value has control characters"
+        )),
+    }
+}
+
+/// A name that a cookie can have; `None` for an empty text.
+fn cookie_name(text: &str) -> Result<Option<String>, String> {
+    let is_part = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+    match text.chars().all(is_part) {
+        true => Ok(super::keys::non_empty(text)),
+        false => Err(format!("{text:?} is no name of a cookie")),
+    }
+}
+
+fn listen_port(port: i64) -> Option<u16> {
+    match port {
+        0 => None,
+        port => Some(u16::try_from(port).unwrap_or(0)),
+    }
+}
+
+fn non_zero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
+}
