@@ -112,8 +112,9 @@ impl Inflater {
             self.made += made as u64;
             match status {
                 Ok(Status::StreamEnd) => self.has_ended = true,
-                Ok(_) if made < step && used == bytes.len() => break,
+                // Also without bytes it may go on: it gives out its window before it fills it again.
                 Ok(_) if read + made > 0 => {}
+                Ok(_) if used == bytes.len() => break,
                 Ok(_) | Err(_) => return Err(Corrupt),
             }
         }
@@ -216,6 +217,33 @@ mod tests {
             for cut in [0, 1, 2, 50, bytes.len() - 1] {
                 let (first, second) = bytes.split_at(cut);
                 assert_eq!(inflated(&[first, second], room).as_ref(), Ok(&message));
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_may_become_many() {
+        for len in [
+            1,
+            258,
+            16_384,
+            32_768,
+            32_769,
+            40_000,
+            65_536,
+            1_000_000,
+            8 << 20,
+        ] {
+            let message = vec![0; len];
+            let bytes = deflated(&message);
+            for room in [1000, STEP_LEN - 1, STEP_LEN, 64 * 1024] {
+                let parts: Vec<&[u8]> = bytes.chunks(1).collect();
+                let whole = inflated(&[&bytes], room);
+                assert!(whole.as_ref() == Ok(&message), "{len} {room}");
+                assert!(
+                    inflated(&parts, room).as_ref() == Ok(&message),
+                    "{len} {room}"
+                );
             }
         }
     }

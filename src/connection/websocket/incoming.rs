@@ -393,7 +393,8 @@ fn inflate(
         }
         if payload.rest == 0 {
             return match payload.is_final {
-                false => Ok(true),
+                // What it has left is passed on before the next frame is waited for.
+                false => Ok(!opening.is_full()),
                 true => {
                     let is_done = inflater.finish(opening.plain, opening.end)?;
                     match inflater.made > message_max {

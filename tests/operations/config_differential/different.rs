@@ -30,7 +30,6 @@ const MISSING: &str = "a value was forgotten";
 const STRAY: &str = "an extra character or a misplaced quote hides a mistake";
 const NONSENSE: &str = "the number makes no sense";
 const NO_ADDRESS: &str = "nobody can connect there";
-const UNSERVED: &str = "not served, and without it the broker would not do what the file asks for";
 
 pub const DIFFERENT: &[Difference] = &[
     stricter(
