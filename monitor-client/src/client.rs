@@ -182,6 +182,16 @@ impl Client {
         self.get_with(path, &[]).map(|(answer, _)| answer)
     }
 
+    /// The text at `path`, for people: unsafe characters are not replaced.
+    ///
+    ///  # Errors
+    ///
+    /// As for [`Client::get`].
+    pub fn text(&self, path: &str) -> Result<String, Error> {
+        let body = self.fetch_ok(path)?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// The JSON object that a POST of `path` returns; only a Unix socket accepts one.
     ///
     ///  # Errors

@@ -63,6 +63,18 @@ pub fn is_unsafe(character: char) -> bool {
     next > 0 && character <= UNSAFE[next - 1].1
 }
 
+/// A text as the value of a parameter of a URL's query.
+pub fn query_value(text: &str) -> String {
+    let mut made = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => made.push(char::from(byte)),
+            false => made.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    made
+}
+
 /// The text with every unsafe character but the tab written as an escape, as
 /// `\n` or `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {

@@ -416,3 +416,35 @@ fn top_is_found_beside_midge_or_on_the_path() {
 fn the_manual_page_is_up_to_date() {
     generated::assert_up_to_date("conf/man/midge-top.1", &text(&top(&["--man"])));
 }
+
+/// `--path` asks who would get a message, and sends nothing.
+#[test]
+fn the_path_of_a_message_is_told_as_text() {
+    let users = "authorization { users: [\n\
+         { user: a, password: a, permissions: { publish: \"orders.>\" } }\n\
+         { user: limited, password: h, permissions: { publish: \"x\" } } ] }";
+    let broker = Broker::midge().config(users).start();
+    let mut client = broker.connect();
+    let login = "{\"verbose\":false,\"user\":\"a\",\"pass\":\"a\",\"name\":\"billing\"}";
+    client.send(format!("CONNECT {login}\r\nSUB orders.* 1\r\n"));
+    client.sync();
+    let url = format!("http://{}", broker.monitor_addr());
+    let told = text(&top(&["--path", "orders.create", "--as-user", "a", &url]));
+    for part in ["orders.create", "billing", "orders.*"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(client.sync().is_empty(), "nothing is sent");
+    let refused = text(&top(&[
+        "--path",
+        "orders.create",
+        "--as-user",
+        "limited",
+        &url,
+    ]));
+    let denied = "denied: no rule of publish.allow matches";
+    assert!(refused.contains(denied), "{refused}");
+    let unknown = top(&["--path", "orders.create", "--as-user", "nobody", &url]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    let words = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(words.contains("nobody"), "{words}");
+}

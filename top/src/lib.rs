@@ -28,6 +28,8 @@ use std::{
     thread,
 };
 
+use monitor_client::text::escaped;
+
 use crate::{
     app::App,
     feed::Feed,
@@ -43,6 +45,7 @@ const USAGE: u8 = 2;
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match options::read(arguments, io::stdout().is_terminal()) {
         Ok(Request::Show(options)) => options,
+        Ok(Request::Fetch(client, path)) => return fetched(client.text(&path)),
         Ok(Request::Print(text)) => return written(io::stdout().write_all(text.as_bytes())),
         Err(text) => {
             eprintln!("midge top: {}", text.trim_end());
@@ -53,6 +56,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match &options.report {
         None => screen::run(options),
         Some(_) => reports(options),
+    }
+}
+
+/// Writes an answer that is a text, line by line without unsafe characters.
+fn fetched(answer: Result<String, monitor_client::Error>) -> ExitCode {
+    match answer {
+        Ok(text) => {
+            let lines = text.lines().map(|line| escaped(line) + "\n");
+            written(io::stdout().write_all(lines.collect::<String>().as_bytes()))
+        }
+        Err(error) => {
+            eprintln!("midge top: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::{ArgMatches, error::ErrorKind};
-use monitor_client::Client;
+use monitor_client::{Client, text::query_value};
 
 use self::{
     access::client,
@@ -29,6 +29,8 @@ use crate::{
 pub(crate) enum Request {
     /// Show a broker.
     Show(Box<Options>),
+    /// Print the text that a broker has at this path and exit.
+    Fetch(Box<Client>, String),
     /// Print this text and exit.
     Print(String),
 }
@@ -89,6 +91,10 @@ pub(crate) fn read(
         command().try_get_matches_from([OsString::from("midge top")].into_iter().chain(arguments));
     match matches {
         Ok(matches) if matches.get_flag("man") => Ok(Request::Print(manual())),
+        Ok(matches) if matches.contains_id("path") => {
+            let (client, _) = client(&matches)?;
+            Ok(Request::Fetch(Box::new(client), pathz(&matches)))
+        }
         Ok(matches) => {
             options(&matches, is_terminal).map(|options| Request::Show(Box::new(options)))
         }
@@ -158,6 +164,18 @@ fn options(matches: &ArgMatches, is_terminal: bool) -> Result<Options, String> {
     })
 }
 
+/// The path of `/pathz` with its query.
+fn pathz(matches: &ArgMatches) -> String {
+    let subject = query_value(text(matches, "path"));
+    let mut path = format!("/pathz?format=text&subject={subject}");
+    for (option, parameter) in [("as-user", "user"), ("as-account", "account")] {
+        if let Some(name) = matches.get_one::<String>(option) {
+            path.push_str(&format!("&{parameter}={}", query_value(name)));
+        }
+    }
+    path
+}
+
 fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
     matches.get_one::<String>(name).map_or("", String::as_str)
 }
@@ -186,8 +204,23 @@ mod tests {
         let arguments = arguments.iter().map(OsString::from);
         match read(arguments, true)? {
             Request::Show(options) => Ok(*options),
-            Request::Print(text) => Err(text),
+            Request::Print(text) | Request::Fetch(_, text) => Err(text),
         }
+    }
+
+    #[test]
+    fn a_path_is_one_question() {
+        let asked = |arguments: &[&str]| parse(arguments).err().expect("no screen");
+        assert_eq!(
+            asked(&["--path", "orders.é", "--as-user", "A&B"]),
+            "/pathz?format=text&subject=orders.%C3%A9&user=A%26B"
+        );
+        assert_eq!(
+            asked(&["--path", "a", "--as-account", "X", "http://localhost:8222"]),
+            "/pathz?format=text&subject=a&account=X"
+        );
+        assert!(asked(&["--as-user", "a"]).contains("--path"));
+        assert!(asked(&["--path", "a", "--once"]).contains("cannot be used"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use monitor_client::{Kind, PathSubscription, PathWay, Pathz};
+use monitor_client::{Kind, PathSubscription, PathWay, Pathz, text::query_value};
 
 use super::{
     Check, Failure, Status,
@@ -116,27 +116,13 @@ fn lines(way: &PathWay) -> Vec<String> {
 
 /// The path with its query.
 fn path(query: &PathQuery) -> String {
-    let mut path = format!("/pathz?subject={}", escaped(&query.subject));
+    let mut path = format!("/pathz?subject={}", query_value(&query.subject));
     for (name, value) in [("user", &query.user), ("account", &query.account)] {
         if !value.is_empty() {
-            let _ = write!(path, "&{name}={}", escaped(value));
+            let _ = write!(path, "&{name}={}", query_value(value));
         }
     }
     path
-}
-
-/// A text as the value of a parameter.
-fn escaped(text: &str) -> String {
-    let mut made = String::new();
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => made.push(char::from(byte)),
-            false => {
-                let _ = write!(made, "%{byte:02X}");
-            }
-        }
-    }
-    made
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ load\t''
 routes\t''
 events\t''
 ceilings\t''"
+complete -c midge-top -l path -d 'Write who would get a message on SUBJECT and who would not, and why, and exit; nothing is sent. Permissions are looked at with --as-user' -r
+complete -c midge-top -l as-user -d 'The user who would publish it' -r
+complete -c midge-top -l as-account -d 'The account it would be published in' -r
 complete -c midge-top -s r -l rounds -d 'Exit after N requests' -r
 complete -c midge-top -s o -l output -d 'Write one report to FILE and exit; - is standard output' -r -F
 complete -c midge-top -s l -l delimiter -d 'Report the connections alone, TEXT between the columns' -r

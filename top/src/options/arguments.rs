@@ -19,6 +19,7 @@ pub(super) fn command() -> Command {
         .args(target_args())
         .args(login_args())
         .args(view_args())
+        .args(path_args())
         .args(report_args())
 }
 
@@ -115,6 +116,21 @@ fn view_args() -> Vec<Arg> {
             .visible_alias("subs")
             .help("Show the subjects of connections"),
         switch("lookup").help("Show the names of addresses (DNS)"),
+    ]
+}
+
+fn path_args() -> Vec<Arg> {
+    vec![
+        value("path", "SUBJECT")
+            .conflicts_with_all(["once", "batch", "output", "delimiter"])
+            .help("Write who would get a message on SUBJECT and who would not, and why, and exit; nothing is sent. Permissions are looked at with --as-user"),
+        value("as-user", "NAME")
+            .requires("path")
+            .conflicts_with("as-account")
+            .help("The user who would publish it"),
+        value("as-account", "NAME")
+            .requires("path")
+            .help("The account it would be published in"),
     ]
 }
 
