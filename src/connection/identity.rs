@@ -94,6 +94,7 @@ impl Connection {
             kind: match self.kind {
                 Kind::Client => "client",
                 Kind::Router => "route",
+                Kind::Leafnode => "leafnode",
             },
             cid: self.cid,
             peer: self.peer,

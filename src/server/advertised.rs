@@ -1,4 +1,5 @@
-//! The addresses of this broker for clients, as announced in INFO to clients and other brokers.
+//! The addresses of this broker for clients and leafnodes, as announced in INFO to clients and other
+//! brokers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,17 +10,27 @@ use crate::config::{Options, options::advertise};
 /// certificates are issued for names, and the listener's port.
 pub(super) fn host(options: &Options, address: SocketAddr) -> (String, u16) {
     let advertised = options.client_advertise.as_deref();
+    host_of(advertised, &options.host, address)
+}
+
+fn host_of(advertised: Option<&str>, host: &str, address: SocketAddr) -> (String, u16) {
     // The value was validated when the configuration was read.
     match advertised.map(advertise::split) {
         Some(Ok((host, port))) => (host.to_owned(), port.unwrap_or(address.port())),
-        _ => (options.host.clone(), address.port()),
+        _ => (host.to_owned(), address.port()),
     }
 }
 
 /// All `host:port` of this broker: the advertised one, otherwise the listener's; for a wildcard
 /// address, all addresses of this machine that others can reach. Empty if there are none.
 pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
-    let (host, port) = host(options, address);
+    let advertised = options.client_advertise.as_deref();
+    urls_of(advertised, &options.host, address)
+}
+
+/// The same of another listener, which listens on `host` and is announced as `advertised`.
+pub(super) fn urls_of(advertised: Option<&str>, host: &str, address: SocketAddr) -> Vec<String> {
+    let (host, port) = host_of(advertised, host, address);
     let is_wildcard = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
     if !is_wildcard {
         return vec![listener::join(&host, port)];

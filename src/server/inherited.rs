@@ -42,18 +42,21 @@ pub enum Role {
     Client,
     /// Routes.
     Cluster,
+    /// Leafnodes.
+    Leafnodes,
     /// Monitoring, on a port or on a Unix socket.
     Monitor,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Client, Self::Cluster, Self::Monitor];
+    const ALL: [Self; 4] = [Self::Client, Self::Cluster, Self::Leafnodes, Self::Monitor];
 
     /// The name of its sockets.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Cluster => "cluster",
+            Self::Leafnodes => "leafnodes",
             Self::Monitor => "monitor",
         }
     }

@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::{
-    Listening, Server,
+    Listening, OpenedTls, Server,
     inherited::{Inherited, Role},
     listener,
     reload::Sources,
@@ -43,6 +43,8 @@ pub struct Prepared {
     pub(super) monitor_file: Option<SocketFile>,
     /// Listener for routes.
     pub routes: Option<TcpListener>,
+    /// Listener for leafnodes.
+    pub leafnodes: Option<TcpListener>,
     /// More descriptors of all of them, for an upgrade.
     pub(super) listeners: upgrade::Listeners,
 }
@@ -99,6 +101,8 @@ pub fn prepare(
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
     tls::expect_patience([tls.as_deref(), route_tls.as_deref()]);
+    let of_leafnodes = options.leafnodes.as_ref().and_then(|it| it.tls.clone());
+    let leafnode_tls = of_leafnodes.as_ref().map(tls::open).transpose()?;
     let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
     let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
@@ -129,6 +133,17 @@ pub fn prepare(
         },
         None => None,
     };
+    let leafnodes = match options
+        .leafnodes
+        .as_ref()
+        .and_then(|it| Some((it, it.port?)))
+    {
+        Some((block, port)) => {
+            let what = "leafnode port";
+            Some(listen(Role::Leafnodes, what, &block.host, port)?)
+        }
+        None => None,
+    };
     // The monitoring port comes last: if it is only a default, it must not take a port that another
     // listener needs.
     let (monitor, monitor_error) = match options.http_listen() {
@@ -147,13 +162,16 @@ pub fn prepare(
         monitor: monitor.as_ref().map(|(address, _)| *address),
         monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
+        leafnodes: leafnodes.as_ref().map(|(address, _)| *address),
     };
     let monitor = monitor.map(|(_, listener)| listener);
     let routes = routes.map(|(_, listener)| listener);
+    let leafnodes = leafnodes.map(|(_, listener)| listener);
     let listeners = upgrade::Listeners::default();
     let sockets = [
         (Role::Client, Some(clients.as_fd())),
         (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
+        (Role::Leafnodes, leafnodes.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor_unix.as_ref().map(AsFd::as_fd)),
     ];
@@ -165,9 +183,20 @@ pub fn prepare(
         })?;
     }
     Ok(Prepared {
-        server: Server::new(options, sources, listening, tls, route_tls, federation_tls),
+        server: Server::new(
+            options,
+            sources,
+            listening,
+            OpenedTls {
+                clients: tls,
+                routes: route_tls,
+                leafnodes: leafnode_tls,
+                federation: federation_tls,
+            },
+        ),
         clients,
         routes,
+        leafnodes,
         monitor,
         monitor_unix,
         monitor_file,

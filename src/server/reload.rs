@@ -327,6 +327,7 @@ impl Server {
         broker.limits.replace(limits(&options));
         client::notify_all(broker);
         surplus::keep_limits(broker);
+        self.recheck_leafnodes();
         if let Some((cluster, settings)) = cluster {
             let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);

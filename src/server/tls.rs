@@ -1,4 +1,4 @@
-//! TLS of a running broker, for clients, routes and the federation: loading it, announcing it in INFO, and watching
+//! TLS of a running broker, for clients, routes, leafnodes and the federation: loading it, announcing it in INFO, and watching
 //! its files.
 
 use std::{
@@ -110,17 +110,24 @@ fn check_files(server: &Weak<Server>) {
 enum Port {
     Clients,
     Routes,
+    Leafnodes,
     Federation,
 }
 
 impl Port {
-    const ALL: [Self; 3] = [Self::Clients, Self::Routes, Self::Federation];
+    const ALL: [Self; 4] = [
+        Self::Clients,
+        Self::Routes,
+        Self::Leafnodes,
+        Self::Federation,
+    ];
 
     /// The name in metrics.
     fn name(self) -> &'static str {
         match self {
             Self::Clients => "client",
             Self::Routes => "route",
+            Self::Leafnodes => "leafnode",
             Self::Federation => "federation",
         }
     }
@@ -231,6 +238,7 @@ impl Server {
         match port {
             Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
+            Port::Leafnodes => self.leafnodes.as_ref()?.tls.clone(),
             Port::Federation => self.federation()?.tls.clone(),
         }
     }
@@ -250,6 +258,10 @@ impl Server {
                 let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
                 let connections = routes.iter().map(|route| &route.connection);
                 close_untrusted(&self.broker, tls, connections)
+            }
+            Port::Leafnodes => {
+                let open = self.broker.registry.open(Kind::Leafnode);
+                close_untrusted(&self.broker, tls, &open)
             }
             // Its one connection begins anew, with the other certificate.
             Port::Federation => {

@@ -3,6 +3,7 @@
 
 mod before_login;
 mod judge;
+mod leafnodes;
 mod names;
 mod nkeys;
 mod permissions;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use self::{
     before_login::{client_before_login, route_before_login},
+    leafnodes::leafnodes,
     names::names,
     nkeys::nkeys,
     permissions::permissions,
@@ -34,10 +36,11 @@ use midge::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("client_before_login", client_before_login),
     ("config", config),
     ("connect", connect),
+    ("leafnodes", leafnodes),
     ("names", names),
     ("nkeys", nkeys),
     ("permissions", permissions),

@@ -82,13 +82,13 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     stricter(
         "top",
-        &["gateway", "leaf", "websocket", "mqtt", "proxy_protocol"],
+        &["gateway", "websocket", "mqtt", "proxy_protocol"],
         &["*"],
         UNSERVED,
     ),
     laxer(
         "top",
-        &["gateway", "leaf", "websocket", "mqtt", "proxy_protocol"],
+        &["gateway", "websocket", "mqtt", "proxy_protocol"],
         &["*"],
         "an empty value asks for nothing",
     ),
