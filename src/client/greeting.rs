@@ -19,7 +19,9 @@ use super::{
 use crate::{
     broker::{Broker, info::info_for, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity, Kind, admission::Place, buffers::ThreadBuffers,
+        CloseReason, Connection, Identity, Kind,
+        admission::Place,
+        buffers::{ThreadBuffers, with_buffers},
     },
     peer::{End, Ends, Link, keepalive::Keepalive},
     protocol::{connect::Credentials, error::ClientError},
@@ -95,8 +97,21 @@ impl Greeting {
         nonce
     }
 
+    /// Sends the first INFO, and ends a connection that was not `admitted`. Returns what the client is
+    /// given to sign.
+    pub(super) fn begin(&self, admitted: bool) -> Box<str> {
+        with_buffers(|buffers| {
+            let nonce = self.introduce(buffers);
+            if !admitted {
+                self.refuse_for_max_connections(buffers);
+            }
+            buffers.flush_touched();
+            nonce
+        })
+    }
+
     /// Ends a connection that is one too many.
-    pub(super) fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
+    fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
         let detail = format!("max_connections is {}", self.limits.max_connections);
         let end = End::with_error(CloseReason::MaxConnections, ClientError::MaxConnections);
         let throttle = &self.broker.telemetry.refused_connections;

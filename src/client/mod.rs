@@ -39,7 +39,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     broker::Broker,
-    connection::{Connection, buffers::with_buffers},
+    connection::Connection,
     log,
     peer::{self, Driven},
 };
@@ -124,14 +124,7 @@ async fn greet(
         (None, None) => {
             let place =
                 (admitted && greeting.must_log_in()).then(|| greeting.take_place(Duration::ZERO));
-            let nonce = with_buffers(|buffers| {
-                let nonce = greeting.introduce(buffers);
-                if !admitted {
-                    greeting.refuse_for_max_connections(buffers);
-                }
-                buffers.flush_touched();
-                nonce
-            });
+            let nonce = greeting.begin(admitted);
             (Some(without_cookies(nonce)), place)
         }
     };

@@ -49,14 +49,7 @@ pub(super) async fn begin(
         return None;
     };
     let cookies = upgraded?;
-    let nonce = with_buffers(|buffers| {
-        let nonce = greeting.introduce(buffers);
-        if !admitted {
-            greeting.refuse_for_max_connections(buffers);
-        }
-        buffers.flush_touched();
-        nonce
-    });
+    let nonce = greeting.begin(admitted);
     Some(Begun { nonce, cookies })
 }
 

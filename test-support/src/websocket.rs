@@ -65,7 +65,11 @@ impl WebSocketFrame {
 
 /// A frame as a client sends it.
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
+    masked_frame(first, MASK, payload.as_ref())
+}
+
+/// The same with this mask.
+pub fn masked_frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         len @ 0..126 => bytes.push(0x80 | len as u8),
@@ -78,8 +82,8 @@ pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
             bytes.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
-    bytes.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
+    bytes.extend_from_slice(&mask);
+    let masked = payload.iter().zip(mask.iter().cycle());
     bytes.extend(masked.map(|(byte, key)| byte ^ key));
     bytes
 }

@@ -2,42 +2,30 @@
 //!
 //! The texts of errors begin with those of nats-server.
 
+mod read;
+
 use std::time::Duration;
 
 use super::{
     Options, advertise,
-    problems::{Problems, wrong_type},
     reading::PORTS,
     table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
     tls::{TLS_BLOCK, read_block, same_tls},
     unsupported::{is_empty_text, refused},
     users::{password_key, user_key},
 };
-use crate::{
-    config::syntax::{Entry, Value},
-    security::{
-        options::TlsOptions,
-        origins::{Origin, Origins},
-        secret::Secret,
-        users::{Authorization, SoleLogin, User},
-    },
+use crate::security::{
+    options::TlsOptions,
+    origins::Origins,
+    secret::Secret,
+    users::{Authorization, SoleLogin, User},
 };
+
+pub(super) use read::read;
+use read::{cookie_name, listen_port, non_zero, read_headers, read_login, read_origins};
 
 /// How long a client may take for its handshakes, if that is not configured.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Fields of `headers`, and bytes of all of them.
-const HEADERS_MAX: usize = 64;
-const HEADERS_LEN_MAX: usize = 16 * 1024;
-
-/// Header fields that the answer has anyway.
-const OWN_HEADERS: [&str; 5] = [
-    "host",
-    "content-length",
-    "connection",
-    "upgrade",
-    "nats-no-masking",
-];
 
 /// The port for WebSockets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -473,110 +461,4 @@ const fn key(name: &'static str, usual: Usual, doc: &'static str) -> Key<WebSock
         doc,
         reload: Reload::WithBlock,
     }
-}
-
-/// Reads the block. Without a port there is no listener.
-pub(super) fn read(options: &mut Options, entry: &Entry, problems: &mut Problems) {
-    let mut websocket = WebSocketOptions::default();
-    if WEBSOCKET
-        .read_node(&mut websocket, &entry.node, "websocket", problems)
-        .is_some()
-    {
-        options.websocket = Some(websocket).filter(|it| it.port.is_some());
-    }
-}
-
-fn read_login(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
-    let mut login = Login::default();
-    if LOGIN
-        .read_node(&mut login, &entry.node, "authorization", problems)
-        .is_none()
-    {
-        return;
-    }
-    websocket.auth_timeout = login.timeout;
-    websocket.sole = match (login.user, login.token) {
-        (Some(_), Some(_)) => {
-            let text = "authorization cannot have a user and a token";
-            problems.error(&entry.node.position, text);
-            None
-        }
-        (Some(name), None) => Some(SoleLogin::User {
-            name,
-            password: login.password,
-        }),
-        (None, token) => token.map(SoleLogin::Token),
-    };
-}
-
-fn read_origins(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
-    let texts = problems.texts(&entry.node, &entry.key).unwrap_or_default();
-    let origins = texts
-        .into_iter()
-        .filter_map(|(text, position)| problems.noted(position, Origin::configured(text)));
-    websocket.origins.allowed = origins.collect();
-}
-
-fn read_headers(websocket: &mut WebSocketOptions, entry: &Entry, problems: &mut Problems) {
-    let Some(map) = problems.map(&entry.node, "headers") else {
-        return;
-    };
-    let mut headers = Vec::new();
-    for entry in map.entries_as_written() {
-        let Value::String(value) = &entry.node.value else {
-            let text = wrong_type(&entry.key, "a string", &entry.node.value);
-            problems.error(&entry.position, text);
-            continue;
-        };
-        let pair = (entry.key.clone(), value.clone());
-        headers.extend(problems.noted(&entry.position, check_header(pair)));
-    }
-    let len: usize = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if headers.len() > HEADERS_MAX || len > HEADERS_LEN_MAX {
-        let text = format!("headers may have {HEADERS_MAX} entries and {HEADERS_LEN_MAX} bytes");
-        problems.error(&entry.position, text);
-    }
-    websocket.headers = headers;
-}
-
-fn check_header((name, value): (String, String)) -> Result<(String, String), String> {
-    let lower = name.to_ascii_lowercase();
-    if OWN_HEADERS.contains(&&*lower) {
-        return Err(format!("websocket: invalid header {name:?} not allowed"));
-    }
-    if lower.starts_with("sec-websocket-") {
-        return Err(format!(
-            "websocket: invalid header {name:?}, \"Sec-WebSocket-\" prefix not allowed"
-        ));
-    }
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    match !name.is_empty() && name.chars().all(is_name) && !value.contains(char::is_control) {
-        true => Ok((name, value)),
-        false => Err(format!(
-            "{name:?} is no name of a header, or its value has control characters"
-        )),
-    }
-}
-
-/// A name that a cookie can have; `None` for an empty text.
-fn cookie_name(text: &str) -> Result<Option<String>, String> {
-    let is_part = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
-    match text.chars().all(is_part) {
-        true => Ok(super::keys::non_empty(text)),
-        false => Err(format!("{text:?} is no name of a cookie")),
-    }
-}
-
-fn listen_port(port: i64) -> Option<u16> {
-    match port {
-        0 => None,
-        port => Some(u16::try_from(port).unwrap_or(0)),
-    }
-}
-
-fn non_zero(time: Duration) -> Option<Duration> {
-    Some(time).filter(|time| !time.is_zero())
 }

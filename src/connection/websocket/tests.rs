@@ -2,35 +2,12 @@
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
+use test_support::websocket::masked_frame as frame;
 
 use super::*;
 use crate::connection::CloseReason;
 
 const MESSAGE_MAX: usize = MESSAGE_LEN_LEAST;
-
-/// A frame of a client.
-fn frame(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        len @ 0..126 => bytes.push(0x80 | len as u8),
-        len @ 126..0x1_0000 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&key);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    bytes
-}
 
 fn binary(payload: &[u8]) -> Vec<u8> {
     frame(0x82, [1, 2, 3, 4], payload)

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{memory, recent::Recent, silent_members::SilentMembers, trend::Trend};
+use super::{
+    memory,
+    recent::Recent,
+    silent_members::{SilentMembers, group_of},
+    trend::Trend,
+};
 use crate::{
     broker::registry::FailureCounts,
     config::Diagnosis,
@@ -80,7 +85,7 @@ pub(super) struct History {
     federation_dropped_seen: u64,
     /// Members of federations' queue groups that only take.
     pub(super) silent_members: SilentMembers,
-    /// Bytes of all these incidents.
+    /// Bytes of all these incidents and members.
     pub(super) memory: usize,
     /// Number of the last event that was taken in.
     events_seen: u64,
@@ -128,13 +133,14 @@ impl History {
         self.add_handshakes(server, sample.at);
         self.add_no_interest(server, thresholds, sample.at);
         self.add_federation(server, sample.at);
-        let registry = &server.broker.registry;
-        self.silent_members.add(registry, &sample.moved, sample.at);
+        self.add_members(server, sample);
         self.add_events(server, sample.at);
         for recent in self.incidents() {
             recent.expire(sample.at, thresholds.incident_window);
         }
-        self.memory = self.incidents().iter().map(|recent| recent.memory()).sum();
+        let incidents = self.incidents();
+        let incidents: usize = incidents.iter().map(|recent| recent.memory()).sum();
+        self.memory = incidents + self.silent_members.memory();
         self.add_places(server);
     }
 
@@ -303,6 +309,21 @@ impl History {
         }
         self.federation_refused_seen = seen;
         self.federation_dropped_seen = dropped;
+    }
+
+    /// Adds what the members of federations' queue groups moved.
+    fn add_members(&mut self, server: &Server, sample: &Sample) {
+        let registry = &server.broker.registry;
+        self.silent_members
+            .retain(|cid| registry.find(cid).is_some());
+        for moved in &sample.moved {
+            let connection = moved.connection();
+            if let Some(group) = group_of(connection) {
+                let new = moved.new_traffic();
+                self.silent_members
+                    .add(connection.cid, group, new, sample.at);
+            }
+        }
     }
 
     fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {

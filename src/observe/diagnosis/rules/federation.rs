@@ -175,8 +175,8 @@ fn slow(evidence: &Evidence) -> Vec<Symptom> {
 
 fn silent_member(evidence: &Evidence) -> Vec<Symptom> {
     let silent = evidence.history.silent_members.with_at_least(TAKEN_MIN);
-    let symptoms = silent.map(|taking| {
-        let who = taking.connection.who();
+    let symptoms = silent.filter_map(|(cid, taking)| {
+        let who = evidence.server.broker.registry.who(cid)?;
         let text = format!(
             "{who} took {} of the queue group on {:?} and has published nothing for {}; other \
              members do",
@@ -184,7 +184,7 @@ fn silent_member(evidence: &Evidence) -> Vec<Symptom> {
             taking.group,
             time(taking.since.age()),
         );
-        warning(&who, taking.connection.cid, text)
+        Some(warning(&who, cid, text))
     });
     symptoms.collect()
 }
