@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod diff;
 pub mod federation;
 pub mod interest;
+pub mod leafnode;
 pub mod log;
 pub mod monitor;
 pub mod nodes;

@@ -62,7 +62,7 @@ pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{
     Bucket, Latency, Latencyz, MeasuredService, NamedLatency, RecentLatency, SlowSubscription,
 };
-pub use leafz::Leafz;
+pub use leafz::{LeafInfo, Leafz};
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
 pub use nodesz::{NodeInfo, NodesMember, Nodesz};
 pub use pathz::{PathMember, PathPeer, PathQueue, PathSubscription, PathWay, Pathz};

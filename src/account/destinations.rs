@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     connection::Subscription,
-    delivery::remotes::Remotes,
+    delivery::{leaf_side::Source, remotes::Remotes},
     subject::transform::Transform,
     sublist::{Entry as _, Matches},
     telemetry::pool::allocated,
@@ -37,6 +37,8 @@ pub struct Destinations {
     /// Whether some connection matches more than once; see [`Destinations::must_interleave`].
     interleave: OnceLock<bool>,
     remotes: OnceLock<Remotes>,
+    /// The leafnodes with interest, if there are any.
+    leafs: OnceLock<Option<Box<Remotes>>>,
     /// Mappings and imported services; most subjects have none.
     pub(super) indirect: Option<Box<Indirect>>,
 }
@@ -113,6 +115,7 @@ impl Destinations {
             matches: account.sublist.lookup(subject),
             interleave: OnceLock::new(),
             remotes: OnceLock::new(),
+            leafs: OnceLock::new(),
             indirect: None,
         }
     }
@@ -148,6 +151,16 @@ impl Destinations {
     pub(super) fn remotes(&self, account: &Account) -> &Remotes {
         self.remotes
             .get_or_init(|| account.remotes(&self.matches.subject))
+    }
+
+    /// The leafnodes that get messages to the subject which come from there; `None` if there are none.
+    /// Looked up once, like the peers: one publisher's messages always come from the same place.
+    #[inline]
+    pub(super) fn leafs(&self, account: &Account, from: Source<'_>) -> Option<&Remotes> {
+        let leafs = self
+            .leafs
+            .get_or_init(|| account.leafnodes(&self.matches.subject, from));
+        leafs.as_deref()
     }
 
     /// Upper bound of the bytes of queue group names in a message to the peers, for requests to
@@ -235,6 +248,7 @@ impl Destinations {
             },
             interleave: OnceLock::new(),
             remotes: OnceLock::new(),
+            leafs: OnceLock::new(),
             indirect: Some(Box::new(Indirect {
                 mapped: Some(mapped),
                 services: Vec::new(),
@@ -286,19 +300,24 @@ impl Destinations {
         }
     }
 
-    /// Looks up the peers in advance, for all accounts that messages of `account` go to. Otherwise
-    /// the first message would do that.
-    pub(super) fn resolve_remotes(&self, account: &Account) {
+    /// Looks up the peers and the leafnodes in advance, for all accounts that messages of `account` go
+    /// to. Otherwise the first message would do that.
+    pub(super) fn resolve_remotes(&self, account: &Account, from: Source<'_>) {
         match self.mapped() {
-            Some(Mapped::Constant(destinations)) => return destinations.resolve_remotes(account),
+            Some(Mapped::Constant(destinations)) => {
+                return destinations.resolve_remotes(account, from);
+            }
             Some(Mapped::Weighted(_)) => return,
             None => {}
         }
-        self.remotes(account);
+        if from.reaches_routes() {
+            self.remotes(account);
+        }
+        self.leafs(account, from);
         for service in self.indirect.iter().flat_map(|indirect| &indirect.services) {
             service
                 .destinations
-                .resolve_remotes(&service.import.account);
+                .resolve_remotes(&service.import.account, from);
         }
     }
 
@@ -356,7 +375,10 @@ impl Destinations {
         });
         let plain = list(matches.plain.capacity());
         let peers = self.remotes.get().map_or(0, Remotes::memory);
+        let leafs = self.leafs.get().and_then(Option::as_deref);
+        let leafs = leafs.map_or(0, |leafs| allocated(size_of::<Remotes>()) + leafs.memory());
         own + peers
+            + leafs
             + allocated(matches.subject.len())
             + plain
             + queues

@@ -10,6 +10,7 @@ use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
         Pick, Share, SubjectBatch,
+        leaf_side::Source,
         queue_group::{deliver_rest, deliver_to_queue_group},
         remotes::{Left, Named, Reached, Remotes},
     },
@@ -38,6 +39,10 @@ pub struct Sender<'a> {
     pub describe: Option<&'a Describe<'a>>,
     /// Whether peers of the cluster get the batch: not if it came from one.
     pub to_peers: bool,
+    /// Where it comes from, as far as that decides to which leafnodes it goes.
+    pub from: Source<'a>,
+    /// The queue groups that a leafnode names for it, separated by blanks; `None` serves all groups.
+    pub groups: Option<&'a [u8]>,
     /// Whether it came from another account as a request or a reply: it is not delivered to
     /// imported streams then.
     pub is_service: bool,
@@ -173,7 +178,13 @@ impl Sender<'_> {
             true => MonotonicMillis(0),
             false => buffers.now(),
         };
+        let leafs = destinations.leafs(account, self.from);
+        let now = match leafs {
+            Some(_) => buffers.now(),
+            None => now,
+        };
         let queues = matches.queues.len() + remotes.queues().len();
+        let queues = queues + leafs.map_or(0, |leafs| leafs.queues().len());
         if queues * batch.messages.len() > CHOICES_MAX && batch.messages.len() > 1 {
             let len = (CHOICES_MAX / queues).max(1);
             return in_chunks(batch, len, |batch| {
@@ -187,23 +198,25 @@ impl Sender<'_> {
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
         let share_here = !matches.queues.is_empty() && !remotes.is_empty();
         let weights = share_here.then(|| remotes.weights());
+        let has_others = !remotes.is_empty() || leafs.is_some();
         for members in &matches.queues {
             let excludes = |member: &Subscription| self.excludes(member);
             let name = members.first().and_then(|first| first.queue());
+            if !name.is_none_or(|name| self.serves(name)) {
+                continue;
+            }
             let weight = weights.as_ref().zip(name);
             let weight = weight.and_then(|(weights, name)| weights.get(name));
             let elsewhere = weight.copied().unwrap_or(0);
             let unserved =
                 deliver_to_queue_group(buffers, batch, members, elsewhere, excludes, now, flush);
-            if !remotes.is_empty()
-                && let Some(name) = name
-            {
+            if has_others && let Some(name) = name {
                 left.insert(name, unserved.clone());
             }
             undelivered = undelivered.and(Undelivered::These(unserved));
         }
         if !remotes.is_empty() {
-            let shares = shares(remotes, left);
+            let shares = self.shares(remotes, &mut left);
             let counted = (account.name.as_bytes(), &account.over_routes);
             let by_name = OnceCell::new();
             let deal = |buffers: &mut ThreadBuffers, name: &[u8], left: &mut Vec<usize>| {
@@ -214,20 +227,43 @@ impl Sender<'_> {
                 }
             };
             let reached = remotes.deliver(buffers, counted, batch, &shares, now, flush, deal);
-            undelivered = undelivered.and(match reached {
-                Reached::All => Undelivered::These(Vec::new()),
-                Reached::Some(taken) => {
-                    let is_undelivered = |at: &usize| taken.binary_search(at).is_err();
-                    Undelivered::These((0..batch.messages.len()).filter(is_undelivered).collect())
-                }
-            });
+            undelivered = undelivered.and(reached.undelivered(batch.messages.len()));
+        }
+        if let Some(leafs) = leafs {
+            // Groups of the cluster have been served, or what was left of them is lost.
+            for name in remotes.queues() {
+                left.insert(name, Vec::new());
+            }
+            let reached = self.deliver_to_leafs(buffers, account, batch, leafs, left, now, flush);
+            undelivered = undelivered.and(reached.undelivered(batch.messages.len()));
         }
         undelivered.and(self.deliver_replies(buffers, account, batch))
     }
 
+    /// Delivers a batch to leafnodes: every message to those that want all, and of each queue group
+    /// what is `left` of it; all of a group that is nowhere else.
+    #[expect(clippy::too_many_arguments, reason = "each is another one's")]
+    #[inline(never)]
+    fn deliver_to_leafs(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: &Account,
+        batch: &SubjectBatch<'_>,
+        leafs: &Remotes,
+        mut left: HashMap<&[u8], Vec<usize>>,
+        now: MonotonicMillis,
+        flush: bool,
+    ) -> Reached {
+        let shares = self.shares(leafs, &mut left);
+        let counted = (account.name.as_bytes(), &account.over_leafs);
+        // The members here and in the cluster came first.
+        let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
+        leafs.deliver(buffers, counted, batch, &shares, now, flush, nobody)
+    }
+
     /// Delivers a batch that came from a peer to the subscribers here, unless it is for queue groups
-    /// only, and to one member of each of these queue groups. Returns the messages of groups without
-    /// a member here, which the peer did not know yet.
+    /// only, and to one member of each of these queue groups; to leafnodes likewise. Returns the
+    /// messages of groups without a member here, which the peer did not know yet.
     pub fn deliver_from_peer<'a>(
         &self,
         buffers: &mut ThreadBuffers,
@@ -254,6 +290,7 @@ impl Sender<'_> {
         if !queues.only {
             self.deliver_to_plain(buffers, batch, destinations, now, flush);
         }
+        let leafs = destinations.leafs(account, self.from);
         let mut left = Vec::new();
         if !queues.names.is_empty() {
             buffers.cost += destinations.matches.queues.len();
@@ -285,10 +322,69 @@ impl Sender<'_> {
                 }
             }
         }
+        if let Some(leafs) = leafs {
+            self.pass_to_leafs(
+                buffers,
+                account,
+                batch,
+                leafs,
+                &mut left,
+                queues.only,
+                flush,
+            );
+        }
         if !queues.only {
             self.deliver_replies(buffers, account, batch);
         }
         left
+    }
+
+    /// Takes a batch from a peer to leafnodes, and with it what is left of the queue groups that have
+    /// members there.
+    #[expect(clippy::too_many_arguments, reason = "each is another one's")]
+    #[inline(never)]
+    fn pass_to_leafs(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: &Account,
+        batch: &SubjectBatch<'_>,
+        leafs: &Remotes,
+        left: &mut Vec<Left<'_>>,
+        queues_only: bool,
+        flush: bool,
+    ) {
+        let is_there = |queue: &[u8]| leafs.queues().any(|name| name == queue);
+        let theirs: Vec<Left<'_>> = left.extract_if(.., |left| is_there(left.queue)).collect();
+        if queues_only {
+            let counted = (account.name.as_bytes(), &account.over_leafs);
+            return leafs.pass_on(buffers, counted, batch, &theirs, None, flush);
+        }
+        let mut shares: HashMap<&[u8], Vec<usize>> =
+            leafs.queues().map(|name| (name, Vec::new())).collect();
+        for Left { queue, messages } in theirs {
+            if let Some(share) = shares.get_mut(queue) {
+                *share = messages;
+            }
+        }
+        let now = buffers.now();
+        self.deliver_to_leafs(buffers, account, batch, leafs, shares, now, flush);
+    }
+
+    /// Whether a member of this queue group is to get the batch.
+    fn serves(&self, name: &[u8]) -> bool {
+        self.groups.is_none_or(|groups| {
+            let mut names = groups.split(|byte| *byte == b' ');
+            names.any(|group| group == name)
+        })
+    }
+
+    /// What the members of each queue group at other brokers get: all, or what the members here left.
+    fn shares(&self, remotes: &Remotes, left: &mut HashMap<&[u8], Vec<usize>>) -> Vec<Share> {
+        let share = |name: &[u8]| match self.serves(name) {
+            true => left.remove(name).map_or(Share::All, Share::Some),
+            false => Share::Some(Vec::new()),
+        };
+        remotes.queues().map(share).collect()
     }
 
     fn deliver_to_plain(
@@ -380,10 +476,17 @@ fn in_chunks(
     Undelivered::These(undelivered)
 }
 
-/// What the members of each queue group at peers get: all, or what the members here left.
-fn shares(remotes: &Remotes, mut left: HashMap<&[u8], Vec<usize>>) -> Vec<Share> {
-    let share = |name| left.remove(name).map_or(Share::All, Share::Some);
-    remotes.queues().map(share).collect()
+impl Reached {
+    /// The messages of a batch of `len` that reached nobody.
+    fn undelivered(self, len: usize) -> Undelivered {
+        match self {
+            Self::All => Undelivered::These(Vec::new()),
+            Self::Some(taken) => {
+                let is_undelivered = |at: &usize| taken.binary_search(at).is_err();
+                Undelivered::These((0..len).filter(is_undelivered).collect())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -81,6 +81,15 @@ impl ServiceImport {
     }
 }
 
+impl Imports {
+    /// The subjects in this account of imported services and of mappings.
+    pub(super) fn wanted_subjects(&self) -> Vec<String> {
+        let services = self.services.iter().map(|it| it.local_subject.clone());
+        let mapped = self.mappings.iter().map(|it| it.subject.clone());
+        services.chain(mapped).collect()
+    }
+}
+
 /// The mapping of a published subject.
 pub struct Mapping {
     subject: String,

@@ -9,7 +9,10 @@ use super::{
     Account, Destinations,
     destinations::{CACHE_MAX, Size},
 };
-use crate::telemetry::pool::{Pool, Share};
+use crate::{
+    delivery::leaf_side::Source,
+    telemetry::pool::{Pool, Share},
+};
 
 /// Slots besides the last subject. The table is direct-mapped: a subject has a single slot and
 /// replaces the one that was there.
@@ -78,11 +81,23 @@ impl LookupCache {
     /// The destinations of a client's messages to `subject`: from the cache if nothing has changed,
     /// otherwise looked up. All calls between two calls of [`LookupCache::clear`] must be for the
     /// same account.
+    #[inline]
     pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Destinations> {
+        self.find_from(subject, account, Source::Here)
+    }
+
+    /// The same for messages that come from there, which must be the same in all calls.
+    #[inline]
+    pub fn find_from(
+        &mut self,
+        subject: &[u8],
+        account: &Account,
+        from: Source<'_>,
+    ) -> Arc<Destinations> {
         self.find_by(subject, account, |account, subject| {
             let destinations = Destinations::resolve(account, subject);
             // The first message needs them, and they count as part of the entry.
-            destinations.resolve_remotes(account);
+            destinations.resolve_remotes(account, from);
             destinations
         })
     }

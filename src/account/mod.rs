@@ -34,12 +34,14 @@ use parking_lot::RwLock;
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT, MessageTracing};
 use crate::{
     config::options::cluster::QueuePolicy,
-    connection::{Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
+    connection::{Connection, Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
     delivery::{
+        leaf_side::{LeafSide, Source},
         remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest},
         remotes::Remotes,
     },
     interest::LocalInterest,
+    protocol::leafnode::LOOP_PREFIX,
     security::permissions::{Permissions, SubscribeDecision},
     sublist::{Entry, Sublist},
     telemetry::{
@@ -60,6 +62,9 @@ use stream::Shadows;
 /// block publishers.
 const REMOVED_PER_LOCK: usize = 512;
 
+/// Letters of the last token of the subject that finds circles.
+const LOOP_TOKEN_LEN: usize = 22;
+
 /// Prefix of the JetStream API's subjects.
 const JETSTREAM_API_PREFIX: &[u8] = b"$JS.API.";
 
@@ -75,12 +80,21 @@ pub struct Account {
     /// The interest of the peers of the cluster. Changed only by [`Account::add_remote`] and
     /// [`Account::remove_remote`].
     pub remote: Sublist<RemoteInterest>,
-    /// The interest that is announced to those peers.
+    /// The interest of leafnodes, and of hubs whose leafnode this broker is. Changed only by
+    /// [`Account::add_leaf_interest`] and [`Account::remove_leaf_interest`].
+    pub leafs: Sublist<RemoteInterest>,
+    /// The interest that is announced to those peers and leafnodes.
     pub interest: LocalInterest,
+    /// What finds circles of leafnode connections of this account; made with the first one.
+    loop_subject: OnceLock<String>,
     /// Messages of its streams delivered to clients of other accounts.
     exported_traffic: Arc<MessageTotals>,
     /// Messages sent and received over routes.
     pub over_routes: OverRoutes,
+    /// Messages sent and received over leafnode connections.
+    pub over_leafs: OverRoutes,
+    /// Open leafnode connections.
+    pub leaf_count: AtomicUsize,
     /// Which of the peers' interest is served: the subjects they may subscribe to. `None` permits
     /// everything.
     export: RwLock<Option<Arc<Permissions>>>,
@@ -127,9 +141,13 @@ impl Account {
             name: name.to_owned(),
             sublist: Sublist::new(&SUBSCRIPTIONS),
             remote: Sublist::new(&REMOTE_INTEREST),
+            leafs: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
+            loop_subject: OnceLock::new(),
             exported_traffic: Arc::default(),
             over_routes: OverRoutes::default(),
+            over_leafs: OverRoutes::default(),
+            leaf_count: AtomicUsize::new(0),
             export: RwLock::default(),
             not_exported: AtomicUsize::new(0),
             prefers_local: AtomicBool::new(false),
@@ -187,6 +205,11 @@ impl Account {
     /// Number of client connections in it.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Number of leafnode connections in it.
+    pub fn leafnodes_here(&self) -> usize {
+        self.leaf_count.load(Ordering::Relaxed)
     }
 
     /// Number of messages that were not forwarded to an import; see [`path`].
@@ -279,30 +302,105 @@ impl Account {
         self.latency.asked().note_left();
     }
 
-    /// Adds a peer's interest.
-    pub fn add_remote(&self, interest: Arc<RemoteInterest>) {
+    /// Adds a peer's interest, and tells leafnodes.
+    pub fn add_remote(&self, buffers: &mut ThreadBuffers, interest: Arc<RemoteInterest>) {
         {
             let export = self.export.read();
             let kept = usize::from(!exports(&export, &interest));
-            self.remote.insert(interest);
+            self.remote.insert(interest.clone());
             self.not_exported.fetch_add(kept, Ordering::Relaxed);
         }
         self.sublist.invalidate();
+        self.interest.add_of_route(buffers, &interest);
     }
 
-    /// Removes a peer's interest.
-    pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
+    /// Removes a peer's interest, and tells leafnodes.
+    pub fn remove_remote<'a>(
+        &self,
+        buffers: &mut ThreadBuffers,
+        interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>> + Clone,
+    ) {
         {
             let export = self.export.read();
             let mut kept = 0;
             self.remote.remove(
                 interest
+                    .clone()
                     .into_iter()
                     .inspect(|one| kept += usize::from(!exports(&export, one))),
             );
             self.not_exported.fetch_sub(kept, Ordering::Relaxed);
         }
         self.sublist.invalidate();
+        for one in interest {
+            self.interest.remove_of_route(buffers, one);
+        }
+    }
+
+    /// Adds a leafnode's interest, and announces it to all other brokers.
+    pub fn add_leaf_interest(&self, buffers: &mut ThreadBuffers, interest: Arc<RemoteInterest>) {
+        self.leafs.insert(interest.clone());
+        self.sublist.invalidate();
+        self.interest.add_of_leafnode(buffers, &interest);
+    }
+
+    /// Removes a leafnode's interest, and announces that to all other brokers.
+    pub fn remove_leaf_interest(
+        &self,
+        buffers: &mut ThreadBuffers,
+        interest: &[Arc<RemoteInterest>],
+    ) {
+        self.leafs.remove(interest);
+        self.sublist.invalidate();
+        for one in interest {
+            self.interest.remove_of_leafnode(buffers, one);
+        }
+    }
+
+    /// The subject by which this broker finds out that leafnode connections of the account lead back
+    /// to it: it is told to each leafnode, and comes from none unless they go in a circle.
+    pub fn loop_subject(&self) -> &str {
+        self.loop_subject.get_or_init(|| {
+            let mut subject = String::from_utf8_lossy(LOOP_PREFIX).into_owned();
+            subject.extend((0..LOOP_TOKEN_LEN).map(|_| fastrand::alphanumeric()));
+            subject
+        })
+    }
+
+    /// Announces everything to a new leafnode, part by part, and every change from now on.
+    pub fn attach_leafnode(&self, leaf: &Arc<Connection>, side: &Arc<LeafSide>) {
+        let (sublist, remote) = (&self.sublist, &self.remote);
+        self.interest.attach_leafnode(leaf, side, sublist, remote);
+    }
+
+    /// Tells leafnodes of the services that this account imports, and of the subjects that it maps:
+    /// messages to those are wanted although nobody subscribes to them. `streams`: also of the API of
+    /// streams.
+    pub fn tell_leafnodes_of_imports(&self, buffers: &mut ThreadBuffers, streams: bool) {
+        let imports = self.imports();
+        let mut subjects = imports.map_or_else(Vec::new, |imports| imports.wanted_subjects());
+        if streams && let Some(api) = self.jetstream_api.get() {
+            subjects.push(api.local_subject.clone());
+        }
+        self.interest.want_for_leafnodes(buffers, &subjects);
+    }
+
+    /// The leafnodes that get messages to `subject` from there; `None` if there are none.
+    pub fn leafnodes(&self, subject: &[u8], from: Source<'_>) -> Option<Box<Remotes>> {
+        if self.leafs.is_empty() {
+            return None;
+        }
+        let mut matches = self.leafs.lookup(subject);
+        let gets = |interest: &Arc<RemoteInterest>| {
+            let side = interest.leaf.as_ref();
+            side.is_some_and(|side| side.gets(subject, interest.queue(), from))
+        };
+        matches.plain.retain(gets);
+        for members in &mut matches.queues {
+            members.retain(gets);
+        }
+        let leafs = Remotes::new(&matches, false);
+        (!leafs.is_empty()).then(|| Box::new(leafs))
     }
 
     /// Limits what is exchanged over routes: the peers' interest that is served, and the interest
@@ -337,11 +435,12 @@ impl Account {
         exports(&self.export.read(), interest)
     }
 
-    /// Number of subscriptions here, plus the served interest of peers.
+    /// Number of subscriptions here, plus the served interest of peers and leafnodes.
     pub fn subscriptions(&self) -> u64 {
         let remote = self.remote.stats().subscriptions;
         let not_exported = self.not_exported.load(Ordering::Relaxed) as u64;
-        self.sublist.stats().subscriptions + remote.saturating_sub(not_exported)
+        let leafs = self.leafs.stats().subscriptions;
+        self.sublist.stats().subscriptions + leafs + remote.saturating_sub(not_exported)
     }
 
     /// The peers that get messages to `subject`.

@@ -91,7 +91,7 @@ mod tests {
         },
         config::load,
         connection::buffers::with_buffers,
-        delivery::SubjectBatch,
+        delivery::{SubjectBatch, leaf_side::Source},
         protocol::message::Message,
     };
 
@@ -136,6 +136,8 @@ mod tests {
                 no_echo: None,
                 describe: Some(&|_, _| "{}".to_owned()),
                 to_peers: false,
+                from: Source::Here,
+                groups: None,
                 is_service: false,
                 path: Path::START,
             };

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::accounts::ResponseKind,
     connection::buffers::ThreadBuffers,
-    delivery::{ComposedMessage, SubjectBatch},
+    delivery::{ComposedMessage, SubjectBatch, leaf_side::Source},
     protocol::{
         header,
         message_trace::{MessageTrace, TRACE_DEST, survey::WayStep, untraced},
@@ -101,6 +101,9 @@ impl Sender<'_> {
             no_echo: self.no_echo,
             describe: Some(&describe_further),
             to_peers: self.to_peers,
+            from: self.from,
+            // What a leafnode named is for groups of its account.
+            groups: None,
             is_service: true,
             path,
         };
@@ -209,6 +212,8 @@ impl Sender<'_> {
         // one: the requester may be connected elsewhere.
         let sender = Sender {
             to_peers: true,
+            from: Source::Here,
+            groups: None,
             is_service: true,
             ..*self
         };

@@ -17,7 +17,7 @@ use crate::{
         Connection,
         buffers::{ThreadBuffers, with_buffers},
     },
-    delivery::{ComposedMessage, SubjectBatch},
+    delivery::{ComposedMessage, SubjectBatch, leaf_side::Source},
     protocol::message_trace::{
         MessageTrace,
         survey::{Survey, Surveyed, WayStep},
@@ -43,6 +43,11 @@ pub fn survey(
         // As a message from another broker, which goes neither to other accounts nor to a third one.
         describe: (!is_routed).then_some(&describe),
         to_peers: !is_routed,
+        from: match is_routed {
+            true => Source::Route,
+            false => Source::Here,
+        },
+        groups: None,
         is_service: false,
         path: Path::START,
     };
@@ -130,6 +135,8 @@ impl Sender<'_> {
         let destinations = Destinations::of_subscribers(&pending.account, &pending.subject);
         let sender = Sender {
             to_peers: true,
+            from: Source::Here,
+            groups: None,
             is_service: true,
             ..*self
         };

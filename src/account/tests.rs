@@ -85,7 +85,7 @@ fn what_a_route_refuses_is_dealt_here() {
     route.set_announced();
     for (name, weight) in [(&b"crew"[..], 2), (b"other", 1)] {
         let interest = RemoteInterest::new(route.clone(), b"work", Some((name, weight)));
-        account.add_remote(Arc::new(interest));
+        with_buffers(|buffers| account.add_remote(buffers, Arc::new(interest)));
     }
     let remotes = account.remotes(b"work");
     let names: Vec<&[u8]> = remotes.queues().collect();

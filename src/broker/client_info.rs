@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::Broker;
 use crate::connection::Connection;
 
 /// Identity of a client. Empty fields are left out.
@@ -83,6 +84,30 @@ impl Connection {
             client_type: self.client_type().into(),
             ..ClientInfo::default()
         }
+    }
+}
+
+impl Broker {
+    /// What a responder in another account learns about a requester: its account and round trip
+    /// time, and all else with `share`. `via` is the account that forwarded the request.
+    pub fn describe(&self, requester: &Connection, share: bool, via: Option<&str>) -> String {
+        let mut info = requester.client_info();
+        if share {
+            let broker = self.info.read();
+            info.server.clone_from(&broker.server_name);
+            info.cluster.clone_from(&broker.cluster);
+            // A name that its credentials give; there are none that do.
+            info.name_tag.clear();
+        } else {
+            info = ClientInfo {
+                account: info.account,
+                rtt: info.rtt,
+                ..ClientInfo::default()
+            };
+        }
+        info.service = via.unwrap_or_default().to_owned();
+        // A struct of strings and numbers always serialises.
+        serde_json::to_string(&info).unwrap_or_default()
     }
 }
 

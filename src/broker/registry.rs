@@ -174,7 +174,8 @@ impl Registry {
 
     /// Removes a connection that has ended, without a record among the closed ones.
     pub fn remove(&self, connection: &Connection, reason: CloseReason) {
-        self.inner.lock().end(connection, "", reason);
+        let account = connection.identity.lock().account.clone();
+        self.inner.lock().end(connection, &account, reason);
     }
 
     /// Moves a connection to the closed ones, with the subscriptions it had.

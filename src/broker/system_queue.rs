@@ -54,6 +54,8 @@ pub enum Notice {
     Connected(Arc<Connection>),
     /// A client's connection ended.
     Closed(Arc<Connection>, CloseReason),
+    /// A leafnode has joined the account of this name.
+    LeafnodeConnected(String),
     /// Accounts have more or fewer connections; see [`SystemQueue::take_counted`].
     Counted,
     /// The broker leaves.

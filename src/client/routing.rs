@@ -11,9 +11,8 @@ use crate::{
         fan_out::{Sender, Undelivered},
         path::Path,
     },
-    broker::client_info::ClientInfo,
     connection::buffers::ThreadBuffers,
-    delivery::SubjectBatch,
+    delivery::{SubjectBatch, leaf_side::Source},
     peer::HeldFor,
     protocol::encode::no_responders,
 };
@@ -30,11 +29,15 @@ impl Active {
         if let Some(mapped) = destinations.mapped() {
             return self.route_mapped(buffers, batch, mapped, flush);
         }
-        let describe = |share: bool, via: Option<&str>| self.describe(share, via);
+        let base = &self.base;
+        let describe =
+            |share: bool, via: Option<&str>| base.broker.describe(&base.connection, share, via);
         let sender = Sender {
             no_echo: (!self.options.echo).then_some(&self.base.connection),
             describe: Some(&describe),
             to_peers: true,
+            from: Source::Here,
+            groups: None,
             is_service: false,
             path: Path::START,
         };
@@ -166,29 +169,6 @@ impl Active {
             };
             self.route(buffers, &batch, &destinations, flush);
         }
-    }
-
-    /// What a responder in another account learns about this client: its account and round
-    /// trip time, and all else with `share`. `via` is the account that forwarded the
-    /// request.
-    fn describe(&self, share: bool, via: Option<&str>) -> String {
-        let mut info = self.base.connection.client_info();
-        if share {
-            let broker = self.base.broker.info.read();
-            info.server.clone_from(&broker.server_name);
-            info.cluster.clone_from(&broker.cluster);
-            // A name that its credentials give; there are none that do.
-            info.name_tag.clear();
-        } else {
-            info = ClientInfo {
-                account: info.account,
-                rtt: info.rtt,
-                ..ClientInfo::default()
-            };
-        }
-        info.service = via.unwrap_or_default().to_owned();
-        // A struct of strings and numbers always serialises.
-        serde_json::to_string(&info).unwrap_or_default()
     }
 
     /// Sends the no-responders status for a request to `subject`, if the client is still

@@ -17,6 +17,8 @@ pub enum CloseReason {
     ClientClosed,
     /// A route to a broker of another cluster.
     ClusterNameConflict,
+    /// A leafnode has connected once more, before the end of its connection was noticed.
+    DuplicateLeafnode,
     /// A second route to the same broker, or one to ourselves.
     DuplicateRoute,
     /// A route to a broker with our own name.
@@ -40,6 +42,8 @@ pub enum CloseReason {
     MaxPayload,
     /// More subscriptions than allowed since a reload.
     MaxSubscriptions,
+    /// A leafnode of an older version than is let in.
+    MinimumVersionRequired,
     /// Large payloads that were being read took all that they may.
     NoRoomForPayload,
     /// `no_responders` without headers.
@@ -104,6 +108,7 @@ impl CloseReason {
             Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
             Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::DuplicateLeafnode => "Duplicate Remote LeafNode Connection",
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::HandedOver => "Handed Over",
@@ -115,6 +120,7 @@ impl CloseReason {
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",
             Self::MaxSubscriptions => "Maximum Subscriptions Exceeded",
+            Self::MinimumVersionRequired => "Minimum Version Required",
             Self::NoRoomForPayload => "No Room For Payload",
             Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
             Self::ParseError => "Parse Error",

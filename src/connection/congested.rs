@@ -2,7 +2,7 @@
 //!
 //! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch;
 //! the session that read the batch checks them afterwards and pauses
-//! (`client::back_pressure`), for peers of the cluster also in the middle of the batch.
+//! (`client::back_pressure`), for other brokers also in the middle of the batch.
 //! Each is noted once, however often the batch reaches it.
 
 use std::sync::{
@@ -51,7 +51,7 @@ impl Congested {
             return;
         }
         match connection.kind {
-            Kind::Router => self.peers.push(connection.clone()),
+            Kind::Router | Kind::Leafnode => self.peers.push(connection.clone()),
             Kind::Client if self.clients.len() < CLIENTS_MAX => {
                 self.clients.push(connection.clone());
             }
@@ -75,7 +75,7 @@ impl Congested {
         self.peers.iter().chain(&self.clients)
     }
 
-    /// The peers of the cluster among them.
+    /// The peers of the cluster and the leafnodes among them.
     pub fn peers(&self) -> &[Arc<Connection>] {
         &self.peers
     }

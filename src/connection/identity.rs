@@ -95,6 +95,7 @@ impl Connection {
                 Kind::Client if self.is_websocket() => "websocket",
                 Kind::Client => "client",
                 Kind::Router => "route",
+                Kind::Leafnode => "leafnode",
             },
             cid: self.cid,
             peer: self.peer,

@@ -32,6 +32,7 @@ impl Connection {
             kind: match self.kind {
                 Kind::Client => PeerKind::Client,
                 Kind::Router => PeerKind::Route,
+                Kind::Leafnode => PeerKind::Leafnode,
             },
             cid: self.cid,
             name: identity.name.clone(),

@@ -8,12 +8,13 @@
 //! the rest is copied in one piece.
 //!
 //! The targets are subscriptions (`subscriber`), members of queue groups ([`queue_group`])
-//! and peers of the cluster ([`remotes`], which appends with `route`); `message_trace` takes a
-//! traced message there.
+//! and other brokers ([`remotes`], which appends with `route`): peers of the cluster and leafnodes
+//! ([`leaf_side`]); `message_trace` takes a traced message there.
 //! [`account`](crate::account) determines them.
 
 mod append;
 mod batch;
+pub mod leaf_side;
 mod message_trace;
 pub mod queue_group;
 pub mod remote;

@@ -1,8 +1,12 @@
-//! Remote interest: the interest of a peer of the cluster, an entry of the sublist that an
-//! account keeps apart from its subscribers.
+//! Remote interest: the interest of a peer of the cluster or of a leafnode, an entry of the sublists
+//! that an account keeps apart from its subscribers.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use super::leaf_side::LeafSide;
 use crate::{
     connection::Connection,
     sublist::{Entry, Slot},
@@ -12,16 +16,20 @@ use crate::{
     },
 };
 
-/// Bytes of the interest of the cluster's peers, in all accounts; the limit is set at
-/// the start.
+/// Bytes of the interest of the cluster's peers and of leafnodes, in all accounts; the limit is set
+/// at the start.
 pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
 
 /// One subject, or one queue group on one subject, in which a peer has interest.
 pub struct RemoteInterest {
-    /// The route to the peer.
+    /// The route to the peer, or the connection to the leafnode.
     pub connection: Arc<Connection>,
     /// Members that the queue group has there; 1 without a queue group.
     pub weight: u32,
+    /// What a leafnode is to this broker; `None` for a peer of the cluster.
+    pub leaf: Option<Arc<LeafSide>>,
+    /// Whether what is announced to leafnodes counts it.
+    counted: AtomicBool,
     text: Box<[u8]>,
     subject_len: u32,
     slot: Slot,
@@ -44,10 +52,38 @@ impl RemoteInterest {
         Self {
             connection,
             weight: queue.map_or(1, |(_, weight)| weight),
+            leaf: None,
+            counted: AtomicBool::new(false),
             text: [subject, name.unwrap_or_default()].concat().into(),
             subject_len: subject.len() as u32,
             slot: Slot::default(),
             has_queue: name.is_some(),
+        }
+    }
+
+    /// The same of a leafnode.
+    pub fn of_leafnode(
+        connection: Arc<Connection>,
+        side: Arc<LeafSide>,
+        subject: &[u8],
+        queue: Option<(&[u8], u32)>,
+    ) -> Self {
+        Self {
+            leaf: Some(side),
+            ..Self::new(connection, subject, queue)
+        }
+    }
+
+    /// Notes whether what is announced to leafnodes counts it; returns what was noted before.
+    pub fn set_counted(&self, counted: bool) -> bool {
+        self.counted.swap(counted, Ordering::Relaxed)
+    }
+
+    /// `subject`, or `subject queue`, which is how a line about it ends. Neither contains a blank.
+    pub fn key(&self) -> Box<[u8]> {
+        match self.queue() {
+            Some(queue) => [self.subject(), b" ", queue].concat().into(),
+            None => self.subject().into(),
         }
     }
 }
@@ -71,7 +107,7 @@ impl Entry for RemoteInterest {
     }
 }
 
-/// The traffic of an account over routes.
+/// The traffic of an account over routes, or over leafnode connections.
 #[derive(Default)]
 pub struct OverRoutes {
     /// Messages received from peers.

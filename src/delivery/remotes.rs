@@ -1,8 +1,8 @@
-//! The peers of the cluster with interest in one subject, and delivery to them.
+//! The peers of the cluster with interest in one subject, or the leafnodes, and delivery to them.
 //!
 //! Each account keeps the interest of its peers in a sublist of its own, apart from its
-//! subscribers: a message from a peer is looked up among the subscribers alone, so it is
-//! never forwarded to another peer. However many entries of a peer match a message, the
+//! subscribers: a message from a peer is looked up among the subscribers and the leafnodes alone, so
+//! it is never forwarded to another peer. However many entries of a peer match a message, the
 //! peer gets it once, with the list of queue groups of which it is to serve one member
 //! each.
 

@@ -1,4 +1,5 @@
-//! Taking a batch to a peer of the cluster, as `RMSG` or `HMSG`.
+//! Taking a batch to another broker: to a peer of the cluster as `RMSG`, to a leafnode as `LMSG`; with
+//! headers to both as `HMSG`.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -7,8 +8,9 @@ use super::{
     batch::{BYTES_PER_COST, SubjectBatch},
 };
 use crate::{
-    connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
+    connection::{Connection, Kind, buffers::ThreadBuffers, outbound::Appender},
     protocol::{encode::RouteHead, message::Message},
+    security::delivery_filter::DeliveryFilter,
     telemetry::MonotonicMillis,
 };
 
@@ -41,7 +43,7 @@ impl Routed<'_> {
 }
 
 impl Connection {
-    /// Delivers a subject batch to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
+    /// Delivers a subject batch to a peer of the cluster or to a leafnode. Returns what it
     /// took, and the queue groups whose names were too long for its control lines;
     /// `None` if it took nothing because it ends. What is not for queue groups and too
     /// long is lost and booked as such.
@@ -59,7 +61,10 @@ impl Connection {
         }
         let takes_headers = self.takes_headers();
         let mut prefix = std::mem::take(&mut buffers.prefix);
-        let mut head = RouteHead::new(&mut prefix, account, batch.subject);
+        let mut head = match self.kind {
+            Kind::Leafnode => RouteHead::to_leafnode(&mut prefix, batch.subject),
+            Kind::Router | Kind::Client => RouteHead::new(&mut prefix, account, batch.subject),
+        };
         let mut taken = None;
         if let Some(mut appender) = self.append() {
             appender.begin(buffers.read_at);
@@ -72,6 +77,10 @@ impl Connection {
                 line_max: self.line_max(),
                 appended: Appended::default(),
                 too_long: Vec::new(),
+                guard: match self.kind {
+                    Kind::Leafnode => self.guard.lock().clone(),
+                    Kind::Router | Kind::Client => None,
+                },
             };
             // A queue that cannot take all of it is closed, and throws away what it got.
             let made_before = routing.buffers.appended;
@@ -112,6 +121,8 @@ struct Routing<'a, 'b, 'c> {
     line_max: usize,
     appended: Appended,
     too_long: Vec<TooLong>,
+    /// Notes requests to a leafnode, so that its replies are permitted.
+    guard: Option<Arc<DeliveryFilter>>,
 }
 
 /// A queue group whose name did not fit into a peer's control line.
@@ -242,6 +253,11 @@ impl Routing<'_, '_, '_> {
             self.appender.count(1, body_len as u64);
             self.appended.msgs += 1;
             self.appended.bytes += body_len as u64;
+            if let Some(guard) = &self.guard
+                && let Some(reply) = batch.reply(message)
+            {
+                guard.record_request(reply);
+            }
         }
         body_len.is_some()
     }

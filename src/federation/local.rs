@@ -11,7 +11,7 @@ use crate::{
     account::{Account, Destinations, fan_out::Sender, path::Path},
     broker::Broker,
     connection::{Connection, Identity, Subscription, buffers::with_buffers, payload::Payload},
-    delivery::SubjectBatch,
+    delivery::{SubjectBatch, leaf_side::Source},
     log,
     peer::batch::SHARED_LEN,
     protocol::{CRLF, message::Message},
@@ -110,6 +110,8 @@ impl Local {
             no_echo: Some(&self.connection),
             describe: None,
             to_peers: true,
+            from: Source::Here,
+            groups: None,
             is_service: false,
             path: Path::START,
         };

@@ -1,5 +1,5 @@
 //! Local interest: the subscriptions of this broker, as announced to the peers of the
-//! cluster.
+//! cluster; and what leafnodes are told ([`leafnodes`]), which is more.
 //!
 //! A subject is announced to a peer once, however many subscribe to it here; of a queue
 //! group also the number of its members. The account counts its subscriptions
@@ -16,6 +16,7 @@
 //! counted in parts, too, before anything is announced: the lock is never held for longer
 //! than one part.
 
+mod leafnodes;
 mod peer;
 mod state;
 mod wants;
@@ -31,11 +32,13 @@ use parking_lot::Mutex;
 pub use peer::QUEUE_SPACE;
 use peer::{Peer, owe};
 use state::{State, key, may_be_announced};
-use wants::{Key, Wanted};
+use wants::Key;
 
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
-    protocol::encode::{push_interest, push_no_interest},
+    protocol::encode::{
+        push_interest, push_leaf_interest, push_no_interest, push_no_leaf_interest,
+    },
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
     telemetry::pool::allocated,
@@ -51,8 +54,10 @@ const SAMPLE: usize = 256;
 pub struct LocalInterest {
     /// The account's name, as written in the protocol lines.
     account: Box<[u8]>,
-    /// Whether subscriptions are counted: there is or was a route.
+    /// Whether subscriptions are counted: there is or was a route or a leafnode.
     counting: AtomicBool,
+    /// Whether there is or was a leafnode, so that the interest of peers counts.
+    counts_routes: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -62,6 +67,7 @@ impl LocalInterest {
         Self {
             account: account.as_bytes().into(),
             counting: AtomicBool::new(false),
+            counts_routes: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -76,21 +82,21 @@ impl LocalInterest {
             return;
         }
         self.counting.store(true, Ordering::SeqCst);
+        self.begin_counting(&mut state, sublist);
+        if !state.wanted.is_empty() || !state.is_counted {
+            route.note_pending_interest();
+        }
+        state.peers.push(Peer::new(route, None));
+    }
+
+    /// Has subscriptions counted, if they are not yet.
+    fn begin_counting(&self, state: &mut State, sublist: &Sublist<Subscription>) {
         if !state.is_counted && state.uncounted.is_empty() {
             // Later subscribers count themselves; the mark at each subscription keeps it
             // from being counted twice.
             sublist.for_each(|it| state.uncounted.push(it.clone()));
             state.is_counted = state.uncounted.is_empty();
         }
-        if !state.wanted.is_empty() || !state.is_counted {
-            route.note_pending_interest();
-        }
-        state.peers.push(Peer {
-            route: route.clone(),
-            unannounced: usize::MAX,
-            waiting: HashSet::new(),
-            ahead: 0,
-        });
     }
 
     /// Announces nothing more to a peer.
@@ -101,8 +107,15 @@ impl LocalInterest {
             .extract_if(.., |it| Arc::ptr_eq(&it.route, route));
         let left: Vec<Peer> = left.collect();
         let uncounted = match state.peers.is_empty() {
-            true => std::mem::take(&mut state.uncounted),
-            false => Vec::new(),
+            true => {
+                // Both begin anew with the next peer.
+                if !state.uncounted_routes.is_empty() {
+                    self.counts_routes.store(false, Ordering::SeqCst);
+                }
+                let routes = std::mem::take(&mut state.uncounted_routes);
+                (std::mem::take(&mut state.uncounted), routes)
+            }
+            false => Default::default(),
         };
         drop(state);
         // Memory is freed without the lock.
@@ -150,23 +163,24 @@ impl LocalInterest {
         if state.count_more() {
             return true;
         }
-        let State {
-            wanted,
-            peers,
-            limits,
-            ..
-        } = &mut *state;
-        let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) else {
+        // Out of the list, so that what it is told can be read from the rest of the state.
+        let place = state
+            .peers
+            .iter()
+            .position(|it| Arc::ptr_eq(&it.route, route));
+        let Some(mut peer) = place.map(|place| state.peers.swap_remove(place)) else {
             return false;
         };
         let mut lines = Vec::new();
-        let push = |lines: &mut Vec<u8>, key: &[u8], wanted| {
+        let push = |lines: &mut Vec<u8>, key: &[u8], members| {
             let start = lines.len();
-            self.push_line(lines, key, wanted, limits);
+            self.push_line(lines, peer.leaf.is_some(), key, members);
             if lines.len() - start > route.line_max() {
                 lines.truncate(start);
             }
         };
+        let leaf = peer.leaf.as_deref();
+        let wanted = &state.wanted;
         peer.unannounced = peer.unannounced.min(wanted.len());
         let mut may_examine = EXAMINED_MAX;
         while lines.len() < *budget
@@ -175,17 +189,17 @@ impl LocalInterest {
         {
             peer.unannounced = next;
             may_examine -= 1;
-            if let Some((key, wanted)) =
-                wanted.at(next).filter(|it| may_be_announced(limits, &it.0))
+            if let Some((key, _)) = wanted.at(next)
+                && let Some(members) = state.told(leaf, key)
             {
-                push(&mut lines, key, Some(wanted));
+                push(&mut lines, key, Some(members));
             }
         }
         let mut waiting = peer.waiting.extract_if(|_| true);
         while lines.len() < *budget
             && let Some(key) = waiting.next()
         {
-            push(&mut lines, &key, wanted.get(&key));
+            push(&mut lines, &key, state.told(leaf, &key));
         }
         drop(waiting);
         if peer.waiting.is_empty() {
@@ -195,7 +209,9 @@ impl LocalInterest {
         if !lines.is_empty() {
             route.send(buffers, &lines);
         }
-        peer.unannounced > 0 || !peer.waiting.is_empty()
+        let has_more = peer.unannounced > 0 || !peer.waiting.is_empty();
+        state.peers.push(peer);
+        has_more
     }
 
     /// Notes that what may have been too long for a peer is to be announced to it once more.
@@ -212,7 +228,7 @@ impl LocalInterest {
         let mut line = Vec::new();
         let is_too_long = |key: &&Key| {
             line.clear();
-            self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
+            self.push_line(&mut line, false, key, state.told(None, key));
             line.len() > route.line_max()
         };
         state.long.iter().filter(is_too_long).count()
@@ -227,12 +243,15 @@ impl LocalInterest {
         if subscription.set_counted(true) {
             return;
         }
-        let (key, wanted) = state.wanted_mut(&key(subscription));
-        let is_new = wanted.is_nothing();
+        let text = key(subscription);
+        let before = state.told_to_leafnodes(&text);
+        let (key, wanted) = state.wanted_mut(&text);
+        let is_new = wanted.for_routes().is_none();
         wanted.subscriptions += 1;
         if is_new || subscription.queue().is_some() {
             self.announce(&mut state, buffers, &key);
         }
+        self.tell_leafnodes(&mut state, buffers, &key, &before);
     }
 
     /// Adds permanent interest in a subject, without a subscription, if there is or was a
@@ -250,12 +269,14 @@ impl LocalInterest {
         if state.has_left {
             return;
         }
+        let before = state.told_to_leafnodes(subject);
         let (key, wanted) = state.wanted_mut(subject);
-        let is_new = wanted.is_nothing();
+        let is_new = wanted.for_routes().is_none();
         wanted.for_good = true;
         if is_new {
             self.announce(&mut state, buffers, &key);
         }
+        self.tell_leafnodes(&mut state, buffers, &key, &before);
     }
 
     /// Ends permanent interest.
@@ -288,10 +309,15 @@ impl LocalInterest {
         keys: impl IntoIterator<Item = Key>,
     ) {
         for key in keys {
-            state.wanted_mut(&key).1.for_good = false;
-            if state.drop_unwanted(&key) {
+            let before = state.told_to_leafnodes(&key);
+            let wanted = state.wanted_mut(&key).1;
+            wanted.for_good = false;
+            let is_gone = wanted.for_routes().is_none();
+            state.drop_unwanted(&key);
+            if is_gone {
                 self.announce(state, buffers, &key);
             }
+            self.tell_leafnodes(state, buffers, &key, &before);
         }
     }
 
@@ -307,9 +333,14 @@ impl LocalInterest {
             if !subscription.set_counted(false) {
                 continue;
             }
-            let (key, wanted) = state.wanted_mut(&key(subscription));
+            let text = key(subscription);
+            let before = state.told_to_leafnodes(&text);
+            let (key, wanted) = state.wanted_mut(&text);
             wanted.subscriptions = wanted.subscriptions.saturating_sub(1);
-            if state.drop_unwanted(&key) || subscription.queue().is_some() {
+            let is_gone = wanted.for_routes().is_none();
+            state.drop_unwanted(&key);
+            self.tell_leafnodes(&mut state, buffers, &key, &before);
+            if is_gone || subscription.queue().is_some() {
                 changed.push(key);
             }
         }
@@ -340,33 +371,30 @@ impl LocalInterest {
         }
     }
 
-    /// Announces the state of a key to all peers: immediately where the queue is short,
-    /// else soon.
+    /// Announces the state of a key to all peers of the cluster: immediately where the queue is
+    /// short, else soon.
     fn announce_to_all(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
         if state.peers.is_empty() {
             return;
         }
         let mut line = std::mem::take(&mut buffers.scratch);
         line.clear();
-        self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
-        for peer in &mut state.peers {
+        self.push_line(&mut line, false, key, state.told(None, key));
+        let routes = state.peers.iter_mut().filter(|peer| peer.leaf.is_none());
+        for peer in routes {
             peer.announce(buffers, key, &line);
         }
         buffers.scratch = line;
     }
 
-    /// The line that announces the state of a key.
-    fn push_line(
-        &self,
-        lines: &mut Vec<u8>,
-        key: &[u8],
-        wanted: Option<&Wanted>,
-        limits: &Option<Arc<Permissions>>,
-    ) {
-        let wanted = wanted.filter(|_| may_be_announced(limits, key));
-        match wanted {
-            Some(wanted) => push_interest(lines, &self.account, key, wanted.subscriptions),
-            None => push_no_interest(lines, &self.account, key),
+    /// The line that tells a peer of the cluster, or a leafnode, so many members; `None`: that there
+    /// is no interest.
+    fn push_line(&self, lines: &mut Vec<u8>, to_leaf: bool, key: &[u8], members: Option<u32>) {
+        match (members, to_leaf) {
+            (Some(members), false) => push_interest(lines, &self.account, key, members),
+            (None, false) => push_no_interest(lines, &self.account, key),
+            (Some(members), true) => push_leaf_interest(lines, key, members),
+            (None, true) => push_no_leaf_interest(lines, key),
         }
     }
 }
@@ -382,8 +410,10 @@ impl LocalInterest {
             .peers
             .iter()
             .map(|peer| peer.waiting.allocation_size());
-        let uncounted = state.uncounted.capacity() * size_of::<Arc<Subscription>>();
+        let uncounted = state.uncounted.capacity() + state.uncounted_routes.capacity();
+        let uncounted = uncounted * size_of::<Arc<Subscription>>();
         let tables = state.wanted.allocation_size() + state.long.allocation_size() + uncounted;
+        let tables = tables + state.memory_of_leafnodes();
         tables + pending.sum::<usize>() + texts * state.wanted.len() / sampled
     }
 }

@@ -1,11 +1,15 @@
-//! A peer of the cluster to which local interest is announced, and what waits for it.
+//! A broker to which interest is announced, a peer of the cluster or a leafnode, and what waits for
+//! it.
 
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 use super::wants::Key;
-use crate::connection::{Connection, buffers::ThreadBuffers};
+use crate::{
+    connection::{Connection, buffers::ThreadBuffers},
+    delivery::leaf_side::LeafSide,
+};
 
 /// Bytes waiting for a peer up to which more is announced to it.
 pub const QUEUE_SPACE: usize = 256 * 1024;
@@ -15,9 +19,11 @@ pub const QUEUE_SPACE: usize = 256 * 1024;
 /// Changes beyond this wait until the queue is shorter.
 const AHEAD_MAX: usize = 4 * 1024 * 1024;
 
-/// A peer to which local interest is announced.
+/// A broker to which interest is announced.
 pub(super) struct Peer {
     pub(super) route: Arc<Connection>,
+    /// What it is to this broker, if it is a leafnode.
+    pub(super) leaf: Option<Arc<LeafSide>>,
     /// The first so many keys are still to be announced, if there are so many.
     pub(super) unannounced: usize,
     /// Keys to announce when the queue is shorter.
@@ -27,6 +33,17 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// One to which everything is to be announced.
+    pub(super) fn new(route: &Arc<Connection>, leaf: Option<Arc<LeafSide>>) -> Self {
+        Self {
+            route: route.clone(),
+            leaf,
+            unannounced: usize::MAX,
+            waiting: HashSet::new(),
+            ahead: 0,
+        }
+    }
+
     /// Announces a change, or notes it.
     pub(super) fn announce(&mut self, buffers: &mut ThreadBuffers, key: &Key, line: &[u8]) {
         if line.len() > self.route.line_max() {

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
+    leafnodes::Behind,
     peer::Peer,
     wants::{Key, Wanted, Wants},
 };
-use crate::{connection::Subscription, security::permissions::Permissions, sublist::Entry as _};
+use crate::{
+    connection::Subscription, delivery::remote::RemoteInterest, security::permissions::Permissions,
+    sublist::Entry as _,
+};
 
 /// A key that is longer may be too long for some peer.
 const LONG_KEY: usize = 1024;
@@ -31,6 +35,10 @@ pub(super) struct State {
     pub(super) limits: Option<Arc<Permissions>>,
     /// The account is defined no more: the broker itself has no interest in it.
     pub(super) has_left: bool,
+    /// Interest of peers of before the first leafnode that is still to be counted.
+    pub(super) uncounted_routes: Vec<Arc<RemoteInterest>>,
+    /// What leafnodes want, by their origin: what they are not told themselves.
+    pub(super) behind: HashMap<Arc<str>, Behind>,
 }
 
 impl State {
@@ -47,7 +55,7 @@ impl State {
     /// whether there were.
     pub(super) fn count_more(&mut self) -> bool {
         if self.is_counted {
-            return false;
+            return self.count_more_routes();
         }
         let from = self.uncounted.len().saturating_sub(COUNTED_AT_ONCE);
         for subscription in self.uncounted.split_off(from) {

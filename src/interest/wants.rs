@@ -17,17 +17,61 @@ const KEYS_MIN: usize = 1024;
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// The interest in a key, by its origin.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Wanted {
     /// Subscriptions here.
     pub(super) subscriptions: u32,
     /// Permanent interest of the broker itself, independent of subscriptions.
     pub(super) for_good: bool,
+    /// Interest of other brokers, and what only leafnodes are told; apart, as most keys have none.
+    pub(super) beyond: Option<Box<Beyond>>,
+}
+
+/// The interest of other brokers in a key: members of a queue group, or how many have interest. It is
+/// counted where there is or was a leafnode.
+#[derive(Default)]
+pub(super) struct Beyond {
+    /// Of leafnodes whose hub this broker is.
+    pub(super) spokes: u32,
+    /// Of hubs of this broker.
+    pub(super) hubs: u32,
+    /// Of peers of the cluster.
+    pub(super) routes: u32,
+    /// Permanent interest that only leafnodes are told.
+    pub(super) for_good: bool,
+}
+
+impl Beyond {
+    fn is_nothing(&self) -> bool {
+        self.spokes == 0 && self.hubs == 0 && self.routes == 0 && !self.for_good
+    }
 }
 
 impl Wanted {
-    pub(super) fn is_nothing(self) -> bool {
-        self.subscriptions == 0 && !self.for_good
+    pub(super) fn is_nothing(&self) -> bool {
+        self.subscriptions == 0
+            && !self.for_good
+            && self
+                .beyond
+                .as_ref()
+                .is_none_or(|beyond| beyond.is_nothing())
+    }
+
+    /// The members that peers of the cluster are told; `None`: they are told that there is no
+    /// interest.
+    pub(super) fn for_routes(&self) -> Option<u32> {
+        let spokes = self.beyond.as_ref().map_or(0, |beyond| beyond.spokes);
+        let members = self.subscriptions.saturating_add(spokes);
+        (members > 0 || self.for_good).then_some(members)
+    }
+
+    /// Changes what other brokers want.
+    pub(super) fn change_beyond(&mut self, change: impl FnOnce(&mut Beyond)) {
+        let beyond = self.beyond.get_or_insert_default();
+        change(beyond);
+        if beyond.is_nothing() {
+            self.beyond = None;
+        }
     }
 }
 

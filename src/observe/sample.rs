@@ -126,15 +126,17 @@ impl Sample {
         for connection in open {
             sample.add(connection);
         }
-        for route in registry.open(Kind::Router) {
-            sample.add_route(route);
+        for kind in [Kind::Router, Kind::Leafnode] {
+            for peer in registry.open(kind) {
+                sample.add_route(peer);
+            }
         }
         keep_most(&mut sample.by_pending, |holder| holder.backlog.pending);
         keep_most(&mut sample.by_subscriptions, |holder| holder.subscriptions);
         sample
     }
 
-    /// Adds a peer of the cluster, if it is blocked or publishers have waited for it.
+    /// Adds a peer of the cluster or a leafnode, if it is blocked or publishers have waited for it.
     fn add_route(&mut self, connection: Arc<Connection>) {
         if connection.is_blocked() {
             self.blocked.push(connection.clone());

@@ -37,6 +37,7 @@ pub fn close_if_untrusted(broker: &Broker, tls: &TlsListener, connection: &Conne
     let (who, what) = match connection.kind {
         Kind::Client => (connection.who(), "connection"),
         Kind::Router => (format!("the route to {}", connection.who()), "route"),
+        Kind::Leafnode => (format!("the leafnode {}", connection.who()), "connection"),
     };
     let telemetry = &broker.telemetry;
     telemetry.events.record(

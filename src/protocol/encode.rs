@@ -1,5 +1,5 @@
-//! What a broker says: the heads of deliveries to clients and to brokers of the
-//! cluster, and the lines that announce interest to those. Reading the heads back is here too:
+//! What a broker says: the heads of deliveries to clients, to brokers of the cluster and to
+//! leafnodes, and the lines that announce interest to those. Reading the heads back is here too:
 //! it must fit.
 //!
 //! `delivery` and `interest` put these lines into queues; a message's tail follows its
@@ -42,10 +42,13 @@ impl<'a> ClientHead<'a> {
 }
 
 /// The head of messages to a broker of the cluster, made once for a batch as far as its
-/// messages have it in common: `RMSG account subject `.
+/// messages have it in common: `RMSG account subject `. That of messages to a leafnode has no
+/// account: `LMSG subject `.
 pub struct RouteHead<'a> {
     bytes: &'a mut Vec<u8>,
     common_len: usize,
+    /// The first letter of the verb of messages without headers.
+    letter: u8,
 }
 
 impl<'a> RouteHead<'a> {
@@ -59,6 +62,20 @@ impl<'a> RouteHead<'a> {
         Self {
             common_len: buffer.len(),
             bytes: buffer,
+            letter: b'R',
+        }
+    }
+
+    /// The same to a leafnode.
+    pub fn to_leafnode(buffer: &'a mut Vec<u8>, subject: &[u8]) -> Self {
+        buffer.clear();
+        for part in [b"LMSG ", subject, b" "] {
+            buffer.extend_from_slice(part);
+        }
+        Self {
+            common_len: buffer.len(),
+            bytes: buffer,
+            letter: b'L',
         }
     }
 
@@ -101,10 +118,10 @@ impl<'a> RouteHead<'a> {
         self.bytes.len() + more + SIZES_LEN <= line_max
     }
 
-    /// The head of a message with headers, `HMSG`, or without, `RMSG`.
+    /// The head of a message with headers, `HMSG`, or without, `RMSG` or `LMSG`.
     #[inline]
     pub fn of(&mut self, has_headers: bool) -> &[u8] {
-        self.bytes[0] = if has_headers { b'H' } else { b'R' };
+        self.bytes[0] = if has_headers { b'H' } else { self.letter };
         self.bytes
     }
 }
@@ -143,6 +160,25 @@ pub fn push_no_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8]) {
     }
 }
 
+/// Announces to a leafnode interest in a key, with so many members of its queue group: `LS+`.
+pub fn push_leaf_interest(lines: &mut Vec<u8>, key: &[u8], members: u32) {
+    for part in [b"LS+ ", key] {
+        lines.extend_from_slice(part);
+    }
+    if key.contains(&b' ') {
+        lines.push(b' ');
+        push_number(lines, members as usize);
+    }
+    lines.extend_from_slice(CRLF);
+}
+
+/// Withdraws it: `LS-`.
+pub fn push_no_leaf_interest(lines: &mut Vec<u8>, key: &[u8]) {
+    for part in [b"LS- ", key, CRLF] {
+        lines.extend_from_slice(part);
+    }
+}
+
 /// A message of the broker's own to a broker of the cluster.
 pub fn route_message(account: &str, subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
@@ -174,6 +210,12 @@ pub fn read_route_head(line: &[u8]) -> Option<(&[u8], usize)> {
     let plain = line.strip_prefix(b"RMSG ");
     let arguments = plain.or_else(|| line.strip_prefix(b"HMSG "))?;
     subject_and_size(&arguments[memchr::memchr(b' ', arguments)? + 1..])
+}
+
+/// The same of a message to a leafnode: `LMSG subject … size` or `HMSG subject … size`.
+pub fn read_leaf_head(line: &[u8]) -> Option<(&[u8], usize)> {
+    let plain = line.strip_prefix(b"LMSG ");
+    subject_and_size(plain.or_else(|| line.strip_prefix(b"HMSG "))?)
 }
 
 fn subject_and_size(arguments: &[u8]) -> Option<(&[u8], usize)> {

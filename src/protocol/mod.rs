@@ -3,8 +3,8 @@
 //! An incremental parser that borrows from the read buffer ([`parse`]); the JSON of INFO and
 //! CONNECT ([`info`], [`connect`]); message headers ([`header`]) and the traces they ask for
 //! ([`message_trace`]); public keys of users ([`nkey`]);
-//! error texts ([`error`]); the protocol between brokers of a cluster ([`route`]); and what is
-//! accepted before login ([`before_login`]). It follows nats-server 2.15 (`server/parser.go`,
+//! error texts ([`error`]); the protocol between brokers of a cluster ([`route`]) and that of
+//! leafnode connections ([`leafnode`]); and what is accepted before login ([`before_login`]). It follows nats-server 2.15 (`server/parser.go`,
 //! `server/client.go`). It knows neither sockets nor subscriptions.
 
 use serde_json::error::Category;
@@ -16,6 +16,7 @@ pub mod encode;
 pub mod error;
 pub mod header;
 pub mod info;
+pub mod leafnode;
 pub mod message;
 pub mod message_trace;
 pub mod nkey;

@@ -1,8 +1,9 @@
 //! The route protocol between brokers of a cluster.
 //!
 //! [`parse`] returns one operation that borrows from the read buffer, like the clients' parser; the
-//! payload of a message is not part of it. Verbs of leafnodes (`LS+`, `LMSG`) are unknown: a peer
-//! sends them only to a broker that announced support. The module `route` reads and writes this
+//! payload of a message is not part of it. Verbs of leafnodes (`LS+`, `LMSG`) are unknown here: a
+//! member sends them only to a broker that announced support ([`super::leafnode`] is their protocol,
+//! which shares the form of messages). The module `route` reads and writes this
 //! protocol; `connection` writes messages and interest. It follows nats-server 2.15
 //! (`server/route.go`, `server/parser.go`), with one addition between brokers that announce it
 //! ([`RouteInfo::queues_only`]): `|| queues` and `++ reply queues` in place of `| queues` and
@@ -78,7 +79,7 @@ pub enum RouteOp<'a> {
 /// The control line of an `RMSG` or `HMSG`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RouteMessage<'a> {
-    /// The account.
+    /// The account; empty on a leafnode connection, which is in one account.
     pub account: &'a [u8],
     /// The subject.
     pub subject: &'a [u8],
@@ -142,8 +143,8 @@ pub fn parse(bytes: &[u8], line_max: usize) -> Result<Parsed<'_>, ParseError> {
     let line_len = end + 1;
     let op = match verb.to_ascii_uppercase().as_slice() {
         b"RMSG" | b"HMSG" => {
-            let mut message =
-                parse_message(arguments, verb[0].eq_ignore_ascii_case(&b'H'), line_len)?;
+            let with_headers = verb[0].eq_ignore_ascii_case(&b'H');
+            let mut message = parse_message(arguments, with_headers, line_len, true)?;
             message.canonical &= ends_in_crlf;
             RouteOp::Message(message)
         }
@@ -169,31 +170,43 @@ pub fn parse_repeated_message(bytes: &[u8], head: &[u8]) -> Option<(usize, usize
     rest[digits..].starts_with(CRLF).then_some((size, digits))
 }
 
-fn parse_message(
+/// The control line of a message between brokers, behind its verb. On a route it begins with the
+/// account; on a leafnode connection there is none (`with_account`).
+pub(super) fn parse_message(
     arguments: &[u8],
     with_headers: bool,
     line_len: usize,
+    with_account: bool,
 ) -> Result<RouteMessage<'_>, ParseError> {
-    let bad = || bad_arguments(if with_headers { "HMSG" } else { "RMSG" }, arguments);
+    let verb = match (with_headers, with_account) {
+        (true, _) => "HMSG",
+        (false, true) => "RMSG",
+        (false, false) => "LMSG",
+    };
+    let bad = || bad_arguments(verb, arguments);
     let field_ranges = field_ranges(arguments);
     let field = |index: usize| {
         let (start, end): (usize, usize) = field_ranges[index];
         &arguments[start..end]
     };
     let sizes = if with_headers { 2 } else { 1 };
-    let Some(sizes_at) = field_ranges.len().checked_sub(sizes).filter(|at| *at >= 2) else {
+    let subject_at = usize::from(with_account);
+    // The place behind the subject: of the reply, or of what says that queue groups follow.
+    let next = subject_at + 1;
+    let sizes_at = field_ranges.len().checked_sub(sizes);
+    let Some(sizes_at) = sizes_at.filter(|at| *at >= next) else {
         return Err(bad());
     };
     // At least one queue group must follow the reply.
-    let follows_reply = sizes_at > 4;
-    let (reply, queues, queues_only) = match sizes_at {
-        2 => (None, None, false),
-        3 => (Some(2), None, false),
-        _ => match field(2) {
-            b"|" => (None, Some(3), false),
-            b"||" => (None, Some(3), true),
-            b"+" if follows_reply => (Some(3), Some(4), false),
-            b"++" if follows_reply => (Some(3), Some(4), true),
+    let follows_reply = sizes_at > next + 2;
+    let (reply, queues, queues_only) = match sizes_at - next {
+        0 => (None, None, false),
+        1 => (Some(next), None, false),
+        _ => match field(next) {
+            b"|" => (None, Some(next + 1), false),
+            b"||" => (None, Some(next + 1), true),
+            b"+" if follows_reply => (Some(next + 1), Some(next + 2), false),
+            b"++" if follows_reply => (Some(next + 1), Some(next + 2), true),
             _ => return Err(bad()),
         },
     };
@@ -216,8 +229,8 @@ fn parse_message(
     };
     let last = field_ranges.len() - 1;
     Ok(RouteMessage {
-        account: field(0),
-        subject: field(1),
+        account: if with_account { field(0) } else { &[] },
+        subject: field(subject_at),
         reply: reply.map(field),
         queues: queues.map_or(&[], |first| {
             &arguments[field_ranges[first].0..field_ranges[sizes_at - 1].1]
@@ -266,7 +279,7 @@ fn parse_no_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
     })
 }
 
-fn bad_arguments(verb: &str, arguments: &[u8]) -> ParseError {
+pub(super) fn bad_arguments(verb: &str, arguments: &[u8]) -> ParseError {
     let shown = &arguments[..arguments.len().min(SHOWN_MAX)];
     let more = match arguments.len() - shown.len() {
         0 => String::new(),
@@ -278,7 +291,7 @@ fn bad_arguments(verb: &str, arguments: &[u8]) -> ParseError {
 }
 
 /// The byte ranges of the blank-separated fields.
-fn field_ranges(arguments: &[u8]) -> Vec<(usize, usize)> {
+pub(super) fn field_ranges(arguments: &[u8]) -> Vec<(usize, usize)> {
     let mut field_ranges = Vec::with_capacity(6);
     let mut start = None;
     for (at, byte) in arguments.iter().enumerate() {
@@ -297,7 +310,7 @@ fn field_ranges(arguments: &[u8]) -> Vec<(usize, usize)> {
     field_ranges
 }
 
-fn parse_size(digits: &[u8]) -> Option<usize> {
+pub(super) fn parse_size(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > SIZE_DIGITS_MAX {
         return None;
     }
@@ -307,7 +320,7 @@ fn parse_size(digits: &[u8]) -> Option<usize> {
     })
 }
 
-fn is_blank(byte: u8) -> bool {
+pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')
 }
 

@@ -24,7 +24,7 @@ use crate::{
         payload::{Origin, OutOfMemory, Payload},
         reading::Large,
     },
-    delivery::{SubjectBatch, remotes::Named},
+    delivery::{SubjectBatch, leaf_side::Source, remotes::Named},
     peer::{
         End, HeldFor,
         batch::{Gathered, Messages, SHARED_LEN, UNENDED, count_received},
@@ -359,6 +359,8 @@ impl Session {
             no_echo: None,
             describe: None,
             to_peers: false,
+            from: Source::Route,
+            groups: None,
             is_service: false,
             path: Path::START,
         };

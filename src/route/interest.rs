@@ -18,7 +18,10 @@ use parking_lot::Mutex;
 
 use crate::{
     account::{Account, Accounts},
-    connection::{Connection, buffers::give_way},
+    connection::{
+        Connection,
+        buffers::{ThreadBuffers, give_way, with_buffers},
+    },
     delivery::remote::{REMOTE_INTEREST, RemoteInterest},
     sublist::Entry,
     telemetry::pool::{Share, allocated, shorten},
@@ -103,6 +106,7 @@ impl PeerInterest {
     /// Adds interest of the peer; for a queue group, updates its weight.
     pub(super) fn add(
         &self,
+        buffers: &mut ThreadBuffers,
         known: &Accounts,
         account: &str,
         connection: &Arc<Connection>,
@@ -144,8 +148,8 @@ impl PeerInterest {
             let entry = Arc::new(RemoteInterest::new(connection.clone(), subject, queue));
             let before = entry_list.entries.insert(key, entry.clone());
             if let Some(account) = &entry_list.account {
-                account.add_remote(entry);
-                account.remove_remote(&before);
+                account.add_remote(buffers, entry);
+                account.remove_remote(buffers, &before);
             }
         }
         match entry_list.account {
@@ -155,7 +159,13 @@ impl PeerInterest {
     }
 
     /// Removes interest of the peer; unknown interest is ignored.
-    pub(super) fn remove(&self, account: &str, subject: &[u8], queue: Option<&[u8]>) {
+    pub(super) fn remove(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: &str,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+    ) {
         let mut accounts = self.accounts.lock();
         let Some(entry_list) = accounts.get_mut(account) else {
             return;
@@ -166,7 +176,7 @@ impl PeerInterest {
             self.share.release(len(&key));
         }
         if let Some(account) = &entry_list.account {
-            account.remove_remote(&entry);
+            account.remove_remote(buffers, &entry);
         }
         if entry_list.entries.is_empty() {
             accounts.remove(account);
@@ -184,10 +194,11 @@ impl PeerInterest {
             }
             entry_list.detach();
             if let Some(account) = &account {
-                entry_list
-                    .entries
-                    .values()
-                    .for_each(|entry| account.add_remote(entry.clone()));
+                with_buffers(|buffers| {
+                    let entries = entry_list.entries.values();
+                    entries.for_each(|entry| account.add_remote(buffers, entry.clone()));
+                    buffers.flush_touched();
+                });
             }
             entry_list.account = account;
         }
@@ -202,7 +213,10 @@ impl PeerInterest {
                 let some = entries.by_ref().take(REMOVED_PER_LOCK);
                 let some: Vec<_> = some.map(|(_, entry)| entry).collect();
                 if let Some(account) = &entry_list.account {
-                    account.remove_remote(&some);
+                    with_buffers(|buffers| {
+                        account.remove_remote(buffers, &some);
+                        buffers.flush_touched();
+                    });
                 }
                 drop(some);
                 give_way().await;
@@ -300,7 +314,10 @@ impl AccountInterest {
         };
         let entries: Vec<_> = self.entries.values().collect();
         for some in entries.chunks(REMOVED_PER_LOCK) {
-            account.remove_remote(some.iter().copied());
+            with_buffers(|buffers| {
+                account.remove_remote(buffers, some.iter().copied());
+                buffers.flush_touched();
+            });
         }
     }
 }
@@ -348,7 +365,12 @@ mod tests {
         let (connection, known) = (Arc::new(connection), Accounts::default());
         let interest = PeerInterest::default();
         let add = |account: &str, subject: &[u8]| {
-            interest.add(&known, account, &connection, subject, None)
+            with_buffers(|buffers| {
+                interest.add(buffers, &known, account, &connection, subject, None)
+            })
+        };
+        let remove = |account: &str, subject: &[u8]| {
+            with_buffers(|buffers| interest.remove(buffers, account, subject, None));
         };
         for number in 0..ACCOUNTS_MAX {
             assert_eq!(add(&format!("A{number}"), b"a"), Added::UnknownAccount);
@@ -362,8 +384,8 @@ mod tests {
         let unknown = interest.in_unknown_accounts();
         assert_eq!((unknown.accounts, unknown.refused), (ACCOUNTS_MAX, 1));
         assert!(interest.share.bytes() > held);
-        interest.remove("A0", b"b", None);
-        interest.remove(global, b"a", None);
+        remove("A0", b"b");
+        remove(global, b"a");
         assert_eq!(interest.share.bytes(), held);
         interest.clear().await;
         assert_eq!(interest.share.bytes(), 0);

@@ -3,7 +3,6 @@
 use std::{net::IpAddr, sync::Arc};
 
 use memchr::memmem;
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     client_urls::ClientUrls,
@@ -20,11 +19,7 @@ use crate::{
     log,
     peer::End,
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo, TRACING_PROTO},
-    security::{
-        mapping::names_user,
-        permissions::{Pattern, SubjectRules},
-        refusal,
-    },
+    security::{mapping::names_user, refusal},
     telemetry::threads,
 };
 
@@ -110,8 +105,8 @@ impl Cluster {
                 false => String::new(),
             },
             midge: VERSION.into(),
-            import: permissions_json(&options.permissions.publish),
-            export: permissions_json(&options.permissions.subscribe),
+            import: options.permissions.publish.json(),
+            export: options.permissions.subscribe.json(),
             ldm: self.is_leaving(),
             ..RouteInfo::default()
         }
@@ -324,23 +319,6 @@ fn duplicate_name(name: &str) -> End {
     let error = format!("Remote server has a duplicate name: \"{name}\"");
     let detail = format!("{error}; give every broker of the cluster a server_name of its own");
     End::with_error(CloseReason::DuplicateServerName, error).with(detail)
-}
-
-/// `import` or `export` in our INFO; empty lists are left out.
-pub fn permissions_json(rules: &SubjectRules) -> Option<Box<RawValue>> {
-    if *rules == SubjectRules::default() {
-        return None;
-    }
-    let mut block = serde_json::Map::new();
-    let allow = rules.allow.as_deref().unwrap_or_default();
-    for (name, patterns) in [("allow", allow), ("deny", &rules.deny)] {
-        if !patterns.is_empty() {
-            let texts = patterns.iter().map(|it: &Pattern| it.subject.clone());
-            block.insert(name.to_owned(), texts.collect());
-        }
-    }
-    // A block of texts always serialises.
-    to_raw_value(&block).ok()
 }
 
 /// `host:port`, with brackets if they are needed.

@@ -67,7 +67,6 @@ pub use batch::PAYLOAD_MAX;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
-pub use introduction::permissions_json;
 pub use sibling::{PeerAddress, Sibling};
 pub use spread::Spread;
 

@@ -184,7 +184,8 @@ impl Session {
             } => {
                 // A name that is not UTF-8 is not that of an account.
                 if let Ok(account) = std::str::from_utf8(account) {
-                    self.route.interest.remove(account, subject, queue);
+                    let interest = &self.route.interest;
+                    interest.remove(buffers, account, subject, queue);
                 }
             }
             RouteOp::Ping => self.connection().send(buffers, PONG),
@@ -326,7 +327,8 @@ impl Session {
         }
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
-        let what = match interest.add(known, account, self.connection(), subject, queue) {
+        let connection = self.connection();
+        let what = match interest.add(buffers, known, account, connection, subject, queue) {
             Added::Effective => return,
             Added::UnknownAccount => "kept until the account is known",
             Added::Refused => "not kept: its memory is used up",

@@ -6,6 +6,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde_json::value::{RawValue, to_raw_value};
+
 use crate::subject::{is_subset, is_valid, is_wildcard, matches, overlap};
 
 /// The template that stands for the common name of the client's certificate.
@@ -31,6 +33,26 @@ pub struct SubjectRules {
     pub allow: Option<Vec<Pattern>>,
     /// Denied, even if allowed above.
     pub deny: Vec<Pattern>,
+}
+
+impl SubjectRules {
+    /// As brokers tell each other: lists of subjects, `allow` and `deny`; `None` if there is no rule.
+    /// Empty lists are left out.
+    pub fn json(&self) -> Option<Box<RawValue>> {
+        if *self == Self::default() {
+            return None;
+        }
+        let mut block = serde_json::Map::new();
+        let allow = self.allow.as_deref().unwrap_or_default();
+        for (name, patterns) in [("allow", allow), ("deny", &self.deny)] {
+            if !patterns.is_empty() {
+                let texts = patterns.iter().map(|it: &Pattern| it.subject.clone());
+                block.insert(name.to_owned(), texts.collect());
+            }
+        }
+        // A block of texts always serialises.
+        to_raw_value(&block).ok()
+    }
 }
 
 /// A subject, which may have wildcards and templates.
@@ -232,6 +254,12 @@ impl Permissions {
             Some(denied) => Err(Some(denied)),
             None => Ok(allowed),
         }
+    }
+
+    /// The same with subjects that are not to be received either.
+    pub fn denying(mut self, subjects: impl IntoIterator<Item = Pattern>) -> Self {
+        self.subscribe.deny.extend(subjects);
+        self
     }
 
     /// The rules for publishing. Does not include responses.

@@ -1,12 +1,10 @@
-//! The addresses of this broker for clients, as announced in INFO to clients and other brokers.
+//! The addresses of this broker for clients and leafnodes, as announced in INFO to clients and other
+//! brokers.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::listener;
-use crate::config::{
-    Options,
-    options::{WebSocketOptions, advertise},
-};
+use crate::config::{Options, options::advertise};
 
 /// The host and port for INFO: those of `client_advertise`; otherwise the host as configured, since
 /// certificates are issued for names, and the listener's port.
@@ -25,19 +23,13 @@ fn announced(advertised: Option<&str>, host: &str, address: SocketAddr) -> (Stri
 /// All `host:port` of this broker: the advertised one, otherwise the listener's; for a wildcard
 /// address, all addresses of this machine that others can reach. Empty if there are none.
 pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
-    urls_of(host(options, address))
+    let advertised = options.client_advertise.as_deref();
+    urls_of(advertised, &options.host, address)
 }
 
-/// The same for clients that connect by WebSocket.
-pub(super) fn websocket_urls(options: &WebSocketOptions, address: SocketAddr) -> Vec<String> {
-    urls_of(announced(
-        options.advertise.as_deref(),
-        &options.host,
-        address,
-    ))
-}
-
-fn urls_of((host, port): (String, u16)) -> Vec<String> {
+/// The same of another listener, which listens on `host` and is announced as `advertised`.
+pub(super) fn urls_of(advertised: Option<&str>, host: &str, address: SocketAddr) -> Vec<String> {
+    let (host, port) = announced(advertised, host, address);
     let is_wildcard = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
     if !is_wildcard {
         return vec![listener::join(&host, port)];

@@ -42,6 +42,8 @@ pub enum Role {
     Client,
     /// Routes.
     Cluster,
+    /// Leafnodes.
+    Leafnodes,
     /// Monitoring, on a port or on a Unix socket.
     Monitor,
     /// WebSockets.
@@ -49,13 +51,20 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Client, Self::Cluster, Self::Monitor, Self::WebSocket];
+    const ALL: [Self; 5] = [
+        Self::Client,
+        Self::Cluster,
+        Self::Leafnodes,
+        Self::Monitor,
+        Self::WebSocket,
+    ];
 
     /// The name of its sockets.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Cluster => "cluster",
+            Self::Leafnodes => "leafnodes",
             Self::Monitor => "monitor",
             Self::WebSocket => "websocket",
         }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     broker::system_queue::Notice,
     connection::{CloseReason, Kind},
+    leafnode::{self, Leafnodes},
     route::{self, Cluster},
     telemetry::threads,
 };
@@ -56,6 +57,7 @@ pub async fn run(
         monitor_unix: _,
         mut monitor_file,
         routes,
+        leafnodes,
         listeners,
         ..
     } = prepared;
@@ -103,6 +105,9 @@ pub async fn run(
     }
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
+    }
+    if let (Some(served), Some(listener)) = (&server.leafnodes, leafnodes) {
+        start_leafnodes(served, listener);
     }
     if let Some(federation) = server.federation() {
         federation.start().map_err(|error| StartError {
@@ -211,6 +216,9 @@ pub async fn run(
     if let Some(cluster) = server.cluster_or_link() {
         cluster.stop();
     }
+    if let Some(leafnodes) = &server.leafnodes {
+        leafnodes.stop();
+    }
     close_connections(&server).await;
     drop(ports_file);
     drop(monitor_file);
@@ -224,6 +232,10 @@ pub async fn run(
 fn leave(server: &Arc<Server>, has_successor: bool) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move {
+        // They come back to the process that serves on.
+        if has_successor && let Some(leafnodes) = &server.leafnodes {
+            leafnodes.stop();
+        }
         lame_duck::leave(&server).await;
         if has_successor {
             upgrade::wait_for_replies(&server).await;
@@ -248,6 +260,17 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
     tokio::spawn(route::accept_routes(cluster.clone(), listener));
     tokio::spawn(route::client_urls::send_info_to_clients(cluster.clone()));
     tokio::spawn(route::dial_configured(cluster.clone()));
+}
+
+fn start_leafnodes(leafnodes: &Arc<Leafnodes>, listener: TcpListener) {
+    info!(
+        "Listening for leafnode connections on {}",
+        leafnodes.node.address
+    );
+    if leafnodes.tls.is_some() {
+        info!("TLS required for leafnode connections");
+    }
+    tokio::spawn(leafnode::accept_leafnodes(leafnodes.clone(), listener));
 }
 
 /// Waits until a task has finished; forever if there is none.

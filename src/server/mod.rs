@@ -12,6 +12,7 @@ pub mod housekeeping;
 mod identity;
 pub mod inherited;
 mod lame_duck;
+mod leafnodes;
 pub mod lifecycle;
 pub mod listener;
 pub mod nodes;
@@ -53,6 +54,7 @@ use crate::{
     config::{Options, options::MAX_CONNECTIONS},
     connection::{accepting::Port, admission::Admission, gate::Gate, tls_listener::TlsListener},
     federation::Federation,
+    leafnode::Leafnodes,
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
@@ -96,6 +98,8 @@ pub struct Server {
     pub monitor_error: Option<String>,
     /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
+    /// The leafnodes, if any are served.
+    pub leafnodes: Option<Arc<Leafnodes>>,
     federation: RwLock<Option<Arc<Federation>>>,
     node_watch: nodes::NodeWatch,
     /// Moves clients to other members.
@@ -120,35 +124,40 @@ pub struct Listening {
     pub monitor_error: Option<String>,
     /// For routes.
     pub routes: Option<SocketAddr>,
+    /// For leafnodes.
+    pub leafnodes: Option<SocketAddr>,
 }
 
-/// TLS of those that have it.
+/// TLS of all that uses it, with the files loaded; `None` for none.
 #[derive(Default)]
-pub struct Secured {
-    /// Clients.
+pub struct OpenedTls {
+    /// For clients.
     pub clients: Option<Arc<TlsListener>>,
-    /// Routes.
+    /// For routes.
     pub routes: Option<Arc<TlsListener>>,
-    /// The federation.
+    /// For leafnodes.
+    pub leafnodes: Option<Arc<TlsListener>>,
+    /// For the upstream brokers of the federation.
     pub federation: Option<Arc<TlsListener>>,
-    /// WebSockets.
+    /// For WebSockets.
     pub websocket: Option<Arc<TlsListener>>,
 }
 
 impl Server {
-    /// A broker with these options and addresses.
+    /// A broker with these options, addresses and TLS.
     pub fn new(
         options: Options,
         sources: Sources,
         listening: Listening,
-        secured: Secured,
+        tls: OpenedTls,
     ) -> Arc<Self> {
-        let Secured {
+        let OpenedTls {
             clients: tls,
             routes: route_tls,
+            leafnodes: leafnode_tls,
             federation: federation_tls,
             websocket: websocket_tls,
-        } = secured;
+        } = tls;
         let client_address = listening.clients;
         // Stamps count from the start of the broker.
         MonotonicMillis::now();
@@ -219,6 +228,15 @@ impl Server {
                     websocket::client_urls(&options, client_address, listening.websocket);
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
+        let leafnodes = listening.leafnodes.map(|address| {
+            leafnodes::new(
+                &broker,
+                &options,
+                leafnodes::node(&options, &id, &name, address),
+                leafnode_tls,
+                &client_listener,
+            )
+        });
         let interval = options.diagnosis.interval;
         let federation = options.federation.clone();
         let federation = federation
@@ -244,6 +262,7 @@ impl Server {
             monitor_address: listening.monitor,
             monitor_error: listening.monitor_error,
             cluster,
+            leafnodes: leafnodes.flatten(),
             stopping: AtomicBool::new(false),
             housekeeping: housekeeping::Readings::default(),
             upgrades: upgrade::Upgrades::default(),
@@ -348,7 +367,13 @@ impl Server {
     pub fn password_queue_state(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
         let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.state());
-        self.client_listener.passwords.state().with(routes)
+        let leafs = self.leafnodes.as_ref();
+        let leafs = leafs.map_or_else(PasswordQueueState::default, |it| it.passwords.state());
+        self.client_listener
+            .passwords
+            .state()
+            .with(routes)
+            .with(leafs)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::{
-    Listening, Secured, Server,
+    Listening, OpenedTls, Server,
     inherited::{Inherited, Role},
     listener,
     reload::Sources,
@@ -45,6 +45,8 @@ pub struct Prepared {
     pub(super) monitor_file: Option<SocketFile>,
     /// Listener for routes.
     pub routes: Option<TcpListener>,
+    /// Listener for leafnodes.
+    pub leafnodes: Option<TcpListener>,
     /// More descriptors of all of them, for an upgrade.
     pub(super) listeners: upgrade::Listeners,
 }
@@ -102,10 +104,13 @@ pub fn prepare(
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
     let of_websocket = options.websocket.as_ref().and_then(|it| it.tls.as_ref());
     let websocket_tls = of_websocket.map(tls::open).transpose()?;
+    let of_leafnodes = options.leafnodes.as_ref().and_then(|it| it.tls.as_ref());
+    let leafnode_tls = of_leafnodes.map(tls::open).transpose()?;
     tls::expect_patience([
         tls.as_deref(),
         route_tls.as_deref(),
         websocket_tls.as_deref(),
+        leafnode_tls.as_deref(),
     ]);
     let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
     let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
@@ -145,6 +150,17 @@ pub fn prepare(
         },
         None => None,
     };
+    let leafnodes = match options
+        .leafnodes
+        .as_ref()
+        .and_then(|it| Some((it, it.port?)))
+    {
+        Some((block, port)) => {
+            let what = "leafnode port";
+            Some(listen(Role::Leafnodes, what, &block.host, port)?)
+        }
+        None => None,
+    };
     // The monitoring port comes last: if it is only a default, it must not take a port that another
     // listener needs.
     let (monitor, monitor_error) = match options.http_listen() {
@@ -164,15 +180,18 @@ pub fn prepare(
         monitor: monitor.as_ref().map(|(address, _)| *address),
         monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
+        leafnodes: leafnodes.as_ref().map(|(address, _)| *address),
     };
     let monitor = monitor.map(|(_, listener)| listener);
     let routes = routes.map(|(_, listener)| listener);
     let websocket = websocket.map(|(_, listener)| listener);
+    let leafnodes = leafnodes.map(|(_, listener)| listener);
     let listeners = upgrade::Listeners::default();
     let sockets = [
         (Role::Client, Some(clients.as_fd())),
         (Role::WebSocket, websocket.as_ref().map(AsFd::as_fd)),
         (Role::Cluster, routes.as_ref().map(AsFd::as_fd)),
+        (Role::Leafnodes, leafnodes.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor.as_ref().map(AsFd::as_fd)),
         (Role::Monitor, monitor_unix.as_ref().map(AsFd::as_fd)),
     ];
@@ -188,9 +207,10 @@ pub fn prepare(
             options,
             sources,
             listening,
-            Secured {
+            OpenedTls {
                 clients: tls,
                 routes: route_tls,
+                leafnodes: leafnode_tls,
                 federation: federation_tls,
                 websocket: websocket_tls,
             },
@@ -198,6 +218,7 @@ pub fn prepare(
         clients,
         websocket,
         routes,
+        leafnodes,
         monitor,
         monitor_unix,
         monitor_file,

@@ -333,6 +333,7 @@ impl Server {
         broker.limits.replace(limits(&options));
         client::notify_all(broker);
         surplus::keep_limits(broker);
+        self.recheck_leafnodes();
         if let Some((cluster, settings)) = cluster {
             let websocket = self.websocket.as_ref().map(|it| it.address);
             let client_urls = client_urls(&options, self.client_address, websocket);

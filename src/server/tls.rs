@@ -1,5 +1,5 @@
-//! TLS of a running broker, for clients at both of their ports, routes and the federation: loading it,
-//! announcing it in INFO, and watching its files.
+//! TLS of a running broker, for clients at both of their ports, routes, leafnodes and the federation:
+//! loading it, announcing it in INFO, and watching its files.
 
 use std::{
     io, ptr,
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Server, prepare::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
-    connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
+    connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},
     peer::certificates::close_untrusted,
     protocol::info::Info,
     security::{
@@ -50,7 +50,7 @@ pub fn open(options: &TlsOptions) -> Result<Arc<TlsListener>, StartError> {
 
 /// How long peers are expected to wait for their handshake at the listeners that accept them.
 /// To be called when these have other settings.
-pub(super) fn expect_patience(listeners: [Option<&TlsListener>; 3]) {
+pub(super) fn expect_patience(listeners: [Option<&TlsListener>; 4]) {
     let timeout = |tls: &TlsListener| tls.store.current().options.timeout;
     if let Some(longest) = listeners.into_iter().flatten().map(timeout).max() {
         Handshakers::expect(longest);
@@ -110,14 +110,16 @@ fn check_files(server: &Weak<Server>) {
 enum Port {
     Clients,
     Routes,
+    Leafnodes,
     Federation,
     WebSockets,
 }
 
 impl Port {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Clients,
         Self::Routes,
+        Self::Leafnodes,
         Self::Federation,
         Self::WebSockets,
     ];
@@ -127,6 +129,7 @@ impl Port {
         match self {
             Self::Clients => "client",
             Self::Routes => "route",
+            Self::Leafnodes => "leafnode",
             Self::Federation => "federation",
             Self::WebSockets => "websocket",
         }
@@ -234,7 +237,12 @@ impl Server {
 
     /// Applies what the present settings say about the patience of peers.
     pub(super) fn expect_patience(&self) {
-        let ports = [Port::Clients, Port::Routes, Port::WebSockets];
+        let ports = [
+            Port::Clients,
+            Port::Routes,
+            Port::Leafnodes,
+            Port::WebSockets,
+        ];
         let listeners = ports.map(|port| self.tls_of(port));
         expect_patience(listeners.each_ref().map(Option::as_deref));
     }
@@ -243,6 +251,7 @@ impl Server {
         match port {
             Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
+            Port::Leafnodes => self.leafnodes.as_ref()?.tls.clone(),
             Port::Federation => self.federation()?.tls.clone(),
             Port::WebSockets => self.websocket.as_ref()?.listener.tls.read().clone(),
         }
@@ -264,6 +273,10 @@ impl Server {
                 let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
                 let connections = routes.iter().map(|route| &route.connection);
                 close_untrusted(&self.broker, tls, connections)
+            }
+            Port::Leafnodes => {
+                let open = self.broker.registry.open(Kind::Leafnode);
+                close_untrusted(&self.broker, tls, &open)
             }
             // Its one connection begins anew, with the other certificate.
             Port::Federation => {

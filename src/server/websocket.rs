@@ -78,7 +78,7 @@ pub(super) fn client_urls(
     ClientUrls {
         plain: advertised::urls(options, clients),
         websocket: own.map_or_else(Vec::new, |(own, address)| {
-            advertised::websocket_urls(own, address)
+            advertised::urls_of(own.advertise.as_deref(), &own.host, address)
         }),
     }
 }

@@ -73,6 +73,12 @@ impl System {
         self.publish(&format!("$SYS.ACCOUNT.{account}.DISCONNECT"), make);
     }
 
+    /// A leafnode has joined an account.
+    pub(super) fn publish_leafnode_connected(&self, account: &str) {
+        let subject = format!("$SYS.ACCOUNT.{account}.LEAFNODE.CONNECT");
+        self.publish(&subject, || self.conns_of(account));
+    }
+
     /// How many connections each account has, of those that have any or may have
     /// so many only.
     pub(super) fn publish_all_conns(&self) {
@@ -124,7 +130,7 @@ impl System {
         let conns = i64::try_from(account.connections()).unwrap_or(i64::MAX);
         AccountStat {
             conns,
-            total_conns: conns,
+            total_conns: conns + i64::try_from(account.leafnodes_here()).unwrap_or(i64::MAX),
             ..accstatz::stat(account, moved.unwrap_or_default())
         }
     }

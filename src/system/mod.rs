@@ -37,7 +37,7 @@ use crate::{
     },
     config::{accounts::ResponseKind, options::Options},
     connection::buffers::with_buffers,
-    delivery::ComposedMessage,
+    delivery::{ComposedMessage, leaf_side::Source},
     monitor::Monitor,
     protocol::header,
     route::PAYLOAD_MAX,
@@ -190,6 +190,7 @@ impl System {
         match notice {
             Notice::Connected(connection) => self.publish_connected(&connection),
             Notice::Closed(connection, reason) => self.publish_closed(&connection, reason),
+            Notice::LeafnodeConnected(account) => self.publish_leafnode_connected(&account),
             // Published when all notices have been handled.
             Notice::Counted | Notice::Measured => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
@@ -347,6 +348,8 @@ fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMe
         no_echo: None,
         describe: None,
         to_peers: true,
+        from: Source::Here,
+        groups: None,
         is_service: false,
         path: Path::START,
     };

@@ -38,6 +38,8 @@ pub enum EventKind {
     Storm,
     /// A route was opened, lost or refused.
     Route,
+    /// A leafnode connected, left or was refused.
+    Leafnode,
     /// The federation has reached or lost an upstream broker.
     Federation,
     /// The configuration was reloaded.
@@ -54,7 +56,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientConnected,
         Self::ClientClosed,
         Self::AuthenticationFailed,
@@ -63,6 +65,7 @@ impl EventKind {
         Self::SlowConsumer,
         Self::Storm,
         Self::Route,
+        Self::Leafnode,
         Self::Federation,
         Self::Reload,
         Self::Certificate,
@@ -87,6 +90,7 @@ impl EventKind {
             Self::SlowConsumer => "slow",
             Self::Storm => "storm",
             Self::Route => "route",
+            Self::Leafnode => "leafnode",
             Self::Federation => "federation",
             Self::Reload => "reload",
             Self::Certificate => "certificate",

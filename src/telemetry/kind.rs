@@ -31,13 +31,15 @@ kinds! {
     Client = "Client",
     /// Another broker of the cluster.
     Router = "Router",
+    /// A broker that is no member of the cluster: a leafnode, or the hub of this one.
+    Leafnode = "Leafnode",
 }
 
 impl Kind {
     /// Whether such a peer is in one account; a route carries all of them.
     pub fn has_account(self) -> bool {
         match self {
-            Self::Client => true,
+            Self::Client | Self::Leafnode => true,
             Self::Router => false,
         }
     }

@@ -17,9 +17,9 @@ impl Frame {
         self.line.split(|&byte| byte == b' ').next().unwrap_or(&[])
     }
 
-    /// Whether this is a MSG or HMSG.
+    /// Whether this is a MSG or HMSG, or the LMSG of a leafnode connection.
     pub fn is_message(&self) -> bool {
-        matches!(self.verb(), b"MSG" | b"HMSG")
+        matches!(self.verb(), b"MSG" | b"HMSG" | b"LMSG")
     }
 
     /// The words of the control line after the verb.

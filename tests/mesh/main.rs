@@ -1,10 +1,11 @@
-//! Several subject spaces and several brokers: accounts, clusters, those found by DNS, the
+//! Several subject spaces and several brokers: accounts, clusters, leafnodes, those found by DNS, the
 //! federation and the system account.
 
 mod accounts;
 mod cluster;
 mod dns;
 mod federation;
+mod leafnodes;
 mod message_trace;
 mod nodes;
 mod path;

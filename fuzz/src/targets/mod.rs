@@ -3,6 +3,7 @@
 
 mod before_login;
 mod judge;
+mod leafnodes;
 mod names;
 mod nkeys;
 mod permissions;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use self::{
     before_login::{client_before_login, route_before_login},
+    leafnodes::leafnodes,
     names::names,
     nkeys::nkeys,
     permissions::permissions,
@@ -36,10 +38,11 @@ use midge::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("client_before_login", client_before_login),
     ("config", config),
     ("connect", connect),
+    ("leafnodes", leafnodes),
     ("names", names),
     ("nkeys", nkeys),
     ("permissions", permissions),

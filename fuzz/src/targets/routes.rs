@@ -48,7 +48,7 @@ pub fn routes(bytes: &[u8]) {
     }
 }
 
-fn check_field(field: &[u8]) {
+pub(super) fn check_field(field: &[u8]) {
     assert!(!field.is_empty());
     assert!(!field.iter().any(|byte| b" \t\r\n".contains(byte)));
 }
@@ -59,7 +59,17 @@ fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
         .chain(message.reply)
         .for_each(check_field);
     assert!(message.header_len.unwrap_or(0) <= message.total_len);
-    // The part that is copied must have the form of a delivery.
+    if let Some(head) = check_tail(message, rest) {
+        assert_eq!(
+            parse_repeated_message(rest, head),
+            Some((message.total_len, message.sizes.len()))
+        );
+    }
+}
+
+/// The part of a message that is copied must have the form of a delivery. Returns the beginning of the
+/// line if the fast path for repeated lines must equal the parser.
+pub(super) fn check_tail<'a>(message: &RouteMessage<'_>, rest: &'a [u8]) -> Option<&'a [u8]> {
     let mut tail = [message.sizes, b"\r\n"].concat();
     if let Some(reply) = message.reply {
         tail = [reply, b" ", &tail].concat();
@@ -72,14 +82,8 @@ fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
             line.escape_ascii().to_string()
         );
     }
-    // The fast path for repeated lines equals the parser.
-    if message.header_len.is_none() && message.canonical {
-        let head = &line[..line.len() - message.sizes.len() - 2];
-        assert_eq!(
-            parse_repeated_message(rest, head),
-            Some((message.total_len, message.sizes.len()))
-        );
-    }
+    let is_plain = message.header_len.is_none() && message.canonical;
+    is_plain.then(|| &line[..line.len() - message.sizes.len() - 2])
 }
 
 /// Parsing what was serialised gives the same result.

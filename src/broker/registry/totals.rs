@@ -97,9 +97,9 @@ impl Totals {
 /// The totals of one account's connections at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccountTotals {
-    /// Open connections.
+    /// Open connections of clients.
     pub connections: usize,
-    /// The traffic.
+    /// The traffic, over leafnode connections too.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: FailureCounts,
@@ -189,7 +189,7 @@ impl RegistrySnapshot {
         for moving in of_accounts.flat_map(|kind| &self.of[kind].open) {
             let identity = moving.connection.identity.lock();
             let account = totals.entry_ref(&*identity.account).or_default();
-            account.connections += 1;
+            account.connections += usize::from(moving.connection.kind == Kind::Client);
             account.traffic += moving.traffic;
         }
         totals

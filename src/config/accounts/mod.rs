@@ -125,6 +125,8 @@ pub struct AccountLimits {
     pub max_subscriptions: Option<usize>,
     /// Bytes of one message.
     pub max_payload: Option<usize>,
+    /// Leafnode connections to this broker.
+    pub max_leafs: Option<usize>,
 }
 
 /// An export of an account.

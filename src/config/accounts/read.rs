@@ -15,7 +15,7 @@ use crate::{
             permissions::parse_permissions,
             problems::Problems,
             table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
-            unsupported::{JETSTREAM, is_integer, never, no_effect},
+            unsupported::{JETSTREAM, never, no_effect},
             users::{default_permissions_key, parse_users, users_key, with_permissions},
         },
         syntax::{Entry, Map, Node, Position, Value},
@@ -217,15 +217,11 @@ static LIMITS: Block<AccountLimits> = Block {
                 "Bytes of one message; negative is unlimited.",
                 |limits, number| limits.max_payload = usize::try_from(number).ok(),
             ),
-            no_effect(
+            limit(
                 "max_leafnodes",
                 &["max_leafs"],
-                NoEffect {
-                    expected: "a whole number, without quotes",
-                    accepts: is_integer,
-                    asks_for_nothing: never,
-                    reason: "leafnodes are not served",
-                },
+                "Leafnode connections to this broker; negative is unlimited, 0 allows none.",
+                |limits, number| limits.max_leafs = usize::try_from(number).ok(),
             ),
         ],
     }],

@@ -51,6 +51,7 @@ fn accounts_have_names_and_limits() {
         max_connections: Some(5),
         max_subscriptions: None,
         max_payload: Some(1024),
+        max_leafs: None,
     };
     assert_eq!(options.accounts[0].limits, expected);
     // A name is one word in the lines of routes.

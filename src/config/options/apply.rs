@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use super::{
     ANY_HOST, Options, federation,
     keys::TOP,
+    leafnodes,
     problems::Problems,
     table::{Key, Kind},
     websocket,
@@ -197,6 +198,10 @@ impl Reading {
         }
         if let Err(text) = federation::check(&self.options) {
             let position = self.decided_at(["federation", "accounts"]);
+            self.error(&position, text);
+        }
+        if let Err(text) = leafnodes::check(&self.options) {
+            let position = self.decided_at(["leafnodes", "accounts"]);
             self.error(&position, text);
         }
         if lame_duck_grace_period >= lame_duck_duration {

@@ -16,6 +16,7 @@ pub mod diagnosis;
 mod duration;
 pub mod federation;
 pub mod keys;
+pub mod leafnodes;
 pub mod log_format;
 pub mod monitor;
 pub mod nodes;
@@ -39,6 +40,7 @@ pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
 use federation::FederationOptions;
+use leafnodes::LeafnodesOptions;
 pub use log_format::LogFormat;
 pub use monitor::{Monitor, MonitorLogin};
 use nodes::NodesOptions;
@@ -187,6 +189,8 @@ pub struct Options {
     pub server_metadata: BTreeMap<String, String>,
     /// The other brokers; `None` if there is no block for them.
     pub cluster: Option<ClusterOptions>,
+    /// How leafnodes are served; `None` if there is no block for them.
+    pub leafnodes: Option<LeafnodesOptions>,
     /// This broker as the federation broker of its site; `None` if it is none.
     pub federation: Option<FederationOptions>,
     /// Which nodes should be connected; `None` if that is not watched.
@@ -344,6 +348,7 @@ impl Default for Options {
             server_tags: Vec::new(),
             server_metadata: BTreeMap::new(),
             cluster: None,
+            leafnodes: None,
             federation: None,
             nodes: None,
             accounts: Vec::new(),

@@ -27,6 +27,9 @@ const CLIENTS_MAX: usize = 8192;
 const ROUTES_MAX: usize = 1024;
 const ROUTES_RESERVED: usize = 64;
 
+/// The same of leafnodes.
+const LEAFNODES_MAX: usize = 1024;
+
 /// Monitoring connections at a time: pollers and open browsers are a handful;
 /// each may hold an answer in memory.
 const MONITOR_MAX: usize = 64;
@@ -41,6 +44,8 @@ pub struct Admission {
     pub clients: Arc<Places>,
     /// Routes before the login.
     pub routes: Arc<Places>,
+    /// Leafnodes before the login.
+    pub leafnodes: Arc<Places>,
     /// The monitoring port.
     pub monitor: Arc<Places>,
     /// The monitoring socket.
@@ -54,6 +59,7 @@ impl Default for Admission {
         Self {
             clients: Places::new("client", CLIENTS_MAX.min(files.max(1)), 0),
             routes: Places::new("route", ROUTES_MAX.min(files.max(1)), ROUTES_RESERVED),
+            leafnodes: Places::new("leafnode", LEAFNODES_MAX.min(files.max(1)), 0),
             monitor: Places::new("monitor", MONITOR_MAX, 0),
             monitor_socket: Places::new("monitor_socket", MONITOR_MAX, 0),
         }
@@ -62,10 +68,11 @@ impl Default for Admission {
 
 impl Admission {
     /// All of them.
-    pub fn all(&self) -> [&Arc<Places>; 4] {
+    pub fn all(&self) -> [&Arc<Places>; 5] {
         [
             &self.clients,
             &self.routes,
+            &self.leafnodes,
             &self.monitor,
             &self.monitor_socket,
         ]

@@ -8,7 +8,7 @@ use memchr::memmem;
 use crate::connection::Kind;
 use crate::protocol::{
     CRLF,
-    encode::{read_client_head, read_route_head},
+    encode::{read_client_head, read_leaf_head, read_route_head},
 };
 
 /// A message that begins in a piece of a queue.
@@ -29,6 +29,7 @@ pub(super) fn messages(piece: &[u8], kind: Kind) -> impl Iterator<Item = QueuedM
     let read_head = match kind {
         Kind::Client => read_client_head,
         Kind::Router => read_route_head,
+        Kind::Leafnode => read_leaf_head,
     };
     let mut at = 0;
     std::iter::from_fn(move || {

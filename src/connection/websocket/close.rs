@@ -95,11 +95,13 @@ impl Close {
             | Reason::WebSocketHandshakeFailure
             | Reason::WriteError => return None,
             Reason::ClusterNameConflict
+            | Reason::DuplicateLeafnode
             | Reason::DuplicateRoute
             | Reason::DuplicateServerName
             | Reason::IncorrectPort
             | Reason::InterestForgotten
             | Reason::Kicked
+            | Reason::MinimumVersionRequired
             | Reason::NoRespondersWithoutHeaders
             | Reason::RouteRemoved => INTERNAL,
         };

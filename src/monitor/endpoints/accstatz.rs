@@ -60,8 +60,8 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         traffic.own_msgs.saturating_add(exported_traffic.0),
         traffic.own_bytes.saturating_add(exported_traffic.1),
     );
-    let data = |msgs: u64, bytes: u64, over_routes: &MessageTotals| {
-        let routes = over_routes.value();
+    let data = |msgs: u64, bytes: u64, over_routes: &MessageTotals, over_leafs: &MessageTotals| {
+        let (routes, leafs) = (over_routes.value(), over_leafs.value());
         DataStats {
             msgs: signed(msgs.saturating_add(routes.0)),
             bytes: signed(bytes.saturating_add(routes.1)),
@@ -69,19 +69,29 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
                 msgs: signed(routes.0),
                 bytes: signed(routes.1),
             },
+            leafs: LinkStats {
+                msgs: signed(leafs.0),
+                bytes: signed(leafs.1),
+            },
             ..DataStats::default()
         }
     };
-    let over_routes = &account.over_routes;
+    let (over_routes, over_leafs) = (&account.over_routes, &account.over_leafs);
+    let leafnodes = signed(account.leafnodes_here());
     AccountStat {
         acc: account.name.clone(),
         name: account.name.clone(),
         conns: connections,
-        leafnodes: 0,
-        total_conns: connections,
+        leafnodes,
+        total_conns: connections + leafnodes,
         num_subscriptions: account.subscriptions(),
-        sent: data(sent.0, sent.1, &over_routes.sent),
-        received: data(traffic.in_msgs, traffic.in_bytes, &over_routes.received),
+        sent: data(sent.0, sent.1, &over_routes.sent, &over_leafs.sent),
+        received: data(
+            traffic.in_msgs,
+            traffic.in_bytes,
+            &over_routes.received,
+            &over_leafs.received,
+        ),
         slow_consumers: signed(totals.troubles.slow_consumers),
         dropped_msgs: Some(totals.traffic.loss.dropped().msgs),
         dropped_bytes: Some(totals.traffic.loss.dropped().bytes),

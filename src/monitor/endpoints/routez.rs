@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     delivery::remote::RemoteInterest,
-    route::{Origin, Route, permissions_json},
+    route::{Origin, Route},
     sublist::Entry,
     telemetry::{MonotonicMillis, WallClock},
 };
@@ -50,8 +50,8 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
-        import: permissions_json(&limits.publish),
-        export: permissions_json(&limits.subscribe),
+        import: limits.publish.json(),
+        export: limits.subscribe.json(),
         srv: cluster
             .map(|cluster| srv_records(cluster))
             .unwrap_or_default(),

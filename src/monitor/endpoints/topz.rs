@@ -123,7 +123,9 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     let broker = &monitor.server.broker;
     let telemetry = &broker.telemetry;
     let window = request.window.1;
-    let open = broker.registry.open(Kind::Client);
+    let mut open = broker.registry.open(Kind::Client);
+    // A leafnode has an account, in which it counts like a client.
+    open.extend(broker.registry.open(Kind::Leafnode));
     let mut connections = Vec::with_capacity(open.len());
     let mut held: HashMap<Name, Holdings> = HashMap::new();
     for known in &open {

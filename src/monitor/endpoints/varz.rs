@@ -101,6 +101,13 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         varz.cluster["tls_cert_not_after"] = end.into();
         varz.cluster["tls"] = json!(block);
     }
+    if let Some(tls) = server.leafnodes.as_ref().and_then(|it| it.tls.as_ref()) {
+        let revoked = totals.of[Kind::Leafnode].troubles.revoked;
+        let (end, block) = tls_block(tls, revoked);
+        varz.leaf["revoked_closed"] = revoked.into();
+        varz.leaf["tls_cert_not_after"] = end.into();
+        varz.leaf["tls"] = json!(block);
+    }
     if let Some(tls) = &*server.client_listener.tls.read() {
         varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
         let (end, block) = tls_block(tls, totals.of[Kind::Client].troubles.revoked);
@@ -164,7 +171,7 @@ fn settings(monitor: &Monitor) -> Varz {
         cluster: cluster(server),
         system_account: server.broker.accounts.system_name(),
         gateway: json!({}),
-        leaf: json!({}),
+        leaf: leaf(server),
         mqtt: json!({}),
         websocket: websocket(server),
         ws_connect_urls: server
@@ -264,6 +271,29 @@ fn websocket(server: &Server) -> serde_json::Value {
     block
 }
 
+/// The settings of the port for leafnodes; empty without one.
+fn leaf(server: &Server) -> serde_json::Value {
+    let Some(leafnodes) = &server.leafnodes else {
+        return json!({});
+    };
+    let (address, options) = (leafnodes.node.address, &leafnodes.options);
+    let tls = options.tls.as_ref();
+    let timeout = tls.map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
+    let mut block = json!({
+        "host": options.host,
+        "port": address.port(),
+        "auth_timeout": options.auth_timeout().as_secs_f64(),
+        "tls_timeout": timeout.as_secs_f64(),
+    });
+    if let Some(tls) = tls {
+        block["tls_required"] = true.into();
+        if tls.verify {
+            block["tls_verify"] = true.into();
+        }
+    }
+    block
+}
+
 /// TLS of a listener, and when its certificate ends.
 fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz) {
     let material = tls.store.current();
@@ -318,6 +348,7 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.connections = signed(of_clients.connections);
     varz.routes = signed(of_routes.connections);
     varz.remotes = signed(of_routes.connections);
+    varz.leafnodes = signed(totals.of[Kind::Leafnode].connections);
     varz.total_connections = totals.accepted;
     varz.in_msgs = signed(all.in_msgs);
     varz.in_bytes = signed(all.in_bytes);
@@ -339,15 +370,18 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.slow_consumers = signed(totals.failed(|of| of.slow_consumers));
     varz.stale_connections = Some(signed(totals.failed(|of| of.stale_connections)));
     let (of_clients, of_routes) = (of_clients.troubles, of_routes.troubles);
+    let of_leafs = totals.of[Kind::Leafnode].troubles;
     varz.stalled_clients = Some(signed(totals.stalls));
     varz.slow_consumer_stats = Some(KindCounts {
         clients: of_clients.slow_consumers,
         routes: of_routes.slow_consumers,
+        leafs: of_leafs.slow_consumers,
         ..KindCounts::default()
     });
     varz.stale_connection_stats = Some(KindCounts {
         clients: of_clients.stale_connections,
         routes: of_routes.stale_connections,
+        leafs: of_leafs.stale_connections,
         ..KindCounts::default()
     });
     varz.disk_io_wait_stats = Some(DiskIoWaitStats::default());

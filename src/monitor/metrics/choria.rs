@@ -2,8 +2,8 @@
 //! them in place of those of prometheus-nats-exporter.
 //!
 //! Names, types and the label `identity` are those of its `broker/network/stats.go`; the identity
-//! is the broker's name, as the certificate's is there. All are gauges, totals included. What there
-//! is only with leafnodes has no series; without Choria Streams the figures of streams are 0, as
+//! is the broker's name, as the certificate's is there. All are gauges, totals included. The
+//! traffic of each leafnode has no series; without Choria Streams the figures of streams are 0, as
 //! there.
 
 use super::{

@@ -12,7 +12,7 @@
 //! One thing differs: the sums of `connz` are over all open connections, the
 //! exporter's over the first page of 1024. Series for single connections, which
 //! share a name with the sums, are there only on demand and for those that
-//! lead. Gateways and leafnodes have no series as there are none of them.
+//! lead. Gateways have no series as there are none of them, and of leafnodes there is their number.
 
 use std::collections::BTreeMap;
 

@@ -345,6 +345,7 @@ impl Latency {
             let kind = match series.kind {
                 Kind::Client => "client",
                 Kind::Router => "route",
+                Kind::Leafnode => "leafnode",
             };
             by_kind.entry(kind).or_default().add(&times.all);
             let has_series = accounts.iter().any(|stat| stat.acc == series.account);

@@ -21,6 +21,8 @@ pub enum PeerKind {
     Client = 0,
     /// Another broker of the cluster.
     Route = 1,
+    /// A leafnode, or the hub of this one.
+    Leafnode = 4,
 }
 
 /// Why a message did not reach a peer.
@@ -208,7 +210,7 @@ impl MessageTrace {
             hop: match from.kind {
                 // Only brokers count hops.
                 PeerKind::Client => String::new(),
-                PeerKind::Route => request.hop,
+                PeerKind::Route | PeerKind::Leafnode => request.hop,
             },
             hops: 0,
             message: TracedMessage {

@@ -82,13 +82,13 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     stricter(
         "top",
-        &["gateway", "leaf", "mqtt", "proxy_protocol"],
+        &["gateway", "mqtt", "proxy_protocol"],
         &["*"],
         UNSERVED,
     ),
     laxer(
         "top",
-        &["gateway", "leaf", "mqtt", "proxy_protocol"],
+        &["gateway", "mqtt", "proxy_protocol"],
         &["*"],
         "an empty value asks for nothing",
     ),

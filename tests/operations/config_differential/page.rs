@@ -125,7 +125,7 @@ A key of nats-server is
 - served,
 - or accepted without effect, with a warning, if the broker can work without it,
 - or refused, if the broker would be unsafe or would not do what the file asks for. An empty value
-  (`leafnodes {}`, `operator: []`, `proxy_protocol: false`) asks for nothing and is not an error.
+  (`gateway {}`, `operator: []`, `proxy_protocol: false`) asks for nothing and is not an error.
 
 Keys match in any letter case. Of a key that is written twice the later one counts. A key that is
 not known is an error, unless its value is used as a variable. To test a file, type

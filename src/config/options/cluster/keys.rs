@@ -426,7 +426,7 @@ fn is_names(value: &Value) -> bool {
 }
 
 /// Port 0 is no cluster, -1 any free port.
-pub(super) fn listen_port(port: i64) -> Option<u16> {
+pub(in crate::config::options) fn listen_port(port: i64) -> Option<u16> {
     (port != 0).then(|| u16::try_from(port).unwrap_or(0))
 }
 

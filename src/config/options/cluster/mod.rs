@@ -18,6 +18,7 @@ use crate::security::{
     secret::Secret,
 };
 pub(in crate::config) use keys::CLUSTER;
+pub(super) use keys::listen_port;
 pub(super) use read::{plan, read};
 pub use routes::RouteUrl;
 pub(in crate::config) use routes::{percent_decoded, set_listen_url, set_routes};

@@ -11,6 +11,7 @@ use crate::config::{
         describe,
         diagnosis::DIAGNOSIS,
         federation::{self, FEDERATION, FEDERATION_ACCESS},
+        leafnodes::{self, LEAFNODES, LEAFNODES_ACCESS},
         monitor::MONITOR,
         nodes::{self, NODES, NODES_ACCESS},
         reading::PORTS,
@@ -117,8 +118,25 @@ pub(super) const MESH: &[Key<Options>] = &[Key {
     reload: Reload::PerKey(cluster::plan),
 }];
 
-/// Federation, and the nodes of the fleet.
+/// Other sites, and the nodes of the fleet.
 pub(super) const SITES: &[Key<Options>] = &[
+    Key {
+        name: "leafnodes",
+        aliases: &["leaf"],
+        kind: Kind::Structure {
+            form: "block",
+            read: leafnodes::read,
+            blocks: &[&LEAFNODES],
+        },
+        usual: Usual::Example("{ listen: \"0.0.0.0:7422\" }"),
+        doc: "Leafnodes: brokers of other sites that connect to this one and join one of its \
+              accounts. Their clients and those here exchange messages as if they were connected to \
+              one broker.",
+        reload: Reload::Restart(
+            "the port for leafnodes is opened at the start",
+            LEAFNODES_ACCESS,
+        ),
+    },
     Key {
         name: "federation",
         aliases: &[],

@@ -29,7 +29,7 @@ pub static TOP: Block<Options> = Block {
         section("WebSocket", broker::WEB),
         section("Accounts", broker::ACCOUNTS),
         section("Cluster", broker::MESH),
-        section("Federation", broker::SITES),
+        section("Other sites", broker::SITES),
         section("Lame duck mode", broker::LAME_DUCK),
         section("Log", log::LOG),
         section("Files", log::FILES),

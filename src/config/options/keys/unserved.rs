@@ -150,12 +150,6 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
         unsupported!("gateways are not served: remove the block"),
     ),
     refused(
-        "leafnodes",
-        &["leaf"],
-        is_hollow,
-        unsupported!("leafnodes are not served: remove the block"),
-    ),
-    refused(
         "mqtt",
         &[],
         is_hollow,

@@ -320,6 +320,13 @@ fn each_key_sets_its_option() {
         ("https_port: 5", |o| {
             o.https && o.http_listen() == Some(("127.0.0.1", 5))
         }),
+        ("leafnodes: { port: 5, host: a }", |o| {
+            let of = |it: &crate::config::options::leafnodes::LeafnodesOptions| {
+                it.host == "a" && it.port == Some(5)
+            };
+            o.leafnodes.as_ref().is_some_and(of)
+        }),
+        ("leaf: { listen: \"a:5\" }", |o| o.leafnodes.is_some()),
         ("diagnosis: { interval: 20ms }", |o| {
             o.diagnosis.interval == Duration::from_millis(20)
         }),

@@ -241,6 +241,7 @@ fn stalling(evidence: &Evidence) -> Vec<Symptom> {
             let what = match holder.connection.kind {
                 Kind::Client => "client",
                 Kind::Router => "broker",
+                Kind::Leafnode => "leafnode",
             };
             let text = format!(
                 "publishers were paused {} for this {what} within a second; {} wait in its queue",

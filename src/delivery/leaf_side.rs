@@ -1,0 +1,70 @@
+//! What the broker at the other end of a leafnode connection is to this one, as far as it decides
+//! which messages and which interest go there.
+//!
+//! One end of each leafnode connection is the *hub* and the other a *spoke*; usually the one that
+//! dials is the spoke. A spoke is told of all interest here but its own. A hub is told of the interest
+//! of subscribers and spokes here alone: for each member of its cluster a spoke keeps a connection of
+//! its own, and what comes from a hub stays with the subscribers and spokes here. `leafnode` makes a
+//! [`LeafSide`] for each connection; `account` and `interest` look at it.
+
+use std::sync::Arc;
+
+use crate::security::permissions::{Permissions, SubscribeDecision};
+
+/// The other side of a leafnode connection.
+pub struct LeafSide {
+    /// The cluster of the other side, or, if it is in none, a text of its own. Nothing goes from one
+    /// member of a cluster to another one by way of this broker: they have routes for that.
+    pub origin: Arc<str>,
+    /// Whether the other side is a hub of this broker, and not a spoke.
+    pub is_hub: bool,
+    /// Whether it is not told of the interest of other leafnodes.
+    pub is_isolated: bool,
+    /// What may be sent to it, as the rules of a subscriber; `None` for everything.
+    pub receives: Option<Arc<Permissions>>,
+}
+
+/// Where a message comes from, as far as that decides to which leafnodes it goes.
+#[derive(Clone, Copy, Default)]
+pub enum Source<'a> {
+    /// From a client, or from the broker itself.
+    #[default]
+    Here,
+    /// From a peer of the cluster. Only the broker where a message is published sends it to a hub.
+    Route,
+    /// From a leafnode.
+    Leafnode(&'a LeafSide),
+}
+
+impl Source<'_> {
+    /// Whether peers of the cluster get the message.
+    pub fn reaches_routes(self) -> bool {
+        match self {
+            Self::Here => true,
+            Self::Route => false,
+            Self::Leafnode(side) => !side.is_hub,
+        }
+    }
+}
+
+impl LeafSide {
+    /// Whether the other side gets a message to `subject` for its members of `queue`, or for its
+    /// subscribers outside of queue groups.
+    pub fn gets(&self, subject: &[u8], queue: Option<&[u8]>, from: Source<'_>) -> bool {
+        let is_on_the_way = match from {
+            Source::Here => true,
+            Source::Route => !self.is_hub,
+            Source::Leafnode(other) => {
+                other.origin != self.origin && !(other.is_hub && self.is_hub)
+            }
+        };
+        is_on_the_way && self.may_receive(subject, queue)
+    }
+
+    /// Whether a message to a subject without wildcards may be sent to it.
+    pub fn may_receive(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.receives.as_ref().is_none_or(|permissions| {
+            permissions.check_subscription(subject, queue) != SubscribeDecision::Deny
+        })
+    }
+}

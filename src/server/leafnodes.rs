@@ -1,0 +1,55 @@
+//! The leafnodes of a running broker: made at the start, checked again by a reload.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{Server, advertised};
+use crate::{
+    broker::Broker,
+    client::ClientListener,
+    config::Options,
+    connection::tls_listener::TlsListener,
+    leafnode::{Leafnodes, Node},
+};
+
+/// This broker as leafnodes see it.
+pub(super) fn node(options: &Options, id: &str, name: &str, address: SocketAddr) -> Node {
+    let block = options.leafnodes.as_ref();
+    let advertise = block.and_then(|block| block.advertise.as_deref());
+    let host = block.map_or("", |block| &*block.host);
+    Node {
+        server_id: id.to_owned(),
+        server_name: name.to_owned(),
+        address,
+        urls: advertised::urls_of(advertise, host, address),
+    }
+}
+
+/// The leafnodes that the options ask for; `None` if they ask for none.
+pub(super) fn new(
+    broker: &Arc<Broker>,
+    options: &Options,
+    node: Node,
+    tls: Option<Arc<TlsListener>>,
+    clients: &ClientListener,
+) -> Option<Arc<Leafnodes>> {
+    let block = options.leafnodes.clone()?;
+    let authentication = clients.authentication.read().clone();
+    let is_clustered = options.cluster.is_some();
+    Some(Leafnodes::new(
+        broker.clone(),
+        block,
+        node,
+        tls,
+        &authentication,
+        is_clustered,
+    ))
+}
+
+impl Server {
+    /// Checks the leafnodes by what a reload has put in force.
+    pub(super) fn recheck_leafnodes(&self) {
+        if let Some(leafnodes) = &self.leafnodes {
+            leafnodes.recheck(&self.client_listener.authentication.read().clone());
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Leafnodes of a mesh: clients at all members are reached, once, whichever member serves the leafnode
+//! and while members go and come back.
+
+use test_support::{
+    Broker, free_port,
+    mesh::{self, Kind, Member, Plan},
+    wait_until,
+};
+
+use super::{
+    RawClient, client, expect_silence, knows, leaf_with, message, subscriber, wait_for_leafs,
+};
+
+/// Members of these kinds that serve leafnodes on the ports.
+fn members(kinds: &[Kind], leaf_ports: &[u16]) -> Vec<Member> {
+    let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
+    let plans = kinds.iter().enumerate().map(|(index, kind)| {
+        let others: Vec<u16> = ports
+            .iter()
+            .copied()
+            .filter(|it| *it != ports[index])
+            .collect();
+        plan(*kind, index, ports[index], &others, leaf_ports[index])
+    });
+    let members: Vec<Member> = plans.map(|plan| plan.start()).collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    members
+}
+
+fn plan(kind: Kind, index: usize, port: u16, others: &[u16], leaf_port: u16) -> Plan {
+    let mut plan = Plan::new(kind, &format!("n{index}"), port, others);
+    plan.config = format!("leafnodes {{ listen: \"127.0.0.1:{leaf_port}\" }}\nport: -1");
+    plan
+}
+
+/// A nats-server that is a leafnode of one of these ports, whichever answers.
+fn leaf_of(name: &str, ports: &[u16]) -> Broker {
+    let urls: Vec<String> = ports
+        .iter()
+        .map(|port| format!("\"nats://127.0.0.1:{port}\""))
+        .collect();
+    let text = format!(
+        "server_name: {name}\nleafnodes {{ reconnect: 1, remotes: [ {{ urls: [{}], no_randomize: \
+         true }} ] }}\n",
+        urls.join(", ")
+    );
+    Broker::nats_server().config(text).start()
+}
+
+/// Clients at every member and at two leafnodes of different members exchange messages, each once.
+#[test]
+fn a_leafnode_reaches_all_members_and_other_leafnodes() {
+    let leaf_ports = [free_port(), free_port(), free_port()];
+    for kinds in [
+        [Kind::Midge, Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats, Kind::Midge],
+    ] {
+        let members = members(&kinds, &leaf_ports);
+        let leafs = [
+            leaf_of("first", &leaf_ports[..1]),
+            leaf_of("second", &leaf_ports[2..]),
+        ];
+        leafs.iter().for_each(|leaf| wait_for_leafs(leaf, 1));
+        let brokers: Vec<&Broker> = members
+            .iter()
+            .map(|member| &member.broker)
+            .chain(&leafs)
+            .collect();
+        let mut readers: Vec<_> = brokers
+            .iter()
+            .map(|broker| {
+                let mut reader = client(broker);
+                reader.send("SUB all.* 1\r\nSUB work.* crew 2\r\n");
+                reader.sync();
+                reader
+            })
+            .collect();
+        for (index, from) in brokers.iter().enumerate() {
+            let mut writer = client(from);
+            // Until everybody is reached: interest travels a moment.
+            for reader in &mut readers {
+                let subject = format!("all.probe{index}");
+                wait_until("it is reached", || {
+                    writer.send(format!("PUB {subject} 1\r\np\r\n"));
+                    writer.sync();
+                    reader.sync().iter().any(|frame| frame.body == b"p")
+                });
+            }
+        }
+        // What is left of the probes of a broker arrives before what is published there later.
+        let next = |reader: &mut RawClient| loop {
+            let (head, body) = message(reader);
+            if !head.contains(".probe") {
+                return (head, body);
+            }
+        };
+        for (index, from) in brokers.iter().enumerate() {
+            let mut writer = client(from);
+            let subject = format!("all.real{index}");
+            writer.send(format!("PUB {subject} 1\r\nx\r\n").repeat(20));
+            writer.send(format!("PUB {subject} 3\r\nend\r\n"));
+            writer.sync();
+            for reader in &mut readers {
+                for _ in 0..20 {
+                    assert_eq!(next(reader), (format!("MSG {subject} 1 1"), b"x".to_vec()));
+                }
+                assert_eq!(next(reader).1, b"end");
+            }
+        }
+        readers.iter_mut().for_each(expect_silence);
+    }
+}
+
+/// The member that serves a leafnode is killed and comes back: meanwhile another one serves it. What is
+/// published while there is a way arrives, and nothing arrives twice.
+#[test]
+fn members_come_and_go_without_doubles() {
+    let leaf_ports = [free_port(), free_port()];
+    let ports = [free_port(), free_port()];
+    let start = |index: usize| {
+        plan(
+            Kind::Midge,
+            index,
+            ports[index],
+            &[ports[1 - index]],
+            leaf_ports[index],
+        )
+        .start()
+    };
+    let mut members = [start(0), start(1)];
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    let leaf = leaf_of("leaf", &leaf_ports);
+    wait_for_leafs(&leaf, 1);
+    let mut up = subscriber(&leaf, &members[0].broker, "down.>");
+    for round in 0..3 {
+        let (gone, stays) = (round % 2, 1 - round % 2);
+        members[gone].broker.kill();
+        wait_until("another member serves the leafnode", || {
+            knows(&members[stays].broker, "down.>")
+        });
+        let mut down = client(&members[stays].broker);
+        down.send("SUB up.> 1\r\n");
+        down.sync();
+        wait_until("it is told", || knows(&leaf, "up.>"));
+        down.send(format!("PUB down.a 1\r\n{round}\r\n").repeat(50));
+        down.sync();
+        for _ in 0..50 {
+            assert_eq!(message(&mut up).1, format!("{round}").as_bytes());
+        }
+        expect_silence(&mut up);
+        let mut writer = client(&leaf);
+        writer.send(format!("PUB up.a 1\r\n{round}\r\n").repeat(50));
+        writer.sync();
+        for _ in 0..50 {
+            assert_eq!(message(&mut down).1, format!("{round}").as_bytes());
+        }
+        expect_silence(&mut down);
+        drop(down);
+        members[gone] = start(gone);
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    }
+}
+
+/// A leafnode of a cluster of the same name is refused, as with nats-server.
+#[test]
+fn a_cluster_is_no_leafnode_of_itself() {
+    let leaf_ports = [free_port()];
+    let members = members(&[Kind::Midge], &leaf_ports);
+    let config = format!(
+        "cluster {{ name: mesh, listen: \"127.0.0.1:{}\" }}",
+        free_port()
+    );
+    let leaf = leaf_with(
+        Broker::nats_server(),
+        "same",
+        leaf_ports[0],
+        "",
+        "",
+        &config,
+    );
+    wait_until("it is refused", || {
+        leaf.log().to_string().contains("same cluster name")
+    });
+    assert_eq!(members[0].broker.get_json("/leafz")["leafnodes"], 0);
+}
