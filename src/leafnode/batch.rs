@@ -109,7 +109,7 @@ impl Messages for Session {
         if let Ok(Parsed::Op(LeafOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             count_received(self, buffers, 1, message.total_len as u64);
             let shared = large.payload.into_shared();
-            self.publish_alone(buffers, &message, &shared, Some(&shared));
+            self.publish_alone(buffers, &message, &shared, Some(&shared))?;
         }
         Ok(())
     }
@@ -165,19 +165,17 @@ impl Session {
         self.link.input.expect_small();
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
-        if (!is_same || self.counts_messages()) && !self.may_send(message.subject) {
-            let subject = quoted(message.subject);
-            let error = format!("Permissions Violation for Publish to {subject}");
-            return Err(End::with_error(CloseReason::ProtocolViolation, error));
-        }
         gathered.count(message.total_len);
         if !message.canonical
             || message.total_len >= SHARED_LEN
             || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
-            self.publish_alone(buffers, message, payload, None);
+            self.publish_alone(buffers, message, payload, None)?;
         } else {
+            if !is_same || self.counts_messages() {
+                self.check_may_send(message.subject)?;
+            }
             let place = |part: &[u8]| place_of(part, bytes);
             if !is_same {
                 let bare = message.reply.is_none() && message.header_len.is_none();
@@ -203,17 +201,18 @@ impl Session {
         Ok(true)
     }
 
-    /// Publishes one message outside of a subject batch. `shared` is the payload, if it is in memory
-    /// of its own already.
+    /// Checks whether the leafnode may send to a subject, and publishes one message outside of a subject
+    /// batch. `shared` is the payload, if it is in memory of its own already.
     fn publish_alone(
         &mut self,
         buffers: &mut ThreadBuffers,
         message: &RouteMessage<'_>,
         payload: &[u8],
         shared: Option<&Bytes>,
-    ) {
+    ) -> Result<(), End> {
+        self.check_may_send(message.subject)?;
         if !self.begin_trace(buffers, message, payload) {
-            return;
+            return Ok(());
         }
         let mut source = std::mem::take(&mut buffers.scratch);
         let copied;
@@ -246,6 +245,7 @@ impl Session {
         self.publish(buffers, &batch, message.queues, false);
         buffers.scratch = source;
         self.end_trace(buffers);
+        Ok(())
     }
 
     /// Accepts a message that differs from the subject batch's first one in its payload alone, and

@@ -199,6 +199,16 @@ impl Session {
         Ok(())
     }
 
+    /// The end of a leafnode that sends a message to a subject beyond its permissions. To be called once
+    /// for each message that is not gathered with one before it.
+    pub(super) fn check_may_send(&self, subject: &[u8]) -> Result<(), End> {
+        if self.may_send(subject) {
+            return Ok(());
+        }
+        let error = format!("Permissions Violation for Publish to {}", quoted(subject));
+        Err(End::with_error(CloseReason::ProtocolViolation, error))
+    }
+
     /// Whether the other side may send messages to this subject. A response that is permitted is used
     /// up.
     pub(super) fn may_send(&self, subject: &[u8]) -> bool {
