@@ -173,11 +173,13 @@ impl Session {
     pub(super) fn act(&mut self, buffers: &mut ThreadBuffers, op: RouteOp<'_>) -> Result<(), End> {
         match op {
             RouteOp::Interest {
+                origin,
                 account,
                 subject,
                 queue,
-            } => self.take_interest(buffers, account, subject, queue),
+            } => self.take_interest(buffers, account, (origin, subject, queue)),
             RouteOp::NoInterest {
+                origin,
                 account,
                 subject,
                 queue,
@@ -185,7 +187,7 @@ impl Session {
                 // A name that is not UTF-8 is not that of an account.
                 if let Ok(account) = std::str::from_utf8(account) {
                     let interest = &self.route.interest;
-                    interest.remove(buffers, account, subject, queue);
+                    interest.remove(buffers, account, (origin, subject, queue));
                 }
             }
             RouteOp::Ping => self.connection().send(buffers, PONG),
@@ -293,8 +295,7 @@ impl Session {
         &self,
         buffers: &mut ThreadBuffers,
         account: &[u8],
-        subject: &[u8],
-        queue: Option<(&[u8], u32)>,
+        (origin, subject, queue): (&[u8], &[u8], Option<(&[u8], u32)>),
     ) {
         self.connection().active(MonotonicMillis::now());
         // A name that is not UTF-8 is not that of an account.
@@ -328,7 +329,13 @@ impl Session {
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let connection = self.connection();
-        let what = match interest.add(buffers, known, account, connection, subject, queue) {
+        let what = match interest.add(
+            buffers,
+            known,
+            account,
+            connection,
+            (origin, subject, queue),
+        ) {
             Added::Effective => return,
             Added::UnknownAccount => "kept until the account is known",
             Added::Refused => "not kept: its memory is used up",
