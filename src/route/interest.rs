@@ -84,6 +84,15 @@ impl Default for PeerInterest {
     }
 }
 
+/// Interest that a peer announces.
+pub(super) struct Announced<'a> {
+    /// The cluster of the peer's leafnode whose interest it is; empty for none.
+    pub(super) origin: &'a [u8],
+    pub(super) subject: &'a [u8],
+    /// Queue group and number of its members.
+    pub(super) queue: Option<(&'a [u8], u32)>,
+}
+
 /// The result of adding an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Added {
@@ -110,8 +119,13 @@ impl PeerInterest {
         known: &Accounts,
         account: &str,
         connection: &Arc<Connection>,
-        (origin, subject, queue): (&[u8], &[u8], Option<(&[u8], u32)>),
+        announced: &Announced<'_>,
     ) -> Added {
+        let Announced {
+            origin,
+            subject,
+            queue,
+        } = *announced;
         let mut accounts = self.accounts.lock();
         let is_full = accounts.len() >= ACCOUNTS_MAX;
         if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
@@ -368,9 +382,12 @@ mod tests {
         let (connection, known) = (Arc::new(connection), Accounts::default());
         let interest = PeerInterest::default();
         let add = |account: &str, subject: &[u8]| {
-            with_buffers(|buffers| {
-                interest.add(buffers, &known, account, &connection, (b"", subject, None))
-            })
+            let announced = Announced {
+                origin: b"",
+                subject,
+                queue: None,
+            };
+            with_buffers(|buffers| interest.add(buffers, &known, account, &connection, &announced))
         };
         let remove = |account: &str, subject: &[u8]| {
             with_buffers(|buffers| interest.remove(buffers, account, (b"", subject, None)));
