@@ -12,7 +12,7 @@ use super::{
     connection_counts::OverLimit,
     failing::{self, LINE_MIN},
     gossip,
-    interest::Added,
+    interest::{Added, Announced},
     introduction::reason_of_error,
 };
 use crate::{
@@ -177,7 +177,14 @@ impl Session {
                 account,
                 subject,
                 queue,
-            } => self.take_interest(buffers, account, (origin, subject, queue)),
+            } => {
+                let announced = Announced {
+                    origin,
+                    subject,
+                    queue,
+                };
+                self.take_interest(buffers, account, &announced);
+            }
             RouteOp::NoInterest {
                 origin,
                 account,
@@ -295,8 +302,9 @@ impl Session {
         &self,
         buffers: &mut ThreadBuffers,
         account: &[u8],
-        (origin, subject, queue): (&[u8], &[u8], Option<(&[u8], u32)>),
+        announced: &Announced<'_>,
     ) {
+        let subject = announced.subject;
         self.connection().active(MonotonicMillis::now());
         // A name that is not UTF-8 is not that of an account.
         let Ok(account) = std::str::from_utf8(account) else {
@@ -329,13 +337,7 @@ impl Session {
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let connection = self.connection();
-        let what = match interest.add(
-            buffers,
-            known,
-            account,
-            connection,
-            (origin, subject, queue),
-        ) {
+        let what = match interest.add(buffers, known, account, connection, announced) {
             Added::Effective => return,
             Added::UnknownAccount => "kept until the account is known",
             Added::Refused => "not kept: its memory is used up",
