@@ -1,6 +1,6 @@
 //! Which runs are made, how often and in which order.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use crate::{
     broker::{Broker, Program},
@@ -79,6 +79,7 @@ impl Plan {
             Load::Mesh { members, load } => {
                 self.run_on_brokers(load, |_, program| start_mesh(program, members))
             }
+            Load::Leafnode(load) => self.run_on_brokers(load, |_, program| start_leafnode(program)),
             Load::Relay { payload } => {
                 let rounds = (0..self.rounds).map(|_| load::relay::run(self.seconds, payload));
                 vec![Series {
@@ -185,4 +186,26 @@ fn start_mesh(program: &Program, members: usize) -> Result<Vec<Broker>> {
         Broker::start(program, arguments.map(str::to_owned).to_vec(), None)
     };
     addresses.iter().map(start).collect()
+}
+
+/// Starts a hub and a leafnode of it; the leafnode comes first.
+fn start_leafnode(program: &Program) -> Result<Vec<Broker>> {
+    let reserved = TcpListener::bind("127.0.0.1:0").during("cannot find a free port")?;
+    let address = reserved.local_addr().during("cannot find a free port")?;
+    drop(reserved);
+    // Read at the start alone.
+    let directory = tempfile::tempdir().during("cannot make a temporary directory")?;
+    let start = |name: &str, block: String| {
+        let path = directory.path().join(name);
+        let text = format!("server_name: {name}\nleafnodes {{ {block} }}\n");
+        fs::write(&path, text).during("cannot write a configuration")?;
+        let arguments = vec!["-c".to_owned(), path.display().to_string()];
+        Broker::start(program, arguments, None)
+    };
+    let hub = start("hub", format!("listen: \"{address}\""))?;
+    let leafnode = start(
+        "leafnode",
+        format!("remotes: [ {{ url: \"nats://{address}\" }} ]"),
+    )?;
+    Ok(vec![leafnode, hub])
 }

@@ -55,6 +55,9 @@ pub(crate) enum Load {
     /// The same on a full mesh: publishers and requesters connect to the first member, subscribers
     /// and responders to the last. CPU time is that of all members.
     Mesh { members: usize, load: BrokerLoad },
+    /// The same over a leafnode connection: publishers and requesters connect to the leafnode,
+    /// subscribers and responders to its hub. CPU time is that of both.
+    Leafnode(BrokerLoad),
     /// The same bytes between two sockets, without a broker.
     Relay { payload: usize },
 }
@@ -543,6 +546,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             members: 3,
             load: BrokerLoad::Heal,
         },
+        goals: &[],
+    },
+    Scenario {
+        name: "leaf-p2p-128",
+        what: "one to one from a leafnode to its hub, 128 B",
+        unit: "message",
+        load: Load::Leafnode(BrokerLoad::Pairs {
+            pairs: 1,
+            payload: 128,
+        }),
+        goals: &[cpu(0.2)],
+    },
+    Scenario {
+        name: "leaf-reqrep-1",
+        what: "one request under way, from a leafnode to its hub, 16 B",
+        unit: "round trip",
+        load: Load::Leafnode(BrokerLoad::Requests { requesters: 1 }),
         goals: &[],
     },
     relay("relay-16", 16),
