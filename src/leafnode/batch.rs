@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::session::Session;
+use super::{hub_news::VIOLATION_DELAY, session::Session};
 use crate::{
     connection::{
         CloseReason,
@@ -108,6 +108,9 @@ impl Messages for Session {
         // It was parsed before, so it can be parsed again.
         if let Ok(Parsed::Op(LeafOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             count_received(self, buffers, 1, message.total_len as u64);
+            if !self.may_send(message.subject) {
+                return self.refuse_message(&message);
+            }
             let shared = large.payload.into_shared();
             self.publish_alone(buffers, &message, &shared, Some(&shared));
         }
@@ -166,9 +169,10 @@ impl Session {
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
         if (!is_same || self.counts_messages()) && !self.may_send(message.subject) {
-            let subject = quoted(message.subject);
-            let error = format!("Permissions Violation for Publish to {subject}");
-            return Err(End::with_error(CloseReason::ProtocolViolation, error));
+            self.refuse_message(message)?;
+            count_received(self, buffers, 1, message.total_len as u64);
+            *at += whole_len;
+            return Ok(true);
         }
         gathered.count(message.total_len);
         if !message.canonical
@@ -201,6 +205,21 @@ impl Session {
         }
         *at += whole_len;
         Ok(true)
+    }
+
+    /// A message that the other side may not send: of a hub, which does not know what is not wanted
+    /// here, it is dropped.
+    fn refuse_message(&self, message: &RouteMessage<'_>) -> Result<(), End> {
+        if self.leaf.side.is_hub {
+            let connection = &self.leaf.connection;
+            connection.refused_msgs.add(1);
+            connection.refused_bytes.add(message.total_len as u64);
+            return Ok(());
+        }
+        self.delay_next(VIOLATION_DELAY);
+        let subject = quoted(message.subject);
+        let error = format!("Permissions Violation for Publish to {subject}");
+        Err(End::with_error(CloseReason::ProtocolViolation, error))
     }
 
     /// Publishes one message outside of a subject batch. `shared` is the payload, if it is in memory

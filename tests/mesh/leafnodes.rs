@@ -4,6 +4,7 @@
 mod accounts;
 mod delivery;
 mod in_a_mesh;
+mod remotes;
 mod scripted;
 mod tls;
 

@@ -30,10 +30,9 @@ pub(in crate::monitor) fn build(monitor: &Monitor) -> Leafz {
 
 fn list(monitor: &Monitor, lists_subjects: bool, account: &str) -> Leafz {
     let server = &monitor.server;
-    let all = server.leafnodes.as_ref().map(|leafnodes| leafnodes.all());
+    let all = server.leafnodes.all();
     let mut left = LISTED_MAX;
     let leafs: Vec<LeafInfo> = all
-        .unwrap_or_default()
         .iter()
         .filter(|leaf| account.is_empty() || leaf.account.name == account)
         .map(|leaf| {
