@@ -46,8 +46,8 @@ impl Behind {
     }
 }
 
-/// The connections to leafnodes, in the order of the list, each with the members that it is told.
-pub(super) type Told = Vec<(Arc<Connection>, Option<u32>)>;
+/// The members that each leafnode is told, in the order of the list of peers.
+pub(super) type Told = Vec<Option<u32>>;
 
 impl State {
     /// Counts some of the peers' interest of before the first leafnode, if there is any. Returns
@@ -103,11 +103,8 @@ impl State {
 
     /// What leafnodes are told of a key now; empty if there are none.
     pub(super) fn told_to_leafnodes(&self, key: &[u8]) -> Told {
-        let leafs = self.peers.iter().filter_map(|peer| {
-            let side = peer.leaf.as_deref()?;
-            Some((peer.route.clone(), self.told(Some(side), key)))
-        });
-        leafs.collect()
+        let leafs = self.peers.iter().filter_map(|peer| peer.leaf.as_deref());
+        leafs.map(|side| self.told(Some(side), key)).collect()
     }
 
     /// Bytes of the tables of leafnodes' interest.
@@ -286,16 +283,14 @@ impl LocalInterest {
         }
         let now = state.told_to_leafnodes(key);
         let mut line = Vec::new();
-        for ((leaf, now), (_, before)) in now.iter().zip(before) {
-            if is_same(key, *before, *now) {
+        let leafs = state.peers.iter_mut().filter(|peer| peer.leaf.is_some());
+        for ((leaf, now), before) in leafs.zip(now).zip(before) {
+            if is_same(key, *before, now) {
                 continue;
             }
             line.clear();
-            self.push_line(&mut line, true, key, *now);
-            let mut peers = state.peers.iter_mut();
-            if let Some(peer) = peers.find(|peer| Arc::ptr_eq(&peer.route, leaf)) {
-                peer.announce(buffers, key, &line);
-            }
+            self.push_line(&mut line, true, key, now);
+            leaf.announce(buffers, key, &line);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{hub_news::VIOLATION_DELAY, session::Session};
+use super::session::Session;
 use crate::{
     connection::{
         CloseReason,
@@ -108,11 +108,8 @@ impl Messages for Session {
         // It was parsed before, so it can be parsed again.
         if let Ok(Parsed::Op(LeafOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             count_received(self, buffers, 1, message.total_len as u64);
-            if !self.may_send(message.subject) {
-                return self.refuse_message(&message);
-            }
             let shared = large.payload.into_shared();
-            self.publish_alone(buffers, &message, &shared, Some(&shared));
+            self.publish_alone(buffers, &message, &shared, Some(&shared))?;
         }
         Ok(())
     }
@@ -168,20 +165,18 @@ impl Session {
         self.link.input.expect_small();
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
-        if (!is_same || self.counts_messages()) && !self.may_send(message.subject) {
-            self.refuse_message(message)?;
-            count_received(self, buffers, 1, message.total_len as u64);
-            *at += whole_len;
-            return Ok(true);
-        }
         gathered.count(message.total_len);
         if !message.canonical
             || message.total_len >= SHARED_LEN
             || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
-            self.publish_alone(buffers, message, payload, None);
+            self.publish_alone(buffers, message, payload, None)?;
         } else {
+            if (!is_same || self.counts_messages()) && !self.check_may_send(message)? {
+                *at += whole_len;
+                return Ok(true);
+            }
             let place = |part: &[u8]| place_of(part, bytes);
             if !is_same {
                 let bare = message.reply.is_none() && message.header_len.is_none();
@@ -207,32 +202,20 @@ impl Session {
         Ok(true)
     }
 
-    /// A message that the other side may not send: of a hub, which does not know what is not wanted
-    /// here, it is dropped.
-    fn refuse_message(&self, message: &RouteMessage<'_>) -> Result<(), End> {
-        if self.leaf.side.is_hub {
-            let connection = &self.leaf.connection;
-            connection.refused_msgs.add(1);
-            connection.refused_bytes.add(message.total_len as u64);
-            return Ok(());
-        }
-        self.delay_next(VIOLATION_DELAY);
-        let subject = quoted(message.subject);
-        let error = format!("Permissions Violation for Publish to {subject}");
-        Err(End::with_error(CloseReason::ProtocolViolation, error))
-    }
-
-    /// Publishes one message outside of a subject batch. `shared` is the payload, if it is in memory
-    /// of its own already.
+    /// Checks whether the other side may send to a subject, and publishes one message outside of a subject
+    /// batch. `shared` is the payload, if it is in memory of its own already.
     fn publish_alone(
         &mut self,
         buffers: &mut ThreadBuffers,
         message: &RouteMessage<'_>,
         payload: &[u8],
         shared: Option<&Bytes>,
-    ) {
+    ) -> Result<(), End> {
+        if !self.check_may_send(message)? {
+            return Ok(());
+        }
         if !self.begin_trace(buffers, message, payload) {
-            return;
+            return Ok(());
         }
         let mut source = std::mem::take(&mut buffers.scratch);
         let copied;
@@ -265,6 +248,7 @@ impl Session {
         self.publish(buffers, &batch, message.queues, false);
         buffers.scratch = source;
         self.end_trace(buffers);
+        Ok(())
     }
 
     /// Accepts a message that differs from the subject batch's first one in its payload alone, and

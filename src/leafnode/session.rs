@@ -23,6 +23,7 @@ use crate::{
         encode::push_leaf_interest,
         error::{error_line, quoted},
         leafnode::{LeafOp, UNJUDGED},
+        route::RouteMessage,
     },
     subject::{self, TOKENS_MAX},
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle, slow::Incident},
@@ -210,6 +211,25 @@ impl Session {
             connection.send(buffers, &error_line("maximum subscriptions exceeded"));
         }
         Ok(())
+    }
+
+    /// Whether a message is published: the end of a leafnode that sends one to a subject beyond its
+    /// permissions; a hub does not know what is not wanted here, so that its message is dropped. To be
+    /// called once for each message that is not gathered with one before it.
+    pub(super) fn check_may_send(&self, message: &RouteMessage<'_>) -> Result<bool, End> {
+        if self.may_send(message.subject) {
+            return Ok(true);
+        }
+        if self.leaf.side.is_hub {
+            let connection = &self.leaf.connection;
+            connection.refused_msgs.add(1);
+            connection.refused_bytes.add(message.total_len as u64);
+            return Ok(false);
+        }
+        self.delay_next(VIOLATION_DELAY);
+        let subject = quoted(message.subject);
+        let error = format!("Permissions Violation for Publish to {subject}");
+        Err(End::with_error(CloseReason::ProtocolViolation, error))
     }
 
     /// Whether the other side may send messages to this subject. A response that is permitted is used

@@ -24,13 +24,13 @@ fn joined(port: u16, connect: &str) -> (RawClient, Value) {
 /// The error by which a connection ends.
 fn refusal(leaf: &mut RawClient) -> String {
     let frames = leaf.read_to_end();
-    let lines = frames
+    let errors = frames
         .iter()
-        .map(|frame| String::from_utf8_lossy(&frame.line).into_owned());
-    lines
-        .filter(|line| line.starts_with("-ERR"))
-        .last()
-        .unwrap_or_default()
+        .rev()
+        .find(|frame| frame.line.starts_with(b"-ERR"));
+    errors.map_or_else(String::new, |frame| {
+        String::from_utf8_lossy(&frame.line).into_owned()
+    })
 }
 
 const SMALLEST: &str = "\"name\":\"FL\",\"server_id\":\"NFAKE\",\"headers\":true";
@@ -268,23 +268,25 @@ fn violations_end_the_connection() {
                  subscribe: \"in.>\" } } ] } }";
     let _hub = hub(Broker::midge(), port, "", users);
     let login = "\"name\":\"FL\",\"user\":\"u\",\"pass\":\"p\"";
-    for (line, expected) in [
-        (
-            "LS+ nope\r\n",
-            "-ERR 'Permissions Violation for Subscription to \"nope\"'",
-        ),
-        (
-            "LMSG nope 1\r\nx\r\n",
-            "-ERR 'Permissions Violation for Publish to \"nope\"'",
-        ),
+    let subscription = "-ERR 'Permissions Violation for Subscription to \"nope\"'";
+    let publish = "-ERR 'Permissions Violation for Publish to \"nope\"'";
+    let of = |len: usize| format!("LMSG nope {len}\r\n{}\r\n", "x".repeat(len));
+    for (lines, expected) in [
+        ("LS+ nope\r\n".to_owned(), subscription),
+        (of(1), publish),
+        ("LMSG nope  1\r\nx\r\n".to_owned(), publish),
+        (format!("LMSG out.a 1\r\nx\r\n{}", of(1)), publish),
+        // Payloads that are in memory of their own, also such as take several reads.
+        (of(40_000), publish),
+        (of(900_000), publish),
     ] {
         let (mut leaf, info) = joined(port, login);
         assert_eq!(info["import"]["allow"], serde_json::json!(["in.>"]));
         assert_eq!(info["export"]["allow"], serde_json::json!(["out.>"]));
         leaf.send("LS+ in.a\r\nLS+ $LDS.x\r\nLMSG out.a 1\r\nx\r\nLMSG _R_.x 1\r\nx\r\n");
         leaf.sync();
-        leaf.send(line);
-        assert_eq!(refusal(&mut leaf), expected);
+        leaf.send(&lines);
+        assert_eq!(refusal(&mut leaf), expected, "{:.40}", lines);
     }
 }
 

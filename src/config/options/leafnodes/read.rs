@@ -81,10 +81,6 @@ pub(in crate::config::options) fn read(
     entry: &Entry,
     problems: &mut Problems,
 ) {
-    // As with other keys of nats-server, an empty list asks for nothing.
-    if matches!(&entry.node.value, Value::Array(items) if items.is_empty()) {
-        return;
-    }
     let mut leafnodes = LeafnodesOptions::default();
     let block = LEAFNODES.read_node(&mut leafnodes, &entry.node, "leafnodes", problems);
     if block.is_some() {
