@@ -43,6 +43,9 @@ pub struct Sender<'a> {
     pub from: Source<'a>,
     /// The queue groups that a leafnode names for it, separated by blanks; `None` serves all groups.
     pub groups: Option<&'a [u8]>,
+    /// What other brokers get in place of the batch: a message of a stream is shown with another subject
+    /// than the one that it is routed by, and the next broker has to know both.
+    pub as_it_came: Option<&'a SubjectBatch<'a>>,
     /// Whether it came from another account as a request or a reply: it is not delivered to
     /// imported streams then.
     pub is_service: bool,
@@ -226,7 +229,8 @@ impl Sender<'_> {
                     deliver_rest(buffers, batch, members, left, excludes, now, flush);
                 }
             };
-            let reached = remotes.deliver(buffers, counted, batch, &shares, now, flush, deal);
+            let passed_on = self.as_it_came.unwrap_or(batch);
+            let reached = remotes.deliver(buffers, counted, passed_on, &shares, now, flush, deal);
             undelivered = undelivered.and(reached.undelivered(batch.messages.len()));
         }
         if let Some(leafs) = leafs {
@@ -258,6 +262,7 @@ impl Sender<'_> {
         let counted = (account.name.as_bytes(), &account.over_leafs);
         // The members here and in the cluster came first.
         let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
+        let batch = self.as_it_came.unwrap_or(batch);
         leafs.deliver(buffers, counted, batch, &shares, now, flush, nobody)
     }
 
@@ -357,6 +362,7 @@ impl Sender<'_> {
         let theirs: Vec<Left<'_>> = left.extract_if(.., |left| is_there(left.queue)).collect();
         if queues_only {
             let counted = (account.name.as_bytes(), &account.over_leafs);
+            let batch = self.as_it_came.unwrap_or(batch);
             return leafs.pass_on(buffers, counted, batch, &theirs, None, flush);
         }
         let mut shares: HashMap<&[u8], Vec<usize>> =

@@ -168,6 +168,7 @@ impl Session {
         gathered.count(message.total_len);
         if !message.canonical
             || message.total_len >= SHARED_LEN
+            || message.shown_subject().is_some()
             || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
@@ -231,21 +232,43 @@ impl Session {
             Some(_) => &[],
             None => payload,
         };
+        let (subject, reply) = match message.shown_subject() {
+            Some((subject, reply)) => (subject, Some(reply)),
+            None => (message.subject, message.reply),
+        };
         let sizes = (message.header_len, message.total_len);
         source.clear();
         let one = [Message::compose_as_it_came(
             &mut source,
-            message.reply,
+            reply,
             sizes,
             payload,
         )];
         let batch = SubjectBatch {
-            subject: message.subject,
+            subject,
             source: &source,
             messages: &one,
             shared,
         };
-        self.publish(buffers, &batch, message.queues, false);
+        if reply == message.reply {
+            self.publish(buffers, &batch, message.queues, false);
+        } else {
+            let mut source = Vec::new();
+            let one = [Message::compose_as_it_came(
+                &mut source,
+                message.reply,
+                sizes,
+                payload,
+            )];
+            let as_it_came = SubjectBatch {
+                subject: message.subject,
+                source: &source,
+                messages: &one,
+                shared,
+            };
+            let batches = (&batch, Some(&as_it_came));
+            self.publish_to(buffers, message.subject, batches, message.queues, false);
+        }
         buffers.scratch = source;
         self.end_trace(buffers);
         Ok(())

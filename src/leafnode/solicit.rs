@@ -231,10 +231,11 @@ impl<'a> Solicitation<'a> {
 
     /// The hub said why it closes the connection.
     fn refused(&self, text: &[u8]) -> NotJoined {
-        self.remote
-            .heed_error(String::from_utf8_lossy(text).trim_matches('\''));
+        let text = String::from_utf8_lossy(text);
+        let text = text.trim_matches('\'');
+        self.remote.heed_error(text);
         NotJoined {
-            why: format!("it refuses: {}", quoted(text)),
+            why: format!("it refuses: {}", quoted(text.as_bytes())),
             is_refused: true,
         }
     }
