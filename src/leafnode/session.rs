@@ -22,7 +22,7 @@ use crate::{
         PONG,
         encode::push_leaf_interest,
         error::{error_line, quoted},
-        leafnode::{LeafOp, UNJUDGED},
+        leafnode::{LOOP_DETECTED, LeafOp, UNJUDGED},
         route::RouteMessage,
     },
     subject::{self, TOKENS_MAX},
@@ -181,6 +181,10 @@ impl Session {
                 name.escape_debug()
             );
             self.delay_next(LOOP_DELAY);
+            if self.leaf.remote.is_none() {
+                let loops = &self.leafnodes.broker.telemetry.leafnode_loops;
+                loops.count(self.leaf.name.as_bytes(), 0, connection.cid);
+            }
             return Err(End::with_error(CloseReason::ProtocolViolation, error));
         }
         if !subject::is_valid(subject) || subject::tokens(subject).count() > TOKENS_MAX {
@@ -375,6 +379,16 @@ impl Ends for Session {
         let connection = &leaf.connection;
         leafnodes.remove(leaf);
         let broker = &leafnodes.broker;
+        let is_meant = matches!(
+            reason,
+            CloseReason::ServerShutdown
+                | CloseReason::RemoteRemoved
+                | CloseReason::DuplicateLeafnode
+        );
+        if !is_meant && !why.contains(LOOP_DETECTED) {
+            let losses = &broker.telemetry.leafnode_losses;
+            losses.count(leaf.name.as_bytes(), 0, connection.cid);
+        }
         broker.registry.remove(connection, reason);
         broker.system.count(&leaf.account.name);
         let text = format!("Leafnode {} left: {why}", quoted(leaf.name.as_bytes()));

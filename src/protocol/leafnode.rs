@@ -25,6 +25,9 @@ pub const LOOP_PREFIX: &[u8] = b"$LDS.";
 /// Subjects of interest that permissions do not concern: brokers use them among each other.
 pub const UNJUDGED: [&[u8]; 3] = [LOOP_PREFIX, b"$GR.", b"_GR_."];
 
+/// What a broker says that refuses a connection because it closes a circle.
+pub const LOOP_DETECTED: &str = "Loop detected";
+
 /// One operation of the broker at the other end.
 #[derive(Debug, Eq, PartialEq)]
 pub enum LeafOp<'a> {

@@ -4,7 +4,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::Utc;
 use monitor_client::{
-    DiskIoWaitStats, FederationVarz, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz, Varz,
+    DiskIoWaitStats, FederationVarz, HubsVarz, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz,
+    Varz,
 };
 use serde_json::json;
 
@@ -93,6 +94,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         tls_cert_not_after: upstream_end.flatten(),
         tls: upstream_tls,
     });
+    varz.hubs = hubs(server);
     let nodes = server.broker.nodes.view();
     varz.nodes = nodes.enabled.then(|| NodesVarz {
         expected: nodes.nodes.len(),
@@ -276,6 +278,18 @@ fn websocket(server: &Server) -> serde_json::Value {
         block["tls"] = json!(tls);
     }
     block
+}
+
+/// The hubs in short; `None` if this broker is no leafnode.
+fn hubs(server: &Server) -> Option<HubsVarz> {
+    let mut views = server.leafnodes.remotes.views();
+    views.retain(|view| !view.disabled);
+    let connected = views.iter().filter(|view| view.cid.is_some()).count();
+    (!views.is_empty()).then(|| HubsVarz {
+        configured: views.len(),
+        connected,
+        missing: views.len() - connected,
+    })
 }
 
 /// The settings of the port for leafnodes and of hubs; empty without any.
