@@ -220,7 +220,11 @@ impl Sender<'_> {
         }
         if !remotes.is_empty() {
             let shares = self.shares(remotes, &mut left);
-            let counted = (account.name.as_bytes(), &account.over_routes);
+            let origin = match self.from {
+                Source::Leafnode(side) => side.cluster().map(str::as_bytes),
+                Source::Here | Source::Route(_) => None,
+            };
+            let account = account.over_routes(origin);
             let by_name = OnceCell::new();
             let deal = |buffers: &mut ThreadBuffers, name: &[u8], left: &mut Vec<usize>| {
                 let by_name = by_name.get_or_init(|| destinations.queues_by_name());
@@ -230,7 +234,7 @@ impl Sender<'_> {
                 }
             };
             let passed_on = self.as_it_came.unwrap_or(batch);
-            let reached = remotes.deliver(buffers, counted, passed_on, &shares, now, flush, deal);
+            let reached = remotes.deliver(buffers, account, passed_on, &shares, now, flush, deal);
             undelivered = undelivered.and(reached.undelivered(batch.messages.len()));
         }
         if let Some(leafs) = leafs {
@@ -259,11 +263,18 @@ impl Sender<'_> {
         flush: bool,
     ) -> Reached {
         let shares = self.shares(leafs, &mut left);
-        let counted = (account.name.as_bytes(), &account.over_leafs);
         // The members here and in the cluster came first.
         let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
         let batch = self.as_it_came.unwrap_or(batch);
-        leafs.deliver(buffers, counted, batch, &shares, now, flush, nobody)
+        leafs.deliver(
+            buffers,
+            account.over_leafs(),
+            batch,
+            &shares,
+            now,
+            flush,
+            nobody,
+        )
     }
 
     /// Delivers a batch that came from a peer to the subscribers here, unless it is for queue groups
@@ -295,7 +306,18 @@ impl Sender<'_> {
         if !queues.only {
             self.deliver_to_plain(buffers, batch, destinations, now, flush);
         }
-        let leafs = destinations.leafs(account, self.from);
+        // Those of before are for messages of the peer's own.
+        let of_origin = match self.from {
+            Source::Route(Some(_)) => {
+                let subject = self.as_it_came.unwrap_or(batch).subject;
+                account.leafnodes(subject, self.from)
+            }
+            _ => None,
+        };
+        let leafs = match self.from {
+            Source::Route(Some(_)) => of_origin.as_deref(),
+            _ => destinations.leafs(account, self.from),
+        };
         let mut left = Vec::new();
         if !queues.names.is_empty() {
             buffers.cost += destinations.matches.queues.len();
@@ -361,9 +383,9 @@ impl Sender<'_> {
         let is_there = |queue: &[u8]| leafs.queues().any(|name| name == queue);
         let theirs: Vec<Left<'_>> = left.extract_if(.., |left| is_there(left.queue)).collect();
         if queues_only {
-            let counted = (account.name.as_bytes(), &account.over_leafs);
+            let account = account.over_leafs();
             let batch = self.as_it_came.unwrap_or(batch);
-            return leafs.pass_on(buffers, counted, batch, &theirs, None, flush);
+            return leafs.pass_on(buffers, account, batch, &theirs, None, flush);
         }
         let mut shares: HashMap<&[u8], Vec<usize>> =
             leafs.queues().map(|name| (name, Vec::new())).collect();
@@ -460,8 +482,8 @@ pub fn forward(
 ) {
     let remotes = destinations.remotes(account);
     if !remotes.is_empty() {
-        let counted = (account.name.as_bytes(), &account.over_routes);
-        remotes.pass_on(buffers, counted, batch, left, except, flush);
+        let account = account.over_routes(None);
+        remotes.pass_on(buffers, account, batch, left, except, flush);
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
     delivery::{
         leaf_side::{LeafSide, Source},
-        remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest},
+        remote::{InAccount, OverRoutes, REMOTE_INTEREST, RemoteInterest},
         remotes::Remotes,
     },
     interest::LocalInterest,
@@ -90,9 +90,9 @@ pub struct Account {
     /// Messages of its streams delivered to clients of other accounts.
     exported_traffic: Arc<MessageTotals>,
     /// Messages sent and received over routes.
-    pub over_routes: OverRoutes,
+    pub route_totals: OverRoutes,
     /// Messages sent and received over leafnode connections.
-    pub over_leafs: OverRoutes,
+    pub leaf_totals: OverRoutes,
     /// Open leafnode connections.
     pub leaf_count: AtomicUsize,
     /// Which of the peers' interest is served: the subjects they may subscribe to. `None` permits
@@ -145,8 +145,8 @@ impl Account {
             interest: LocalInterest::new(name),
             loop_subject: OnceLock::new(),
             exported_traffic: Arc::default(),
-            over_routes: OverRoutes::default(),
-            over_leafs: OverRoutes::default(),
+            route_totals: OverRoutes::default(),
+            leaf_totals: OverRoutes::default(),
             leaf_count: AtomicUsize::new(0),
             export: RwLock::default(),
             not_exported: AtomicUsize::new(0),
@@ -205,6 +205,24 @@ impl Account {
     /// Number of client connections in it.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What goes over routes; `origin` is the cluster of the leafnode that it comes from.
+    fn over_routes<'a>(&'a self, origin: Option<&'a [u8]>) -> InAccount<'a> {
+        InAccount {
+            name: self.name.as_bytes(),
+            totals: &self.route_totals,
+            origin,
+        }
+    }
+
+    /// What goes to leafnodes.
+    fn over_leafs(&self) -> InAccount<'_> {
+        InAccount {
+            name: self.name.as_bytes(),
+            totals: &self.leaf_totals,
+            origin: None,
+        }
     }
 
     /// Number of leafnode connections in it.

@@ -44,7 +44,7 @@ pub fn survey(
         describe: (!is_routed).then_some(&describe),
         to_peers: !is_routed,
         from: match is_routed {
-            true => Source::Route,
+            true => Source::Route(None),
             false => Source::Here,
         },
         groups: None,

@@ -114,7 +114,7 @@ fn what_a_route_refuses_is_dealt_here() {
         let dealt = RefCell::new(Vec::new());
         let reached = with_buffers(|buffers| {
             let now = buffers.now();
-            let counted = (&b"A"[..], &account.over_routes);
+            let counted = account.over_routes(None);
             remotes.deliver(
                 buffers,
                 counted,

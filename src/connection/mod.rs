@@ -113,6 +113,8 @@ pub struct Connection {
     takes_traces: AtomicBool,
     /// Whether the peer of a route takes messages that are for queue groups alone.
     takes_queues_only: AtomicBool,
+    /// Whether it takes messages with the cluster of the leafnode that they come from.
+    takes_origins: AtomicBool,
     /// Whether what is delivered to it is logged.
     pub traced: OutTrace,
     /// Whether INFO may be sent at any time: the peer has announced support and has
@@ -204,6 +206,7 @@ impl Connection {
             echo: AtomicBool::new(true),
             takes_traces: AtomicBool::new(false),
             takes_queues_only: AtomicBool::new(false),
+            takes_origins: AtomicBool::new(false),
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
@@ -386,6 +389,16 @@ impl Connection {
     /// Notes that the peer takes such messages.
     pub fn set_takes_queues_only(&self) {
         self.takes_queues_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the peer of a route takes messages with the cluster of the leafnode that they come from.
+    pub fn takes_origins(&self) -> bool {
+        self.takes_origins.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the peer takes such messages.
+    pub fn set_takes_origins(&self) {
+        self.takes_origins.store(true, Ordering::Relaxed);
     }
 
     /// Whether messages may go to the peer of a route.

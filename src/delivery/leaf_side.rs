@@ -16,7 +16,7 @@ use crate::{
 
 /// The other side of a leafnode connection.
 pub struct LeafSide {
-    /// The cluster of the other side, or, if it is in none, a text of its own. Nothing goes from one
+    /// The cluster of the other side, or, if it is in none, a text of its own that begins with a blank. Nothing goes from one
     /// member of a cluster to another one by way of this broker: they have routes for that.
     pub origin: Arc<str>,
     /// Whether the other side is a hub of this broker, and not a spoke.
@@ -36,8 +36,9 @@ pub enum Source<'a> {
     /// From a client, or from the broker itself.
     #[default]
     Here,
-    /// From a peer of the cluster. Only the broker where a message is published sends it to a hub.
-    Route,
+    /// From a peer of the cluster, which may have it from a leafnode of the cluster of that name. Only
+    /// the broker where a message is published sends it to a hub.
+    Route(Option<&'a [u8]>),
     /// From a leafnode.
     Leafnode(&'a LeafSide),
 }
@@ -47,19 +48,26 @@ impl Source<'_> {
     pub fn reaches_routes(self) -> bool {
         match self {
             Self::Here => true,
-            Self::Route => false,
+            Self::Route(_) => false,
             Self::Leafnode(side) => !side.is_hub,
         }
     }
 }
 
 impl LeafSide {
+    /// The name of its cluster, if it is in one.
+    pub fn cluster(&self) -> Option<&str> {
+        (!self.origin.starts_with(' ')).then_some(&*self.origin)
+    }
+
     /// Whether the other side gets a message to `subject` for its members of `queue`, or for its
     /// subscribers outside of queue groups.
     pub fn gets(&self, subject: &[u8], queue: Option<&[u8]>, from: Source<'_>) -> bool {
         let is_on_the_way = match from {
             Source::Here => true,
-            Source::Route => !self.is_hub,
+            Source::Route(origin) => {
+                !self.is_hub && origin.is_none_or(|origin| *origin != *self.origin.as_bytes())
+            }
             Source::Leafnode(other) => {
                 other.origin != self.origin && !(other.is_hub && self.is_hub)
             }

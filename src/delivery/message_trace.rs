@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{
     batch::{ComposedMessage, Pick, SubjectBatch},
+    remote::InAccount,
     route::{Appended, Routed, TooLong},
 };
 use monitor_client::PathSubscription;
@@ -50,7 +51,7 @@ impl Connection {
         self: &Arc<Self>,
         buffers: &mut ThreadBuffers,
         mut trace: Box<MessageTrace>,
-        account: &[u8],
+        account: InAccount<'_>,
         batch: &SubjectBatch<'_>,
         routed: &Routed<'_>,
         now: MonotonicMillis,

@@ -107,6 +107,17 @@ impl Entry for RemoteInterest {
     }
 }
 
+/// The account in which a batch goes to other brokers.
+#[derive(Clone, Copy)]
+pub struct InAccount<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Where it is counted.
+    pub totals: &'a OverRoutes,
+    /// The cluster of the leafnode that the batch comes from, for brokers that take it.
+    pub origin: Option<&'a [u8]>,
+}
+
 /// The traffic of an account over routes, or over leafnode connections.
 #[derive(Default)]
 pub struct OverRoutes {

@@ -13,7 +13,7 @@ use monitor_client::{PathMember, PathPeer};
 
 use super::{
     batch::SubjectBatch,
-    remote::{OverRoutes, RemoteInterest},
+    remote::{InAccount, RemoteInterest},
     remote_choice::{Choice, Peer, RemoteQueue, Share, choose},
     route::{Routed, TooLong},
 };
@@ -163,7 +163,7 @@ impl Remotes {
     pub fn deliver(
         &self,
         buffers: &mut ThreadBuffers,
-        account: (&[u8], &OverRoutes),
+        account: InAccount<'_>,
         batch: &SubjectBatch<'_>,
         shares: &[Share],
         now: MonotonicMillis,
@@ -235,7 +235,7 @@ impl Remotes {
     pub fn pass_on(
         &self,
         buffers: &mut ThreadBuffers,
-        account: (&[u8], &OverRoutes),
+        account: InAccount<'_>,
         batch: &SubjectBatch<'_>,
         left: &[Left<'_>],
         except: Option<&Arc<Connection>>,
@@ -275,7 +275,7 @@ impl Remotes {
     fn hand_over(
         &self,
         buffers: &mut ThreadBuffers,
-        account: (&[u8], &OverRoutes),
+        account: InAccount<'_>,
         batch: &SubjectBatch<'_>,
         (choices, passed_on): (&[Choice], bool),
         now: MonotonicMillis,
@@ -312,15 +312,14 @@ impl Remotes {
                     },
                 },
             };
-            let (name, over_routes) = account;
             let route = &peer.connection;
-            let taken = route.deliver_routed(buffers, name, batch, &routed, now, flush);
+            let taken = route.deliver_routed(buffers, account, batch, &routed, now, flush);
             let Some((appended, too_long)) = taken else {
                 refused.extend(mine.iter().map(|choice| (*choice, false)));
                 continue;
             };
             if appended.msgs > 0 {
-                over_routes.sent.add(appended.msgs, appended.bytes);
+                account.totals.sent.add(appended.msgs, appended.bytes);
                 all |= plain;
             }
             match too_long.is_empty() {

@@ -1,11 +1,13 @@
 //! Taking a batch to another broker: to a peer of the cluster as `RMSG`, to a leafnode as `LMSG`; with
-//! headers to both as `HMSG`.
+//! headers to both as `HMSG`. What came from a leafnode of a cluster goes to peers as `LMSG` with the name
+//! of that cluster, so that they do not send it back there.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     append::{append_as_it_came, append_without_headers, end_append, end_delivery},
     batch::{BYTES_PER_COST, SubjectBatch},
+    remote::InAccount,
 };
 use crate::{
     connection::{Connection, Kind, buffers::ThreadBuffers, outbound::Appender},
@@ -50,7 +52,7 @@ impl Connection {
     pub fn deliver_routed(
         self: &Arc<Self>,
         buffers: &mut ThreadBuffers,
-        account: &[u8],
+        account: InAccount<'_>,
         batch: &SubjectBatch<'_>,
         routed: &Routed<'_>,
         now: MonotonicMillis,
@@ -61,9 +63,13 @@ impl Connection {
         }
         let takes_headers = self.takes_headers();
         let mut prefix = std::mem::take(&mut buffers.prefix);
-        let mut head = match self.kind {
-            Kind::Leafnode => RouteHead::to_leafnode(&mut prefix, batch.subject),
-            Kind::Router | Kind::Client => RouteHead::new(&mut prefix, account, batch.subject),
+        let origin = account.origin.filter(|_| self.takes_origins());
+        let mut head = match (self.kind, origin) {
+            (Kind::Leafnode, _) => RouteHead::to_leafnode(&mut prefix, batch.subject),
+            (_, Some(origin)) => {
+                RouteHead::with_origin(&mut prefix, origin, account.name, batch.subject)
+            }
+            (_, None) => RouteHead::new(&mut prefix, account.name, batch.subject),
         };
         let mut taken = None;
         if let Some(mut appender) = self.append() {
@@ -228,6 +234,21 @@ impl Routing<'_, '_, '_> {
     fn append_one(&mut self, message: &Message, head: &mut RouteHead<'_>, queues: bool) -> bool {
         let batch = self.batch;
         let body_len = match message.header_len {
+            header_len
+                if head.needs_header_size()
+                    && (header_len.is_none_or(|len| len == 0) || !self.takes_headers) =>
+            {
+                let reply = batch.reply(message).filter(|_| !queues);
+                append_without_headers(
+                    self.appender,
+                    self.buffers,
+                    batch,
+                    message,
+                    header_len.unwrap_or(0),
+                    &head.with_header_size(reply),
+                    None,
+                )
+            }
             Some(header_len) if header_len == 0 || !self.takes_headers => {
                 let reply = batch.reply(message).filter(|_| !queues);
                 append_without_headers(

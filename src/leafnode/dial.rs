@@ -35,6 +35,8 @@ const LASTING: Duration = Duration::from_secs(10);
 
 /// How an attempt ended.
 enum Ended {
+    /// It is to begin again, with other settings, or the remote is over.
+    Woken,
     /// There was a connection, for so long.
     Lost(Duration),
     /// There was none.
@@ -66,6 +68,7 @@ async fn keep(leafnodes: Arc<Leafnodes>, remote: Arc<Remote>) {
         }
         let first = leafnodes.remotes.settings().reconnect;
         let pause = match ended {
+            Ended::Woken => continue,
             Ended::Lost(time) if time >= LASTING => {
                 failures = Failures::default();
                 first
@@ -111,7 +114,7 @@ fn report(leafnodes: &Leafnodes, failures: &mut Failures, url: &RemoteUrl, why: 
 async fn attempt(leafnodes: &Arc<Leafnodes>, remote: &Arc<Remote>, url: &RemoteUrl) -> Ended {
     let connected = tokio::select! {
         connected = connect(leafnodes, remote, url) => connected,
-        () = remote.until_over() => return Ended::Lost(Duration::ZERO),
+        () = remote.until_woken() => return Ended::Woken,
     };
     let (stream, peer) = match connected {
         Ok(connected) => connected,
@@ -133,14 +136,15 @@ async fn attempt(leafnodes: &Arc<Leafnodes>, remote: &Arc<Remote>, url: &RemoteU
     ));
     let join = Solicitation::new(leafnodes, remote, url, &connection, &stream).join();
     let joined = tokio::select! {
-        joined = Box::pin(join) => joined,
-        () = remote.until_over() => Err("the remote was removed".into()),
+        joined = Box::pin(join) => Some(joined),
+        () = remote.until_woken() => None,
     };
     let ended = match joined {
-        Ok(joined) => serve(leafnodes, remote, url, (&connection, &stream), joined).await,
-        Err(failed) => Ended::Failed(failed),
+        Some(Ok(joined)) => serve(leafnodes, remote, url, (&connection, &stream), joined).await,
+        Some(Err(failed)) => Ended::Failed(failed),
+        None => Ended::Woken,
     };
-    if matches!(ended, Ended::Failed(_)) {
+    if !matches!(ended, Ended::Lost(_)) {
         connection.close(CloseReason::ClientClosed);
         connection.drain_and_close(&stream).await;
     }

@@ -290,6 +290,8 @@ fn refused(error: BeforeLoginError) -> End {
             CloseReason::ProtocolViolation,
             ClientError::UnknownOperation,
         ),
+        // A line of a leafnode that is not one of a route.
+        BeforeLoginError::Parse(ParseError::Arguments(_)) => not_logged_in(),
         BeforeLoginError::Parse(error) => error.into(),
         _ => not_logged_in(),
     }

@@ -146,7 +146,8 @@ impl Leafnodes {
     /// Two parts of a cluster of one name are no hub and leafnode.
     fn check_cluster(&self, connect: &LeafConnect) -> Result<(), End> {
         let cluster = &connect.cluster;
-        if cluster.contains(' ') {
+        // It becomes part of protocol lines on routes.
+        if cluster.contains(|char: char| char.is_whitespace() || char.is_control()) {
             let error = "cluster name cannot contain spaces";
             return Err(End::with_error(CloseReason::ProtocolViolation, error));
         }
@@ -305,16 +306,12 @@ impl Leafnodes {
     /// connection whose end was not noticed.
     fn add(&self, leaf: &Arc<Leafnode>) -> Option<Arc<Leafnode>> {
         let mut leafs = self.leafs.lock();
-        let cluster = |leaf: &Leafnode| match leaf.side.origin.starts_with(' ') {
-            true => None,
-            false => Some(leaf.side.origin.clone()),
-        };
         let is_same = |known: &&Arc<Leafnode>| {
             leaf.remote.is_none()
                 && known.remote.is_none()
                 && !leaf.remote_account.is_empty()
                 && known.name == leaf.name
-                && cluster(known) == cluster(leaf)
+                && known.side.cluster() == leaf.side.cluster()
                 && known.remote_account == leaf.remote_account
                 && Arc::ptr_eq(&known.account, &leaf.account)
         };

@@ -62,8 +62,10 @@ impl Remotes {
         *self.settings.write() = settings;
         let before = std::mem::replace(&mut *self.list.write(), list.clone());
         for remote in before {
-            if !list.iter().any(|it| Arc::ptr_eq(it, &remote)) {
-                remote.end(CloseReason::RemoteRemoved);
+            match list.iter().any(|it| Arc::ptr_eq(it, &remote)) {
+                // By the new settings, and without the rest of a pause by the old ones.
+                true => remote.woken.notify_one(),
+                false => remote.end(CloseReason::RemoteRemoved),
             }
         }
         self.changed.notify_one();
@@ -97,8 +99,8 @@ pub struct Remote {
     /// Whether its task has begun.
     pub(super) has_begun: AtomicBool,
     is_over: AtomicBool,
-    /// Ends a pause or an attempt.
-    over: Notify,
+    /// Ends a pause or an attempt: it is over, or has other settings.
+    woken: Notify,
     state: Mutex<State>,
 }
 
@@ -160,7 +162,7 @@ impl Remote {
             tls: Mutex::new(tls),
             has_begun: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
-            over: Notify::new(),
+            woken: Notify::new(),
             state: Mutex::new(State {
                 urls,
                 has_tried: false,
@@ -224,7 +226,7 @@ impl Remote {
     /// Ends its connection, and dials no more.
     fn end(&self, reason: CloseReason) {
         self.is_over.store(true, Ordering::SeqCst);
-        self.over.notify_one();
+        self.woken.notify_one();
         if let Some(connection) = self.connection() {
             connection.close(reason);
         }
@@ -237,17 +239,17 @@ impl Remote {
         }
     }
 
-    /// Waits until it is over; to be awaited by its own task alone.
-    pub(super) async fn until_over(&self) {
-        while !self.is_over() {
-            self.over.notified().await;
+    /// Waits until it is over, or has other settings; to be awaited by its own task alone.
+    pub(super) async fn until_woken(&self) {
+        if !self.is_over() {
+            self.woken.notified().await;
         }
     }
 
-    /// Waits, but not longer than until it is over.
+    /// Waits, but not longer than until then.
     pub(super) async fn pause(&self, time: Duration) {
         // What the timeout says does not matter: the caller looks whether it is over.
-        let _ = timeout(time, self.until_over()).await;
+        let _ = timeout(time, self.until_woken()).await;
     }
 
     /// The next place to dial. One that was tried goes to the end.

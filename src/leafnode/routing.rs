@@ -43,7 +43,7 @@ impl Session {
         let destinations = self.find(wanted);
         buffers.cost += self.cache.take_cost();
         let account = &self.leaf.account;
-        let received = &account.over_leafs.received;
+        let received = &account.leaf_totals.received;
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         received.add(batch.messages.len() as u64, bytes.sum());
         let batches = (batch, as_it_came);

@@ -43,12 +43,16 @@ impl<'a> ClientHead<'a> {
 
 /// The head of messages to a broker of the cluster, made once for a batch as far as its
 /// messages have it in common: `RMSG account subject `. That of messages to a leafnode has no
-/// account: `LMSG subject `.
+/// account: `LMSG subject `; that of messages from a leafnode of a cluster to a broker of ours has the
+/// name of that cluster, too: `LMSG origin account subject `.
 pub struct RouteHead<'a> {
     bytes: &'a mut Vec<u8>,
     common_len: usize,
     /// The first letter of the verb of messages without headers.
     letter: u8,
+    /// Whether it has an origin. Then messages with and without headers have the same verb and the
+    /// same number of sizes.
+    has_origin: bool,
 }
 
 impl<'a> RouteHead<'a> {
@@ -63,6 +67,26 @@ impl<'a> RouteHead<'a> {
             common_len: buffer.len(),
             bytes: buffer,
             letter: b'R',
+            has_origin: false,
+        }
+    }
+
+    /// The same for messages that came from a leafnode of the cluster `origin`.
+    pub fn with_origin(
+        buffer: &'a mut Vec<u8>,
+        origin: &[u8],
+        account: &[u8],
+        subject: &[u8],
+    ) -> Self {
+        buffer.clear();
+        for part in [b"LMSG ", origin, b" ", account, b" ", subject, b" "] {
+            buffer.extend_from_slice(part);
+        }
+        Self {
+            common_len: buffer.len(),
+            bytes: buffer,
+            letter: b'L',
+            has_origin: true,
         }
     }
 
@@ -76,6 +100,7 @@ impl<'a> RouteHead<'a> {
             common_len: buffer.len(),
             bytes: buffer,
             letter: b'L',
+            has_origin: false,
         }
     }
 
@@ -121,8 +146,26 @@ impl<'a> RouteHead<'a> {
     /// The head of a message with headers, `HMSG`, or without, `RMSG` or `LMSG`.
     #[inline]
     pub fn of(&mut self, has_headers: bool) -> &[u8] {
-        self.bytes[0] = if has_headers { b'H' } else { self.letter };
+        let is_hmsg = has_headers && !self.has_origin;
+        self.bytes[0] = if is_hmsg { b'H' } else { self.letter };
         self.bytes
+    }
+
+    /// Whether a message without headers needs a size of 0 for them.
+    #[inline]
+    pub fn needs_header_size(&self) -> bool {
+        self.has_origin
+    }
+
+    /// The head of such a message, up to the size of the payload.
+    pub fn with_header_size(&mut self, reply: Option<&[u8]>) -> Vec<u8> {
+        let mut line = self.of(false).to_vec();
+        if let Some(reply) = reply {
+            line.extend_from_slice(reply);
+            line.push(b' ');
+        }
+        line.extend_from_slice(b"0 ");
+        line
     }
 }
 
@@ -204,12 +247,17 @@ pub fn read_client_head(line: &[u8]) -> Option<(&[u8], usize)> {
     subject_and_size(plain.or_else(|| line.strip_prefix(b"HMSG "))?)
 }
 
-/// The same of a message to a broker: `RMSG account subject … size` or
-/// `HMSG account subject … size`.
+/// The same of a message to a broker: `RMSG account subject … size`,
+/// `HMSG account subject … size` or `LMSG origin account subject … size`.
 pub fn read_route_head(line: &[u8]) -> Option<(&[u8], usize)> {
-    let plain = line.strip_prefix(b"RMSG ");
-    let arguments = plain.or_else(|| line.strip_prefix(b"HMSG "))?;
-    subject_and_size(&arguments[memchr::memchr(b' ', arguments)? + 1..])
+    let behind_first = |fields: &'_ [u8]| memchr::memchr(b' ', fields).map(|at| at + 1);
+    let (verb, mut arguments) = line.split_at_checked(b"RMSG ".len())?;
+    match verb {
+        b"RMSG " | b"HMSG " => {}
+        b"LMSG " => arguments = &arguments[behind_first(arguments)?..],
+        _ => return None,
+    }
+    subject_and_size(&arguments[behind_first(arguments)?..])
 }
 
 /// The same of a message to a leafnode: `LMSG subject … size` or `HMSG subject … size`.
@@ -289,6 +337,24 @@ mod tests {
             assert_eq!(message.queues_only, only);
             assert_eq!(read_route_head(line.trim_ascii_end()), Some((&b"s"[..], 5)));
         }
+        let mut buffer = Vec::new();
+        let mut head = RouteHead::with_origin(&mut buffer, b"site", b"A", b"s");
+        assert_eq!(head.of(true), b"LMSG site A s ");
+        assert!(head.needs_header_size());
+        let mut line = head.with_header_size(Some(b"r"));
+        line.extend_from_slice(b"5\r\n");
+        let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&line, 4096) else {
+            panic!("{line:?}");
+        };
+        assert_eq!(
+            (message.origin, message.reply),
+            (&b"site"[..], Some(&b"r"[..]))
+        );
+        assert_eq!((message.header_len, message.total_len), (None, 5));
+        assert_eq!(read_route_head(line.trim_ascii_end()), Some((&b"s"[..], 5)));
+        let mut buffer = Vec::new();
+        let mut head = RouteHead::new(&mut buffer, b"A", b"s");
+        head.begin_queues(Some(b"r"), true);
         assert!(head.fits(0, head.bytes_so_far() + SIZES_LEN));
         assert!(!head.fits(1, head.bytes_so_far() + SIZES_LEN));
     }

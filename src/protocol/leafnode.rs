@@ -16,7 +16,7 @@ use memchr::memchr;
 pub use self::introduction::{HubInfo, INTRODUCTION_MAX, LeafConnect, LeafInfo, LeafRules};
 use super::{
     parse::ParseError,
-    route::{RouteMessage, bad_arguments, field_ranges, is_blank, parse_message, parse_size},
+    route::{Form, RouteMessage, bad_arguments, field_ranges, is_blank, parse_message, parse_size},
 };
 
 /// What the subjects begin with by which brokers find out that leafnode connections go in a circle.
@@ -93,8 +93,11 @@ pub fn parse(bytes: &[u8], line_max: usize) -> Result<Parsed<'_>, ParseError> {
     let line_len = end + 1;
     let op = match verb.to_ascii_uppercase().as_slice() {
         b"LMSG" | b"HMSG" => {
-            let with_headers = verb[0].eq_ignore_ascii_case(&b'H');
-            let mut message = parse_message(arguments, with_headers, line_len, false)?;
+            let form = match verb[0].eq_ignore_ascii_case(&b'H') {
+                true => Form::LEAFNODE_WITH_HEADERS,
+                false => Form::LEAFNODE,
+            };
+            let mut message = parse_message(arguments, form, line_len)?;
             message.canonical &= ends_in_crlf;
             LeafOp::Message(message)
         }

@@ -1,10 +1,11 @@
 //! The route protocol between brokers of a cluster.
 //!
 //! [`parse`] returns one operation that borrows from the read buffer, like the clients' parser; the
-//! payload of a message is not part of it. Verbs of leafnodes (`LS+`, `LMSG`) are unknown here: a
-//! member sends them only to a broker that announced support ([`super::leafnode`] is their protocol,
-//! which shares the form of messages). The module `route` reads and writes this
-//! protocol; `connection` writes messages and interest. It follows nats-server 2.15
+//! payload of a message is not part of it. `LMSG` and `LS+` are what a member sends for a leafnode of a
+//! cluster, whose name they begin with, to a broker that announced that it takes them
+//! ([`RouteInfo::lnoc`]); the protocol on leafnode connections themselves is [`super::leafnode`], which
+//! shares the form of messages. The module `route` reads and writes this
+//! protocol; `delivery` and `interest` write messages and interest. It follows nats-server 2.15
 //! (`server/route.go`, `server/parser.go`), with one addition between brokers that announce it
 //! ([`RouteInfo::queues_only`]): `|| queues` and `++ reply queues` in place of `| queues` and
 //! `+ reply queues` mean that a message is for these queue groups alone.
@@ -48,8 +49,10 @@ pub enum RouteOp<'a> {
     Err(&'a [u8]),
     /// `INFO {json}`.
     Info(&'a [u8]),
-    /// `RS+ account subject [queue weight]`.
+    /// `RS+ account subject [queue weight]`, `LS+ origin account subject [queue weight]`.
     Interest {
+        /// The cluster of the leafnode whose interest it is; empty for none.
+        origin: &'a [u8],
         /// The account.
         account: &'a [u8],
         /// Subject, which may have wildcards; not validated yet.
@@ -57,10 +60,12 @@ pub enum RouteOp<'a> {
         /// Queue group and number of its members at the peer.
         queue: Option<(&'a [u8], u32)>,
     },
-    /// `RMSG` or `HMSG`, without the payload.
+    /// `RMSG`, `HMSG` or `LMSG`, without the payload.
     Message(RouteMessage<'a>),
-    /// `RS- account subject [queue]`.
+    /// `RS- account subject [queue]`, `LS- origin account subject [queue]`.
     NoInterest {
+        /// The cluster of the leafnode whose interest it was; empty for none.
+        origin: &'a [u8],
         /// The account.
         account: &'a [u8],
         /// Subject, which may have wildcards.
@@ -79,9 +84,11 @@ pub enum RouteOp<'a> {
 /// What the replies to which messages of streams are acknowledged begin with.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
-/// The control line of an `RMSG` or `HMSG`.
+/// The control line of an `RMSG`, `HMSG` or `LMSG`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RouteMessage<'a> {
+    /// The cluster of the leafnode that it comes from; empty if it comes from none.
+    pub origin: &'a [u8],
     /// The account; empty on a leafnode connection, which is in one account.
     pub account: &'a [u8],
     /// The subject.
@@ -92,7 +99,7 @@ pub struct RouteMessage<'a> {
     pub queues: &'a [u8],
     /// Whether it is for those queue groups alone: subscribers outside of them have it already.
     pub queues_only: bool,
-    /// Bytes of the headers, which precede the payload; `None` for `RMSG`.
+    /// Bytes of the headers, which precede the payload; `None` if there are none.
     pub header_len: Option<usize>,
     /// Bytes of headers and payload together.
     pub total_len: usize,
@@ -158,13 +165,26 @@ pub fn parse(bytes: &[u8], line_max: usize) -> Result<Parsed<'_>, ParseError> {
     let line_len = end + 1;
     let op = match verb.to_ascii_uppercase().as_slice() {
         b"RMSG" | b"HMSG" => {
-            let with_headers = verb[0].eq_ignore_ascii_case(&b'H');
-            let mut message = parse_message(arguments, with_headers, line_len, true)?;
+            let form = match verb[0].eq_ignore_ascii_case(&b'H') {
+                true => Form::ROUTE_WITH_HEADERS,
+                false => Form::ROUTE,
+            };
+            let mut message = parse_message(arguments, form, line_len)?;
             message.canonical &= ends_in_crlf;
             RouteOp::Message(message)
         }
-        b"RS+" => parse_interest(arguments)?,
-        b"RS-" => parse_no_interest(arguments)?,
+        b"LMSG" => {
+            let mut message = parse_message(arguments, Form::OF_LEAFNODE, line_len)?;
+            // Without headers it has a size of 0 for them, which is in no other line.
+            let has_headers = message.header_len != Some(0);
+            message.header_len = message.header_len.filter(|_| has_headers);
+            message.canonical &= ends_in_crlf && has_headers;
+            RouteOp::Message(message)
+        }
+        b"RS+" => parse_interest("RS+", arguments, 0)?,
+        b"LS+" => parse_interest("LS+", arguments, 1)?,
+        b"RS-" => parse_no_interest("RS-", arguments, 0)?,
+        b"LS-" => parse_no_interest("LS-", arguments, 1)?,
         b"PING" => RouteOp::Ping,
         b"PONG" => RouteOp::Pong,
         b"INFO" => RouteOp::Info(arguments.trim_ascii()),
@@ -185,27 +205,50 @@ pub fn parse_repeated_message(bytes: &[u8], head: &[u8]) -> Option<(usize, usize
     rest[digits..].starts_with(CRLF).then_some((size, digits))
 }
 
-/// The control line of a message between brokers, behind its verb. On a route it begins with the
-/// account; on a leafnode connection there is none (`with_account`).
+/// What the control line of a message between brokers has besides the subject, the reply and the queue
+/// groups.
+pub(super) struct Form {
+    verb: &'static str,
+    /// Fields in front of the subject: none on a leafnode connection; the account on a route, and the
+    /// origin before it.
+    before: usize,
+    /// Sizes at the end: one of everything, or one of the headers before it.
+    sizes: usize,
+}
+
+impl Form {
+    pub(super) const LEAFNODE: Self = Self::new("LMSG", 0, 1);
+    pub(super) const LEAFNODE_WITH_HEADERS: Self = Self::new("HMSG", 0, 2);
+    const ROUTE: Self = Self::new("RMSG", 1, 1);
+    const ROUTE_WITH_HEADERS: Self = Self::new("HMSG", 1, 2);
+    const OF_LEAFNODE: Self = Self::new("LMSG", 2, 2);
+
+    const fn new(verb: &'static str, before: usize, sizes: usize) -> Self {
+        Self {
+            verb,
+            before,
+            sizes,
+        }
+    }
+}
+
+/// The control line of a message between brokers, behind its verb.
 pub(super) fn parse_message(
     arguments: &[u8],
-    with_headers: bool,
+    form: Form,
     line_len: usize,
-    with_account: bool,
 ) -> Result<RouteMessage<'_>, ParseError> {
-    let verb = match (with_headers, with_account) {
-        (true, _) => "HMSG",
-        (false, true) => "RMSG",
-        (false, false) => "LMSG",
-    };
+    let Form {
+        verb,
+        before: subject_at,
+        sizes,
+    } = form;
     let bad = || bad_arguments(verb, arguments);
     let field_ranges = field_ranges(arguments);
     let field = |index: usize| {
         let (start, end): (usize, usize) = field_ranges[index];
         &arguments[start..end]
     };
-    let sizes = if with_headers { 2 } else { 1 };
-    let subject_at = usize::from(with_account);
     // The place behind the subject: of the reply, or of what says that queue groups follow.
     let next = subject_at + 1;
     let sizes_at = field_ranges.len().checked_sub(sizes);
@@ -226,9 +269,9 @@ pub(super) fn parse_message(
         },
     };
     let total_len = parse_size(field(field_ranges.len() - 1)).ok_or_else(bad)?;
-    let header_len = match with_headers {
-        true => Some(parse_size(field(sizes_at)).ok_or_else(bad)?),
-        false => None,
+    let header_len = match sizes {
+        2 => Some(parse_size(field(sizes_at)).ok_or_else(bad)?),
+        _ => None,
     };
     if header_len.is_some_and(|header_len| header_len > total_len) {
         return Err(bad());
@@ -244,7 +287,8 @@ pub(super) fn parse_message(
     };
     let last = field_ranges.len() - 1;
     Ok(RouteMessage {
-        account: if with_account { field(0) } else { &[] },
+        origin: if subject_at > 1 { field(0) } else { &[] },
+        account: subject_at.checked_sub(1).map_or(&[], field),
         subject: field(subject_at),
         reply: reply.map(field),
         queues: queues.map_or(&[], |first| {
@@ -257,40 +301,53 @@ pub(super) fn parse_message(
         line_len,
         canonical: in_one_piece
             && field_ranges[last].1 == arguments.len()
-            && (!with_headers || adjoins(sizes_at)),
+            && (sizes == 1 || adjoins(sizes_at)),
     })
 }
 
-fn parse_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
-    let bad = || bad_arguments("RS+", arguments);
+/// Interest, with the account at this place: there may be an origin before it.
+fn parse_interest<'a>(
+    verb: &str,
+    arguments: &'a [u8],
+    account_at: usize,
+) -> Result<RouteOp<'a>, ParseError> {
+    let bad = || bad_arguments(verb, arguments);
     let field_ranges = field_ranges(arguments);
     let field = |index: usize| &arguments[field_ranges[index].0..field_ranges[index].1];
-    let queue = match field_ranges.len() {
-        2 => None,
-        4 => {
-            let weight = parse_size(field(3)).ok_or_else(bad)?;
-            Some((field(2), u32::try_from(weight).map_err(|_| bad())?))
+    let queue = match field_ranges.len().checked_sub(account_at) {
+        Some(2) => None,
+        Some(4) => {
+            let weight = parse_size(field(account_at + 3)).ok_or_else(bad)?;
+            let weight = u32::try_from(weight).map_err(|_| bad())?;
+            Some((field(account_at + 2), weight))
         }
         _ => return Err(bad()),
     };
     Ok(RouteOp::Interest {
-        account: field(0),
-        subject: field(1),
+        origin: account_at.checked_sub(1).map_or(&[], field),
+        account: field(account_at),
+        subject: field(account_at + 1),
         queue,
     })
 }
 
-fn parse_no_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
-    let bad = || bad_arguments("RS-", arguments);
+fn parse_no_interest<'a>(
+    verb: &str,
+    arguments: &'a [u8],
+    account_at: usize,
+) -> Result<RouteOp<'a>, ParseError> {
     let field_ranges = field_ranges(arguments);
     let field = |index: usize| &arguments[field_ranges[index].0..field_ranges[index].1];
-    if !(2..=3).contains(&field_ranges.len()) {
-        return Err(bad());
-    }
+    let queue = match field_ranges.len().checked_sub(account_at) {
+        Some(2) => None,
+        Some(3) => Some(field(account_at + 2)),
+        _ => return Err(bad_arguments(verb, arguments)),
+    };
     Ok(RouteOp::NoInterest {
-        account: field(0),
-        subject: field(1),
-        queue: (field_ranges.len() == 3).then(|| field(2)),
+        origin: account_at.checked_sub(1).map_or(&[], field),
+        account: field(account_at),
+        subject: field(account_at + 1),
+        queue,
     })
 }
 

@@ -44,6 +44,7 @@ pub const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// Where the common part of a subject batch's messages is in the batch.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
+    origin: (usize, usize),
     account: (usize, usize),
     subject: (usize, usize),
     queues: (usize, usize),
@@ -112,6 +113,7 @@ impl Messages for Session {
     ) {
         let text = |(start, end): (usize, usize)| &bytes[start..end];
         let subject = text(target.subject);
+        let origin = text(target.origin);
         let messages = std::mem::take(&mut buffers.messages);
         let batch = SubjectBatch {
             subject,
@@ -124,7 +126,14 @@ impl Messages for Session {
             names: text(target.queues),
             only: target.queues_only,
         };
-        self.deliver(buffers, account, subject, queues, (&batch, &batch), flush);
+        self.deliver(
+            buffers,
+            (origin, account),
+            subject,
+            queues,
+            (&batch, &batch),
+            flush,
+        );
         buffers.messages = messages;
         buffers.messages.clear();
     }
@@ -188,7 +197,8 @@ impl Session {
             let place = |part: &[u8]| place_of(part, bytes);
             let is_same = gathered.target().is_some_and(|target| {
                 let text = |(start, end): (usize, usize)| &bytes[start..end];
-                text(target.account) == message.account
+                text(target.origin) == message.origin
+                    && text(target.account) == message.account
                     && text(target.subject) == message.subject
                     && text(target.queues) == message.queues
                     && target.queues_only == message.queues_only
@@ -197,6 +207,10 @@ impl Session {
                 gathered.deliver(self, buffers, bytes);
                 let bare = message.reply.is_none() && message.header_len.is_none();
                 gathered.set_target(Target {
+                    origin: match message.origin.is_empty() {
+                        true => (0, 0),
+                        false => place(message.origin),
+                    },
                     account: place(message.account),
                     subject: place(message.subject),
                     queues: match message.queues.is_empty() {
@@ -266,7 +280,7 @@ impl Session {
             messages: &one,
             shared,
         };
-        let (account, wanted) = (message.account, message.subject);
+        let (account, wanted) = ((message.origin, message.account), message.subject);
         let queues = Named {
             names: message.queues,
             only: message.queues_only,
@@ -299,15 +313,15 @@ impl Session {
             );
         }
         buffers.scratch = source;
-        self.end_trace(buffers, account);
+        self.end_trace(buffers, message.account);
     }
 
-    /// Delivers a subject batch to the subscribers of `wanted` in an account. What is left
-    /// for others is forwarded unchanged.
+    /// Delivers a subject batch to the subscribers of `wanted` in an account, and to leafnodes but those
+    /// of the cluster `origin`. What is left for others is forwarded unchanged.
     fn deliver(
         &mut self,
         buffers: &mut ThreadBuffers,
-        account: &[u8],
+        (origin, account): (&[u8], &[u8]),
         wanted: &[u8],
         queues: Named<'_>,
         (batch, as_it_came): (&SubjectBatch<'_>, &SubjectBatch<'_>),
@@ -320,7 +334,7 @@ impl Session {
             return;
         };
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
-        let received = &space.account.over_routes.received;
+        let received = &space.account.route_totals.received;
         received.add(batch.messages.len() as u64, bytes.sum());
         let is_only_traced = buffers
             .message_trace
@@ -355,7 +369,7 @@ impl Session {
             no_echo: None,
             describe: None,
             to_peers: false,
-            from: Source::Route,
+            from: Source::Route((!origin.is_empty()).then_some(origin)),
             groups: None,
             as_it_came: (!std::ptr::eq(batch, as_it_came)).then_some(as_it_came),
             is_service: false,

@@ -84,6 +84,15 @@ impl Default for PeerInterest {
     }
 }
 
+/// Interest that a peer announces.
+pub(super) struct Announced<'a> {
+    /// The cluster of the peer's leafnode whose interest it is; empty for none.
+    pub(super) origin: &'a [u8],
+    pub(super) subject: &'a [u8],
+    /// Queue group and number of its members.
+    pub(super) queue: Option<(&'a [u8], u32)>,
+}
+
 /// The result of adding an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Added {
@@ -98,7 +107,7 @@ pub(super) enum Added {
 struct AccountInterest {
     /// `None`: the account is unknown here.
     account: Option<Arc<Account>>,
-    /// By `subject` or `subject queue`.
+    /// By `subject` or `subject queue`; that of a leafnode of the peer by ` origin subject`.
     entries: HashMap<Box<[u8]>, Arc<RemoteInterest>>,
 }
 
@@ -110,9 +119,13 @@ impl PeerInterest {
         known: &Accounts,
         account: &str,
         connection: &Arc<Connection>,
-        subject: &[u8],
-        queue: Option<(&[u8], u32)>,
+        announced: &Announced<'_>,
     ) -> Added {
+        let Announced {
+            origin,
+            subject,
+            queue,
+        } = *announced;
         let mut accounts = self.accounts.lock();
         let is_full = accounts.len() >= ACCOUNTS_MAX;
         if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
@@ -133,7 +146,7 @@ impl PeerInterest {
                 account: known.find(account),
                 entries: HashMap::new(),
             });
-        let key = key(subject, queue.map(|(name, _)| name));
+        let key = key(origin, subject, queue.map(|(name, _)| name));
         let before = entry_list.entries.get(&key);
         let weight = queue.map_or(1, |(_, weight)| weight);
         if before.is_none() && !self.share.reserve(len(&key)) {
@@ -163,14 +176,13 @@ impl PeerInterest {
         &self,
         buffers: &mut ThreadBuffers,
         account: &str,
-        subject: &[u8],
-        queue: Option<&[u8]>,
+        (origin, subject, queue): (&[u8], &[u8], Option<&[u8]>),
     ) {
         let mut accounts = self.accounts.lock();
         let Some(entry_list) = accounts.get_mut(account) else {
             return;
         };
-        let key = key(subject, queue);
+        let key = key(origin, subject, queue);
         let entry = entry_list.entries.remove(&key);
         if entry.is_some() {
             self.share.release(len(&key));
@@ -333,12 +345,17 @@ fn len(key: &[u8]) -> usize {
     ENTRY_LEN + allocated(key.len())
 }
 
-/// Neither subject nor queue group contains a blank.
-fn key(subject: &[u8], queue: Option<&[u8]>) -> Box<[u8]> {
-    match queue {
-        Some(queue) => [subject, b" ", queue].concat().into(),
-        None => subject.into(),
-    }
+/// No part of it contains a blank.
+fn key(origin: &[u8], subject: &[u8], queue: Option<&[u8]>) -> Box<[u8]> {
+    let of_leafnode: &[&[u8]] = match origin.is_empty() {
+        true => &[],
+        false => &[b" ", origin, b" "],
+    };
+    let of_queue: &[&[u8]] = match &queue {
+        Some(queue) => &[b" ", queue],
+        None => &[],
+    };
+    [of_leafnode, &[subject], of_queue].concat().concat().into()
 }
 
 #[cfg(test)]
@@ -365,12 +382,15 @@ mod tests {
         let (connection, known) = (Arc::new(connection), Accounts::default());
         let interest = PeerInterest::default();
         let add = |account: &str, subject: &[u8]| {
-            with_buffers(|buffers| {
-                interest.add(buffers, &known, account, &connection, subject, None)
-            })
+            let announced = Announced {
+                origin: b"",
+                subject,
+                queue: None,
+            };
+            with_buffers(|buffers| interest.add(buffers, &known, account, &connection, &announced))
         };
         let remove = |account: &str, subject: &[u8]| {
-            with_buffers(|buffers| interest.remove(buffers, account, subject, None));
+            with_buffers(|buffers| interest.remove(buffers, account, (b"", subject, None)));
         };
         for number in 0..ACCOUNTS_MAX {
             assert_eq!(add(&format!("A{number}"), b"a"), Added::UnknownAccount);

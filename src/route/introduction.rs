@@ -100,6 +100,8 @@ impl Cluster {
             gossip_mode,
             max_line: LINE_MAX,
             queues_only: true,
+            lnoc: true,
+            lnocu: true,
             called: match self.node.server_name == self.node.server_id {
                 true => self.node.called.clone(),
                 false => String::new(),

@@ -153,6 +153,9 @@ async fn serve(
     if info.queues_only {
         connection.set_takes_queues_only();
     }
+    if info.lnoc {
+        connection.set_takes_origins();
+    }
     // A route carries all accounts: none of them is named.
     let series = metrics::series_number(Kind::Router, "");
     connection.series.store(series, Ordering::Relaxed);

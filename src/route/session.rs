@@ -12,7 +12,7 @@ use super::{
     connection_counts::OverLimit,
     failing::{self, LINE_MIN},
     gossip,
-    interest::Added,
+    interest::{Added, Announced},
     introduction::reason_of_error,
 };
 use crate::{
@@ -173,11 +173,20 @@ impl Session {
     pub(super) fn act(&mut self, buffers: &mut ThreadBuffers, op: RouteOp<'_>) -> Result<(), End> {
         match op {
             RouteOp::Interest {
+                origin,
                 account,
                 subject,
                 queue,
-            } => self.take_interest(buffers, account, subject, queue),
+            } => {
+                let announced = Announced {
+                    origin,
+                    subject,
+                    queue,
+                };
+                self.take_interest(buffers, account, &announced);
+            }
             RouteOp::NoInterest {
+                origin,
                 account,
                 subject,
                 queue,
@@ -185,7 +194,7 @@ impl Session {
                 // A name that is not UTF-8 is not that of an account.
                 if let Ok(account) = std::str::from_utf8(account) {
                     let interest = &self.route.interest;
-                    interest.remove(buffers, account, subject, queue);
+                    interest.remove(buffers, account, (origin, subject, queue));
                 }
             }
             RouteOp::Ping => self.connection().send(buffers, PONG),
@@ -293,9 +302,9 @@ impl Session {
         &self,
         buffers: &mut ThreadBuffers,
         account: &[u8],
-        subject: &[u8],
-        queue: Option<(&[u8], u32)>,
+        announced: &Announced<'_>,
     ) {
+        let subject = announced.subject;
         self.connection().active(MonotonicMillis::now());
         // A name that is not UTF-8 is not that of an account.
         let Ok(account) = std::str::from_utf8(account) else {
@@ -328,7 +337,7 @@ impl Session {
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let connection = self.connection();
-        let what = match interest.add(buffers, known, account, connection, subject, queue) {
+        let what = match interest.add(buffers, known, account, connection, announced) {
             Added::Effective => return,
             Added::UnknownAccount => "kept until the account is known",
             Added::Refused => "not kept: its memory is used up",

@@ -86,6 +86,9 @@ fn message(client: &mut RawClient) -> (String, Vec<u8>) {
 #[track_caller]
 fn expect_silence(client: &mut RawClient) {
     let frames = client.sync();
-    let messages: Vec<_> = frames.iter().filter(|frame| frame.is_message()).collect();
-    assert!(messages.is_empty(), "{messages:?}");
+    let messages = frames.iter().filter(|frame| frame.is_message());
+    let lines: Vec<_> = messages
+        .map(|it| it.line.escape_ascii().to_string())
+        .collect();
+    assert!(lines.is_empty(), "{lines:?}");
 }

@@ -22,21 +22,29 @@ pub fn routes(bytes: &[u8]) {
                 whole = message.whole_len();
             }
             RouteOp::Interest {
+                origin,
                 account,
                 subject,
                 queue,
             } => {
                 [account, subject].into_iter().for_each(check_field);
+                (!origin.is_empty()).then(|| check_field(origin));
                 queue.into_iter().for_each(|(queue, _)| check_field(queue));
             }
             RouteOp::NoInterest {
+                origin,
                 account,
                 subject,
                 queue,
-            } => [Some(account), Some(subject), queue]
-                .into_iter()
-                .flatten()
-                .for_each(check_field),
+            } => [
+                Some(account),
+                (!origin.is_empty()).then_some(origin),
+                Some(subject),
+                queue,
+            ]
+            .into_iter()
+            .flatten()
+            .for_each(check_field),
             RouteOp::Info(json) => check_info(json),
             RouteOp::Connect(json) => check_connect(json),
             RouteOp::Err(_) | RouteOp::Ignored | RouteOp::Ping | RouteOp::Pong => {}

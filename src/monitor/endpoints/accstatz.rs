@@ -76,7 +76,7 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
             ..DataStats::default()
         }
     };
-    let (over_routes, over_leafs) = (&account.over_routes, &account.over_leafs);
+    let (over_routes, over_leafs) = (&account.route_totals, &account.leaf_totals);
     let leafnodes = signed(account.leafnodes_here());
     AccountStat {
         acc: account.name.clone(),

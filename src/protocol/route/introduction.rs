@@ -111,6 +111,12 @@ pub struct RouteInfo {
     /// The sender is in lame duck mode.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ldm: bool,
+    /// Whether the sender takes `LMSG` and `LS+`, which name the cluster of a leafnode.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lnoc: bool,
+    /// Whether it takes `LS-` with that name, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lnocu: bool,
     /// Limit of a control line that the sender accepts, in bytes; 0 if not announced, as by
     /// nats-server.
     #[serde(rename = "midge_max_line", skip_serializing_if = "is_zero")]

@@ -114,6 +114,71 @@ fn the_four_forms_of_a_message() {
     }
 }
 
+/// What comes from a leafnode of a cluster has that cluster's name, and always two sizes.
+#[test]
+fn messages_of_leafnodes_name_their_cluster() {
+    for (line, reply, queues, header_len, canonical) in [
+        ("LMSG site $G a 0 5\r\n", None, "", None, false),
+        (
+            "LMSG site $G a rep 0 5\r\n",
+            Some(&b"rep"[..]),
+            "",
+            None,
+            false,
+        ),
+        (
+            "LMSG site $G a rep 2 5\r\n",
+            Some(b"rep"),
+            "",
+            Some(2),
+            true,
+        ),
+        ("LMSG site $G a | q p 2 5\r\n", None, "q p", Some(2), true),
+        (
+            "LMSG site $G a + rep q 0 5\r\n",
+            Some(b"rep"),
+            "q",
+            None,
+            false,
+        ),
+    ] {
+        let found = message(line);
+        assert_eq!(
+            (found.origin, found.account, found.subject),
+            (&b"site"[..], &b"$G"[..], &b"a"[..])
+        );
+        assert_eq!(found.reply, reply, "{line:?}");
+        assert_eq!(found.queues, queues.as_bytes(), "{line:?}");
+        assert_eq!((found.header_len, found.total_len), (header_len, 5));
+        assert_eq!(found.canonical, canonical, "{line:?}");
+    }
+    for line in ["LMSG site $G a 5\r\n", "LMSG $G a 0 5\r\n"] {
+        assert!(parse(line.as_bytes(), MAX).is_err(), "{line:?}");
+    }
+    assert_eq!(message("RMSG $G a 5\r\n").origin, b"");
+    assert_eq!(
+        op("LS+ site $G a.* q 3\r\n"),
+        RouteOp::Interest {
+            origin: b"site",
+            account: b"$G",
+            subject: b"a.*",
+            queue: Some((b"q", 3)),
+        }
+    );
+    assert_eq!(
+        op("LS- site $G a.*\r\n"),
+        RouteOp::NoInterest {
+            origin: b"site",
+            account: b"$G",
+            subject: b"a.*",
+            queue: None,
+        }
+    );
+    for line in ["LS+ site $G\r\n", "LS+ site $G a q\r\n", "LS- site $G\r\n"] {
+        assert!(parse(line.as_bytes(), MAX).is_err(), "{line:?}");
+    }
+}
+
 #[test]
 fn a_message_may_be_for_queue_groups_alone() {
     for (line, only, reply) in [
@@ -153,6 +218,7 @@ fn malformed_messages_are_rejected() {
 #[test]
 fn interest_with_and_without_queue_groups() {
     let interest = |queue| RouteOp::Interest {
+        origin: b"",
         account: b"$G",
         subject: b"a.*",
         queue,
@@ -170,6 +236,7 @@ fn interest_with_and_without_queue_groups() {
     assert_eq!(
         op("RS- $G a.* q\r\n"),
         RouteOp::NoInterest {
+            origin: b"",
             account: b"$G",
             subject: b"a.*",
             queue: Some(b"q"),

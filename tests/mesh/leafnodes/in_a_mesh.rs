@@ -8,7 +8,8 @@ use test_support::{
 };
 
 use super::{
-    RawClient, client, expect_silence, knows, leaf_with, message, subscriber, wait_for_leafs,
+    RawClient, client, expect_silence, knows, leaf_with, message, scripted::joined, subscriber,
+    wait_for_leafs,
 };
 
 /// Members of these kinds that serve leafnodes on the ports.
@@ -158,6 +159,75 @@ fn members_come_and_go_without_doubles() {
         drop(down);
         members[gone] = start(gone);
         mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    }
+}
+
+/// Two members of a site's cluster, each a leafnode of another member of the hub's mesh: what one of them
+/// sends does not come back to the other one, which has it over its own routes; others get it once, as it
+/// was sent.
+#[test]
+fn a_message_does_not_come_back_to_the_cluster_of_its_leafnode() {
+    const SITE: &str = "\"cluster\":\"site\",\"headers\":true,\"version\":\"2.15.1\"";
+    for kinds in [
+        [Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats],
+        [Kind::Nats, Kind::Midge],
+    ] {
+        let leaf_ports = [free_port(), free_port()];
+        let members = members(&kinds, &leaf_ports);
+        let (mut one, _) = joined(leaf_ports[0], &format!("\"name\":\"S1\",{SITE}"));
+        let (mut two, _) = joined(leaf_ports[1], &format!("\"name\":\"S2\",{SITE}"));
+        let (mut far, _) = joined(leaf_ports[1], "\"name\":\"FAR\",\"headers\":true");
+        for leaf in [&mut one, &mut two, &mut far] {
+            leaf.send("LS+ x.>\r\n");
+            leaf.sync();
+        }
+        let mut reader = client(&members[1].broker);
+        reader.send("SUB x.> 1\r\n");
+        reader.sync();
+        wait_until("all of the other member is known", || {
+            one.send("LMSG x.probe 1\r\np\r\n");
+            one.sync();
+            [&mut far, &mut reader]
+                .iter_mut()
+                .all(|it| it.sync().iter().any(|frame| frame.is_message()))
+        });
+        let big = "b".repeat(100_000);
+        one.send(format!(
+            "LMSG x.a 1\r\na\r\nLMSG x.b rep 1\r\nb\r\n\
+             HMSG x.c rep 18 19\r\nNATS/1.0\r\nK: v\r\n\r\nc\r\nLMSG x.d {}\r\n{big}\r\n\
+             LMSG x.end 3\r\nend\r\n",
+            big.len()
+        ));
+        one.sync();
+        for (reader, verb, sid) in [(&mut far, "L", ""), (&mut reader, "", " 1")] {
+            let mut next = || loop {
+                let (head, body) = message(reader);
+                if !head.contains("x.probe") {
+                    return (head, body.len());
+                }
+            };
+            let expected = [
+                (format!("{verb}MSG x.a{sid} 1"), 1),
+                (format!("{verb}MSG x.b{sid} rep 1"), 1),
+                (format!("HMSG x.c{sid} rep 18 19"), 19),
+                (format!("{verb}MSG x.d{sid} {}", big.len()), big.len()),
+                (format!("{verb}MSG x.end{sid} 3"), 3),
+            ];
+            for line in expected {
+                assert_eq!(next(), line, "{kinds:?}");
+            }
+        }
+        expect_silence(&mut two);
+        // What comes from elsewhere reaches both.
+        let mut writer = client(&members[0].broker);
+        writer.send("PUB x.all 1\r\ny\r\n");
+        writer.sync();
+        for leaf in [&mut one, &mut two, &mut far] {
+            assert_eq!(message(leaf).1, b"y", "{kinds:?}");
+        }
+        // The probes came from the one itself; it gets nothing back either.
+        expect_silence(&mut one);
     }
 }
 

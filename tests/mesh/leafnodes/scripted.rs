@@ -12,7 +12,7 @@ fn address(port: u16) -> SocketAddr {
 }
 
 /// A leafnode that is let in, and the INFO that says so.
-fn joined(port: u16, connect: &str) -> (RawClient, Value) {
+pub(super) fn joined(port: u16, connect: &str) -> (RawClient, Value) {
     let mut leaf = RawClient::connect(address(port));
     leaf.send(format!("CONNECT {{{connect}}}\r\n"));
     let frame = leaf.next_frame().expect("an INFO");
@@ -220,6 +220,10 @@ fn what_is_no_leafnode_is_refused() {
             "-ERR 'cluster name cannot contain spaces'",
         ),
         (
+            "CONNECT {\"name\":\"x\",\"version\":\"2.10.0\",\"cluster\":\"a\\r\\nPING\"}\r\n",
+            "-ERR 'cluster name cannot contain spaces'",
+        ),
+        (
             "CONNECT {\"name\":\"x\",\"version\":\"2.9.25\"}\r\n",
             "-ERR 'connection rejected since minimum version required is \"2.10.0\"'",
         ),
@@ -228,7 +232,7 @@ fn what_is_no_leafnode_is_refused() {
             "-ERR 'connection rejected since minimum version required is \"2.10.0\"'",
         ),
         ("PUB a 1\r\nx\r\n", "-ERR 'Unknown Protocol Operation'"),
-        ("LS+ a\r\n", "-ERR 'Unknown Protocol Operation'"),
+        ("LS+ a\r\n", "-ERR 'Authorization Violation'"),
         ("INFO {}\r\n", "-ERR 'Authorization Violation'"),
     ] {
         let mut leaf = RawClient::connect(address(port));
