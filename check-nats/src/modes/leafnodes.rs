@@ -49,17 +49,20 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         true => String::new(),
         false => format!(": {}", hubs.names.join(", ")),
     };
-    if hubs.configured > 0 {
-        let phrase = format!(
-            "{} of {} not connected{named}",
-            hubs.missing,
-            plural(hubs.configured as f64, "hub")
-        );
-        let limit = Some(hubs.configured as f64);
-        report.state(HUBS_MISSING.label, hubs.missing as f64, limit, &phrase);
+    match hubs.configured {
+        0 => report.watch(HUBS_MISSING.label, 0.0, None, "no hub is configured"),
+        configured => {
+            let phrase = format!(
+                "{} of {} not connected{named}",
+                hubs.missing,
+                plural(configured as f64, "hub")
+            );
+            let limit = Some(configured as f64);
+            report.state(HUBS_MISSING.label, hubs.missing as f64, limit, &phrase);
+        }
     }
     let phrase = format!("{} joined", plural(joined as f64, "leafnode"));
-    report.watch(LEAFNODES.label, joined as f64, None, &phrase);
+    report.state(LEAFNODES.label, joined as f64, None, &phrase);
     let slowest = answer.leafs.iter().filter_map(rtt).max_by(f64::total_cmp);
     if let Some(slowest) = slowest {
         let phrase = format!("longest round trip {}", duration(slowest));
