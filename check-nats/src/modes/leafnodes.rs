@@ -50,7 +50,9 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         false => format!(": {}", hubs.names.join(", ")),
     };
     match hubs.configured {
-        0 => report.watch(HUBS_MISSING.label, 0.0, None, "no hub is configured"),
+        0 => {
+            report.watch(HUBS_MISSING.label, 0.0, None, "no hub is configured");
+        }
         configured => {
             let phrase = format!(
                 "{} of {} not connected{named}",
