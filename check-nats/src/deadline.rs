@@ -26,6 +26,8 @@ pub enum Step {
     Eventsz,
     /// Asking for `/explainz`.
     Explainz,
+    /// Asking for `/leafz`.
+    Leafz,
     /// Asking for `/federationz`.
     Federationz,
     /// Asking for `/nodesz`.
@@ -96,6 +98,7 @@ impl fmt::Display for Step {
             Self::Exchange => "waiting for messages of the other brokers",
             Self::Eventsz => "asking for /eventsz",
             Self::Explainz => "asking for /explainz",
+            Self::Leafz => "asking for the leafnode connections",
             Self::Federationz => "asking for /federationz",
             Self::Nodesz => "asking for /nodesz",
             Self::Files => "reading the files for TLS and logins",

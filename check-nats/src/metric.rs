@@ -6,11 +6,14 @@
 mod certificates;
 mod cluster;
 mod federation;
+mod leafnodes;
 mod nodes;
 mod since;
 mod traffic;
 
-pub(super) use self::{certificates::*, cluster::*, federation::*, nodes::*, since::*, traffic::*};
+pub(super) use self::{
+    certificates::*, cluster::*, federation::*, leafnodes::*, nodes::*, since::*, traffic::*,
+};
 
 use super::range::{Range, Unit};
 

@@ -14,6 +14,44 @@ pub struct Leafz {
     pub leafnodes: usize,
     /// One entry for each.
     pub leafs: Vec<LeafInfo>,
+    /// The hubs that the answering broker is to join, connected or not; only in midge.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<LeafRemote>,
+}
+
+/// A hub that the answering broker is to join.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LeafRemote {
+    /// The account at the answering broker.
+    pub account: String,
+    /// `host:port` of the configured URLs.
+    pub urls: Vec<String>,
+    /// Where it is reached or was tried last.
+    pub url: String,
+    /// Name of the broker that is or was reached.
+    pub name: String,
+    /// Whether the configuration turns it off.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Since when it is connected or not, RFC 3339.
+    pub since: String,
+    /// The same in seconds until now.
+    pub age: f64,
+    /// Failed attempts since it was connected.
+    pub attempts: u32,
+    /// Connections since the start.
+    pub connects: u64,
+    /// Why the last attempt failed or the last connection ended; absent if none has.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+    /// Seconds of the last round trip; absent while unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<f64>,
+    /// Id of the connection; 0 for none.
+    pub cid: u64,
 }
 
 /// One leafnode connection.

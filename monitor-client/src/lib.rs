@@ -62,7 +62,7 @@ pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{
     Bucket, Latency, Latencyz, MeasuredService, NamedLatency, RecentLatency, SlowSubscription,
 };
-pub use leafz::{LeafInfo, Leafz};
+pub use leafz::{LeafInfo, LeafRemote, Leafz};
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
 pub use nodesz::{NodeInfo, NodesMember, Nodesz};
 pub use pathz::{PathMember, PathPeer, PathQueue, PathSubscription, PathWay, Pathz};
@@ -72,6 +72,6 @@ pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, Subj
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
 pub use varz::{
-    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, KindCounts, LoginsVarz, NodesVarz, TlsGap,
-    TlsVarz, Varz, figure,
+    DiskIoWaitStats, FederationVarz, Figure, FigureUnit, HubsVarz, KindCounts, LoginsVarz,
+    NodesVarz, TlsGap, TlsVarz, Varz, figure,
 };

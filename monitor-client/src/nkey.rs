@@ -44,6 +44,31 @@ pub fn decode(text: &str) -> Result<Vec<u8>, NoKey> {
     Ok(decoded)
 }
 
+/// The bytes of the seed of a user.
+///
+///  # Errors
+///
+/// What is wrong, to follow what the text is called. The error does not quote the text.
+pub fn decode_user_seed(text: &str) -> Result<Vec<u8>, &'static str> {
+    const NO_SEED: &str = "holds no seed of an nkey: it has 58 characters and begins with SU";
+    let body = decode(text).map_err(|why| match why {
+        NoKey::Form => NO_SEED,
+        NoKey::Checksum => "holds no seed of an nkey: a character of it is wrong",
+    })?;
+    match &*body {
+        [USER_PREFIX, _key @ ..] => {
+            Err("holds the public key of a user: its seed is needed, which begins with SU")
+        }
+        [first, second, key @ ..] if first & 0xf8 == SEED_PREFIX && key.len() == KEY_LEN => {
+            match (first << 5) | (second >> 3) {
+                USER_PREFIX => Ok(key.to_vec()),
+                _ => Err("holds a seed, but not of a user: that begins with SU"),
+            }
+        }
+        _ => Err(NO_SEED),
+    }
+}
+
 /// The text of what a key is, and its bytes.
 pub fn encode(body: &[u8]) -> String {
     let checksum = crc16(body).to_le_bytes();

@@ -169,6 +169,10 @@ pub struct Varz {
     /// Logins since the start; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginsVarz>,
+    /// The hubs whose leafnode the broker is, in short; only in midge, and only of a leafnode. `/leafz`
+    /// has all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hubs: Option<HubsVarz>,
     /// The federation of the site, in short; only in midge, and only of a federation broker.
     /// `/federationz` has all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,6 +231,18 @@ pub struct NodesVarz {
     /// How many of them are, to whichever member of the cluster.
     pub present: usize,
     /// How many have been connected nowhere for longer than `missing_after`.
+    pub missing: usize,
+}
+
+/// The hubs that a broker is to join, in short, without those that the configuration turns off.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct HubsVarz {
+    /// How many there are.
+    pub configured: usize,
+    /// How many of them are connected.
+    pub connected: usize,
+    /// How many of them are not.
     pub missing: usize,
 }
 

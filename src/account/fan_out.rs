@@ -43,6 +43,9 @@ pub struct Sender<'a> {
     pub from: Source<'a>,
     /// The queue groups that a leafnode names for it, separated by blanks; `None` serves all groups.
     pub groups: Option<&'a [u8]>,
+    /// What other brokers get in place of the batch: a message of a stream is shown with another subject
+    /// than the one that it is routed by, and the next broker has to know both.
+    pub as_it_came: Option<&'a SubjectBatch<'a>>,
     /// Whether it came from another account as a request or a reply: it is not delivered to
     /// imported streams then.
     pub is_service: bool,
@@ -230,7 +233,8 @@ impl Sender<'_> {
                     deliver_rest(buffers, batch, members, left, excludes, now, flush);
                 }
             };
-            let reached = remotes.deliver(buffers, account, batch, &shares, now, flush, deal);
+            let passed_on = self.as_it_came.unwrap_or(batch);
+            let reached = remotes.deliver(buffers, account, passed_on, &shares, now, flush, deal);
             undelivered = undelivered.and(reached.undelivered(batch.messages.len()));
         }
         if let Some(leafs) = leafs {
@@ -261,6 +265,7 @@ impl Sender<'_> {
         let shares = self.shares(leafs, &mut left);
         // The members here and in the cluster came first.
         let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
+        let batch = self.as_it_came.unwrap_or(batch);
         leafs.deliver(
             buffers,
             account.over_leafs(),
@@ -303,7 +308,10 @@ impl Sender<'_> {
         }
         // Those of before are for messages of the peer's own.
         let of_origin = match self.from {
-            Source::Route(Some(_)) => account.leafnodes(batch.subject, self.from),
+            Source::Route(Some(_)) => {
+                let subject = self.as_it_came.unwrap_or(batch).subject;
+                account.leafnodes(subject, self.from)
+            }
             _ => None,
         };
         let leafs = match self.from {
@@ -376,6 +384,7 @@ impl Sender<'_> {
         let theirs: Vec<Left<'_>> = left.extract_if(.., |left| is_there(left.queue)).collect();
         if queues_only {
             let account = account.over_leafs();
+            let batch = self.as_it_came.unwrap_or(batch);
             return leafs.pass_on(buffers, account, batch, &theirs, None, flush);
         }
         let mut shares: HashMap<&[u8], Vec<usize>> =

@@ -138,6 +138,7 @@ mod tests {
                 to_peers: false,
                 from: Source::Here,
                 groups: None,
+                as_it_came: None,
                 is_service: false,
                 path: Path::START,
             };

@@ -104,6 +104,7 @@ impl Sender<'_> {
             from: self.from,
             // What a leafnode named is for groups of its account.
             groups: None,
+            as_it_came: None,
             is_service: true,
             path,
         };
@@ -214,6 +215,7 @@ impl Sender<'_> {
             to_peers: true,
             from: Source::Here,
             groups: None,
+            as_it_came: None,
             is_service: true,
             ..*self
         };

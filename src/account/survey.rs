@@ -48,6 +48,7 @@ pub fn survey(
             false => Source::Here,
         },
         groups: None,
+        as_it_came: None,
         is_service: false,
         path: Path::START,
     };
@@ -137,6 +138,7 @@ impl Sender<'_> {
             to_peers: true,
             from: Source::Here,
             groups: None,
+            as_it_came: None,
             is_service: true,
             ..*self
         };

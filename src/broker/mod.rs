@@ -7,6 +7,7 @@
 //! [`Cluster`](crate::route::Cluster).
 
 pub mod client_info;
+pub mod dialling;
 pub mod halt;
 pub mod incident;
 pub mod info;

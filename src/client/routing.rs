@@ -38,6 +38,7 @@ impl Active {
             to_peers: true,
             from: Source::Here,
             groups: None,
+            as_it_came: None,
             is_service: false,
             path: Path::START,
         };

@@ -56,6 +56,8 @@ pub enum CloseReason {
     Rebalanced,
     /// The socket failed while reading.
     ReadError,
+    /// A hub that the configuration has no more, or has otherwise.
+    RemoteRemoved,
     /// A route that the configuration has no more, or has otherwise.
     RouteRemoved,
     /// The broker stops.
@@ -127,6 +129,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::Rebalanced => "Rebalanced",
             Self::ReadError => "Read Error",
+            Self::RemoteRemoved => "Leafnode Remote Removed",
             Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",
             Self::SlowConsumerMemory => "Slow Consumer (All Queues Together)",

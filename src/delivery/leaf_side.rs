@@ -9,7 +9,10 @@
 
 use std::sync::Arc;
 
-use crate::security::permissions::{Permissions, SubscribeDecision};
+use crate::{
+    protocol::leafnode::UNJUDGED,
+    security::permissions::{Permissions, SubscribeDecision},
+};
 
 /// The other side of a leafnode connection.
 pub struct LeafSide {
@@ -22,6 +25,9 @@ pub struct LeafSide {
     pub is_isolated: bool,
     /// What may be sent to it, as the rules of a subscriber; `None` for everything.
     pub receives: Option<Arc<Permissions>>,
+    /// Which interest it may be told of, as the rules of a subscriber: a hub closes the connection of a
+    /// spoke that wants what it may not have. `None` for all.
+    pub announces: Option<Arc<Permissions>>,
 }
 
 /// Where a message comes from, as far as that decides to which leafnodes it goes.
@@ -67,6 +73,18 @@ impl LeafSide {
             }
         };
         is_on_the_way && self.may_receive(subject, queue)
+    }
+
+    /// Whether it may be told of interest in a key: a subject, followed by a queue group if there is
+    /// one.
+    pub fn may_be_told(&self, key: &[u8]) -> bool {
+        let Some(permissions) = &self.announces else {
+            return true;
+        };
+        let mut parts = key.split(|byte| *byte == b' ');
+        let subject = parts.next().unwrap_or(key);
+        UNJUDGED.iter().any(|prefix| subject.starts_with(prefix))
+            || permissions.check_subscription(subject, parts.next()) != SubscribeDecision::Deny
     }
 
     /// Whether a message to a subject without wildcards may be sent to it.

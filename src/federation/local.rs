@@ -112,6 +112,7 @@ impl Local {
             to_peers: true,
             from: Source::Here,
             groups: None,
+            as_it_came: None,
             is_service: false,
             path: Path::START,
         };

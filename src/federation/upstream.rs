@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     VERSION,
-    broker::resolve::resolve,
+    broker::{dialling, resolve::resolve},
     connection::{
         CloseReason, Connection, Identity, Kind, accepting::OpenSocket, budget::Budget,
         reading::read_some,
@@ -243,21 +243,12 @@ fn connect_line(federation: &Federation, address: &Address) -> Vec<u8> {
     format!("CONNECT {connect}\r\n").into_bytes()
 }
 
-/// Connects to one of the addresses of a host, the first that answers.
+/// Connects to one of the addresses of a host.
 async fn connect(
     federation: &Federation,
     address: &Address,
 ) -> io::Result<(TcpStream, SocketAddr)> {
     let calls = &federation.broker.telemetry.calls;
-    let mut addresses = resolve(calls, &address.host, address.port).await?;
-    fastrand::shuffle(&mut addresses);
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
+    let addresses = resolve(calls, &address.host, address.port).await?;
+    dialling::connect(addresses, CONNECT_TIMEOUT).await
 }

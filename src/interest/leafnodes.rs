@@ -74,6 +74,9 @@ impl State {
                 .for_routes()
                 .filter(|_| super::may_be_announced(&self.limits, key));
         };
+        if !side.may_be_told(key) {
+            return None;
+        }
         let nothing = Beyond::default();
         let beyond = wanted.beyond.as_deref().unwrap_or(&nothing);
         let own = self.behind.get(&side.origin);

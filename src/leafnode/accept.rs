@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
 
-use super::{Leafnodes, handshake::Handshake, session::Session};
+use super::{Leafnodes, PENDING_BEFORE_LOGIN, handshake::Handshake, session::Session};
 use crate::{
     broker::turned_away,
     connection::{
@@ -19,9 +19,6 @@ use crate::{
     peer::{self, End, certificates::close_if_untrusted},
     telemetry::{MonotonicMillis, event::EventKind},
 };
-
-/// Bytes that may be pending for a leafnode before its login: INFO and an error.
-const PENDING_BEFORE_LOGIN: usize = 256 * 1024;
 
 /// Accepts leafnodes until the broker stops.
 pub async fn accept_leafnodes(leafnodes: Arc<Leafnodes>, listener: TcpListener) {

@@ -168,13 +168,15 @@ impl Session {
         gathered.count(message.total_len);
         if !message.canonical
             || message.total_len >= SHARED_LEN
+            || message.shown_subject().is_some()
             || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
             self.publish_alone(buffers, message, payload, None)?;
         } else {
-            if !is_same || self.counts_messages() {
-                self.check_may_send(message.subject)?;
+            if (!is_same || self.counts_messages()) && !self.check_may_send(message)? {
+                *at += whole_len;
+                return Ok(true);
             }
             let place = |part: &[u8]| place_of(part, bytes);
             if !is_same {
@@ -201,7 +203,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Checks whether the leafnode may send to a subject, and publishes one message outside of a subject
+    /// Checks whether the other side may send to a subject, and publishes one message outside of a subject
     /// batch. `shared` is the payload, if it is in memory of its own already.
     fn publish_alone(
         &mut self,
@@ -210,7 +212,9 @@ impl Session {
         payload: &[u8],
         shared: Option<&Bytes>,
     ) -> Result<(), End> {
-        self.check_may_send(message.subject)?;
+        if !self.check_may_send(message)? {
+            return Ok(());
+        }
         if !self.begin_trace(buffers, message, payload) {
             return Ok(());
         }
@@ -228,21 +232,43 @@ impl Session {
             Some(_) => &[],
             None => payload,
         };
+        let (subject, reply) = match message.shown_subject() {
+            Some((subject, reply)) => (subject, Some(reply)),
+            None => (message.subject, message.reply),
+        };
         let sizes = (message.header_len, message.total_len);
         source.clear();
         let one = [Message::compose_as_it_came(
             &mut source,
-            message.reply,
+            reply,
             sizes,
             payload,
         )];
         let batch = SubjectBatch {
-            subject: message.subject,
+            subject,
             source: &source,
             messages: &one,
             shared,
         };
-        self.publish(buffers, &batch, message.queues, false);
+        if reply == message.reply {
+            self.publish(buffers, &batch, message.queues, false);
+        } else {
+            let mut source = Vec::new();
+            let one = [Message::compose_as_it_came(
+                &mut source,
+                message.reply,
+                sizes,
+                payload,
+            )];
+            let as_it_came = SubjectBatch {
+                subject: message.subject,
+                source: &source,
+                messages: &one,
+                shared,
+            };
+            let batches = (&batch, Some(&as_it_came));
+            self.publish_to(buffers, message.subject, batches, message.queues, false);
+        }
         buffers.scratch = source;
         self.end_trace(buffers);
         Ok(())

@@ -232,7 +232,7 @@ impl Leafnodes {
             git_commit: GIT_COMMIT.into(),
             go: info.go.clone(),
             host: self.options.host.clone(),
-            port: self.node.address.port(),
+            port: self.node.address.map_or(0, |address| address.port()),
             headers: info.headers,
             auth_required: true,
             tls_required: self.tls.is_some(),

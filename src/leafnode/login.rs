@@ -43,6 +43,26 @@ pub(super) struct Accepted {
     pub(super) account: Arc<Account>,
 }
 
+/// What is known of the broker at the other end.
+pub(super) struct Known {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) headers: bool,
+    pub(super) protocol: i64,
+    /// As whom one side is logged in at the other.
+    pub(super) user: String,
+    pub(super) proof: u64,
+}
+
+/// What tells the members of a cluster from all others; of a broker in none that is its connection.
+pub(super) fn origin(cluster: &str, connection: &Connection) -> Arc<str> {
+    match cluster.is_empty() {
+        // No name of a cluster contains a blank.
+        true => format!(" {}", connection.cid).into(),
+        false => shorten(cluster).as_ref().into(),
+    }
+}
+
 impl Leafnodes {
     /// Whether a CONNECT is that of a leafnode at all.
     pub(super) fn check(&self, connect: &LeafConnect) -> Result<(), End> {
@@ -172,6 +192,64 @@ impl Leafnodes {
             nonce,
             rest,
         } = introduced;
+        let receives = receives(login.permissions.as_ref(), &connect);
+        let name = match connect.name.is_empty() {
+            true => &connect.server_id,
+            false => &connect.name,
+        };
+        let known = Known {
+            name: shorten(name).into_owned(),
+            version: shorten(&connect.version).into_owned(),
+            headers: connect.headers,
+            protocol: connect.protocol,
+            user: login.user.clone(),
+            proof: login.proof,
+        };
+        let sends = login.permissions.clone();
+        if let Some(permissions) = &login.permissions
+            && let Some(responses) = permissions.responses()
+        {
+            *connection.guard.lock() = Some(Arc::new(DeliveryFilter {
+                permissions: permissions.clone(),
+                grants: Some(Arc::new(Grants::new(responses))),
+            }));
+        }
+        let leaf = Arc::new(Leafnode {
+            connection: connection.clone(),
+            name: known.name.clone(),
+            remote_account: shorten(&connect.remote_account).into_owned(),
+            side: Arc::new(LeafSide {
+                origin: origin(&connect.cluster, connection),
+                is_hub: connect.is_hub,
+                is_isolated: self.options.isolates || connect.isolate,
+                receives,
+                announces: None,
+            }),
+            interest: Default::default(),
+            sends: sends.filter(|it| it.restricts_publishing()),
+            remote: None,
+            shown: Some(Shown {
+                credentials: connect.credentials(),
+                nonce,
+                permissions: login.permissions,
+            }),
+            account,
+        });
+        self.enter(&leaf, known)?;
+        Ok((leaf, rest))
+    }
+
+    /// Adds a leafnode, or a hub of this broker, to what is served.
+    ///
+    /// # Errors
+    ///
+    /// It is one too many, or the broker stops.
+    pub(super) fn enter(&self, leaf: &Arc<Leafnode>, known: Known) -> Result<(), End> {
+        let Leafnode {
+            connection,
+            account,
+            ..
+        } = &**leaf;
         if self.is_stopping() {
             let reason = CloseReason::ServerShutdown;
             return Err(End::without_error(reason, "the broker stops"));
@@ -195,64 +273,23 @@ impl Leafnodes {
             let (reason, error) = (CloseReason::MaxConnections, ClientError::MaxConnections);
             return Err(End::with_error(reason, error));
         }
-        let receives = receives(login.permissions.as_ref(), &connect);
-        let headers = connect.headers && self.limits().headers;
+        let headers = known.headers && self.limits().headers;
         connection.headers.store(headers, Ordering::Relaxed);
-        if connect.protocol >= TRACING_PROTO {
+        if known.protocol >= TRACING_PROTO {
             connection.set_takes_traces();
         }
         let series = metrics::series_number(Kind::Leafnode, &account.name);
         connection.series.store(series, Ordering::Relaxed);
-        let name = match connect.name.is_empty() {
-            true => shorten(&connect.server_id).into_owned(),
-            false => shorten(&connect.name).into_owned(),
-        };
         *connection.identity.lock() = Identity {
-            name: name.clone(),
+            name: known.name,
             certname: connection.certname().to_owned(),
-            version: shorten(&connect.version).into_owned(),
-            user: login.user.clone(),
+            version: known.version,
+            user: known.user,
             account: account.name.clone(),
-            proof: login.proof,
+            proof: known.proof,
             ..Identity::default()
         };
-        let sends = login
-            .permissions
-            .clone()
-            .filter(|it| it.restricts_publishing());
-        if let Some(permissions) = &login.permissions
-            && let Some(responses) = permissions.responses()
-        {
-            *connection.guard.lock() = Some(Arc::new(DeliveryFilter {
-                permissions: permissions.clone(),
-                grants: Some(Arc::new(Grants::new(responses))),
-            }));
-        }
-        let origin: Arc<str> = match connect.cluster.is_empty() {
-            // No name of a cluster contains a blank.
-            true => format!(" {}", connection.cid).into(),
-            false => shorten(&connect.cluster).as_ref().into(),
-        };
-        let leaf = Arc::new(Leafnode {
-            connection: connection.clone(),
-            name,
-            remote_account: shorten(&connect.remote_account).into_owned(),
-            side: Arc::new(LeafSide {
-                origin,
-                is_hub: connect.is_hub,
-                is_isolated: self.options.isolates || connect.isolate,
-                receives,
-            }),
-            interest: Default::default(),
-            sends,
-            shown: Shown {
-                credentials: connect.credentials(),
-                nonce,
-                permissions: login.permissions,
-            },
-            account,
-        });
-        let before = self.add(&leaf);
+        let before = self.add(leaf);
         let budget = self.broker.registry.budget.clone();
         connection.outbound().admit(self.max_pending(), budget);
         if let Some(before) = before {
@@ -261,8 +298,8 @@ impl Leafnodes {
             connection.send_now(&error_line(DUPLICATE));
             connection.close(CloseReason::DuplicateLeafnode);
         }
-        self.report_connected(&leaf);
-        Ok((leaf, rest))
+        self.report_connected(leaf);
+        Ok(())
     }
 
     /// Adds a leafnode to the list. Returns the one of the same broker and account that it replaces: a
@@ -270,7 +307,9 @@ impl Leafnodes {
     fn add(&self, leaf: &Arc<Leafnode>) -> Option<Arc<Leafnode>> {
         let mut leafs = self.leafs.lock();
         let is_same = |known: &&Arc<Leafnode>| {
-            !leaf.remote_account.is_empty()
+            leaf.remote.is_none()
+                && known.remote.is_none()
+                && !leaf.remote_account.is_empty()
                 && known.name == leaf.name
                 && known.side.cluster() == leaf.side.cluster()
                 && known.remote_account == leaf.remote_account
@@ -293,16 +332,28 @@ impl Leafnodes {
         let connection = &leaf.connection;
         let broker = &self.broker;
         broker.telemetry.loads.connect(&connection.holder());
-        broker
-            .system
-            .leave(Notice::LeafnodeConnected(leaf.account.name.clone()));
+        // As nats-server has it, the hub tells.
+        if leaf.remote.is_none() || !leaf.side.is_hub {
+            broker
+                .system
+                .leave(Notice::LeafnodeConnected(leaf.account.name.clone()));
+        }
         broker.system.count(&leaf.account.name);
         let name = quoted(leaf.name.as_bytes());
-        let text = format!("Leafnode {name} connected, account {}", leaf.account.name);
+        let text = match &leaf.remote {
+            None => format!("Leafnode {name} connected, account {}", leaf.account.name),
+            Some(_) => format!(
+                "Connected as leafnode to {name}, account {}",
+                leaf.account.name
+            ),
+        };
         log::about(connection)
             .code(EventKind::Leafnode.name())
             .info(format_args!("{text}"));
-        let text = format!("{text}, from {}", connection.peer);
+        let text = match &leaf.remote {
+            None => format!("{text}, from {}", connection.peer),
+            Some(_) => format!("{text}, at {}", connection.peer),
+        };
         self.record(connection, &leaf.name, &text);
     }
 

@@ -1,10 +1,14 @@
 //! Leafnodes: brokers that are no members of the cluster and join one account of it, each by one
-//! connection that they dial.
+//! connection that they dial; and hubs, whose leafnode this broker is.
 //!
 //! The server makes [`Leafnodes`] and listens ([`accept`]). On a new connection the two sides
 //! introduce themselves and the dialling one logs in ([`handshake`], [`login`]); then a [`session`]
 //! reads its interest ([`entries`]) and publishes its messages ([`batch`], [`routing`]). A reload may
 //! end connections that would not be let in any more ([`recheck`]).
+//!
+//! Each hub of the configuration is a [`remote`], which is dialled without end ([`dial`]); [`solicit`]
+//! is the dialling side of the introduction and [`hub_login`] the login there. The session is the same;
+//! [`hub_news`] is what only a hub says in it.
 //!
 //! # What a leafnode is to its hub
 //!
@@ -37,13 +41,18 @@
 
 mod accept;
 mod batch;
+mod dial;
 mod entries;
 mod handshake;
+mod hub_login;
+mod hub_news;
 mod login;
 mod message_trace;
 mod recheck;
+pub mod remote;
 mod routing;
 mod session;
+mod solicit;
 
 use std::{
     collections::BTreeMap,
@@ -58,6 +67,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 pub use accept::accept_leafnodes;
+pub use dial::dial_remotes;
 
 use crate::{
     account::Account,
@@ -70,6 +80,7 @@ use crate::{
     telemetry::event::EventKind,
 };
 use entries::LeafEntries;
+use remote::{Remote, Remotes};
 
 /// Leafnode connections at a time.
 const LEAFNODES_MAX: usize = 4096;
@@ -77,6 +88,9 @@ const LEAFNODES_MAX: usize = 4096;
 /// Minimum of `max_pending` for leafnodes in bytes, as for routes: a leafnode carries the messages of
 /// many.
 const LEAF_PENDING_MIN: usize = 256 * 1024 * 1024;
+
+/// Bytes that may be pending for a leafnode or a hub before the login: INFO, CONNECT and an error.
+const PENDING_BEFORE_LOGIN: usize = 256 * 1024;
 
 /// Password comparisons with a hash at a time.
 const PASSWORD_CHECKS_MAX: usize = 1;
@@ -87,8 +101,8 @@ pub struct Node {
     pub server_id: String,
     /// Name of the broker.
     pub server_name: String,
-    /// Address of the listener for leafnodes.
-    pub address: SocketAddr,
+    /// Address of the listener for leafnodes; `None` if none are served.
+    pub address: Option<SocketAddr>,
     /// `host:port` that leafnodes can dial.
     pub urls: Vec<String>,
 }
@@ -110,6 +124,8 @@ pub struct Leafnodes {
     /// Logins whose password takes long to compare.
     pub passwords: PasswordQueue,
     leafs: Mutex<BTreeMap<u64, Arc<Leafnode>>>,
+    /// The hubs whose leafnode this broker is.
+    pub remotes: Remotes,
     is_stopping: AtomicBool,
 }
 
@@ -129,8 +145,10 @@ pub struct Leafnode {
     pub interest: LeafEntries,
     /// What it may send, as the rules of a publisher; `None` for everything.
     sends: Option<Arc<Permissions>>,
-    /// What it showed to log in, for a reload that checks it again.
-    shown: Shown,
+    /// What it showed to log in, for a reload that checks it again; `None` if this broker dialled.
+    shown: Option<Shown>,
+    /// The hub that this broker dialled; `None` if the other side dialled.
+    pub remote: Option<Arc<Remote>>,
 }
 
 /// What a leafnode showed to log in.
@@ -163,6 +181,7 @@ impl Leafnodes {
             is_clustered,
             passwords,
             leafs: Mutex::default(),
+            remotes: Remotes::default(),
             is_stopping: AtomicBool::new(false),
         })
     }
@@ -180,6 +199,7 @@ impl Leafnodes {
     /// Closes all leafnodes, for good.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        self.remotes.stop();
         for leaf in self.all() {
             leaf.connection.close(CloseReason::ServerShutdown);
         }

@@ -43,21 +43,23 @@ impl Leafnodes {
         if !known.is_some_and(|known| Arc::ptr_eq(&known, &leaf.account)) {
             return Some("its account is no longer defined");
         }
+        // Who is let in at a hub is up to that.
+        let shown = leaf.shown.as_ref()?;
         let connection = &leaf.connection;
         let proved = connection.identity.lock().proof;
         let verdict = self.authentication().identify(&LoginAttempt {
-            credentials: &leaf.shown.credentials,
+            credentials: &shown.credentials,
             connection_type: ConnectionType::Leafnode,
             source: connection.peer.ip(),
             certificate: connection.certificate.get().map(|known| &**known),
-            nonce: &leaf.shown.nonce,
+            nonce: &shown.nonce,
             proved,
         });
         match verdict {
             Verdict::Accept(login) if login.account != leaf.account.name => {
                 Some("its user is in another account")
             }
-            Verdict::Accept(login) if login.permissions != leaf.shown.permissions => {
+            Verdict::Accept(login) if login.permissions != shown.permissions => {
                 Some("its permissions have changed")
             }
             Verdict::Accept(_) => None,

@@ -27,20 +27,34 @@ impl Session {
         queues: &[u8],
         flush: bool,
     ) {
-        let destinations = self.find(batch.subject);
+        self.publish_to(buffers, batch.subject, (batch, None), queues, flush);
+    }
+
+    /// The same to the subscribers of `wanted`; what other brokers get in place of the batch may be
+    /// another one.
+    pub(super) fn publish_to(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        wanted: &[u8],
+        (batch, as_it_came): (&SubjectBatch<'_>, Option<&SubjectBatch<'_>>),
+        queues: &[u8],
+        flush: bool,
+    ) {
+        let destinations = self.find(wanted);
         buffers.cost += self.cache.take_cost();
         let account = &self.leaf.account;
         let received = &account.leaf_totals.received;
         let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         received.add(batch.messages.len() as u64, bytes.sum());
-        self.route(buffers, batch, &destinations, Some(queues), flush);
+        let batches = (batch, as_it_came);
+        self.route(buffers, batches, &destinations, Some(queues), flush);
         self.check_whether_to_hold(buffers);
     }
 
     fn route(
         &mut self,
         buffers: &mut ThreadBuffers,
-        batch: &SubjectBatch<'_>,
+        (batch, as_it_came): (&SubjectBatch<'_>, Option<&SubjectBatch<'_>>),
         destinations: &Destinations,
         queues: Option<&[u8]>,
         flush: bool,
@@ -61,6 +75,7 @@ impl Session {
             to_peers: from.reaches_routes(),
             from,
             groups: queues,
+            as_it_came,
             is_service: false,
             path: Path::START,
         };
@@ -129,7 +144,7 @@ impl Session {
                 messages,
                 ..*batch
             };
-            self.route(buffers, &batch, &destinations, queues, flush);
+            self.route(buffers, (&batch, None), &destinations, queues, flush);
         }
     }
 

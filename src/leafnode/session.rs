@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Leafnode, Leafnodes};
+use super::{
+    Leafnode, Leafnodes,
+    hub_news::{LOOP_DELAY, VIOLATION_DELAY},
+    solicit::HubRules,
+};
 use crate::{
     account::lookup_cache::LookupCache,
     broker::Broker,
@@ -18,7 +22,8 @@ use crate::{
         PONG,
         encode::push_leaf_interest,
         error::{error_line, quoted},
-        leafnode::{LOOP_PREFIX, LeafOp},
+        leafnode::{LOOP_DETECTED, LeafOp, UNJUDGED},
+        route::RouteMessage,
     },
     subject::{self, TOKENS_MAX},
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle, slow::Incident},
@@ -31,10 +36,7 @@ const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
 /// leafnode that is busy all the time.
 const OWED_MAX: Duration = Duration::from_millis(100);
 
-/// Subjects of interest that permissions do not concern: brokers use them among each other.
-const UNJUDGED: [&[u8]; 3] = [LOOP_PREFIX, b"$GR.", b"_GR_."];
-
-/// The same of messages: replies to another account, and acknowledgements to streams.
+/// Subjects of messages that permissions do not concern: replies to another account, and acknowledgements to streams.
 const UNJUDGED_MESSAGES: [&[u8]; 2] = [b"_R_.", b"$JS.ACK."];
 
 /// One leafnode connection.
@@ -49,6 +51,8 @@ pub(super) struct Session {
     throttle: LogThrottle,
     /// Which input of the other side, or the lack of it, ends the connection.
     fault: Option<String>,
+    /// What may be exchanged with a hub that was dialled.
+    pub(super) hub_rules: HubRules,
 }
 
 impl Session {
@@ -64,6 +68,7 @@ impl Session {
             pending_since: None,
             throttle: LogThrottle::default(),
             fault: None,
+            hub_rules: HubRules::default(),
         }
     }
 
@@ -74,16 +79,17 @@ impl Session {
             connection,
             account,
             side,
-            shown,
             ..
         } = &*self.leaf;
-        let permissions = shown.permissions.as_ref();
-        let import = permissions.and_then(|it| it.subscribe().json());
-        let export = permissions.and_then(|it| it.publish().json());
-        let info = self
-            .leafnodes
-            .info_on_connect(connection, account, import, export);
-        connection.send(buffers, &info.line());
+        if let Some(shown) = &self.leaf.shown {
+            let permissions = shown.permissions.as_ref();
+            let import = permissions.and_then(|it| it.subscribe().json());
+            let export = permissions.and_then(|it| it.publish().json());
+            let info = self
+                .leafnodes
+                .info_on_connect(connection, account, import, export);
+            connection.send(buffers, &info.line());
+        }
         let mut line = Vec::new();
         push_leaf_interest(&mut line, account.loop_subject().as_bytes(), 1);
         connection.send(buffers, &line);
@@ -139,11 +145,13 @@ impl Session {
                     self.connection().set_rtt(rtt);
                 }
             }
+            LeafOp::Err(text) if self.leaf.remote.is_some() => self.take_error(text),
             LeafOp::Err(text) => {
                 let detail = format!("Leafnode Error {}", quoted(text));
                 return Err(End::without_error(CloseReason::ParseError, detail));
             }
             LeafOp::Connect(_) => return Err(End::violation("a second CONNECT")),
+            LeafOp::Info(json) if self.leaf.remote.is_some() => self.take_info(json)?,
             // Only the side that accepts tells of addresses and permissions.
             LeafOp::Info(_) | LeafOp::Message(_) | LeafOp::Ignored => {}
         }
@@ -172,6 +180,11 @@ impl Session {
                 "Loop detected for leafnode account=\"{}\". Delaying attempt to reconnect for 30s",
                 name.escape_debug()
             );
+            self.delay_next(LOOP_DELAY);
+            if self.leaf.remote.is_none() {
+                let loops = &self.leafnodes.broker.telemetry.leafnode_loops;
+                loops.count(self.leaf.name.as_bytes(), 0, connection.cid);
+            }
             return Err(End::with_error(CloseReason::ProtocolViolation, error));
         }
         if !subject::is_valid(subject) || subject::tokens(subject).count() > TOKENS_MAX {
@@ -183,6 +196,11 @@ impl Session {
         let name = queue.map(|(name, _)| name);
         // Of a subject with wildcards that are withheld which it may not receive.
         if is_judged && !subject::is_wildcard(subject) && !side.may_receive(subject, name) {
+            // A hub does not know what is withheld here.
+            if side.is_hub {
+                return Ok(());
+            }
+            self.delay_next(VIOLATION_DELAY);
             let subject = quoted(subject);
             let error = format!("Permissions Violation for Subscription to {subject}");
             return Err(End::with_error(CloseReason::ProtocolViolation, error));
@@ -199,13 +217,22 @@ impl Session {
         Ok(())
     }
 
-    /// The end of a leafnode that sends a message to a subject beyond its permissions. To be called once
-    /// for each message that is not gathered with one before it.
-    pub(super) fn check_may_send(&self, subject: &[u8]) -> Result<(), End> {
-        if self.may_send(subject) {
-            return Ok(());
+    /// Whether a message is published: the end of a leafnode that sends one to a subject beyond its
+    /// permissions; a hub does not know what is not wanted here, so that its message is dropped. To be
+    /// called once for each message that is not gathered with one before it.
+    pub(super) fn check_may_send(&self, message: &RouteMessage<'_>) -> Result<bool, End> {
+        if self.may_send(message.subject) {
+            return Ok(true);
         }
-        let error = format!("Permissions Violation for Publish to {}", quoted(subject));
+        if self.leaf.side.is_hub {
+            let connection = &self.leaf.connection;
+            connection.refused_msgs.add(1);
+            connection.refused_bytes.add(message.total_len as u64);
+            return Ok(false);
+        }
+        self.delay_next(VIOLATION_DELAY);
+        let subject = quoted(message.subject);
+        let error = format!("Permissions Violation for Publish to {subject}");
         Err(End::with_error(CloseReason::ProtocolViolation, error))
     }
 
@@ -228,7 +255,7 @@ impl Session {
     }
 
     /// Logs what the other side does wrong, a few times a second.
-    fn warn(&self, text: String) {
+    pub(super) fn warn(&self, text: String) {
         let now = MonotonicMillis::now();
         if let Some(text) = self.throttle.throttle(now, text, "lines of this leafnode") {
             log::about(self.connection()).warn(format_args!("{text}"));
@@ -288,6 +315,7 @@ impl Peer for Session {
     fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
         let line = log::about(self.connection()).code(EventKind::Leafnode.name());
         line.error(format_args!("{}", end.text()));
+        self.note_error(&end.text());
         if let Some(line) = end.error_line() {
             self.connection().send(buffers, &line);
         }
@@ -345,9 +373,22 @@ impl Ends for Session {
             (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
             (None, None) => reason.to_string(),
         };
+        if let Some(remote) = &leaf.remote {
+            remote.note_end(&why);
+        }
         let connection = &leaf.connection;
         leafnodes.remove(leaf);
         let broker = &leafnodes.broker;
+        let is_meant = matches!(
+            reason,
+            CloseReason::ServerShutdown
+                | CloseReason::RemoteRemoved
+                | CloseReason::DuplicateLeafnode
+        );
+        if !is_meant && !why.contains(LOOP_DETECTED) {
+            let losses = &broker.telemetry.leafnode_losses;
+            losses.count(leaf.name.as_bytes(), 0, connection.cid);
+        }
         broker.registry.remove(connection, reason);
         broker.system.count(&leaf.account.name);
         let text = format!("Leafnode {} left: {why}", quoted(leaf.name.as_bytes()));

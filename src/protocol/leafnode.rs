@@ -13,7 +13,7 @@ mod tests;
 
 use memchr::memchr;
 
-pub use self::introduction::{INTRODUCTION_MAX, LeafConnect, LeafInfo};
+pub use self::introduction::{HubInfo, INTRODUCTION_MAX, LeafConnect, LeafInfo, LeafRules};
 use super::{
     parse::ParseError,
     route::{Form, RouteMessage, bad_arguments, field_ranges, is_blank, parse_message, parse_size},
@@ -21,6 +21,12 @@ use super::{
 
 /// What the subjects begin with by which brokers find out that leafnode connections go in a circle.
 pub const LOOP_PREFIX: &[u8] = b"$LDS.";
+
+/// Subjects of interest that permissions do not concern: brokers use them among each other.
+pub const UNJUDGED: [&[u8]; 3] = [LOOP_PREFIX, b"$GR.", b"_GR_."];
+
+/// What a broker says that refuses a connection because it closes a circle.
+pub const LOOP_DETECTED: &str = "Loop detected";
 
 /// One operation of the broker at the other end.
 #[derive(Debug, Eq, PartialEq)]

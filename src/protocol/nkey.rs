@@ -1,9 +1,14 @@
 //! Public keys of users, and their signatures. The configuration and CONNECT contain such keys;
-//! [`crate::security::authentication`] verifies signatures with them.
+//! [`crate::security::authentication`] verifies signatures with them. With the seed of one this broker
+//! logs in at another.
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use std::fmt;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
-use monitor_client::nkey::{ACCOUNT_PREFIX, KEY_LEN, SEED_PREFIX, USER_PREFIX, decode};
+use monitor_client::nkey::{
+    ACCOUNT_PREFIX, KEY_LEN, SEED_PREFIX, USER_PREFIX, decode, decode_user_seed, encode,
+};
 
 /// The public key of a user.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -40,6 +45,48 @@ impl UserKey {
     }
 }
 
+/// The seed of a user's key. `Debug` does not show it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct UserSeed(Vec<u8>);
+
+impl fmt::Debug for UserSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserSeed")
+    }
+}
+
+impl UserSeed {
+    /// Parses the text form.
+    ///
+    ///  # Errors
+    ///
+    /// What is wrong. The error does not quote the text.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let seed = decode_user_seed(text)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
+        pair.map(|_| Self(seed))
+            .map_err(|_| "holds a seed that is no key")
+    }
+
+    /// The public key, and the signature of a nonce, as CONNECT holds them; `None` only if the seed is
+    /// no key.
+    pub fn sign(&self, nonce: &str) -> Option<(String, String)> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.0).ok()?;
+        let signature = BASE64URL_NOPAD.encode(pair.sign(nonce.as_bytes()).as_ref());
+        Some((public_text(&pair), signature))
+    }
+
+    /// The public key; empty only if the seed is no key.
+    pub fn public_key(&self) -> String {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.0);
+        pair.as_ref().map_or_else(|_| String::new(), public_text)
+    }
+}
+
+fn public_text(pair: &Ed25519KeyPair) -> String {
+    encode(&[&[USER_PREFIX][..], pair.public_key().as_ref()].concat())
+}
+
 /// Whether a text is the public key of an account, which is only used in operator mode.
 pub fn is_account_key(text: &str) -> bool {
     let key = decode(text).unwrap_or_default();
@@ -50,8 +97,6 @@ const NO_KEY: &str = "is no nkey: write the user's public key, 56 characters tha
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    use monitor_client::nkey::encode;
     use proptest::prelude::*;
 
     use super::*;

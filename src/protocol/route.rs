@@ -81,6 +81,9 @@ pub enum RouteOp<'a> {
     Pong,
 }
 
+/// What the replies to which messages of streams are acknowledged begin with.
+const ACK_PREFIX: &[u8] = b"$JS.ACK.";
+
 /// The control line of an `RMSG`, `HMSG` or `LMSG`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RouteMessage<'a> {
@@ -108,7 +111,19 @@ pub struct RouteMessage<'a> {
     pub canonical: bool,
 }
 
-impl RouteMessage<'_> {
+impl<'a> RouteMessage<'a> {
+    /// The subject that a stream's message is to be shown with, and its reply without it: it goes to
+    /// the consumer's inbox, and its reply names the other subject behind an `@`.
+    pub fn shown_subject(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let reply = self.reply?;
+        if !reply.starts_with(ACK_PREFIX) {
+            return None;
+        }
+        let at = memchr::memrchr(b'@', reply)?;
+        let (reply, subject) = (&reply[..at], &reply[at + 1..]);
+        (!subject.is_empty()).then_some((subject, reply))
+    }
+
     /// Bytes of the whole operation: control line, payload and the final CRLF.
     pub fn whole_len(&self) -> usize {
         self.line_len + self.total_len + CRLF.len()

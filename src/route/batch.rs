@@ -41,10 +41,6 @@ use crate::{
 /// Peers keep their own clients below 64 MB.
 pub const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 
-/// Replies that name, behind an `@`, the subject that a consumer's message is
-/// to be shown with; the message itself goes to the consumer's inbox.
-const ACK_PREFIX: &[u8] = b"$JS.ACK.";
-
 /// Where the common part of a subject batch's messages is in the batch.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
@@ -192,7 +188,7 @@ impl Session {
         gathered.count(message.total_len);
         if !message.canonical
             || message.total_len >= SHARED_LEN
-            || shown_subject(message).is_some()
+            || message.shown_subject().is_some()
             || self.may_be_traced(message, payload)
         {
             gathered.deliver(self, buffers, bytes);
@@ -252,7 +248,7 @@ impl Session {
             TraceDecision::Dropped => return,
             TraceDecision::Traced(trace) => buffers.message_trace = Some(trace),
         }
-        let (subject, reply) = match shown_subject(message) {
+        let (subject, reply) = match message.shown_subject() {
             Some((subject, reply)) => (subject, Some(reply)),
             None => (message.subject, message.reply),
         };
@@ -289,7 +285,7 @@ impl Session {
             names: message.queues,
             only: message.queues_only,
         };
-        if reply == message.reply || queues.names.is_empty() {
+        if reply == message.reply {
             self.deliver(buffers, account, wanted, queues, (&batch, &batch), false);
         } else {
             // Its other details are shown where it is delivered.
@@ -375,6 +371,7 @@ impl Session {
             to_peers: false,
             from: Source::Route((!origin.is_empty()).then_some(origin)),
             groups: None,
+            as_it_came: (!std::ptr::eq(batch, as_it_came)).then_some(as_it_came),
             is_service: false,
             path: Path::START,
         };
@@ -461,18 +458,6 @@ fn check_end(payload: &[u8]) -> Result<(), End> {
         true => Ok(()),
         false => Err(End::violation(UNENDED)),
     }
-}
-
-/// The subject that a stream's message is to be shown with, and its reply
-/// without it.
-fn shown_subject<'a>(message: &RouteMessage<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    let reply = message.reply?;
-    if !reply.starts_with(ACK_PREFIX) {
-        return None;
-    }
-    let at = memchr::memrchr(b'@', reply)?;
-    let (reply, subject) = (&reply[..at], &reply[at + 1..]);
-    (!subject.is_empty()).then_some((subject, reply))
 }
 
 /// Position of `part` within `whole`.

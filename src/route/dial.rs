@@ -1,12 +1,9 @@
 //! Dials configured brokers and those that SRV records list, repeatedly and without end. Those
 //! announced by peers are dialled by [`super::discovered`].
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpStream, time::sleep};
 use tracing::{debug, error, info};
 
 use super::{
@@ -17,7 +14,10 @@ use super::{
     records, refuse, serve,
 };
 use crate::{
-    broker::resolve::resolve,
+    broker::{
+        dialling::{self, Failures, growing_pause},
+        resolve::resolve,
+    },
     config::options::cluster::RouteUrl,
     connection::{CloseReason, accepting::OpenSocket},
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
@@ -29,21 +29,12 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two attempts; with `connect_backoff` the first one.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The longest pause with `connect_backoff`.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
 /// Pause before an address is dialled again that led to this broker itself.
 const OURSELVES_RETRY: Duration = Duration::from_secs(60);
 
 /// The random part of every pause, so that two brokers that dial each other at the same moment do
 /// not repeat that.
 const JITTER: Duration = Duration::from_millis(100);
-
-/// Number of different reasons that are logged for a broker until it is reached.
-const REASONS_MAX: usize = 8;
-
-/// Of the other failures of a broker, every how many one is logged.
-const REPORT_EVERY: u32 = 3600;
 
 /// Dials every configured or listed broker in a task of its own, including later ones.
 pub async fn dial_configured(cluster: Arc<Cluster>) {
@@ -94,7 +85,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             }
             Ended::Failed(_, why) => {
                 cluster.membership.record_failure(&url, &why);
-                failures.add(&cluster, &url, &why, None);
+                note_failure(&mut failures, &cluster, &url, &why, None);
                 cluster.ask_again_for(&url);
             }
         }
@@ -138,9 +129,7 @@ impl Cluster {
 /// The pause after this many consecutive failures; with `backoff` it grows.
 pub(super) fn pause(backoff: bool, failures: u32) -> Duration {
     let base = match backoff {
-        true => RETRY
-            .saturating_mul(1 << failures.saturating_sub(1).min(5))
-            .min(RETRY_MAX),
+        true => growing_pause(RETRY, failures),
         false => RETRY,
     };
     base + jitter()
@@ -151,43 +140,29 @@ pub(super) fn jitter() -> Duration {
     JITTER.mul_f64(fastrand::f64())
 }
 
-/// Consecutive failures of dialling one broker.
-#[derive(Default)]
-pub(super) struct Failures {
-    pub(super) count: u32,
-    /// The reasons that were logged.
-    reported: BTreeSet<String>,
-}
-
-impl Failures {
-    /// Counts a failure. A new reason is logged; known ones are logged from time to time;
-    /// `throttle` limits the lines about addresses that peers announced.
-    pub(super) fn add(
-        &mut self,
-        cluster: &Cluster,
-        url: &RouteUrl,
-        why: &str,
-        throttle: Option<&LogThrottle>,
-    ) {
-        self.count += 1;
-        let count = self.count;
-        let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
-        let is_new = self.reported.len() < REASONS_MAX && self.reported.insert(why.to_owned());
-        let is_due = is_new || count.is_multiple_of(REPORT_EVERY);
-        let reported = match throttle {
-            _ if !is_due => None,
-            None => Some(text.clone()),
-            Some(throttle) => {
-                throttle.throttle(MonotonicMillis::now(), text.clone(), "that failed")
-            }
-        };
-        if let Some(text) = reported {
-            error!("{text}");
-            let events = &cluster.broker.telemetry.events;
-            events.record(EventKind::Route, 0, &url.to_string(), &text);
-        } else {
-            debug!("{text}");
-        }
+/// Counts a failure, and logs it if it is due; `throttle` limits the lines about addresses that peers
+/// announced.
+pub(super) fn note_failure(
+    failures: &mut Failures,
+    cluster: &Cluster,
+    url: &RouteUrl,
+    why: &str,
+    throttle: Option<&LogThrottle>,
+) {
+    let is_due = failures.add(why);
+    let count = failures.count;
+    let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
+    let reported = match throttle {
+        _ if !is_due => None,
+        None => Some(text.clone()),
+        Some(throttle) => throttle.throttle(MonotonicMillis::now(), text.clone(), "that failed"),
+    };
+    if let Some(text) = reported {
+        error!("{text}");
+        let events = &cluster.broker.telemetry.events;
+        events.record(EventKind::Route, 0, &url.to_string(), &text);
+    } else {
+        debug!("{text}");
     }
 }
 
@@ -253,33 +228,26 @@ pub(super) async fn dial(
     ended
 }
 
-/// Connects to one of the addresses of a host, the first that answers.
+/// Connects to one of the addresses of a host.
 async fn connect(
     cluster: &Cluster,
     url: &RouteUrl,
     origin: Origin,
 ) -> io::Result<(TcpStream, SocketAddr)> {
     let calls = &cluster.broker.telemetry.calls;
-    let mut addresses = resolve(calls, &url.host, url.port).await?;
+    let addresses = resolve(calls, &url.host, url.port).await?;
     if origin == Origin::Configured {
         for address in &addresses {
             cluster.member_addresses.add(address.ip());
         }
     }
-    fastrand::shuffle(&mut addresses);
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
+    dialling::connect(addresses, DIAL_TIMEOUT).await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]

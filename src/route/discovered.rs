@@ -20,10 +20,10 @@ use tracing::debug;
 use super::{
     Ended,
     cluster::{Cluster, Origin},
-    dial::{Failures, dial, jitter, pause},
+    dial::{dial, jitter, note_failure, pause},
 };
 use crate::{
-    config::options::cluster::RouteUrl, connection::CloseReason,
+    broker::dialling::Failures, config::options::cluster::RouteUrl, connection::CloseReason,
     telemetry::log_throttle::LogThrottle,
 };
 
@@ -127,7 +127,7 @@ async fn keep_trying(cluster: Arc<Cluster>, address: String, announced: Arc<Noti
                     _ => "",
                 };
                 let (why, throttle) = (format!("{why}{remark}"), &cluster.discovered.throttle);
-                failures.add(&cluster, &next.url, &why, Some(throttle));
+                note_failure(&mut failures, &cluster, &next.url, &why, Some(throttle));
                 let had_tries = tries_left > 0;
                 tries_left = tries_left.saturating_sub(1);
                 had_tries

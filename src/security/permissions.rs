@@ -233,6 +233,15 @@ pub enum SubscribeDecision {
 }
 
 impl Permissions {
+    /// Of these rules, without responses.
+    pub fn new(publish: SubjectRules, subscribe: SubjectRules) -> Self {
+        Self {
+            publish,
+            subscribe,
+            responses: None,
+        }
+    }
+
     /// Whether `subject` may be published to. Does not consider responses.
     pub fn may_publish(&self, subject: &[u8]) -> bool {
         self.judge_publish(subject).is_ok()

@@ -1,55 +1,94 @@
-//! The leafnodes of a running broker: made at the start, checked again by a reload.
+//! The leafnodes of a running broker, and the hubs whose leafnode it is: made at the start, checked
+//! again by a reload.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{Server, advertised};
+use super::{Server, advertised, prepare::StartError, tls};
 use crate::{
     broker::Broker,
     client::ClientListener,
-    config::Options,
+    config::{Options, options::leafnodes::LeafnodesOptions},
     connection::tls_listener::TlsListener,
-    leafnode::{Leafnodes, Node},
+    leafnode::{
+        Leafnodes, Node,
+        remote::{Remote, Remotes, Settings},
+    },
 };
 
 /// This broker as leafnodes see it.
-pub(super) fn node(options: &Options, id: &str, name: &str, address: SocketAddr) -> Node {
+pub(super) fn node(options: &Options, id: &str, name: &str, address: Option<SocketAddr>) -> Node {
     let block = options.leafnodes.as_ref();
     let advertise = block.and_then(|block| block.advertise.as_deref());
     let host = block.map_or("", |block| &*block.host);
+    let urls = address.map(|address| advertised::urls_of(advertise, host, address));
     Node {
         server_id: id.to_owned(),
         server_name: name.to_owned(),
         address,
-        urls: advertised::urls_of(advertise, host, address),
+        urls: urls.unwrap_or_default(),
     }
 }
 
-/// The leafnodes that the options ask for; `None` if they ask for none.
+/// The leafnodes that the options ask for.
 pub(super) fn new(
     broker: &Arc<Broker>,
     options: &Options,
     node: Node,
     tls: Option<Arc<TlsListener>>,
+    remotes: PreparedRemotes,
     clients: &ClientListener,
-) -> Option<Arc<Leafnodes>> {
-    let block = options.leafnodes.clone()?;
+) -> Arc<Leafnodes> {
+    let block = options.leafnodes.clone().unwrap_or_default();
     let authentication = clients.authentication.read().clone();
     let is_clustered = options.cluster.is_some();
-    Some(Leafnodes::new(
-        broker.clone(),
-        block,
-        node,
-        tls,
-        &authentication,
-        is_clustered,
-    ))
+    let broker = broker.clone();
+    let leafnodes = Leafnodes::new(broker, block, node, tls, &authentication, is_clustered);
+    remotes.apply(&leafnodes.remotes);
+    leafnodes
+}
+
+/// The hubs of new options, with their TLS files loaded.
+#[derive(Default)]
+pub struct PreparedRemotes {
+    list: Vec<Arc<Remote>>,
+    settings: Settings,
+}
+
+impl PreparedRemotes {
+    /// Prepares them; those that are there already stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used, why, and what to do.
+    pub fn load(options: &Options, current: Option<&Remotes>) -> Result<Self, StartError> {
+        let usual = LeafnodesOptions::default();
+        let block = options.leafnodes.as_ref().unwrap_or(&usual);
+        let list = block.remotes.iter().map(|options| {
+            if let Some(known) = current.and_then(|current| current.find(options)) {
+                return Ok(known);
+            }
+            let tls = options.tls().as_ref().map(tls::open).transpose()?;
+            Ok(Arc::new(Remote::new(options.clone(), tls)))
+        });
+        Ok(Self {
+            list: list.collect::<Result<_, StartError>>()?,
+            settings: Settings {
+                reconnect: block.reconnect,
+                dial_timeout: block.dial_timeout,
+            },
+        })
+    }
+
+    /// Puts them in force.
+    pub(super) fn apply(self, remotes: &Remotes) {
+        remotes.set(self.list, self.settings);
+    }
 }
 
 impl Server {
     /// Checks the leafnodes by what a reload has put in force.
     pub(super) fn recheck_leafnodes(&self) {
-        if let Some(leafnodes) = &self.leafnodes {
-            leafnodes.recheck(&self.client_listener.authentication.read().clone());
-        }
+        let authentication = self.client_listener.authentication.read().clone();
+        self.leafnodes.recheck(&authentication);
     }
 }

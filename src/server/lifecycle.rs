@@ -106,8 +106,8 @@ pub async fn run(
     if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
         start_cluster(cluster, routes);
     }
-    if let (Some(served), Some(listener)) = (&server.leafnodes, leafnodes) {
-        start_leafnodes(served, listener);
+    if let Some(listener) = leafnodes {
+        start_leafnodes(&server.leafnodes, listener);
     }
     if let Some(federation) = server.federation() {
         federation.start().map_err(|error| StartError {
@@ -132,6 +132,8 @@ pub async fn run(
         taken = predecessor.take_clients(&server).await?;
     }
     info!("Server is ready");
+    // Not before: a hub takes two processes of this broker for one that connects again.
+    tokio::spawn(leafnode::dial_remotes(server.leafnodes.clone()));
     let accepting = listener::accept(&server, clients, websocket);
     let mut steady = None;
     if let Some(predecessor) = predecessor {
@@ -216,9 +218,7 @@ pub async fn run(
     if let Some(cluster) = server.cluster_or_link() {
         cluster.stop();
     }
-    if let Some(leafnodes) = &server.leafnodes {
-        leafnodes.stop();
-    }
+    server.leafnodes.stop();
     close_connections(&server).await;
     drop(ports_file);
     drop(monitor_file);
@@ -233,8 +233,8 @@ fn leave(server: &Arc<Server>, has_successor: bool) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move {
         // They come back to the process that serves on.
-        if has_successor && let Some(leafnodes) = &server.leafnodes {
-            leafnodes.stop();
+        if has_successor {
+            server.leafnodes.stop();
         }
         lame_duck::leave(&server).await;
         if has_successor {
@@ -263,10 +263,9 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
 }
 
 fn start_leafnodes(leafnodes: &Arc<Leafnodes>, listener: TcpListener) {
-    info!(
-        "Listening for leafnode connections on {}",
-        leafnodes.node.address
-    );
+    if let Some(address) = leafnodes.node.address {
+        info!("Listening for leafnode connections on {address}");
+    }
     if leafnodes.tls.is_some() {
         info!("TLS required for leafnode connections");
     }

@@ -98,8 +98,8 @@ pub struct Server {
     pub monitor_error: Option<String>,
     /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
-    /// The leafnodes, if any are served.
-    pub leafnodes: Option<Arc<Leafnodes>>,
+    /// The leafnodes, and the hubs whose leafnode this broker is.
+    pub leafnodes: Arc<Leafnodes>,
     federation: RwLock<Option<Arc<Federation>>>,
     node_watch: nodes::NodeWatch,
     /// Moves clients to other members.
@@ -141,6 +141,8 @@ pub struct OpenedTls {
     pub federation: Option<Arc<TlsListener>>,
     /// For WebSockets.
     pub websocket: Option<Arc<TlsListener>>,
+    /// For hubs, each with the hub.
+    pub remotes: leafnodes::PreparedRemotes,
 }
 
 impl Server {
@@ -157,6 +159,7 @@ impl Server {
             leafnodes: leafnode_tls,
             federation: federation_tls,
             websocket: websocket_tls,
+            remotes,
         } = tls;
         let client_address = listening.clients;
         // Stamps count from the start of the broker.
@@ -228,15 +231,14 @@ impl Server {
                     websocket::client_urls(&options, client_address, listening.websocket);
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
-        let leafnodes = listening.leafnodes.map(|address| {
-            leafnodes::new(
-                &broker,
-                &options,
-                leafnodes::node(&options, &id, &name, address),
-                leafnode_tls,
-                &client_listener,
-            )
-        });
+        let leafnodes = leafnodes::new(
+            &broker,
+            &options,
+            leafnodes::node(&options, &id, &name, listening.leafnodes),
+            leafnode_tls,
+            remotes,
+            &client_listener,
+        );
         let interval = options.diagnosis.interval;
         let federation = options.federation.clone();
         let federation = federation
@@ -262,7 +264,7 @@ impl Server {
             monitor_address: listening.monitor,
             monitor_error: listening.monitor_error,
             cluster,
-            leafnodes: leafnodes.flatten(),
+            leafnodes,
             stopping: AtomicBool::new(false),
             housekeeping: housekeeping::Readings::default(),
             upgrades: upgrade::Upgrades::default(),
@@ -367,8 +369,7 @@ impl Server {
     pub fn password_queue_state(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
         let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.state());
-        let leafs = self.leafnodes.as_ref();
-        let leafs = leafs.map_or_else(PasswordQueueState::default, |it| it.passwords.state());
+        let leafs = self.leafnodes.passwords.state();
         self.client_listener
             .passwords
             .state()

@@ -38,8 +38,8 @@ impl PortsFile {
         if let Some(cluster) = &server.cluster {
             ports["cluster"] = json!([format!("nats://{}", cluster.node.address)]);
         }
-        if let Some(leafnodes) = &server.leafnodes {
-            ports["leafnodes"] = json!([format!("nats://{}", leafnodes.node.address)]);
+        if let Some(address) = server.leafnodes.node.address {
+            ports["leafnodes"] = json!([format!("nats://{address}")]);
         }
         // Written under another name first, so that no reader sees a part of it.
         let unfinished = path.with_extension("ports.tmp");

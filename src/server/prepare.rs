@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use super::{
     Listening, OpenedTls, Server,
     inherited::{Inherited, Role},
+    leafnodes::PreparedRemotes,
     listener,
     reload::Sources,
     tls,
@@ -114,6 +115,7 @@ pub fn prepare(
     ]);
     let of_federation = options.federation.as_ref().and_then(FederationOptions::tls);
     let federation_tls = of_federation.as_ref().map(tls::open).transpose()?;
+    let remotes = PreparedRemotes::load(&options, None)?;
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
         Some(path) => {
             listen_unix(&mut inherited, path, options.monitor.unix_mode).map_err(|error| {
@@ -213,6 +215,7 @@ pub fn prepare(
                 leafnodes: leafnode_tls,
                 federation: federation_tls,
                 websocket: websocket_tls,
+                remotes,
             },
         ),
         clients,

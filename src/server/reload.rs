@@ -20,6 +20,7 @@ use super::{
     Server, advertised,
     exclusive::{Exclusive, ExclusiveGuard},
     federation::PreparedFederation,
+    leafnodes::PreparedRemotes,
     limits,
     pid_file::PidFile,
     tls::PreparedTls,
@@ -127,6 +128,7 @@ struct Prepared {
     route_tls: PreparedTls,
     websocket_tls: PreparedTls,
     federation: PreparedFederation,
+    remotes: PreparedRemotes,
     authentication: Authentication,
     /// The pid file, if it has another name.
     pid_file: Option<PidFile>,
@@ -265,6 +267,8 @@ impl Server {
         let _opening = self.calls().begin(opening, file.display().to_string());
         let [tls, route_tls, websocket_tls] = self.prepare_tls(&options)?;
         let federation = self.prepare_federation(&options)?;
+        let remotes = PreparedRemotes::load(&options, Some(&self.leafnodes.remotes));
+        let remotes = remotes.map_err(|error| error.to_string())?;
         let pid_file = match &options.pid_file {
             Some(path) if self.options().pid_file.as_ref() != Some(path) => {
                 let written = PidFile::write(path);
@@ -284,6 +288,7 @@ impl Server {
             route_tls,
             websocket_tls,
             federation,
+            remotes,
             options,
         })
     }
@@ -296,6 +301,7 @@ impl Server {
             route_tls,
             websocket_tls,
             federation,
+            remotes,
             authentication,
             pid_file,
             log,
@@ -334,6 +340,7 @@ impl Server {
         client::notify_all(broker);
         surplus::keep_limits(broker);
         self.recheck_leafnodes();
+        remotes.apply(&self.leafnodes.remotes);
         if let Some((cluster, settings)) = cluster {
             let websocket = self.websocket.as_ref().map(|it| it.address);
             let client_urls = client_urls(&options, self.client_address, websocket);

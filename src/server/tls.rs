@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Server, prepare::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
-    connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},
+    connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
     peer::certificates::close_untrusted,
     protocol::info::Info,
     security::{
@@ -80,16 +80,14 @@ pub fn watch(server: &Arc<Server>) -> io::Result<()> {
 }
 
 fn check_files(server: &Weak<Server>) {
-    let mut has_changed = [false; Port::ALL.len()];
+    let mut changed_before: Vec<Arc<TlsListener>> = Vec::new();
     loop {
         thread::sleep(CHECK_INTERVAL);
         let Some(server) = server.upgrade() else {
             return;
         };
-        for (port, has_changed) in Port::ALL.into_iter().zip(&mut has_changed) {
-            let Some(tls) = server.tls_of(port) else {
-                continue;
-            };
+        let mut changed_now = Vec::new();
+        for (port, tls) in server.all_tls() {
             let place = tls.store.current().options.place.clone();
             let calls = &server.broker.telemetry.calls;
             let _call = calls.begin("reading the TLS files of", place);
@@ -97,11 +95,15 @@ fn check_files(server: &Weak<Server>) {
             // A file that could not be read may become readable without changing.
             let refused = tls.store.refused();
             let unread = refused.is_some_and(|error| system_error_in(&error.text).is_some());
-            if (*has_changed || unread) && !changed {
+            let has_changed = changed_before.iter().any(|it| Arc::ptr_eq(it, &tls));
+            if (has_changed || unread) && !changed {
                 server.reload_tls(port, &tls);
             }
-            *has_changed = changed;
+            if changed {
+                changed_now.push(tls);
+            }
         }
+        changed_before = changed_now;
     }
 }
 
@@ -113,9 +115,12 @@ enum Port {
     Leafnodes,
     Federation,
     WebSockets,
+    /// The hub at this place in the configuration.
+    Remote(usize),
 }
 
 impl Port {
+    /// All but those of hubs.
     const ALL: [Self; 5] = [
         Self::Clients,
         Self::Routes,
@@ -132,6 +137,7 @@ impl Port {
             Self::Leafnodes => "leafnode",
             Self::Federation => "federation",
             Self::WebSockets => "websocket",
+            Self::Remote(_) => "leafnode_remote",
         }
     }
 }
@@ -228,11 +234,24 @@ impl Server {
         }
     }
 
-    /// The listeners that use TLS, with their names.
+    /// The listeners that use TLS, with their names; of hubs the first one, as all have names of
+    /// their own.
     pub fn tls_listeners(&self) -> Vec<(&'static str, Arc<TlsListener>)> {
-        let ports = Port::ALL.into_iter();
-        let listeners = ports.filter_map(|port| Some((port.name(), self.tls_of(port)?)));
-        listeners.collect()
+        let mut listeners: Vec<_> = self
+            .all_tls()
+            .into_iter()
+            .map(|(port, tls)| (port.name(), tls))
+            .collect();
+        listeners.dedup_by_key(|(name, _)| *name);
+        listeners
+    }
+
+    /// All that uses TLS.
+    fn all_tls(&self) -> Vec<(Port, Arc<TlsListener>)> {
+        let remotes = self.leafnodes.remotes.all().len();
+        let ports = Port::ALL.into_iter().chain((0..remotes).map(Port::Remote));
+        let all = ports.filter_map(|port| Some((port, self.tls_of(port)?)));
+        all.collect()
     }
 
     /// Applies what the present settings say about the patience of peers.
@@ -251,7 +270,8 @@ impl Server {
         match port {
             Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
-            Port::Leafnodes => self.leafnodes.as_ref()?.tls.clone(),
+            Port::Leafnodes => self.leafnodes.tls.clone(),
+            Port::Remote(place) => self.leafnodes.remotes.all().get(place)?.tls(),
             Port::Federation => self.federation()?.tls.clone(),
             Port::WebSockets => self.websocket.as_ref()?.listener.tls.read().clone(),
         }
@@ -275,8 +295,16 @@ impl Server {
                 close_untrusted(&self.broker, tls, connections)
             }
             Port::Leafnodes => {
-                let open = self.broker.registry.open(Kind::Leafnode);
-                close_untrusted(&self.broker, tls, &open)
+                let leafs = self.leafnodes.all();
+                let accepted = leafs.iter().filter(|leaf| leaf.remote.is_none());
+                close_untrusted(&self.broker, tls, accepted.map(|leaf| &leaf.connection))
+            }
+            // The connection begins anew, with the other certificate.
+            Port::Remote(place) => {
+                if let Some(remote) = self.leafnodes.remotes.all().get(place) {
+                    remote.reconnect();
+                }
+                0
             }
             // Its one connection begins anew, with the other certificate.
             Port::Federation => {

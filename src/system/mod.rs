@@ -350,6 +350,7 @@ fn deliver_composed(account: &Arc<Account>, subject: &[u8], message: &ComposedMe
         to_peers: true,
         from: Source::Here,
         groups: None,
+        as_it_came: None,
         is_service: false,
         path: Path::START,
     };

@@ -78,6 +78,11 @@ pub struct Telemetry {
     /// Requests to other accounts that were refused because too many replies are outstanding, by
     /// the requesting account.
     pub replies_full: Tally,
+    /// Connections of leafnodes that were refused because they closed a circle, by the name of the other
+    /// broker.
+    pub leafnode_loops: Tally,
+    /// Connections to leafnodes and hubs that were lost, likewise.
+    pub leafnode_losses: Tally,
     /// Messages close to or above the maximum size, by publisher, with their size.
     pub large: Tally,
     /// Connections closed because their certificate was revoked, by client or route.
@@ -110,6 +115,8 @@ impl Telemetry {
             subjects: Subjects::default(),
             unanswered: Tally::default(),
             replies_full: Tally::default(),
+            leafnode_loops: Tally::default(),
+            leafnode_losses: Tally::default(),
             large: Tally::default(),
             revoked: Tally::default(),
             refused_as_revoked: Tally::default(),

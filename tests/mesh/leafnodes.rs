@@ -4,6 +4,11 @@
 mod accounts;
 mod delivery;
 mod in_a_mesh;
+mod remotes;
+mod remotes_login;
+mod remotes_mesh;
+mod remotes_reload;
+mod remotes_streams;
 mod scripted;
 mod tls;
 

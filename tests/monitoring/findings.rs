@@ -10,6 +10,7 @@ mod channels;
 mod clients;
 mod dns;
 mod federation;
+mod leafnodes;
 mod members_differ;
 mod nodes;
 mod proofs;

@@ -9,7 +9,9 @@ use crate::{
     history::{Entry, Series},
     text::{age, bytes, clock, duration, exact, short},
     view::{
-        self, ceilings, connections, incidents, load, overview::federation_state, routes,
+        self, ceilings, connections, incidents, load,
+        overview::{federation_state, hubs_state},
+        routes,
         table::Column,
     },
 };
@@ -124,6 +126,9 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
         "  cpu {cpu:.1} %, memory {mem}, connections {} of {}, subscriptions {}, slow consumers {}",
         varz.connections, varz.max_connections, varz.subscriptions, varz.slow_consumers
     )?;
+    if let Some(hubs) = &varz.hubs {
+        writeln!(out, "  hubs connected {}", hubs_state(hubs))?;
+    }
     if let Some(federation) = &varz.federation {
         writeln!(
             out,

@@ -3,7 +3,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use data_encoding::BASE64URL_NOPAD;
-use monitor_client::nkey::{self, KEY_LEN, NoKey, SEED_PREFIX, USER_PREFIX};
+use monitor_client::nkey::{self, USER_PREFIX};
 
 /// The key pair of a user.
 pub(super) struct Nkey(Ed25519KeyPair);
@@ -14,25 +14,9 @@ impl Nkey {
     /// # Errors
     /// What is wrong. The error does not quote the text.
     pub(super) fn parse(seed: &str) -> Result<Self, &'static str> {
-        const NO_SEED: &str = "holds no seed of an nkey: it has 58 characters and begins with SU";
-        let body = nkey::decode(seed).map_err(|why| match why {
-            NoKey::Form => NO_SEED,
-            NoKey::Checksum => "holds no seed of an nkey: a character of it is wrong",
-        })?;
-        match &*body {
-            [USER_PREFIX, _key @ ..] => {
-                Err("holds the public key of a user: its seed is needed, which begins with SU")
-            }
-            [first, second, key @ ..] if first & 0xf8 == SEED_PREFIX && key.len() == KEY_LEN => {
-                match (first << 5) | (second >> 3) {
-                    USER_PREFIX => Ed25519KeyPair::from_seed_unchecked(key)
-                        .map(Self)
-                        .map_err(|_| NO_SEED),
-                    _ => Err("holds a seed, but not of a user: that begins with SU"),
-                }
-            }
-            _ => Err(NO_SEED),
-        }
+        let key = nkey::decode_user_seed(seed)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&key);
+        pair.map(Self).map_err(|_| "holds a seed that is no key")
     }
 
     /// The public key, as brokers' configurations have it.

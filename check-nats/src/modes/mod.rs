@@ -15,6 +15,7 @@ mod federation;
 mod health;
 mod lameduck;
 mod latency;
+mod leafnodes;
 mod logins;
 mod losses;
 pub mod need;
@@ -301,6 +302,20 @@ pub static MODES: &[Mode] = &[
         needs: federation::NEEDS,
         compares: Compares::Nothing,
         run: federation::run,
+        joint: None,
+    },
+    Mode {
+        name: "leafnodes",
+        help: "whether the hubs whose leafnode the broker is are connected, and how many leafnodes \
+               have joined it",
+        metrics: &[
+            &metric::HUBS_MISSING,
+            &metric::LEAFNODES,
+            &metric::LEAFNODE_RTT,
+        ],
+        needs: leafnodes::NEEDS,
+        compares: Compares::Nothing,
+        run: leafnodes::run,
         joint: None,
     },
     Mode {

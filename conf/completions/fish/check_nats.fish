@@ -35,6 +35,7 @@ pending\t''
 traffic\t''
 cluster\t''
 federation\t''
+leafnodes\t''
 nodes\t''
 latency\t''
 path\t''
@@ -91,6 +92,8 @@ complete -c check_nats -l federation-rtt-warning -d 'When federation_rtt is a wa
 complete -c check_nats -l federation-rtt-critical -d 'When federation_rtt is a warning' -r
 complete -c check_nats -l federation-up-warning -d 'When federation_up is a warning' -r
 complete -c check_nats -l federation-up-critical -d 'When federation_up is a warning' -r
+complete -c check_nats -l hubs-missing-warning -d 'When hubs_missing is a warning' -r
+complete -c check_nats -l hubs-missing-critical -d 'When hubs_missing is a warning' -r
 complete -c check_nats -l in-bytes-warning -d 'When in_bytes_rate is a warning' -r
 complete -c check_nats -l in-bytes-critical -d 'When in_bytes_rate is a warning' -r
 complete -c check_nats -l in-msgs-warning -d 'When in_msgs_rate is a warning' -r
@@ -103,6 +106,10 @@ complete -c check_nats -l latency-p50-warning -d 'When latency_p50 is a warning'
 complete -c check_nats -l latency-p50-critical -d 'When latency_p50 is a warning' -r
 complete -c check_nats -l latency-p99-warning -d 'When latency_p99 is a warning' -r
 complete -c check_nats -l latency-p99-critical -d 'When latency_p99 is a warning' -r
+complete -c check_nats -l leafnode-rtt-warning -d 'When leafnode_rtt is a warning' -r
+complete -c check_nats -l leafnode-rtt-critical -d 'When leafnode_rtt is a warning' -r
+complete -c check_nats -l leafnodes-warning -d 'When leafnodes is a warning' -r
+complete -c check_nats -l leafnodes-critical -d 'When leafnodes is a warning' -r
 complete -c check_nats -l logins-warning -d 'When logins_refused_new is a warning' -r
 complete -c check_nats -l logins-critical -d 'When logins_refused_new is a warning' -r
 complete -c check_nats -l lost-warning -d 'When lost_new is a warning' -r

@@ -79,6 +79,9 @@ pub const FIGURES: &[Figure] = &[
     total("in_client_bytes", Bytes),
     total("in_client_msgs", Count),
     total("in_msgs", Count),
+    level("hubs.configured", Count),
+    level("hubs.connected", Count),
+    level("hubs.missing", Count),
     level("leafnodes", Count),
     total("logins.accepted", Count),
     total("logins.delayed", Count),
@@ -153,7 +156,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{FederationVarz, LoginsVarz, NodesVarz, TlsVarz, Varz};
+    use crate::{FederationVarz, HubsVarz, LoginsVarz, NodesVarz, TlsVarz, Varz};
 
     /// An answer with every number.
     fn full() -> Value {
@@ -182,6 +185,7 @@ mod tests {
                 refused: by_key(),
                 ..LoginsVarz::default()
             }),
+            hubs: Some(HubsVarz::default()),
             nodes: Some(NodesVarz::default()),
             permission_violations: Some(0),
             http_req_stats: by_key(),

@@ -286,18 +286,7 @@ fn parse_upstream(url: &str) -> Result<Upstream, String> {
             return Err(format!("{scheme}://{rest} is no broker: {FORM}"));
         }
     }
-    let address = url.trim_end_matches('/');
-    let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
-    let host = host.split_once("://").map_or(host, |(_, host)| host);
-    // The last colon of an IPv6 address is within its brackets.
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
-    let address = match has_port {
-        true => address.to_owned(),
-        false => format!("{address}:{DEFAULT_PORT}"),
-    };
-    RouteUrl::parse_with(&address, FORM).map(Upstream::Broker)
+    RouteUrl::parse_with_port(url, DEFAULT_PORT, FORM).map(Upstream::Broker)
 }
 
 fn read_collectives(federation: &mut FederationOptions, entry: &Entry, problems: &mut Problems) {

@@ -103,6 +103,7 @@ impl Close {
             | Reason::Kicked
             | Reason::MinimumVersionRequired
             | Reason::NoRespondersWithoutHeaders
+            | Reason::RemoteRemoved
             | Reason::RouteRemoved => INTERNAL,
         };
         Some(Self::new(code, reason.name()))

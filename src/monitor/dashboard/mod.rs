@@ -32,6 +32,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("app/path.js"),
     include_str!("app/cluster.js"),
     include_str!("app/access.js"),
+    include_str!("app/leafnodes.js"),
     include_str!("app/federation.js"),
     include_str!("app/events.js"),
     include_str!("app/main.js"),

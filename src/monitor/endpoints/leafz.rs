@@ -1,6 +1,6 @@
 //! `/leafz`: the leafnode connections.
 
-use monitor_client::{LeafInfo, Leafz};
+use monitor_client::{LeafInfo, LeafRemote, Leafz};
 
 use super::{
     super::Monitor,
@@ -10,7 +10,8 @@ use super::{
     varz::signed,
 };
 use crate::{
-    leafnode::Leafnode,
+    leafnode::{Leafnode, remote::RemoteView},
+    server::Server,
     telemetry::{MonotonicMillis, WallClock},
 };
 
@@ -30,10 +31,9 @@ pub(in crate::monitor) fn build(monitor: &Monitor) -> Leafz {
 
 fn list(monitor: &Monitor, lists_subjects: bool, account: &str) -> Leafz {
     let server = &monitor.server;
-    let all = server.leafnodes.as_ref().map(|leafnodes| leafnodes.all());
+    let all = server.leafnodes.all();
     let mut left = LISTED_MAX;
     let leafs: Vec<LeafInfo> = all
-        .unwrap_or_default()
         .iter()
         .filter(|leaf| account.is_empty() || leaf.account.name == account)
         .map(|leaf| {
@@ -50,6 +50,7 @@ fn list(monitor: &Monitor, lists_subjects: bool, account: &str) -> Leafz {
         now: monitor.now_text(),
         leafnodes: leafs.len(),
         leafs,
+        remotes: remotes(server, account),
     }
 }
 
@@ -81,5 +82,30 @@ fn entry(leaf: &Leafnode) -> LeafInfo {
         idle: uptime(view.last_activity.until(MonotonicMillis::now())),
         pending_size: signed(view.pending),
         ..LeafInfo::default()
+    }
+}
+
+/// The hubs of an account; an empty name selects all.
+fn remotes(server: &Server, account: &str) -> Vec<LeafRemote> {
+    let views = server.leafnodes.remotes.views().into_iter();
+    let views = views.filter(|view| account.is_empty() || view.account == account);
+    views.map(hub).collect()
+}
+
+fn hub(view: RemoteView) -> LeafRemote {
+    LeafRemote {
+        connected: view.cid.is_some(),
+        since: rfc3339(view.since.time_of_day()),
+        age: view.since.age().as_secs_f64(),
+        rtt: view.rtt.map(|rtt| rtt.as_secs_f64()),
+        cid: view.cid.unwrap_or(0),
+        account: view.account,
+        urls: view.urls,
+        url: view.url,
+        name: view.name,
+        disabled: view.disabled,
+        attempts: view.attempts,
+        connects: view.connects,
+        last_error: view.last_error,
     }
 }

@@ -4,15 +4,23 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::Utc;
 use monitor_client::{
-    DiskIoWaitStats, FederationVarz, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz, Varz,
+    DiskIoWaitStats, FederationVarz, HubsVarz, KindCounts, LoginsVarz, NodesVarz, TlsGap, TlsVarz,
+    Varz,
 };
 use serde_json::json;
 
-use super::{super::Monitor, federationz, query::Query, refusal::Refusal, time_text};
+use super::{
+    super::Monitor,
+    federationz,
+    query::Query,
+    refusal::Refusal,
+    time_text::{self, rfc3339, round_trip},
+};
 use crate::{
     VERSION,
     broker::registry::Totals,
     connection::tls_listener::TlsListener,
+    leafnode::remote::Remote,
     security::{
         options::DEFAULT_TIMEOUT,
         validity::{Validity, ValidityPeriod},
@@ -86,6 +94,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         tls_cert_not_after: upstream_end.flatten(),
         tls: upstream_tls,
     });
+    varz.hubs = hubs(server);
     let nodes = server.broker.nodes.view();
     varz.nodes = nodes.enabled.then(|| NodesVarz {
         expected: nodes.nodes.len(),
@@ -101,7 +110,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         varz.cluster["tls_cert_not_after"] = end.into();
         varz.cluster["tls"] = json!(block);
     }
-    if let Some(tls) = server.leafnodes.as_ref().and_then(|it| it.tls.as_ref()) {
+    if let Some(tls) = &server.leafnodes.tls {
         let revoked = totals.of[Kind::Leafnode].troubles.revoked;
         let (end, block) = tls_block(tls, revoked);
         varz.leaf["revoked_closed"] = revoked.into();
@@ -271,25 +280,87 @@ fn websocket(server: &Server) -> serde_json::Value {
     block
 }
 
-/// The settings of the port for leafnodes; empty without one.
+/// The hubs in short; `None` if this broker is no leafnode.
+fn hubs(server: &Server) -> Option<HubsVarz> {
+    let mut views = server.leafnodes.remotes.views();
+    views.retain(|view| !view.disabled);
+    let connected = views.iter().filter(|view| view.cid.is_some()).count();
+    (!views.is_empty()).then(|| HubsVarz {
+        configured: views.len(),
+        connected,
+        missing: views.len() - connected,
+    })
+}
+
+/// The settings of the port for leafnodes and of hubs; empty without any.
 fn leaf(server: &Server) -> serde_json::Value {
-    let Some(leafnodes) = &server.leafnodes else {
-        return json!({});
-    };
-    let (address, options) = (leafnodes.node.address, &leafnodes.options);
-    let tls = options.tls.as_ref();
-    let timeout = tls.map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
-    let mut block = json!({
-        "host": options.host,
-        "port": address.port(),
-        "auth_timeout": options.auth_timeout().as_secs_f64(),
-        "tls_timeout": timeout.as_secs_f64(),
-    });
-    if let Some(tls) = tls {
-        block["tls_required"] = true.into();
-        if tls.verify {
-            block["tls_verify"] = true.into();
+    let leafnodes = &server.leafnodes;
+    let options = &leafnodes.options;
+    let mut block = json!({});
+    if let Some(address) = leafnodes.node.address {
+        let tls = options.tls.as_ref();
+        let timeout = tls.map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
+        block = json!({
+            "host": options.host,
+            "port": address.port(),
+            "auth_timeout": options.auth_timeout().as_secs_f64(),
+            "tls_timeout": timeout.as_secs_f64(),
+        });
+        if let Some(tls) = tls {
+            block["tls_required"] = true.into();
+            if tls.verify {
+                block["tls_verify"] = true.into();
+            }
         }
+    }
+    let remotes = leafnodes.remotes.all();
+    if !remotes.is_empty() {
+        let remotes = remotes.iter().map(|it| remote(it));
+        block["remotes"] = remotes.collect();
+    }
+    block
+}
+
+/// A hub: the settings as nats-server shows them, and how its connection is, which only midge shows.
+fn remote(remote: &Remote) -> serde_json::Value {
+    let (options, view) = (&remote.options, remote.view());
+    let mut block = json!({
+        "local_account": options.account,
+        "urls": view.urls,
+        "connected": view.cid.is_some(),
+        "since": rfc3339(view.since.time_of_day()),
+        "attempts": view.attempts,
+        "connects": view.connects,
+    });
+    if let Some(tls) = &options.tls {
+        block["tls_timeout"] = tls.timeout.as_secs_f64().into();
+    }
+    let lists = [
+        ("exports", &options.deny_exports),
+        ("imports", &options.deny_imports),
+    ];
+    for (name, subjects) in lists {
+        if !subjects.is_empty() {
+            let texts = subjects.iter().map(|it| it.subject.clone());
+            block["deny"][name] = texts.collect();
+        }
+    }
+    if view.disabled {
+        block["disabled"] = true.into();
+    }
+    let texts = [
+        ("url", view.url),
+        ("name", view.name),
+        ("last_error", view.last_error),
+        ("rtt", view.rtt.map(round_trip).unwrap_or_default()),
+    ];
+    for (name, text) in texts {
+        if !text.is_empty() {
+            block[name] = text.into();
+        }
+    }
+    if let Some(cid) = view.cid {
+        block["cid"] = cid.into();
     }
     block
 }

@@ -151,7 +151,7 @@ fn collect(snapshot: &Snapshot) -> Metrics {
         ("connz_out_msgs", connections.traffic.out_msgs as f64),
         ("connz_in_bytes", connections.traffic.in_bytes as f64),
         ("connz_out_bytes", connections.traffic.out_bytes as f64),
-        ("leafz_conn_nodes_total", snapshot.leafnodes as f64),
+        ("leafz_conn_nodes_total", snapshot.leafz.leafnodes as f64),
     ] {
         metrics.add(name, server(), value);
     }

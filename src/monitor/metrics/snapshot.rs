@@ -5,7 +5,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use monitor_client::{AccountStat, Federationz, Healthz, TlsVarz, Varz};
+use monitor_client::{AccountStat, Federationz, Healthz, Leafz, TlsVarz, Varz};
 use serde_json::Value;
 
 use crate::{
@@ -74,8 +74,8 @@ pub(super) struct Snapshot {
     pub(super) federation: Federationz,
     /// How long its requests took, if there is a federation.
     pub(super) federation_round_trips: Option<Distribution>,
-    /// Leafnode connections.
-    pub(super) leafnodes: usize,
+    /// The answer of `/leafz`.
+    pub(super) leafz: Leafz,
     /// The open connections.
     pub(super) connections: Connections,
     /// Closed connections so far, by reason.
@@ -235,7 +235,7 @@ impl Snapshot {
             routes: RouteFigures::of(monitor),
             federation: federationz::build(monitor),
             federation_round_trips: server.federation().map(|it| it.figures.round_trips().all),
-            leafnodes: leafz::build(monitor).leafnodes,
+            leafz: leafz::build(monitor),
             connections: Connections::take(&registered, top),
             closed: registered.of[Kind::Client]
                 .ended

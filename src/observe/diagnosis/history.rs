@@ -77,6 +77,10 @@ pub(super) struct History {
     /// Messages without receivers, by subject.
     pub(super) no_interest: Recent,
     no_interest_seen: HashMap<Box<[u8]>, u64>,
+    /// Connections of leafnodes that were refused because they closed a circle, and those that were
+    /// lost, by the name of the other broker.
+    pub(super) leafnode_loops: Recent,
+    pub(super) leafnode_losses: Recent,
     /// Messages that the federation refused, by direction and reason.
     pub(super) federation_refused: Recent,
     federation_refused_seen: HashMap<(Direction, Refusal), u64>,
@@ -164,7 +168,7 @@ impl History {
     }
 
     /// All incidents, by their kinds.
-    fn incidents(&mut self) -> [&mut Recent; 16] {
+    fn incidents(&mut self) -> [&mut Recent; 18] {
         [
             &mut self.slow_consumers,
             &mut self.stale_peers,
@@ -180,6 +184,8 @@ impl History {
             &mut self.replies_full,
             &mut self.pruned_paths,
             &mut self.full_tables,
+            &mut self.leafnode_loops,
+            &mut self.leafnode_losses,
             &mut self.federation_refused,
             &mut self.federation_dropped,
         ]
@@ -266,6 +272,12 @@ impl History {
         }
         for (account, count) in telemetry.replies_full.drain() {
             self.replies_full.add(now, account, count);
+        }
+        for (name, count) in telemetry.leafnode_loops.drain() {
+            self.leafnode_loops.add(now, name, count);
+        }
+        for (name, count) in telemetry.leafnode_losses.drain() {
+            self.leafnode_losses.add(now, name, count);
         }
         for (who, count) in telemetry.revoked.drain() {
             self.revoked.add(now, who, count);

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{
-    broker, ceilings, certificates, clients, dns, federation, members_differ, nodes, readers,
-    routes, system, tables,
+    broker, ceilings, certificates, clients, dns, federation, leafnodes, members_differ, nodes,
+    readers, routes, system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -101,6 +101,22 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "members-differ",
         members_differ::members_with_different_limits_are_reported,
+    ),
+    (
+        "leafnode-unreachable",
+        leafnodes::a_hub_that_is_not_connected_is_reported_until_it_is,
+    ),
+    (
+        "leafnode-loop",
+        leafnodes::a_circle_is_reported_by_both_sides,
+    ),
+    (
+        "leafnode-flapping",
+        leafnodes::a_leafnode_that_comes_and_goes_is_reported,
+    ),
+    (
+        "leafnode-slow",
+        leafnodes::a_slow_way_to_a_hub_is_reported_by_both_sides,
     ),
     (
         "federation-unreachable",

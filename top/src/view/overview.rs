@@ -1,6 +1,6 @@
 //! The first view: findings, then traffic and latency.
 
-use monitor_client::{Finding, text::plural};
+use monitor_client::{Finding, HubsVarz, text::plural};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -143,6 +143,14 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The name of the hubs' state among the numbers.
+const HUBS: &str = "hubs";
+
+/// How many of the hubs are connected.
+pub(crate) fn hubs_state(hubs: &HubsVarz) -> String {
+    format!("{} of {}", hubs.connected, hubs.configured)
+}
+
 /// The name of its state among the numbers.
 const FEDERATION: &str = "federation";
 
@@ -195,6 +203,7 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
         ("since start", count(varz.total_connections)),
         ("subscriptions", count(varz.subscriptions)),
         ("routes", varz.routes.to_string()),
+        ("leafnodes", varz.leafnodes.to_string()),
     ]);
     let mut last = vec![
         ("cpu", format!("{:.1} %", varz.cpu)),
@@ -207,6 +216,9 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if varz.dropped_msgs.is_some() {
         last.push(("lost", count(lost)));
     }
+    if let Some(hubs) = &varz.hubs {
+        last.push((HUBS, hubs_state(hubs)));
+    }
     if let Some(federation) = &varz.federation {
         last.push((
             FEDERATION,
@@ -218,6 +230,7 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
         let mut spans = Vec::new();
         for (name, value) in numbers {
             let alarming = name == "slow consumers" && varz.slow_consumers > 0
+                || name == HUBS && varz.hubs.as_ref().is_some_and(|hubs| hubs.missing > 0)
                 || name == FEDERATION && value == federation_state(false);
             let style = if alarming {
                 theme.severity("warning")

@@ -48,6 +48,25 @@ impl RouteUrl {
         Self::parse_with(text, "write routes as nats-route://host:port")
     }
 
+    /// The same, of an address that need not have a port.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn parse_with_port(text: &str, usual: u16, form: &str) -> Result<Self, String> {
+        let address = text.trim_end_matches('/');
+        let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
+        let host = host.split_once("://").map_or(host, |(_, host)| host);
+        // The last colon of an IPv6 address is within its brackets.
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.ends_with(']'));
+        match has_port {
+            true => Self::parse_with(address, form),
+            false => Self::parse_with(&format!("{address}:{usual}"), form),
+        }
+    }
+
     /// The same, of an address that is no route; `form` says how it is written.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::config::{
         describe,
         diagnosis::DIAGNOSIS,
         federation::{self, FEDERATION, FEDERATION_ACCESS},
-        leafnodes::{self, LEAFNODES, LEAFNODES_ACCESS},
+        leafnodes::{self, LEAFNODES},
         monitor::MONITOR,
         nodes::{self, NODES, NODES_ACCESS},
         reading::PORTS,
@@ -130,12 +130,9 @@ pub(super) const SITES: &[Key<Options>] = &[
         },
         usual: Usual::Example("{ listen: \"0.0.0.0:7422\" }"),
         doc: "Leafnodes: brokers of other sites that connect to this one and join one of its \
-              accounts. Their clients and those here exchange messages as if they were connected to \
-              one broker.",
-        reload: Reload::Restart(
-            "the port for leafnodes is opened at the start",
-            LEAFNODES_ACCESS,
-        ),
+              accounts, and `remotes`, the brokers that this one joins so. Their clients and those \
+              here exchange messages as if they were connected to one broker.",
+        reload: Reload::PerKey(leafnodes::plan),
     },
     Key {
         name: "federation",

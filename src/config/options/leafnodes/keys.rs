@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use super::{
     LeafnodesOptions, Version,
-    read::{Written, WrittenUser, read_authorization, read_compression, read_tls, read_users},
+    read::{Written, WrittenUser, read_authorization, read_compression_of, read_tls, read_users},
+    remotes::{REMOTE, read_remotes},
+    same_remotes,
 };
 use crate::{
     config::options::{
         advertise,
         cluster::listen_port,
         reading::PORTS,
-        table::{Block, Key, Kind, Reload, Section, Usual},
+        table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual, field},
         tls::TLS_BLOCK,
-        unsupported::{WRITE_TIMEOUT, is_false, is_hollow, never, no_effect, refused, unsupported},
+        unsupported::{WRITE_TIMEOUT, is_false, no_effect, refused, unsupported},
         users::{password_key, user_key},
     },
     protocol::nkey::UserKey,
@@ -151,29 +153,68 @@ pub(in crate::config) static LEAFNODES: Block<LeafnodesOptions> = Block {
                 aliases: &[],
                 kind: Kind::Structure {
                     form: "boolean, mode or block",
-                    read: read_compression,
+                    read: |_, entry, problems| read_compression_of(entry, problems),
                     blocks: &[],
                 },
                 usual: Usual::Default("\"off\""),
                 doc: "leafnode connections are not compressed; midge agrees on that with every peer",
                 reload: Reload::Nothing,
             },
-            refused("remotes", &[], is_hollow, NO_REMOTES),
-            refused(
-                "reconnect",
-                &["reconnect_delay", "reconnect_interval"],
-                never,
-                NO_REMOTES,
-            ),
-            refused("dial_timeout", &[], never, NO_REMOTES),
+            Key {
+                name: "remotes",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: read_remotes,
+                    blocks: &[&REMOTE],
+                },
+                usual: Usual::Example(
+                    "[{ url: \"nats-leaf://site:PASSWORD@hub.example.net:7422\", account: SITES }]",
+                ),
+                doc: "The hubs whose leafnode this broker is: it connects to them, and an account \
+                      here joins one of theirs.",
+                reload: Reload::Live(FieldAccess {
+                    same: same_remotes,
+                    copy: |to, from| to.remotes.clone_from(&from.remotes),
+                    written: None,
+                }),
+            },
+            Key {
+                name: "reconnect",
+                aliases: &["reconnect_delay", "reconnect_interval"],
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |leafnodes, time| {
+                        if !time.is_zero() {
+                            leafnodes.reconnect = time;
+                        }
+                    },
+                },
+                usual: Usual::Default("\"1s\""),
+                doc: "Pause before a hub is dialled again; after a failure up to twice as long, at \
+                      random, and longer while it refuses the login.",
+                reload: Reload::Live(field!(reconnect)),
+            },
+            Key {
+                name: "dial_timeout",
+                aliases: &[],
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |leafnodes, time| {
+                        if !time.is_zero() {
+                            leafnodes.dial_timeout = time;
+                        }
+                    },
+                },
+                usual: Usual::Default("\"1s\""),
+                doc: "Time for connecting to a hub.",
+                reload: Reload::Live(field!(dial_timeout)),
+            },
         ],
     }],
 };
-
-const NO_REMOTES: &str = unsupported!(
-    "midge serves leafnodes, and is none itself: remove the key, and let the other broker connect to \
-     this one"
-);
 
 /// The keys of `authorization` in the block.
 pub(super) static AUTHORIZATION: Block<Written> = Block {

@@ -1,20 +1,23 @@
 //! The block `leafnodes`: how this broker serves leafnodes, brokers of other sites that join one of
-//! its accounts.
+//! its accounts, and whose leafnode it is itself.
 //!
-//! The table of its keys is in [`keys`], their readers in [`read`](mod@read).
+//! The table of its keys is in [`keys`], their readers in [`read`](mod@read); [`remotes`] has both of
+//! the hubs.
 
 mod keys;
 mod read;
+pub mod remotes;
 
 use std::time::Duration;
 
-use super::{Options, cluster::AUTH_TIMEOUT_BEYOND_TLS, table::FieldAccess, tls::same_tls};
+use super::{Options, cluster::AUTH_TIMEOUT_BEYOND_TLS, plan::Plan, tls::same_tls};
 use crate::security::{
     options::TlsOptions,
     users::{Authorization, User},
 };
 pub(in crate::config) use keys::LEAFNODES;
 pub(super) use read::{check, read};
+use remotes::RemoteOptions;
 
 /// How long a leafnode may take to log in, without TLS.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,6 +45,12 @@ pub struct LeafnodesOptions {
     pub isolates: bool,
     /// How long a leafnode may take nothing; `None` is that of clients.
     pub write_deadline: Option<Duration>,
+    /// The hubs whose leafnode this broker is.
+    pub remotes: Vec<RemoteOptions>,
+    /// Pause before a hub is dialled again.
+    pub reconnect: Duration,
+    /// How long connecting to a hub may take.
+    pub dial_timeout: Duration,
 }
 
 /// A version of nats-server.
@@ -80,6 +89,9 @@ impl Default for LeafnodesOptions {
             min_version: None,
             isolates: false,
             write_deadline: None,
+            remotes: Vec::new(),
+            reconnect: Duration::from_secs(1),
+            dial_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -102,21 +114,40 @@ impl LeafnodesOptions {
     }
 }
 
-/// What a reload compares.
-pub(super) const LEAFNODES_ACCESS: FieldAccess<Options> = FieldAccess {
-    same: |one, other| match (&one.leafnodes, &other.leafnodes) {
-        (Some(one), Some(other)) => {
-            let rest = |it: &LeafnodesOptions| LeafnodesOptions {
-                tls: None,
-                ..it.clone()
-            };
-            rest(one) == rest(other) && same_tls(one.tls.as_ref(), other.tls.as_ref())
-        }
-        (one, other) => one.is_none() && other.is_none(),
-    },
-    copy: |to, from| to.leafnodes.clone_from(&from.leafnodes),
-    written: None,
-};
+/// Whether both have the same hubs.
+fn same_remotes(one: &LeafnodesOptions, other: &LeafnodesOptions) -> bool {
+    let (one, other) = (&one.remotes, &other.remotes);
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
+}
+
+/// What a reload changes in the block: the hubs whose leafnode this broker is. How it serves leafnodes
+/// stays until the next start.
+pub(super) fn plan(plan: &mut Plan<'_, Options>) {
+    let (old, new) = (plan.old, plan.new);
+    let of = |options: &Options| options.leafnodes.clone().unwrap_or_default();
+    let (old, new) = (of(old), of(new));
+    let mut merged = plan.inner("leafnodes", &LEAFNODES, &old, &new);
+    let served = |it: &LeafnodesOptions| LeafnodesOptions {
+        tls: None,
+        remotes: Vec::new(),
+        reconnect: Duration::ZERO,
+        dial_timeout: Duration::ZERO,
+        ..it.clone()
+    };
+    if served(&old) != served(&new) || !same_tls(old.tls.as_ref(), new.tls.as_ref()) {
+        plan.waits("leafnodes", SERVES, (String::new(), String::new()));
+        merged = LeafnodesOptions {
+            remotes: merged.remotes,
+            reconnect: merged.reconnect,
+            dial_timeout: merged.dial_timeout,
+            ..old
+        };
+    }
+    let is_there = plan.old.leafnodes.is_some() || plan.new.leafnodes.is_some();
+    plan.merged.leafnodes = is_there.then_some(merged);
+}
+
+const SERVES: &str = "the port for leafnodes is opened at the start";
 
 #[cfg(test)]
 mod tests {

@@ -94,16 +94,23 @@ pub(in crate::config::options) fn read(
 ///
 /// What is wrong.
 pub(in crate::config::options) fn check(options: &Options) -> Result<(), String> {
-    let users = options.leafnodes.iter().flat_map(|it| &it.users);
-    for user in users {
-        let name = &user.account;
+    let is_defined = |name: &str| {
         let is_system = !options.no_system_account && *name == options.system_account;
-        let is_defined = name == GLOBAL_ACCOUNT
+        name == GLOBAL_ACCOUNT
             || is_system
-            || options.accounts.iter().any(|account| account.name == *name);
-        if !is_defined {
+            || options.accounts.iter().any(|account| account.name == *name)
+    };
+    if let Some(block) = &options.leafnodes {
+        if let Some(user) = block.users.iter().find(|it| !is_defined(&it.account)) {
+            let name = &user.account;
             return Err(format!(
                 "the account {name:?} of a user of \"leafnodes\" is not in \"accounts\""
+            ));
+        }
+        if let Some(remote) = block.remotes.iter().find(|it| !is_defined(&it.account)) {
+            let name = &remote.account;
+            return Err(format!(
+                "the account {name:?} of a remote of \"leafnodes\" is not in \"accounts\""
             ));
         }
     }
@@ -166,7 +173,7 @@ pub(super) fn read_tls(leafnodes: &mut LeafnodesOptions, entry: &Entry, problems
 }
 
 /// Compression is not served, whatever its settings are.
-pub(super) fn read_compression(_: &mut LeafnodesOptions, entry: &Entry, problems: &mut Problems) {
+pub(super) fn read_compression_of(entry: &Entry, problems: &mut Problems) {
     match &entry.node.value {
         Value::Bool(false) => {}
         Value::String(mode) if matches!(&**mode, "off" | "disabled" | "accept") => {}

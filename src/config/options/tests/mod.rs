@@ -5,6 +5,7 @@ mod blocks;
 mod keys;
 mod refused;
 mod reload;
+mod remotes;
 mod table;
 mod warnings;
 

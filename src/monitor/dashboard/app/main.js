@@ -15,6 +15,7 @@ const SOURCES = [
   { name: "memz", path: () => "memz", every: () => 4000, section: "ceilings", take: showMemory },
   { name: "clusterz", path: () => "clusterz", every: () => 4000, section: "cluster", take: showCluster },
   { name: "routez", path: () => "routez", every: () => 4000, section: "cluster", take: showRoutes },
+  { name: "leafz", path: () => "leafz", every: () => 4000, section: "leafnodes", take: showLeafnodes },
   { name: "federationz", path: () => "federationz", every: () => 4000, section: "federation", take: showFederation },
   { name: "eventsz", path: eventszPath, every: () => (events.stream ? 30000 : 2000), section: "events", take: showEvents },
 ];

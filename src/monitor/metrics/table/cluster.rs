@@ -17,9 +17,6 @@ pub(super) const METRICS: &[Metric] = &[
         "Distinct brokers behind the routes.",
         |now, to| to.add(now.varz.remotes),
     ),
-    gauge("midge_leafnodes", "", "Leafnode connections.", |now, to| {
-        to.add(now.varz.leafnodes)
-    }),
     gauge(
         "midge_route_up",
         "",

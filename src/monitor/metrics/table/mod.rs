@@ -11,6 +11,7 @@ mod broker;
 mod cluster;
 mod connections;
 mod federation;
+mod leafnodes;
 #[cfg(test)]
 mod manual;
 mod messages;
@@ -32,6 +33,7 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
     ("Messages", messages::METRICS),
     ("Accounts and subscriptions", accounts::METRICS),
     ("Cluster", cluster::METRICS),
+    ("Leafnodes", leafnodes::METRICS),
     ("Federation", federation::METRICS),
     ("Nodes", nodes::METRICS),
     ("TLS and logins", security::METRICS),

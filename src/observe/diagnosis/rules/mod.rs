@@ -9,6 +9,7 @@ mod ceilings;
 mod certificates;
 mod clients;
 mod federation;
+mod leafnodes;
 mod manual;
 mod nodes;
 mod readers;
@@ -110,6 +111,7 @@ const PARTS: &[&[Rule]] = &[
     ceilings::RULES,
     routes::RULES,
     srv::RULES,
+    leafnodes::RULES,
     federation::RULES,
     nodes::RULES,
     subjects::RULES,

@@ -7,6 +7,7 @@
 mod clients;
 mod diagnosis;
 mod federation;
+mod leafnodes;
 mod log;
 mod logins;
 mod queues;
@@ -35,6 +36,7 @@ const EFFECTS: &[&[Effect]] = &[
     clients::EFFECTS,
     diagnosis::EFFECTS,
     federation::EFFECTS,
+    leafnodes::EFFECTS,
     log::EFFECTS,
     logins::EFFECTS,
     queues::EFFECTS,
