@@ -66,7 +66,7 @@ use crate::{
     connection::{CloseReason, Connection, tls_listener::TlsListener},
     delivery::leaf_side::LeafSide,
     protocol::connect::Credentials,
-    security::{authentication::Authentication, permissions::Permissions},
+    security::{authentication::Authentication, permissions::Permissions, users::Authorization},
     telemetry::event::EventKind,
 };
 use entries::LeafEntries;
@@ -148,18 +148,17 @@ impl Leafnodes {
         options: LeafnodesOptions,
         node: Node,
         tls: Option<Arc<TlsListener>>,
-        clients: &Arc<Authentication>,
+        clients: &Authorization,
         is_clustered: bool,
     ) -> Arc<Self> {
-        let own = options.authorization();
-        let own = own.map(|authorization| Arc::new(Authentication::new(&authorization)));
+        let authentication = Authentication::new(&options.authorization(clients));
         let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, broker.telemetry.logins.clone());
         Arc::new(Self {
             broker,
             options,
             node,
             tls,
-            authentication: RwLock::new(own.unwrap_or_else(|| clients.clone())),
+            authentication: RwLock::new(Arc::new(authentication)),
             is_clustered,
             passwords,
             leafs: Mutex::default(),

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{Server, advertised};
 use crate::{
     broker::Broker,
-    client::ClientListener,
     config::Options,
     connection::tls_listener::TlsListener,
     leafnode::{Leafnodes, Node},
@@ -30,26 +29,24 @@ pub(super) fn new(
     options: &Options,
     node: Node,
     tls: Option<Arc<TlsListener>>,
-    clients: &ClientListener,
 ) -> Option<Arc<Leafnodes>> {
     let block = options.leafnodes.clone()?;
-    let authentication = clients.authentication.read().clone();
     let is_clustered = options.cluster.is_some();
     Some(Leafnodes::new(
         broker.clone(),
         block,
         node,
         tls,
-        &authentication,
+        &options.authorization,
         is_clustered,
     ))
 }
 
 impl Server {
     /// Checks the leafnodes by what a reload has put in force.
-    pub(super) fn recheck_leafnodes(&self) {
+    pub(super) fn recheck_leafnodes(&self, options: &Options) {
         if let Some(leafnodes) = &self.leafnodes {
-            leafnodes.recheck(&self.client_listener.authentication.read().clone());
+            leafnodes.recheck(&options.authorization);
         }
     }
 }

@@ -234,7 +234,6 @@ impl Server {
                 &options,
                 leafnodes::node(&options, &id, &name, address),
                 leafnode_tls,
-                &client_listener,
             )
         });
         let interval = options.diagnosis.interval;
