@@ -333,7 +333,7 @@ impl Server {
         broker.limits.replace(limits(&options));
         client::notify_all(broker);
         surplus::keep_limits(broker);
-        self.recheck_leafnodes();
+        self.recheck_leafnodes(&options);
         if let Some((cluster, settings)) = cluster {
             let websocket = self.websocket.as_ref().map(|it| it.address);
             let client_urls = client_urls(&options, self.client_address, websocket);

@@ -84,7 +84,7 @@ pub(super) fn client_urls(
 }
 
 impl Server {
-    /// Applies new options to the port, whose own settings stay as they are.
+    /// Applies new options to the port, whose own settings but TLS stay as they are.
     pub(super) fn apply_websocket(&self, options: &Options) {
         let own = options.websocket.as_ref();
         let Some((server, own)) = self.websocket.as_ref().zip(own) else {
@@ -96,6 +96,7 @@ impl Server {
         let mut info = self.broker.websocket.write();
         if let (Some(info), Some(described)) = (&mut *info, described) {
             info.auth_required = described.auth_required;
+            info.tls_verify = described.tls_verify;
         }
     }
 
