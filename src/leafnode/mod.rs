@@ -63,9 +63,9 @@ use crate::{
     account::Account,
     broker::{Broker, limits::Limits, password_queue::PasswordQueue},
     config::options::leafnodes::LeafnodesOptions,
-    connection::{CloseReason, Connection, tls_listener::TlsListener},
+    connection::{CloseReason, Connection, buffers::give_way, tls_listener::TlsListener},
     delivery::leaf_side::LeafSide,
-    protocol::connect::Credentials,
+    protocol::{connect::Credentials, leafnode::LeafInfo},
     security::{authentication::Authentication, permissions::Permissions, users::Authorization},
     telemetry::event::EventKind,
 };
@@ -139,6 +139,23 @@ struct Shown {
     nonce: String,
     /// What a login gave it; without the subjects that it refuses itself.
     permissions: Option<Arc<Permissions>>,
+}
+
+/// Sends INFO to all leafnodes whenever the addresses in it have changed; several changes while it is
+/// at it make one more round.
+pub async fn send_addresses(leafnodes: Arc<Leafnodes>) {
+    loop {
+        leafnodes.broker.leafnode_urls.changed.notified().await;
+        for leaf in leafnodes.all() {
+            let info = LeafInfo {
+                remote_account: leaf.account.name.clone(),
+                ..leafnodes.info(&leaf.connection)
+            };
+            leaf.connection.send_now(&info.line());
+            // So that other tasks run as well.
+            give_way().await;
+        }
+    }
 }
 
 impl Leafnodes {

@@ -12,14 +12,20 @@ use crate::{
 
 /// This broker as leafnodes see it.
 pub(super) fn node(options: &Options, id: &str, name: &str, address: SocketAddr) -> Node {
-    let block = options.leafnodes.as_ref();
-    let advertise = block.and_then(|block| block.advertise.as_deref());
-    let host = block.map_or("", |block| &*block.host);
     Node {
         server_id: id.to_owned(),
         server_name: name.to_owned(),
         address,
-        urls: advertised::urls_of(advertise, host, address),
+        urls: urls(options, address),
+    }
+}
+
+/// The addresses that are announced to leafnodes.
+pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
+    let block = options.leafnodes.as_ref();
+    match block.filter(|block| !block.no_advertise) {
+        Some(block) => advertised::urls_of(block.advertise.as_deref(), &block.host, address),
+        None => Vec::new(),
     }
 }
 

@@ -41,7 +41,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
     broker::{
-        Broker,
+        Broker, LeafnodeUrls,
         halt::Halt,
         limits::{Limits, LimitsInForce},
         memory,
@@ -213,7 +213,11 @@ impl Server {
             info: RwLock::new(info),
             websocket: RwLock::new(websocket.as_ref().and_then(|it| it.describe(&options))),
             description: RwLock::new(Description::of(&options)),
+            leafnode_urls: LeafnodeUrls::default(),
         });
+        if let Some(address) = listening.leafnodes {
+            *broker.leafnode_urls.list.write() = leafnodes::urls(&options, address);
+        }
         let cluster = listening
             .routes
             .zip(options.cluster.clone())
@@ -224,8 +228,12 @@ impl Server {
                     called: called.clone(),
                     address,
                 };
-                let client_urls =
-                    websocket::client_urls(&options, client_address, listening.websocket);
+                let client_urls = websocket::client_urls(
+                    &options,
+                    client_address,
+                    listening.websocket,
+                    listening.leafnodes,
+                );
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
         let leafnodes = listening.leafnodes.map(|address| {

@@ -336,7 +336,8 @@ impl Server {
         self.recheck_leafnodes(&options);
         if let Some((cluster, settings)) = cluster {
             let websocket = self.websocket.as_ref().map(|it| it.address);
-            let client_urls = client_urls(&options, self.client_address, websocket);
+            let leafnodes = self.leafnodes.as_ref().map(|it| it.node.address);
+            let client_urls = client_urls(&options, self.client_address, websocket, leafnodes);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
         self.expect_patience();

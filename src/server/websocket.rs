@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use parking_lot::RwLock;
 use tracing::{info, warn};
 
-use super::{Server, advertised};
+use super::{Server, advertised, leafnodes};
 use crate::{
     broker::{info::WebSocketInfo, password_queue::PasswordQueue},
     client::{ClientListener, WebSocketPort},
@@ -68,11 +68,12 @@ fn authentication(own: &WebSocketOptions, options: &Options) -> Authentication {
     Authentication::new(&own.authorization(&options.authorization))
 }
 
-/// Where clients connect to this broker.
+/// Where clients and leafnodes connect to this broker.
 pub(super) fn client_urls(
     options: &Options,
     clients: SocketAddr,
     websocket: Option<SocketAddr>,
+    leafnodes: Option<SocketAddr>,
 ) -> ClientUrls {
     let own = options.websocket.as_ref().zip(websocket);
     ClientUrls {
@@ -80,6 +81,7 @@ pub(super) fn client_urls(
         websocket: own.map_or_else(Vec::new, |(own, address)| {
             advertised::urls_of(own.advertise.as_deref(), &own.host, address)
         }),
+        leafnodes: leafnodes.map_or_else(Vec::new, |address| leafnodes::urls(options, address)),
     }
 }
 
