@@ -24,6 +24,7 @@ pub mod turned_away;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::{
     account::Accounts,
@@ -63,6 +64,17 @@ pub struct Broker {
     pub info: RwLock<Info>,
     /// What differs in it at the port for WebSockets; `None` if there is none.
     pub websocket: RwLock<Option<WebSocketInfo>>,
+    /// Where leafnodes connect to it and to the other members of its cluster.
+    pub leafnode_urls: LeafnodeUrls,
     /// The words and pairs by which an operator distinguishes brokers.
     pub description: RwLock<Description>,
+}
+
+/// Addresses for leafnodes, as INFO lists them.
+#[derive(Default)]
+pub struct LeafnodeUrls {
+    /// `host:port`, this broker's first.
+    pub list: RwLock<Vec<String>>,
+    /// The list has changed.
+    pub changed: Notify,
 }

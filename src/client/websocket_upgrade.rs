@@ -1,9 +1,12 @@
 //! The beginning of a client connection at the port for WebSockets: TLS if it is configured, the
 //! HTTP request and its answer, and INFO in the first frame.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     greeting::{Begun, Greeting},
@@ -39,9 +42,17 @@ pub(super) async fn begin(
 ) -> Option<Begun> {
     let connection = &greeting.connection;
     let patience = port.options.handshake_timeout();
+    let deadline = Instant::now() + patience;
+    if let Some(tls) = tls {
+        tokio::select! {
+            () = connection.closing() => return None,
+            secured = secure(greeting, stream, tls, patience) => secured?,
+        }
+    }
+    let upgraded = upgrade(greeting, stream, &port.options, tls.is_some());
     let upgraded = tokio::select! {
         () = connection.closing() => return None,
-        upgraded = timeout(patience, upgrade(greeting, stream, &port.options, tls)) => upgraded,
+        upgraded = timeout_at(deadline, upgraded) => upgraded,
     };
     let Ok(upgraded) = upgraded else {
         log::about(connection).debug(format_args!("No websocket handshake within {patience:?}"));
@@ -53,33 +64,45 @@ pub(super) async fn begin(
     Some(Begun { nonce, cookies })
 }
 
+/// Does the TLS handshake. `None`: it failed, and the connection is closing.
+async fn secure(
+    greeting: &Greeting,
+    stream: &Arc<TcpStream>,
+    tls: &TlsListener,
+    patience: Duration,
+) -> Option<()> {
+    let connection = &greeting.connection;
+    if !tls.is_within_rate() {
+        greeting.close_for_rate();
+        return None;
+    }
+    match tls.accept_within(stream, patience).await {
+        Ok(secured) => {
+            secured.adopt(connection, false);
+            // As at the client port: the files may have been replaced meanwhile.
+            close_if_untrusted(&greeting.broker, tls, connection);
+            Some(())
+        }
+        Err(failure) => {
+            if failure.is_http {
+                connection.send_now(&handshake::answer_without_tls());
+            }
+            give_up(greeting, tls, &failure);
+            None
+        }
+    }
+}
+
 /// Has the connection become a WebSocket. Returns the credentials in the request's cookies; `None`
 /// if the connection is closing.
 async fn upgrade(
     greeting: &Greeting,
     stream: &Arc<TcpStream>,
     options: &WebSocketOptions,
-    tls: Option<&TlsListener>,
+    has_tls: bool,
 ) -> Option<Option<Box<Credentials>>> {
     let connection = &greeting.connection;
-    if let Some(tls) = tls {
-        if !tls.is_within_rate() {
-            greeting.close_for_rate();
-            return None;
-        }
-        match tls.accept(stream).await {
-            Ok(secured) => {
-                secured.adopt(connection, false);
-                // As at the client port: the files may have been replaced meanwhile.
-                close_if_untrusted(&greeting.broker, tls, connection);
-            }
-            Err(failure) => {
-                give_up(greeting, tls, &failure);
-                return None;
-            }
-        }
-    }
-    let request = match request(greeting, stream, options, tls.is_some()).await? {
+    let request = match request(greeting, stream, options, has_tls).await? {
         Ok(request) => request,
         Err(refusal) => {
             log_refusal(greeting, &refusal.text);

@@ -142,9 +142,19 @@ impl TlsListener {
     /// Why it failed. It is counted; the peer got the alert that TLS has for it, or none
     /// if it was let in by its ticket and then refused.
     pub async fn accept(&self, stream: &Arc<TcpStream>) -> Result<Secured, Failure> {
+        self.accept_within(stream, Duration::MAX).await
+    }
+
+    /// As [`accept`](Self::accept), with a peer that may keep us waiting for this time, if the block
+    /// does not say less.
+    pub async fn accept_within(
+        &self,
+        stream: &Arc<TcpStream>,
+        patience: Duration,
+    ) -> Result<Secured, Failure> {
         let start = Instant::now();
         let material = self.store.current();
-        let patience = material.options.timeout;
+        let patience = patience.min(material.options.timeout);
         let config = material.server.clone();
         drop(material);
         let mut result = self.handshakers.accept(stream, config, patience).await;

@@ -220,10 +220,6 @@ impl Leafnodes {
     /// Our INFO for a leafnode, without a nonce.
     pub(super) fn info(&self, connection: &Connection) -> LeafInfo {
         let info = self.broker.info.read();
-        let urls = match self.options.no_advertise {
-            true => Vec::new(),
-            false => self.node.urls.clone(),
-        };
         LeafInfo {
             server_id: self.node.server_id.clone(),
             server_name: self.node.server_name.clone(),
@@ -238,11 +234,11 @@ impl Leafnodes {
             tls_required: self.tls.is_some(),
             tls_verify: self.options.tls.as_ref().is_some_and(|tls| tls.verify),
             max_payload: info.max_payload,
-            ip: urls.first().cloned().unwrap_or_default(),
+            ip: self.node.urls.first().cloned().unwrap_or_default(),
             client_id: connection.cid,
             cluster: info.cluster.clone(),
             info_on_connect: true,
-            leafnode_urls: urls,
+            leafnode_urls: self.broker.leafnode_urls.list.read().clone(),
             ..LeafInfo::default()
         }
     }

@@ -73,10 +73,10 @@ use crate::{
     account::Account,
     broker::{Broker, limits::Limits, password_queue::PasswordQueue},
     config::options::leafnodes::LeafnodesOptions,
-    connection::{CloseReason, Connection, tls_listener::TlsListener},
+    connection::{CloseReason, Connection, buffers::give_way, tls_listener::TlsListener},
     delivery::leaf_side::LeafSide,
-    protocol::connect::Credentials,
-    security::{authentication::Authentication, permissions::Permissions},
+    protocol::{connect::Credentials, leafnode::LeafInfo},
+    security::{authentication::Authentication, permissions::Permissions, users::Authorization},
     telemetry::event::EventKind,
 };
 use entries::LeafEntries;
@@ -159,6 +159,23 @@ struct Shown {
     permissions: Option<Arc<Permissions>>,
 }
 
+/// Sends INFO to all leafnodes whenever the addresses in it have changed; several changes while it is
+/// at it make one more round.
+pub async fn send_addresses(leafnodes: Arc<Leafnodes>) {
+    loop {
+        leafnodes.broker.leafnode_urls.changed.notified().await;
+        for leaf in leafnodes.all() {
+            let info = LeafInfo {
+                remote_account: leaf.account.name.clone(),
+                ..leafnodes.info(&leaf.connection)
+            };
+            leaf.connection.send_now(&info.line());
+            // So that other tasks run as well.
+            give_way().await;
+        }
+    }
+}
+
 impl Leafnodes {
     /// Without leafnodes. `clients` is how clients log in.
     pub fn new(
@@ -166,18 +183,17 @@ impl Leafnodes {
         options: LeafnodesOptions,
         node: Node,
         tls: Option<Arc<TlsListener>>,
-        clients: &Arc<Authentication>,
+        clients: &Authorization,
         is_clustered: bool,
     ) -> Arc<Self> {
-        let own = options.authorization();
-        let own = own.map(|authorization| Arc::new(Authentication::new(&authorization)));
+        let authentication = Authentication::new(&options.authorization(clients));
         let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, broker.telemetry.logins.clone());
         Arc::new(Self {
             broker,
             options,
             node,
             tls,
-            authentication: RwLock::new(own.unwrap_or_else(|| clients.clone())),
+            authentication: RwLock::new(Arc::new(authentication)),
             is_clustered,
             passwords,
             leafs: Mutex::default(),

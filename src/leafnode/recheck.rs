@@ -9,7 +9,7 @@ use crate::{
     log,
     security::{
         authentication::{Authentication, LoginAttempt},
-        users::ConnectionType,
+        users::{Authorization, ConnectionType},
         verdict::Verdict,
     },
     telemetry::event::EventKind,
@@ -18,10 +18,9 @@ use crate::{
 impl Leafnodes {
     /// Applies a reload: accounts are defined anew by now, and `clients` is how clients log in. To be
     /// called after both.
-    pub fn recheck(&self, clients: &Arc<Authentication>) {
-        if self.options.users.is_empty() {
-            self.authentication.write().clone_from(clients);
-        }
+    pub fn recheck(&self, clients: &Authorization) {
+        let authentication = Authentication::new(&self.options.authorization(clients));
+        *self.authentication.write() = Arc::new(authentication);
         for leaf in self.all() {
             if let Some(why) = self.why_ended(&leaf) {
                 log::about(&leaf.connection)

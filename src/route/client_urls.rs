@@ -1,5 +1,6 @@
 //! `connect_urls`: the addresses for clients that INFO lists, of this broker and of the others; those
-//! that connect by WebSocket have a list of their own.
+//! that connect by WebSocket have a list of their own. So do leafnodes (`leafnode_urls`), which go to
+//! another member when theirs is lost.
 //!
 //! Clients forget brokers that the list does not contain, so it must never omit one that is
 //! available. Therefore a broker that stops leaves the list unchanged, and the addresses of a
@@ -50,18 +51,20 @@ struct LostMember {
     urls: ClientUrls,
 }
 
-/// `host:port` where clients connect to a broker.
+/// `host:port` where clients and leafnodes connect to a broker.
 #[derive(Clone, Debug, Default)]
 pub struct ClientUrls {
     /// At the client port.
     pub plain: Vec<String>,
     /// By WebSocket.
     pub websocket: Vec<String>,
+    /// At the port for leafnodes.
+    pub leafnodes: Vec<String>,
 }
 
 impl ClientUrls {
     fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.websocket.is_empty()
+        self.plain.is_empty() && self.websocket.is_empty() && self.leafnodes.is_empty()
     }
 }
 
@@ -70,23 +73,29 @@ pub(super) fn refresh(cluster: &Cluster) {
     // Concurrent updates are serialised, so that the newer list is written last. The lock of INFO
     // cannot serve for this, because it is taken while the routes are locked.
     let _update = cluster.urls_update.lock();
-    let options = cluster.options();
-    let mut others = Vec::new();
-    if !options.no_advertise {
-        // Ordered by id, lost or not, so that the order is stable.
-        let lost = cluster.lost_urls.0.lock().clone();
-        let lost = lost.into_iter().map(|(id, member)| (id, member.urls));
-        let mut members: BTreeMap<String, ClientUrls> = lost.collect();
-        for route in cluster.routes() {
-            let announced = route.announced_urls();
-            members.insert(route.remote_id.clone(), announced);
-        }
-        others.extend(members.into_values());
+    // Ordered by id, lost or not, so that the order is stable.
+    let lost = cluster.lost_urls.0.lock().clone();
+    let lost = lost.into_iter().map(|(id, member)| (id, member.urls));
+    let mut members: BTreeMap<String, ClientUrls> = lost.collect();
+    for route in cluster.routes() {
+        let announced = route.announced_urls();
+        members.insert(route.remote_id.clone(), announced);
     }
-    let own = match options.no_advertise || cluster.is_leaving() {
+    let mut others: Vec<ClientUrls> = members.into_values().collect();
+    let mut own = match cluster.is_leaving() {
         true => ClientUrls::default(),
         false => cluster.client_urls(),
     };
+    let leafnodes = others.iter().flat_map(|urls| &urls.leafnodes);
+    let known = &cluster.broker.leafnode_urls;
+    if replace(cluster, &mut known.list.write(), own.leafnodes, leafnodes) {
+        known.changed.notify_one();
+    }
+    // This setting is about clients alone.
+    if cluster.options().no_advertise {
+        others.clear();
+        (own.plain, own.websocket) = Default::default();
+    }
     let plain = others.iter().flat_map(|urls| &urls.plain);
     let mut has_changed = replace(
         cluster,
@@ -111,8 +120,8 @@ fn replace<'a>(
     others: impl Iterator<Item = &'a String>,
 ) -> bool {
     let mut others = others.peekable();
-    // A single broker lists no address: its clients know the one they used. Once there were others,
-    // its own address stays in the list.
+    // A single broker lists no address for clients, who know the one they used. Once there were others,
+    // its own address stays in the list. That for leafnodes is there from the beginning.
     let lists_own = others.peek().is_some() || !list.is_empty();
     let mut urls = if lists_own { own } else { Vec::new() };
     urls.extend(others.cloned());
@@ -205,6 +214,7 @@ impl Route {
             false => ClientUrls {
                 plain: info.connect_urls.clone(),
                 websocket: info.ws_connect_urls.clone(),
+                leafnodes: info.leafnode_urls.iter().take(1).cloned().collect(),
             },
         }
     }

@@ -71,10 +71,15 @@ impl Cluster {
         let name = self.name();
         let options = self.options();
         let info = self.broker.info.read();
-        let urls = match !options.no_advertise && !self.is_leaving() {
-            true => self.client_urls(),
-            false => ClientUrls::default(),
+        let mut urls = match self.is_leaving() {
+            true => ClientUrls::default(),
+            false => self.client_urls(),
         };
+        if options.no_advertise {
+            (urls.plain, urls.websocket) = Default::default();
+        }
+        // A nats-server looks at the address of a peer that names exactly one.
+        urls.leafnodes.truncate(1);
         RouteInfo {
             server_id: self.node.server_id.clone(),
             server_name: self.node.server_name.clone(),
@@ -97,6 +102,7 @@ impl Cluster {
             cluster_dynamic: name.dynamic,
             connect_urls: urls.plain,
             ws_connect_urls: urls.websocket,
+            leafnode_urls: urls.leafnodes,
             gossip_mode,
             max_line: LINE_MAX,
             queues_only: true,

@@ -102,6 +102,8 @@ pub struct Failure {
     pub text: String,
     /// The subject of the revoked certificate, or that and the CA, if that is why.
     pub revoked: Option<String>,
+    /// Whether the peer sent an HTTP request without TLS. It got no alert, which it could not read.
+    pub is_http: bool,
 }
 
 impl Failure {
@@ -111,6 +113,7 @@ impl Failure {
             cause,
             text: text.into(),
             revoked: None,
+            is_http: false,
         }
     }
 

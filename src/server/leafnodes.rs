@@ -6,7 +6,6 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{Server, advertised, prepare::StartError, tls};
 use crate::{
     broker::Broker,
-    client::ClientListener,
     config::{Options, options::leafnodes::LeafnodesOptions},
     connection::tls_listener::TlsListener,
     leafnode::{
@@ -17,15 +16,21 @@ use crate::{
 
 /// This broker as leafnodes see it.
 pub(super) fn node(options: &Options, id: &str, name: &str, address: Option<SocketAddr>) -> Node {
-    let block = options.leafnodes.as_ref();
-    let advertise = block.and_then(|block| block.advertise.as_deref());
-    let host = block.map_or("", |block| &*block.host);
-    let urls = address.map(|address| advertised::urls_of(advertise, host, address));
+    let urls = address.map(|address| urls(options, address));
     Node {
         server_id: id.to_owned(),
         server_name: name.to_owned(),
         address,
         urls: urls.unwrap_or_default(),
+    }
+}
+
+/// The addresses that are announced to leafnodes.
+pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
+    let block = options.leafnodes.as_ref();
+    match block.filter(|block| !block.no_advertise) {
+        Some(block) => advertised::urls_of(block.advertise.as_deref(), &block.host, address),
+        None => Vec::new(),
     }
 }
 
@@ -36,13 +41,17 @@ pub(super) fn new(
     node: Node,
     tls: Option<Arc<TlsListener>>,
     remotes: PreparedRemotes,
-    clients: &ClientListener,
 ) -> Arc<Leafnodes> {
     let block = options.leafnodes.clone().unwrap_or_default();
-    let authentication = clients.authentication.read().clone();
     let is_clustered = options.cluster.is_some();
-    let broker = broker.clone();
-    let leafnodes = Leafnodes::new(broker, block, node, tls, &authentication, is_clustered);
+    let leafnodes = Leafnodes::new(
+        broker.clone(),
+        block,
+        node,
+        tls,
+        &options.authorization,
+        is_clustered,
+    );
     remotes.apply(&leafnodes.remotes);
     leafnodes
 }
@@ -87,8 +96,7 @@ impl PreparedRemotes {
 
 impl Server {
     /// Checks the leafnodes by what a reload has put in force.
-    pub(super) fn recheck_leafnodes(&self) {
-        let authentication = self.client_listener.authentication.read().clone();
-        self.leafnodes.recheck(&authentication);
+    pub(super) fn recheck_leafnodes(&self, options: &Options) {
+        self.leafnodes.recheck(&options.authorization);
     }
 }

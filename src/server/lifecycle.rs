@@ -269,6 +269,7 @@ fn start_leafnodes(leafnodes: &Arc<Leafnodes>, listener: TcpListener) {
     if leafnodes.tls.is_some() {
         info!("TLS required for leafnode connections");
     }
+    tokio::spawn(leafnode::send_addresses(leafnodes.clone()));
     tokio::spawn(leafnode::accept_leafnodes(leafnodes.clone(), listener));
 }
 

@@ -41,7 +41,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
     broker::{
-        Broker,
+        Broker, LeafnodeUrls,
         halt::Halt,
         limits::{Limits, LimitsInForce},
         memory,
@@ -216,7 +216,11 @@ impl Server {
             info: RwLock::new(info),
             websocket: RwLock::new(websocket.as_ref().and_then(|it| it.describe(&options))),
             description: RwLock::new(Description::of(&options)),
+            leafnode_urls: LeafnodeUrls::default(),
         });
+        if let Some(address) = listening.leafnodes {
+            *broker.leafnode_urls.list.write() = leafnodes::urls(&options, address);
+        }
         let cluster = listening
             .routes
             .zip(options.cluster.clone())
@@ -227,8 +231,12 @@ impl Server {
                     called: called.clone(),
                     address,
                 };
-                let client_urls =
-                    websocket::client_urls(&options, client_address, listening.websocket);
+                let client_urls = websocket::client_urls(
+                    &options,
+                    client_address,
+                    listening.websocket,
+                    listening.leafnodes,
+                );
                 Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
         let leafnodes = leafnodes::new(
@@ -237,7 +245,6 @@ impl Server {
             leafnodes::node(&options, &id, &name, listening.leafnodes),
             leafnode_tls,
             remotes,
-            &client_listener,
         );
         let interval = options.diagnosis.interval;
         let federation = options.federation.clone();

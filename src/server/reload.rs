@@ -339,11 +339,12 @@ impl Server {
         broker.limits.replace(limits(&options));
         client::notify_all(broker);
         surplus::keep_limits(broker);
-        self.recheck_leafnodes();
+        self.recheck_leafnodes(&options);
         remotes.apply(&self.leafnodes.remotes);
         if let Some((cluster, settings)) = cluster {
             let websocket = self.websocket.as_ref().map(|it| it.address);
-            let client_urls = client_urls(&options, self.client_address, websocket);
+            let leafnodes = self.leafnodes.node.address;
+            let client_urls = client_urls(&options, self.client_address, websocket, leafnodes);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
         self.expect_patience();

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use parking_lot::RwLock;
 use tracing::{info, warn};
 
-use super::{Server, advertised};
+use super::{Server, advertised, leafnodes};
 use crate::{
     broker::{info::WebSocketInfo, password_queue::PasswordQueue},
     client::{ClientListener, WebSocketPort},
@@ -68,11 +68,12 @@ fn authentication(own: &WebSocketOptions, options: &Options) -> Authentication {
     Authentication::new(&own.authorization(&options.authorization))
 }
 
-/// Where clients connect to this broker.
+/// Where clients and leafnodes connect to this broker.
 pub(super) fn client_urls(
     options: &Options,
     clients: SocketAddr,
     websocket: Option<SocketAddr>,
+    leafnodes: Option<SocketAddr>,
 ) -> ClientUrls {
     let own = options.websocket.as_ref().zip(websocket);
     ClientUrls {
@@ -80,11 +81,12 @@ pub(super) fn client_urls(
         websocket: own.map_or_else(Vec::new, |(own, address)| {
             advertised::urls_of(own.advertise.as_deref(), &own.host, address)
         }),
+        leafnodes: leafnodes.map_or_else(Vec::new, |address| leafnodes::urls(options, address)),
     }
 }
 
 impl Server {
-    /// Applies new options to the port, whose own settings stay as they are.
+    /// Applies new options to the port, whose own settings but TLS stay as they are.
     pub(super) fn apply_websocket(&self, options: &Options) {
         let own = options.websocket.as_ref();
         let Some((server, own)) = self.websocket.as_ref().zip(own) else {
@@ -96,6 +98,7 @@ impl Server {
         let mut info = self.broker.websocket.write();
         if let (Some(info), Some(described)) = (&mut *info, described) {
             info.auth_required = described.auth_required;
+            info.tls_verify = described.tls_verify;
         }
     }
 

@@ -2,6 +2,7 @@
 //! scripted leafnode that sends what those do not.
 
 mod accounts;
+mod advisories;
 mod delivery;
 mod in_a_mesh;
 mod remotes;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::{
     Options, advertise,
+    plan::Plan,
     reading::PORTS,
-    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual},
+    table::{Block, FieldAccess, Key, Kind, Reload, Section, Usual, field},
     tls::{TLS_BLOCK, read_block, same_tls},
     unsupported::{is_empty_text, refused},
     users::{password_key, user_key},
@@ -166,22 +167,31 @@ pub(super) fn check(options: &Options) -> Result<(), String> {
     }
 }
 
-/// What a reload compares.
-pub(super) const WEBSOCKET_ACCESS: FieldAccess<Options> = FieldAccess {
-    same: |one, other| {
-        let placeless = |options: &Options| {
-            let websocket = options.websocket.clone();
-            websocket.map(|websocket| WebSocketOptions {
-                tls: None,
-                ..websocket
-            })
+/// What a reload changes in the block: the TLS of a port that has it. The rest needs a restart.
+pub(super) fn plan(plan: &mut Plan<'_, Options>) {
+    let (old, new) = (plan.old, plan.new);
+    let had_tls = |options: &Options| {
+        let block = options.websocket.as_ref();
+        block.map(|block| block.tls.is_some())
+    };
+    let is_same = had_tls(old) == had_tls(new);
+    let mut needs_restart = !is_same;
+    plan.merged.websocket.clone_from(&old.websocket);
+    if let (Some(old), Some(new), true) = (&old.websocket, &new.websocket, is_same) {
+        let tls = plan.inner("websocket", &WEBSOCKET, old, new).tls;
+        let rest = |it: &WebSocketOptions| WebSocketOptions {
+            tls: None,
+            ..it.clone()
         };
-        let tls = |options: &Options| options.websocket.as_ref()?.tls.clone();
-        placeless(one) == placeless(other) && same_tls(tls(one).as_ref(), tls(other).as_ref())
-    },
-    copy: |to, from| to.websocket.clone_from(&from.websocket),
-    written: None,
-};
+        needs_restart = rest(old) != rest(new);
+        let old = old.clone();
+        plan.merged.websocket = Some(WebSocketOptions { tls, ..old });
+    }
+    if needs_restart {
+        let why = "the port for WebSockets is opened at the start";
+        plan.waits("websocket", why, (String::new(), String::new()));
+    }
+}
 
 /// The keys of the block.
 pub(super) static WEBSOCKET: Block<WebSocketOptions> = Block {
@@ -253,6 +263,10 @@ pub(super) static WEBSOCKET: Block<WebSocketOptions> = Block {
                     },
                     blocks: &[&TLS_BLOCK],
                 },
+                reload: Reload::Live(FieldAccess {
+                    same: |one, other| same_tls(one.tls.as_ref(), other.tls.as_ref()),
+                    ..field!(hidden tls)
+                }),
                 ..key(
                     "tls",
                     Usual::Example("{ cert_file: \"cert.pem\", key_file: \"key.pem\" }"),

@@ -261,6 +261,12 @@ impl Handshakers {
                     None => long = self.take_long(stream),
                 }
             }
+            if attempt.is_some() && begins_http(&step.incoming) {
+                return Err(Failure {
+                    is_http: true,
+                    ..Failure::new(Cause::NotTls, "the peer sent an HTTP request without TLS")
+                });
+            }
             step = self.advance(stream, step, beginning).await?;
             read = true;
             if !step.outgoing.is_empty() {
@@ -369,6 +375,12 @@ async fn wait(
 
 fn closed() -> Failure {
     Failure::new(Cause::Closed, "the peer closed the connection")
+}
+
+/// Whether these first bytes are those of an HTTP request. A TLS record begins with none of them.
+fn begins_http(bytes: &[u8]) -> bool {
+    let methods: [&[u8]; 4] = [b"GET ", b"HEAD ", b"POST ", b"OPTIONS "];
+    methods.iter().any(|method| bytes.starts_with(method))
 }
 
 async fn receive(stream: &TcpStream, incoming: &mut Vec<u8>) -> io::Result<()> {

@@ -95,9 +95,20 @@ impl Refusal {
 
     /// The answer.
     pub fn answer(&self) -> Vec<u8> {
-        let status = self.status.text();
         // What follows the number.
-        let body = status.get(4..).unwrap_or_default();
+        let text = self.status.text().get(4..);
+        self.status.answer(text.unwrap_or_default())
+    }
+}
+
+/// The answer to a request that came without TLS to a port that has it.
+pub fn answer_without_tls() -> Vec<u8> {
+    Status::BadRequest.answer("This port is encrypted: the URL begins with wss:// or https://.")
+}
+
+impl Status {
+    fn answer(self, body: &str) -> Vec<u8> {
+        let status = self.text();
         format!(
             "HTTP/1.1 {status}\r\n\
              Content-Type: text/plain; charset=utf-8\r\n\

@@ -299,22 +299,30 @@ fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountS
         .collect()
 }
 
-/// TLS of clients, of routes and of the federation, as `/varz` shows it, by the
-/// listener's name and with the end of the certificate.
+/// TLS of all that has it, as `/varz` shows it, by the listener's name and with the end of the
+/// certificate.
 fn tls_blocks(varz: &Varz) -> Vec<(&'static str, Option<String>, TlsVarz)> {
-    let of_clients = varz.tls.clone();
-    let of_routes = varz.cluster.get("tls").cloned();
-    let of_routes = of_routes.and_then(|block| serde_json::from_value(block).ok());
-    let route_end = varz.cluster["tls_cert_not_after"].as_str();
-    let route_end = route_end.map(str::to_owned);
+    let of = |block: &serde_json::Value| {
+        let end = block["tls_cert_not_after"].as_str().map(str::to_owned);
+        let tls = block.get("tls").cloned();
+        (end, tls.and_then(|tls| serde_json::from_value(tls).ok()))
+    };
     let federation = varz.federation.clone().unwrap_or_default();
     [
-        ("client", varz.tls_cert_not_after.clone(), of_clients),
-        ("route", route_end, of_routes),
-        ("federation", federation.tls_cert_not_after, federation.tls),
+        (
+            "client",
+            (varz.tls_cert_not_after.clone(), varz.tls.clone()),
+        ),
+        ("route", of(&varz.cluster)),
+        ("leafnode", of(&varz.leaf)),
+        (
+            "federation",
+            (federation.tls_cert_not_after, federation.tls),
+        ),
+        ("websocket", of(&varz.websocket)),
     ]
     .into_iter()
-    .filter_map(|(listener, end, block)| Some((listener, end, block?)))
+    .filter_map(|(listener, (end, block))| Some((listener, end, block?)))
     .collect()
 }
 

@@ -104,6 +104,9 @@ pub struct RouteInfo {
     /// The same for those that connect by WebSocket.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ws_connect_urls: Vec<String>,
+    /// `host:port` for leafnodes of the sender: one, or none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leafnode_urls: Vec<String>,
     /// How far gossip about this route is forwarded: 0 by the usual rule, 1 no further, 2 further
     /// in any case.
     #[serde(skip_serializing_if = "is_zero_u8")]

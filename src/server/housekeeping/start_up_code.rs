@@ -72,8 +72,7 @@ fn read_only_mapping(heading: &str, program: &str) -> Option<Mapping> {
     let (start, end) = fields.next()?.split_once('-')?;
     let is_read_only = matches!(fields.next()?, "r-xp" | "r--p");
     let is_linked = |name: &&str| heading.ends_with(&format!("/{name}"));
-    let is_of_program =
-        heading.ends_with(&format!(" {program}")) || LINKED.iter().any(is_linked);
+    let is_of_program = heading.ends_with(&format!(" {program}")) || LINKED.iter().any(is_linked);
     let address = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (address(start)?, address(end)?);
     (is_read_only && is_of_program).then(|| Mapping {

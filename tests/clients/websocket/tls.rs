@@ -16,6 +16,7 @@ on_both![
     a_secured_port_serves_clients,
     certificates_that_are_required,
     a_certificate_names_the_user,
+    a_request_without_tls_is_told_so,
 ];
 
 fn start(builder: BrokerBuilder, pki: &Pki, tls: &str, top: &str) -> Broker {
@@ -80,9 +81,44 @@ fn a_secured_port_serves_clients(broker: BrokerBuilder) {
         let close = client.read_to_end().last().and_then(|it| it.close());
         assert_eq!(close.as_deref(), Some("1000 "));
     }
-    // Not TLS at all.
-    let client = WebSocketClient::request(broker.websocket_addr(), REQUEST);
-    assert!(!client.answer.contains("101"), "{}", client.answer);
+}
+
+/// A page that says ws:// where it should say wss:// is answered in its own language.
+fn a_request_without_tls_is_told_so(broker: BrokerBuilder) {
+    let pki = Pki::new(&["broker"]);
+    let broker = start(broker, &pki, "", "");
+    for request in [REQUEST, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let client = WebSocketClient::request(broker.websocket_addr(), request);
+        let status = client.answer.split_once(' ').map(|(_, rest)| rest);
+        let is_refused = status.is_some_and(|rest| rest.starts_with("400 Bad Request"));
+        assert!(is_refused, "{}", client.answer);
+    }
+    broker.log().wait_for("TLS handshake error");
+}
+
+/// One that does not finish TLS within `handshake_timeout` is a failed handshake, as at the client
+/// port: logged, and counted by its cause.
+#[test]
+fn an_unfinished_tls_handshake_is_reported() {
+    let pki = Pki::new(&["broker"]);
+    let text = format!(
+        "websocket {{ listen: \"127.0.0.1:-1\", handshake_timeout: \"100ms\", tls {{ cert_file: \
+         {:?}, key_file: {:?}, timeout: 60 }} }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+    );
+    let broker = Broker::midge().config(text).start();
+    let silent = std::net::TcpStream::connect(broker.websocket_addr()).expect("connect");
+    broker.log().wait_for("TLS handshake timeout");
+    wait_until("it is counted", || {
+        let metrics = broker.get("/metrics").body;
+        let mut failed = metrics.lines().filter(|line| {
+            let of = ["handshakes_failed", "\"websocket\"", "\"timeout\""];
+            of.iter().all(|part| line.contains(part))
+        });
+        failed.any(|line| line.ends_with(" 1"))
+    });
+    drop(silent);
 }
 
 fn certificates_that_are_required(broker: BrokerBuilder) {

@@ -42,6 +42,36 @@ fn a_user_of_clients_decides_about_the_account() {
     assert_eq!(limited["leafnodes"], 0);
 }
 
+/// A token in the URL of a leafnode is what a client would log in with. It is shown nowhere.
+#[test]
+fn a_token_lets_a_leafnode_in() {
+    let port = free_port();
+    let hub = hub(
+        Broker::midge(),
+        port,
+        "",
+        "authorization { token: the-t0ken }",
+    );
+    let leaf = leaf("leaf", port, "the-t0ken@", "");
+    wait_for_leafs(&hub, 1);
+    let refused = super::leaf("refused", port, "an0ther@", "");
+    wait_until("it is refused", || {
+        refused
+            .log()
+            .to_string()
+            .contains("Authorization Violation")
+    });
+    hub.log().wait_for("\"refused\": wrong token");
+    let log = hub.log().to_string();
+    assert!(!log.contains("t0ken") && !log.contains("an0ther"), "{log}");
+    for path in ["/leafz", "/connz?auth=1&state=all", "/eventsz"] {
+        let answer = hub.get_json(path).to_string();
+        assert!(!answer.contains("t0ken"), "{path}: {answer}");
+        assert!(!answer.contains("an0ther"), "{path}: {answer}");
+    }
+    drop(leaf);
+}
+
 /// The block has users of its own, each with its account; others are refused.
 #[test]
 fn the_block_has_its_own_users() {

@@ -4,6 +4,7 @@
 use test_support::{
     Broker, free_port,
     mesh::{self, Kind, Member, Plan},
+    raw_client::parse_info,
     wait_until,
 };
 
@@ -252,4 +253,75 @@ fn a_cluster_is_no_leafnode_of_itself() {
         leaf.log().to_string().contains("same cluster name")
     });
     assert_eq!(members[0].broker.get_json("/leafz")["leafnodes"], 0);
+}
+
+/// A leafnode that knows one member learns of the others, and is served by another one when its own is
+/// gone: members of both kinds tell each other where they serve leafnodes.
+#[test]
+fn a_leafnode_learns_where_the_other_members_are() {
+    let leaf_ports = [free_port(), free_port()];
+    for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
+        let mut members = members(&kinds, &leaf_ports);
+        let leaf = leaf_of("leaf", &leaf_ports[..1]);
+        wait_for_leafs(&leaf, 1);
+        let mut up = subscriber(&leaf, &members[0].broker, "news");
+        members[0].broker.kill();
+        wait_until("the other member serves it", || {
+            knows(&members[1].broker, "news")
+        });
+        client(&members[1].broker).send("PUB news 1\r\ny\r\n");
+        assert_eq!(message(&mut up).1, b"y");
+    }
+}
+
+/// The list of addresses in INFO: the member's own first, those of others as they come and go, and
+/// none of a member that does not announce its own.
+#[test]
+fn the_addresses_in_info_are_those_of_the_members() {
+    let (leaf_ports, ports) = ([free_port(), free_port()], [free_port(), free_port()]);
+    let url = |index: usize| format!("127.0.0.1:{}", leaf_ports[index]);
+    let first = plan(Kind::Midge, 0, ports[0], &[], leaf_ports[0]).start();
+    let (mut leaf, info) = joined(leaf_ports[0], "\"name\":\"FL\",\"server_id\":\"NF\"");
+    assert_eq!(info["leafnode_urls"], serde_json::json!([url(0)]));
+    let mut listed = move || loop {
+        let frame = leaf.next_frame().expect("an INFO");
+        if let Some(info) = parse_info(&frame) {
+            assert_eq!(info["remote_account"], "$G", "{info}");
+            return info["leafnode_urls"].clone();
+        }
+    };
+    for advertise in ["no_advertise: false", "advertise: \"leafs.example.net:7\""] {
+        let mut second = plan(Kind::Midge, 1, ports[1], &[ports[0]], leaf_ports[1]);
+        // What is said about clients has no say here.
+        second.cluster += "\n  no_advertise: true";
+        second.config = format!(
+            "leafnodes {{ listen: \"127.0.0.1:{}\", {advertise} }}\nport: -1",
+            leaf_ports[1]
+        );
+        let second = second.start();
+        let other = match advertise.starts_with("no") {
+            true => url(1),
+            false => "leafs.example.net:7".to_owned(),
+        };
+        assert_eq!(listed(), serde_json::json!([url(0), other]));
+        let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
+        let urls = info["leafnode_urls"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        assert_eq!(urls, [other.as_str(), &url(0)], "{info}");
+        drop(second);
+        assert_eq!(listed(), serde_json::json!([url(0)]));
+    }
+    let mut silent = plan(Kind::Midge, 1, ports[1], &[ports[0]], leaf_ports[1]);
+    silent.config = format!(
+        "leafnodes {{ listen: \"127.0.0.1:{}\", no_advertise: true }}\nport: -1",
+        leaf_ports[1]
+    );
+    let silent = silent.start();
+    mesh::wait_for_mesh(&[&first, &silent]);
+    let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
+    assert_eq!(info["leafnode_urls"], serde_json::json!([url(0)]));
+    let (_, info) = joined(leaf_ports[0], "\"name\":\"OTHER\"");
+    assert_eq!(info["leafnode_urls"], serde_json::json!([url(0)]));
 }

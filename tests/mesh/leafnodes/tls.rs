@@ -87,3 +87,33 @@ fn a_certificate_is_a_user() {
         other.log().to_string().contains("Authorization Violation")
     });
 }
+
+/// Without users of its own the block maps certificates to users of clients; that of the client port
+/// has no say in it.
+#[test]
+fn a_certificate_is_a_user_of_clients() {
+    let pki = Pki::new(&["hub", "leaf", "other"]);
+    let users = "accounts { SITES { users [ { user: \"CN=leaf\" }, { user: s, password: s } ] } }";
+    let port = free_port();
+    let tls = block(&pki, "hub", "verify_and_map: true");
+    let mapping = hub(Broker::midge(), port, &tls, users);
+    let _leaf = secured(port, "leaf", &block(&pki, "leaf", ""));
+    wait_for_leafs(&mapping, 1);
+    let leafz = mapping.get_json("/leafz");
+    assert_eq!(leafz["leafs"][0]["account"], "SITES", "{leafz}");
+    let other = secured(port, "other", &block(&pki, "other", ""));
+    wait_until("it is refused", || {
+        other.log().to_string().contains("Authorization Violation")
+    });
+    // A reload does not forget it.
+    mapping.reload(&format!(
+        "server_name: hub\nmax_payload: 2MB\nleafnodes {{ listen: \"127.0.0.1:{port}\", {tls} }}\n{users}\n"
+    ));
+    assert_eq!(mapping.get_json("/leafz")["leafs"][0]["account"], "SITES");
+
+    let port = free_port();
+    let clients = format!("{users}\n{tls}");
+    let plain = hub(Broker::midge(), port, "", &clients);
+    let _leaf = super::leaf("leaf", port, "s:s@", "");
+    wait_for_leafs(&plain, 1);
+}

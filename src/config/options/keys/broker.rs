@@ -17,7 +17,7 @@ use crate::config::{
         reading::PORTS,
         table::{FieldAccess, Key, Kind, Reload, Usual, field},
         tls::{TLS_ACCESS, TLS_BLOCK, read_tls},
-        websocket::{self, WEBSOCKET, WEBSOCKET_ACCESS},
+        websocket::{self, WEBSOCKET},
         written::{self, UNSET},
     },
 };
@@ -178,11 +178,8 @@ pub(super) const WEB: &[Key<Options>] = &[Key {
         "{ port: 8443, tls { cert_file: \"/etc/midge/cert.pem\", key_file: \"/etc/midge/key.pem\" } }",
     ),
     doc: "A port where clients connect by WebSocket, as browsers do. They are clients like all \
-          others; only its certificates can be changed while midge runs.",
-    reload: Reload::Restart(
-        "the port for WebSockets is opened at the start",
-        WEBSOCKET_ACCESS,
-    ),
+          others; only its TLS can be changed while midge runs.",
+    reload: Reload::PerKey(websocket::plan),
 }];
 
 /// TLS.

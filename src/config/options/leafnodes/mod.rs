@@ -104,13 +104,20 @@ impl LeafnodesOptions {
         self.auth_timeout.or(usual).unwrap_or(AUTH_TIMEOUT)
     }
 
-    /// The users as they are logged in; `None` if leafnodes log in like clients.
-    pub fn authorization(&self) -> Option<Authorization> {
-        (!self.users.is_empty()).then(|| Authorization {
-            users: self.users.clone(),
+    /// Who may log in as a leafnode, where `clients` may at the client port: the users of the block,
+    /// else those of clients. Whether certificates are mapped to users is a matter of this port.
+    pub fn authorization(&self, clients: &Authorization) -> Authorization {
+        let own = match self.users.is_empty() {
+            true => clients.clone(),
+            false => Authorization {
+                users: self.users.clone(),
+                ..Authorization::default()
+            },
+        };
+        Authorization {
             maps_certificates: self.tls.as_ref().is_some_and(|tls| tls.map),
-            ..Authorization::default()
-        })
+            ..own
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod logins;
 mod queues;
 mod routes;
 mod timeouts;
+mod websocket;
 
 use std::{
     collections::BTreeSet,
@@ -42,6 +43,7 @@ const EFFECTS: &[&[Effect]] = &[
     queues::EFFECTS,
     routes::EFFECTS,
     timeouts::EFFECTS,
+    websocket::EFFECTS,
 ];
 
 /// Each reloadable key needs a test of its effect.
