@@ -112,7 +112,12 @@ fn prove(
 ) -> Result<(), String> {
     // A restarted broker has to have the same ports.
     let websocket = free_port();
-    let text = format!("websocket {{ listen: \"127.0.0.1:{websocket}\", no_tls: true }}\n");
+    let text = match client.package {
+        "nats.ws" => {
+            format!("websocket {{ listen: \"127.0.0.1:{websocket}\", no_tls: true }}\n")
+        }
+        _ => String::new(),
+    };
     let mut running = broker().config(text.clone()).start();
     let port = running.client_addr().port();
     let errors = folder.join(format!("{}.stderr", client.folder()));
