@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Compresses, Endpoint},
     failure::{During, Failure, Result, fail},
     sys::{self, CpuClock},
 };
@@ -70,6 +70,8 @@ pub(crate) struct Broker {
     pub(crate) arguments: Vec<String>,
     /// The monitoring port.
     pub(crate) monitor: SocketAddr,
+    /// The port for WebSockets, if there is one.
+    websocket: Option<SocketAddr>,
     /// CPU time of the broker's process.
     pub(crate) cpu: CpuClock,
     pid: u32,
@@ -108,8 +110,13 @@ impl Broker {
             .spawn()
             .during(format_args!("cannot start {}", program.path.display()))?;
         match await_ports(&mut child, directory.path()) {
-            Ok((pid, address, monitor)) => Ok(Self {
-                clients: Endpoint { address, tls },
+            Ok((pid, [address, monitor], websocket)) => Ok(Self {
+                clients: Endpoint {
+                    address,
+                    tls,
+                    websocket: None,
+                },
+                websocket,
                 arguments,
                 monitor,
                 cpu: CpuClock::of_process(pid).during("no CPU clock of the broker")?,
@@ -124,6 +131,16 @@ impl Broker {
                 fail!("{} did not start: {failure}{log}", program.label)
             }
         }
+    }
+
+    /// The same broker, to which clients connect by WebSocket.
+    pub(crate) fn by_websocket(mut self, compresses: Compresses) -> Result<Self> {
+        let Some(address) = self.websocket else {
+            fail!("the broker has no port for WebSockets");
+        };
+        self.clients.address = address;
+        self.clients.websocket = Some(compresses);
+        Ok(self)
     }
 
     /// Resident memory now and at its peak.
@@ -223,16 +240,26 @@ fn status(answer: &[u8]) -> Option<&[u8]> {
 struct Ports {
     nats: Vec<String>,
     monitoring: Vec<String>,
+    #[serde(default)]
+    websocket: Vec<String>,
 }
 
-fn await_ports(child: &mut Child, directory: &Path) -> Result<(u32, SocketAddr, SocketAddr)> {
+/// The process id, the ports for clients and monitoring, and that for WebSockets.
+type Started = (u32, [SocketAddr; 2], Option<SocketAddr>);
+
+fn await_ports(child: &mut Child, directory: &Path) -> Result<Started> {
     let start = Instant::now();
     while start.elapsed() < START_LIMIT {
         // The file may exist before its content is written.
         if let Some((pid, text)) = ports_file(directory)?
             && let Ok(ports) = serde_json::from_str::<Ports>(&text)
         {
-            return Ok((pid, address(&ports.nats)?, address(&ports.monitoring)?));
+            let websocket = match ports.websocket[..] {
+                [] => None,
+                _ => Some(address(&ports.websocket)?),
+            };
+            let others = [address(&ports.nats)?, address(&ports.monitoring)?];
+            return Ok((pid, others, websocket));
         }
         if let Some(status) = child.try_wait().during("cannot watch the broker")? {
             fail!("it ended with {status} before it wrote its ports file");

@@ -106,7 +106,29 @@ impl Certificates {
             fs::write(made.configuration(key), configuration)
                 .during("cannot write a configuration")?;
         }
+        let websocket = format!(
+            "websocket {{\n listen: \"127.0.0.1:-1\"\n tls {{\n cert_file: {:?}\n key_file: {:?}\n timeout: 90\n }}\n}}\n",
+            file(&format!("{}.pem", BrokerKey::P256.name())),
+            file(&format!("{}.key", BrokerKey::P256.name())),
+        );
+        fs::write(made.websocket_configuration(), websocket)
+            .during("cannot write a configuration")?;
+        fs::write(
+            made.plain_websocket_configuration(),
+            "websocket {\n listen: \"127.0.0.1:-1\"\n no_tls: true\n compression: true\n}\n",
+        )
+        .during("cannot write a configuration")?;
         Ok(made)
+    }
+
+    /// A broker's configuration: WebSockets over TLS, the key P-256, no certificates of clients.
+    pub(crate) fn websocket_configuration(&self) -> PathBuf {
+        self.path("websocket.conf")
+    }
+
+    /// A broker's configuration: WebSockets without TLS, compressed where the client asks for it.
+    pub(crate) fn plain_websocket_configuration(&self) -> PathBuf {
+        self.path("websocket-plain.conf")
     }
 
     /// A broker's configuration: mutual TLS with these files.

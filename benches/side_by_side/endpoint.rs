@@ -1,5 +1,5 @@
-//! The address of a broker for clients, and a connection to it, with or without TLS. TLS uses
-//! rustls' own buffered client, not midge's code.
+//! The address of a broker for clients, and a connection to it, with or without TLS, and possibly by
+//! WebSocket. TLS uses rustls' own buffered client, not midge's code.
 
 use std::{
     cell::RefCell,
@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerNam
 
 use crate::{
     failure::{During, Result},
+    websocket::WebSocket,
     wire::TIMEOUT,
 };
 
@@ -28,8 +29,12 @@ const CIPHERTEXT: usize = 64 * 1024;
 /// earlier.
 const RECORD: usize = 20 * 1024;
 
+/// Bytes of frames per read.
+const RECEIVED: usize = 256 * 1024;
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CIPHERTEXT]);
+    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Address and TLS configuration for clients.
@@ -38,12 +43,19 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// TLS configuration; `None` without TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// By WebSocket, and whether it compresses; `None` without.
+    pub(crate) websocket: Option<Compresses>,
 }
+
+/// Whether a WebSocket compresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Compresses(pub(crate) bool);
 
 /// A connection of the load generator.
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    websocket: Option<Box<WebSocket>>,
     /// When reads end with `TimedOut`.
     deadline: Option<Instant>,
 }
@@ -61,7 +73,13 @@ impl Endpoint {
         let mut stream = Stream::plain(connect_plain(self.address)?);
         stream.deadline = deadline;
         if let Some(config) = &self.tls {
+            if self.websocket.is_none() {
+                stream.pass_info()?;
+            }
             stream.begin_tls(config)?;
+        }
+        if let Some(Compresses(compresses)) = self.websocket {
+            stream.begin_websocket(compresses)?;
         }
         Ok(stream)
     }
@@ -73,8 +91,15 @@ impl Stream {
         Self {
             socket,
             tls: None,
+            websocket: None,
             deadline: None,
         }
+    }
+
+    /// Whether the next read has something without the socket.
+    pub(crate) fn has_ready(&self) -> bool {
+        let websocket = self.websocket.as_ref();
+        websocket.is_some_and(|websocket| websocket.has_ready())
     }
 
     /// The socket.
@@ -84,7 +109,8 @@ impl Stream {
 
     /// A second handle of a connection without TLS; a TLS session cannot be shared.
     pub(crate) fn share_plain(&self) -> Result<Self> {
-        assert!(self.tls.is_none(), "a TLS session has one owner");
+        let is_plain = self.tls.is_none() && self.websocket.is_none();
+        assert!(is_plain, "a session has one owner");
         let socket = self.socket.try_clone().during("cannot share a socket")?;
         Ok(Self::plain(socket))
     }
@@ -101,15 +127,29 @@ impl Stream {
         kind == Some(HandshakeKind::Resumed)
     }
 
-    fn begin_tls(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
+    /// Reads INFO, which is not encrypted; nothing follows it before TLS.
+    fn pass_info(&mut self) -> io::Result<()> {
         self.socket.set_read_timeout(Some(TLS_TIMEOUT))?;
-        self.socket.set_write_timeout(Some(TLS_TIMEOUT))?;
-        // INFO is not encrypted, and nothing follows it before TLS.
         let mut byte = [0];
         while byte != *b"\n" {
             watch_deadline(&self.socket, self.deadline)?;
             self.socket.read_exact(&mut byte)?;
         }
+        Ok(())
+    }
+
+    /// The request, and what the broker answers; INFO follows.
+    fn begin_websocket(&mut self, compresses: bool) -> io::Result<()> {
+        let mut websocket = WebSocket::new(compresses);
+        self.write_all(websocket.request().as_bytes())?;
+        websocket.read_answer(self)?;
+        self.websocket = Some(Box::new(websocket));
+        Ok(())
+    }
+
+    fn begin_tls(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(TLS_TIMEOUT))?;
+        self.socket.set_write_timeout(Some(TLS_TIMEOUT))?;
         let name = ServerName::from(self.socket.peer_addr()?.ip());
         let tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
         let tls = self.tls.insert(Box::new(tls));
@@ -119,8 +159,38 @@ impl Stream {
 
 impl Read for Stream {
     /// Like the read of a socket. With TLS, a buffer of at least [`CIPHERTEXT`] bytes is filled by
-    /// one read of the socket.
+    /// one read of the socket. By WebSocket more may be left for another read
+    /// ([`Stream::has_ready`]).
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.websocket.is_none() {
+            return self.read_beneath(buffer);
+        }
+        loop {
+            if let Some(websocket) = &mut self.websocket {
+                if websocket.has_ready() {
+                    return Ok(websocket.take(buffer));
+                }
+                if websocket.is_closed() {
+                    return Ok(0);
+                }
+            }
+            let mut received = FRAMES.take();
+            received.resize(RECEIVED, 0);
+            let count = self.read_beneath(&mut received)?;
+            if let Some(websocket) = &mut self.websocket {
+                websocket.feed(&received[..count])?;
+            }
+            FRAMES.set(received);
+            if count == 0 {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Reads what is in the frames of a WebSocket, or everything.
+    fn read_beneath(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.read(buffer);
         };
@@ -157,17 +227,33 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
+    /// By WebSocket all of it is one message.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(mut websocket) = self.websocket.take() else {
+            return self.write_beneath(bytes);
+        };
+        let mut frame = websocket.frame(bytes)?;
+        while !frame.is_empty() {
+            let count = self.write_beneath(frame)?;
+            frame = &frame[count..];
+        }
+        self.websocket = Some(websocket);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+impl Stream {
+    fn write_beneath(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.write(bytes);
         };
         let len = tls.writer().write(bytes)?;
         send(tls, &mut self.socket)?;
         Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.socket.flush()
     }
 }
 

@@ -21,6 +21,7 @@ mod report;
 mod sample;
 mod scenario;
 mod sys;
+mod websocket;
 mod wire;
 
 use std::{fs::File, process::ExitCode};

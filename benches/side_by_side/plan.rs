@@ -6,11 +6,12 @@ use crate::{
     broker::{Broker, Program},
     certificates::{BrokerKey, Certificates, Node},
     compare::{Judgement, Series},
+    endpoint::Compresses,
     failure::{During, Failure, Result, fail},
     load::{self, Stage},
     options::Options,
     sample::Sample,
-    scenario::{BrokerLoad, Load, Scenario},
+    scenario::{BrokerLoad, Load, Scenario, WebSocket},
     sys,
 };
 
@@ -51,9 +52,12 @@ impl ScenarioResult {
 impl Plan {
     /// Finds the brokers, raises the limit of open files and prepares what the scenarios need.
     pub(crate) fn new(options: &Options, scenarios: &[&Scenario]) -> Result<Self> {
-        let with_tls = scenarios
-            .iter()
-            .any(|scenario| matches!(scenario.load, Load::Tls(_) | Load::TlsEc(_)));
+        let with_tls = scenarios.iter().any(|scenario| {
+            matches!(
+                scenario.load,
+                Load::Tls(_) | Load::TlsEc(_) | Load::WebSocket(..)
+            )
+        });
         let files = sys::raise_open_files().during("cannot raise the limit of open files")?;
         Ok(Self {
             programs: options.programs()?,
@@ -75,6 +79,9 @@ impl Plan {
             }),
             Load::TlsEc(load) => self.run_on_brokers(load, |plan, program| {
                 plan.start_with_tls(program, BrokerKey::P256)
+            }),
+            Load::WebSocket(kind, load) => self.run_on_brokers(load, |plan, program| {
+                plan.start_with_websocket(program, kind)
             }),
             Load::Mesh { members, load } => {
                 self.run_on_brokers(load, |_, program| start_mesh(program, members))
@@ -134,6 +141,26 @@ impl Plan {
         let client = certificates.client(Node::Puppet, false)?;
         let arguments = vec!["-c".to_owned(), configuration];
         Ok(vec![Broker::start(program, arguments, Some(client))?])
+    }
+
+    /// A broker whose clients connect by WebSocket.
+    fn start_with_websocket(&self, program: &Program, kind: WebSocket) -> Result<Vec<Broker>> {
+        let Some(certificates) = &self.certificates else {
+            fail!("no certificates were made");
+        };
+        let compresses = Compresses(matches!(kind, WebSocket::Compressed));
+        let (configuration, tls) = match kind {
+            WebSocket::Tls => (
+                certificates.websocket_configuration(),
+                Some(certificates.client(Node::Light, false)?),
+            ),
+            WebSocket::Plain | WebSocket::Compressed => {
+                (certificates.plain_websocket_configuration(), None)
+            }
+        };
+        let arguments = vec!["-c".to_owned(), configuration.display().to_string()];
+        let broker = Broker::start(program, arguments, tls)?;
+        Ok(vec![broker.by_websocket(compresses)?])
     }
 
     /// Runs a load on new brokers.

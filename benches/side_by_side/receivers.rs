@@ -141,9 +141,14 @@ impl Receivers {
     fn poll(&mut self) -> Result<()> {
         for token in self.epoll.wait(TICK).during("epoll")? {
             let inbox = &mut self.inboxes[token];
-            inbox
-                .read(&mut self.scratch)
-                .map_err(|failure| failure.prefixed(format_args!("receiver {token}")))?;
+            loop {
+                inbox
+                    .read(&mut self.scratch)
+                    .map_err(|failure| failure.prefixed(format_args!("receiver {token}")))?;
+                if !inbox.stream.has_ready() {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ pub(crate) enum Load {
     Tls(BrokerLoad),
     /// The same, but the broker has a key of P-256.
     TlsEc(BrokerLoad),
+    /// The same with clients that connect by WebSocket.
+    WebSocket(WebSocket, BrokerLoad),
     /// The same on a full mesh: publishers and requesters connect to the first member, subscribers
     /// and responders to the last. CPU time is that of all members.
     Mesh { members: usize, load: BrokerLoad },
@@ -60,6 +62,16 @@ pub(crate) enum Load {
     Leafnode(BrokerLoad),
     /// The same bytes between two sockets, without a broker.
     Relay { payload: usize },
+}
+
+/// What is beneath and in a WebSocket.
+#[derive(Clone, Copy)]
+pub(crate) enum WebSocket {
+    Plain,
+    /// Both sides compress.
+    Compressed,
+    /// TLS with a key of P-256.
+    Tls,
 }
 
 /// The kinds of load on a broker, with their sizes.
@@ -237,6 +249,31 @@ const fn fan(
         goals,
     }
 }
+
+const fn websocket(
+    name: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    (kind, load): (WebSocket, BrokerLoad),
+    goals: &'static [Goal],
+) -> Scenario {
+    Scenario {
+        name,
+        what,
+        unit,
+        load: Load::WebSocket(kind, load),
+        goals,
+    }
+}
+
+const WEBSOCKET_PAIR: BrokerLoad = BrokerLoad::Pairs {
+    pairs: 1,
+    payload: 128,
+};
+const WEBSOCKET_FAN: BrokerLoad = BrokerLoad::FanOut {
+    subscribers: 100,
+    payload: 128,
+};
 
 const fn page(name: &'static str, what: &'static str, page: Page) -> Scenario {
     Scenario {
@@ -565,6 +602,51 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         load: Load::Leafnode(BrokerLoad::Requests { requesters: 1 }),
         goals: &[],
     },
+    websocket(
+        "ws-p2p-128",
+        "one publisher to one subscriber, by WebSocket",
+        "message",
+        (WebSocket::Plain, WEBSOCKET_PAIR),
+        &[cpu(0.3)],
+    ),
+    websocket(
+        "ws-p2p-128-deflate",
+        "the same, compressed in both directions",
+        "message",
+        (WebSocket::Compressed, WEBSOCKET_PAIR),
+        &[],
+    ),
+    websocket(
+        "ws-fan-100",
+        "one publisher to many subscribers, by WebSocket, 128 B",
+        "delivery",
+        (WebSocket::Plain, WEBSOCKET_FAN),
+        &[cpu(0.3)],
+    ),
+    websocket(
+        "ws-fan-100-deflate",
+        "the same, compressed in both directions",
+        "delivery",
+        (WebSocket::Compressed, WEBSOCKET_FAN),
+        &[],
+    ),
+    websocket(
+        "ws-conns-5k",
+        "idle connections by WebSocket",
+        "connection",
+        (
+            WebSocket::Plain,
+            BrokerLoad::IdleConnections { count: 5000 },
+        ),
+        &[at_most(Metric::ConnectionKib, 12.0)],
+    ),
+    websocket(
+        "ws-conns-5k-tls",
+        "idle connections by WebSocket over TLS",
+        "connection",
+        (WebSocket::Tls, BrokerLoad::IdleConnections { count: 5000 }),
+        &[at_most(Metric::ConnectionKib, 25.0)],
+    ),
     relay("relay-16", 16),
     relay("relay-128", 128),
     relay("relay-1k", 1024),

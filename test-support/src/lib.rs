@@ -1,12 +1,13 @@
 //! Support for all end-to-end tests: brokers started as child processes ([`broker`]), the
 //! NATS protocol without a library ([`wire`], [`raw_client`], [`websocket`]), their logs ([`log_file`]), a small HTTP client for
 //! the monitoring port ([`http`]) and its paths ([`endpoints`]), meshes ([`mesh`]), processes
-//! that take over from a broker ([`upgrade`]), a real [`collectd`] with the plugin, free
+//! that take over from a broker ([`upgrade`]), a real [`collectd`] with the plugin, a [`browser`], free
 //! [`ports`], and the paths of the programs that the tests start and drive ([`tools`]).
 //!
 //! Every wait has a timeout, and a timeout fails the test.
 
 pub mod broker;
+pub mod browser;
 pub mod collectd;
 pub mod dns;
 pub mod endpoints;

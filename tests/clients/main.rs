@@ -3,6 +3,7 @@
 
 mod certificate_users;
 mod certname_users;
+mod client_versions;
 mod counters_differential;
 mod libraries;
 mod logins;

@@ -8,6 +8,7 @@ mod handshake;
 mod libraries;
 mod lifecycle;
 mod logins;
+mod page;
 mod tls;
 mod views;
 

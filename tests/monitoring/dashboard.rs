@@ -1,16 +1,15 @@
 //! The page of the monitoring port in a real browser, which has no access to anything
 //! else.
 
-mod browser;
 mod cluster;
 mod federation;
 mod legible;
 mod many_connections;
 
-use browser::Browser;
 use monitor_client::text;
 use serde_json::json;
 use test_support::Broker;
+use test_support::browser::Browser;
 
 /// Markup, a text direction mark, and an escape sequence, as JSON escapes.
 const HOSTILE_NAME: &str = r"<img src=x onerror=alert(1)>\u202egnp.exe\u001b[2J";

@@ -4,8 +4,8 @@
 
 use serde_json::json;
 
-use super::browser::Browser;
 use test_support::Broker;
+use test_support::browser::Browser;
 use test_support::{
     free_port,
     mesh::{Kind, Member, Plan, wait_for_mesh},

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::browser::Browser;
+use test_support::browser::Browser;
 use test_support::{Broker, RawClient};
 
 fn open(browser: &mut Browser, broker: &Broker) {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use test_support::browser::Browser;
 use test_support::free_port;
 use test_support::{
     Broker, RawClient,

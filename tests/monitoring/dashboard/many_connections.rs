@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use test_support::browser::Browser;
 use test_support::{Broker, RawClient};
 
 const CLIENTS: usize = 2000;

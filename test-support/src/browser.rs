@@ -1,5 +1,6 @@
 //! A headless Chromium, controlled over the pipe of its DevTools protocol: JSON messages,
-//! each ended by a zero byte. It can reach only 127.0.0.1.
+//! each ended by a zero byte. It can reach only 127.0.0.1 and gets other pages from the test
+//! ([`Browser::serve`]). The tests of the dashboard and of WebSockets use it.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use test_support::{PATIENCE, tools};
+use crate::{PATIENCE, tools, wait_until};
 
 /// A running browser with one empty tab.
 pub struct Browser {
@@ -22,12 +24,26 @@ pub struct Browser {
     events: Vec<Value>,
     last_id: u64,
     session: Option<String>,
+    served: Vec<Served>,
     _profile: TempDir,
+}
+
+/// What the test answers for a URL.
+struct Served {
+    url: String,
+    kind: String,
+    body: String,
 }
 
 impl Browser {
     /// Starts the browser and subscribes to the reports of its tab.
     pub fn start() -> Self {
+        Self::start_with("", &[])
+    }
+
+    /// The same; `host` is another one that it may reach, with the address to use instead (`MAP
+    /// HOST ADDRESS`), and `arguments` are further ones.
+    pub fn start_with(host: &str, arguments: &[String]) -> Self {
         let chromium = tools::on_path("chromium").unwrap_or_else(|| {
             panic!("this test needs Chromium (`apt-get install chromium`, or run tests/run)")
         });
@@ -39,7 +55,12 @@ impl Browser {
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .args(["--disable-dev-shm-usage", "--disable-background-networking"])
             .args(["--no-first-run", "--remote-debugging-pipe"])
-            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+            .arg(format!(
+                "--host-resolver-rules={host}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+            ))
+            // Otherwise a page from elsewhere needs a person's permission to reach this machine.
+            .arg("--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets")
+            .args(arguments)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,6 +87,7 @@ impl Browser {
             events: Vec::new(),
             last_id: 0,
             session: None,
+            served: Vec::new(),
             _profile: profile,
         };
         let tab = browser.call("Target.createTarget", json!({"url": "about:blank"}));
@@ -80,6 +102,25 @@ impl Browser {
 
     /// Calls a method of the protocol and returns its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.send(method, params);
+        loop {
+            let message = self
+                .messages
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("{method} is not answered: {error}"));
+            if message["id"] == json!(id) {
+                assert!(message["error"].is_null(), "{method}: {message}");
+                return message["result"].clone();
+            }
+            if message["method"] == "Fetch.requestPaused" {
+                self.answer(&message["params"]);
+            }
+            self.events.push(message);
+        }
+    }
+
+    /// Sends a command and returns its id.
+    fn send(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let mut command = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -88,17 +129,42 @@ impl Browser {
         let mut bytes = command.to_string().into_bytes();
         bytes.push(0);
         self.commands.write_all(&bytes).expect("talk to Chromium");
-        loop {
-            let message = self
-                .messages
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|error| panic!("{method} is not answered: {error}"));
-            if message["id"] == json!(self.last_id) {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
-            }
-            self.events.push(message);
+        self.last_id
+    }
+
+    /// From now on requests do not leave the browser: this URL gets this answer, those that no call
+    /// has named fail. WebSockets are no such requests.
+    pub fn serve(&mut self, url: &str, kind: &str, body: &str) {
+        if self.served.is_empty() {
+            self.call("Fetch.enable", json!({"patterns": [{"urlPattern": "*"}]}));
         }
+        self.served.push(Served {
+            url: url.into(),
+            kind: kind.into(),
+            body: body.into(),
+        });
+    }
+
+    /// Answers a request of the page; nobody waits for the command's own answer.
+    fn answer(&mut self, paused: &Value) {
+        let id = &paused["requestId"];
+        let url = &paused["request"]["url"];
+        let Some(served) = self.served.iter().find(|served| *url == served.url) else {
+            self.send(
+                "Fetch.failRequest",
+                json!({"requestId": id, "errorReason": "Failed"}),
+            );
+            return;
+        };
+        let headers = json!([
+            {"name": "Content-Type", "value": served.kind},
+            {"name": "Access-Control-Allow-Origin", "value": "*"},
+        ]);
+        let body = BASE64.encode(served.body.as_bytes());
+        self.send(
+            "Fetch.fulfillRequest",
+            json!({"requestId": id, "responseCode": 200, "responseHeaders": headers, "body": body}),
+        );
     }
 
     /// The value of a JavaScript expression on the page.
@@ -107,6 +173,14 @@ impl Browser {
         let result = self.call("Runtime.evaluate", params);
         assert!(result["exceptionDetails"].is_null(), "{result}");
         result["result"]["value"].clone()
+    }
+
+    /// Waits until something outside is true, and answers the page's requests meanwhile.
+    pub fn wait_beside(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        wait_until(what, || {
+            self.evaluate("0");
+            condition()
+        });
     }
 
     /// Waits until a JavaScript expression is true.
