@@ -7,7 +7,7 @@ use midge::observe::diagnosis::rules::RULES;
 
 use super::{
     broker, ceilings, certificates, clients, dns, federation, members_differ, nodes, readers,
-    routes, system, tables,
+    routes, silent_nodes, system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -117,6 +117,10 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "federation-slow",
         federation::growing_round_trips_are_reported,
+    ),
+    (
+        "federation-nodes-silent",
+        silent_nodes::nodes_that_never_answer_are_named_until_they_do,
     ),
     (
         "federation-member-silent",
