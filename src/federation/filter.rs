@@ -1,13 +1,15 @@
 //! Whom a request to an agent is for: all nodes that have the agent, or those that a filter leaves.
 //!
 //! The filter is within what the client has signed, which is JSON in base64 in JSON. It is read and
-//! never changed. What cannot be read, such as requests of security plugins that do not write JSON,
-//! is told apart, and says nothing about who has to answer. [`super::rewrite`] is the one caller.
+//! never changed. What cannot be read, such as requests of MCollective's security plugin psk, is told
+//! apart, and says nothing about who has to answer. [`super::rewrite`] is the one caller.
 //!
 //! | version | `data` in base64 | in it, the request | in that, the filter |
 //! |---|---|---|---|
-//! | 1, and MCollective with Choria's security plugin | an object | `message`, its JSON as a text | `envelope.filter` |
+//! | 1, and MCollective with Choria's security plugin | an object | `message`, its JSON or [`yaml`] as a text | `envelope.filter` |
 //! | 2 | an object | `request`, its JSON in base64 | `filter`, absent if it is empty |
+
+mod yaml;
 
 use data_encoding::BASE64_MIME_PERMISSIVE;
 use serde::de::IgnoredAny;
@@ -103,6 +105,18 @@ enum Filter {
     Narrows,
 }
 
+impl Filter {
+    /// One that asks for these agents, and perhaps for something else.
+    fn of(agents: Vec<String>, has_others: bool) -> Self {
+        let are_plain =
+            agents.len() <= AGENTS_MAX && agents.iter().map(String::as_str).all(is_agent);
+        match are_plain && !has_others {
+            true => Self::Agents(agents),
+            false => Self::Narrows,
+        }
+    }
+}
+
 /// `None` if it cannot be read.
 fn filter_of(transport: &Transport<'_>) -> Option<Filter> {
     let data = transport.data.filter(|json| json.len() <= DATA_LEN_MAX)?;
@@ -111,6 +125,11 @@ fn filter_of(transport: &Transport<'_>) -> Option<Filter> {
     match transport.names.has_envelope {
         true => {
             let request = secure.text("message")?;
+            if yaml::is_yaml(&request) {
+                let (agents, has_others) = yaml::filter_of(&request)?;
+                let agents = agents.into_iter().map(str::to_owned).collect();
+                return Some(Filter::of(agents, has_others));
+            }
             let request = Object::read(&request).ok()?;
             let envelope = Object::read(request.get("envelope")?).ok()?;
             read(envelope.get("filter")?)
@@ -137,17 +156,14 @@ fn decoded(json: &str) -> Option<String> {
 fn read(filter: &str) -> Option<Filter> {
     let filter = Object::read(filter).ok()?;
     let mut agents = Vec::new();
+    let mut has_others = false;
     for (kind, json) in filter.members() {
         match kind {
             "agent" if json != "null" => agents = serde_json::from_str(json).ok()?,
-            _ if is_empty(json)? => {}
-            _ => return Some(Filter::Narrows),
+            _ => has_others |= !is_empty(json)?,
         }
     }
-    match agents.len() <= AGENTS_MAX && agents.iter().all(|name| is_agent(name)) {
-        true => Some(Filter::Agents(agents)),
-        false => Some(Filter::Narrows),
-    }
+    Some(Filter::of(agents, has_others))
 }
 
 fn is_empty(json: &str) -> Option<bool> {
@@ -156,7 +172,7 @@ fn is_empty(json: &str) -> Option<bool> {
 }
 
 /// Whether a text in a filter is an agent's name: it may be a regular expression.
-fn is_agent(name: &String) -> bool {
+fn is_agent(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     (1..=AGENT_LEN_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }
@@ -311,6 +327,21 @@ mod tests {
     }
 
     #[test]
+    fn yaml_is_read_as_well() {
+        let asked = |filter: &str| {
+            let request = format!("---\nenvelope:\n  filter:\n{filter}  agent: discovery\n");
+            let secure = json!({ "message": request });
+            let data = BASE64.encode(secure.to_string().as_bytes());
+            asked_by(&json!({ "data": data, "headers": {} }), &[DISCOVERY])
+        };
+        assert_eq!(asked("    fact: []\n    agent: []\n"), all(&[]));
+        assert_eq!(asked("    agent:\n    - puppet\n"), all(&["puppet"]));
+        assert_eq!(asked("    agent:\n    - \"/pup/\"\n"), Asked::Filtered);
+        assert_eq!(asked("    fact:\n    - fact: os\n"), Asked::Filtered);
+        assert_eq!(asked(""), Asked::Unreadable);
+    }
+
+    #[test]
     fn only_requests_to_one_agent_are_read() {
         let message = version_2(None);
         for targets in [
@@ -338,6 +369,9 @@ mod tests {
                     .into_bytes(),
                 deep.clone().into_bytes(),
                 json!({ "message": filter }).to_string().into_bytes(),
+                json!({ "message": format!("---\nenvelope:\n  filter:\n{text}\n    {deep}") })
+                    .to_string()
+                    .into_bytes(),
             ] {
                 for protocol in ["choria:transport:1", "io.choria.protocol.v2.transport"] {
                     let data = BASE64.encode(&secure);

@@ -90,7 +90,8 @@ pub(super) const RULES: &[Rule] = &[
                   requests to all nodes and have answered none, while others did: clients see fewer \
                   nodes than there are. A request counts if it has no filter, or asks only for \
                   agents whose subjects the node has subscribed to, and if some node has answered \
-                  it. Twenty answers of the node should have come here, all federation brokers of \
+                  it; those of the security plugin psk, which cannot be read, do not count. \
+                  Twenty answers of the node should have come here, all federation brokers of \
                   the site taken into account.",
         cause: NODES_SILENT_CAUSE,
         remedy: "Look into the log of the named nodes, and at their clocks; then restart the \
