@@ -33,6 +33,8 @@ pub struct Federationz {
     pub replies: FederationTraffic,
     /// How long the site takes to answer.
     pub round_trips: FederationRoundTrips,
+    /// Which nodes answer.
+    pub nodes: FederationNodes,
 }
 
 /// The connection to the upstream brokers.
@@ -119,4 +121,44 @@ pub struct FederationRoundTrips {
     pub usual: Option<f64>,
     /// When the last one was measured, RFC 3339; empty for never.
     pub last_at: String,
+}
+
+/// Requests to all nodes, and the nodes connected here that do not answer them. A request is for all
+/// nodes if it has no filter, or asks only for agents.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct FederationNodes {
+    /// Requests to all nodes that were passed on here since the start.
+    pub requests: u64,
+    /// Of these, requests that a node has answered here; only they count.
+    pub requests_answered: u64,
+    /// Requests to an agent whose filter cannot be read.
+    pub requests_unreadable: u64,
+    /// Nodes connected here that the last of these requests were for.
+    pub asked: usize,
+    /// Of these, nodes that have not answered here since. Some always, where several federation
+    /// brokers share the answers.
+    pub unanswered: usize,
+    /// Of these, nodes that have certainly not answered for many requests.
+    pub silent: usize,
+    /// Of these, nodes whose answers this broker has refused for lack of a permission.
+    pub denied: usize,
+    /// The silent nodes that have been silent longest.
+    pub silent_nodes: Vec<FederationSilentNode>,
+}
+
+/// A node that does not answer.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct FederationSilentNode {
+    /// Its name.
+    pub name: String,
+    /// Its connection.
+    pub cid: u64,
+    /// Requests that it got and did not answer here.
+    pub requests: u32,
+    /// When it got the first of them, RFC 3339.
+    pub since: String,
+    /// Whether this broker has refused its answers.
+    pub denied: bool,
 }

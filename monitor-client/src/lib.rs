@@ -54,7 +54,10 @@ pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use error::{Error, Phase};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
-pub use federationz::{FederationRoundTrips, FederationTraffic, FederationUpstream, Federationz};
+pub use federationz::{
+    FederationNodes, FederationRoundTrips, FederationSilentNode, FederationTraffic,
+    FederationUpstream, Federationz,
+};
 pub use gatewayz::Gatewayz;
 pub use healthz::{HealthError, Healthz};
 pub use inspect::{Bounds, Field, Found, Kind};

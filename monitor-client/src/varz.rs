@@ -264,6 +264,8 @@ pub struct FederationVarz {
     pub dropped: u64,
     /// Bytes that wait for the upstream broker.
     pub pending: u64,
+    /// Nodes connected here that do not answer requests to all nodes.
+    pub nodes_silent: usize,
     /// Seconds from a request to its first reply, the shortest of the last sixteen to the agent
     /// `discovery`; absent before there are so many.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,8 +14,10 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::{
+    answers::Answers,
     refusal::Refusal,
     round_trips::{RoundTrips, RoundTripsView},
+    silent_nodes::SilentNodes,
 };
 use crate::{
     connection::Connection,
@@ -136,6 +138,10 @@ pub struct Figures {
     pub connects: Counter,
     /// Complaints of upstream brokers, such as a missing permission.
     pub complaints: Counter,
+    /// Requests to all nodes, and who answers.
+    pub answers: Answers,
+    /// Nodes that do not.
+    pub silent_nodes: SilentNodes,
     upstream: Mutex<UpstreamState>,
     /// What was told since the last success.
     told: Mutex<BTreeSet<String>>,
@@ -152,6 +158,8 @@ impl Figures {
             replies: Counts::default(),
             connects: Counter::default(),
             complaints: Counter::default(),
+            answers: Answers::default(),
+            silent_nodes: SilentNodes::default(),
             upstream: Mutex::new(UpstreamState {
                 connected: None,
                 lost_at: MonotonicMillis::now(),
@@ -183,13 +191,15 @@ impl Figures {
         self.round_trips.lock().view()
     }
 
-    /// Bytes that wait on both sides, and those of requests whose reply is waited for.
+    /// Bytes that wait on both sides, those of requests whose reply is waited for, and those of the
+    /// nodes that have answered or not.
     pub(super) fn memory(&self) -> usize {
         let connected = self.upstream.lock().connected.clone();
         let queued = |connection: &Connection| connection.outbound().backlog().held;
         let sides = connected.map_or(0, |it| queued(&it.connection) + queued(&it.local));
         let unread = usize::try_from(self.unread.load(Ordering::Relaxed)).unwrap_or(0);
-        sides + unread + self.round_trips.lock().memory()
+        let nodes = self.answers.memory() + self.silent_nodes.memory();
+        sides + unread + self.round_trips.lock().memory() + nodes
     }
 
     /// So many bytes of an incomplete message from upstream are held.
@@ -242,6 +252,7 @@ impl Figures {
         if let Some(connected) = &mut self.upstream.lock().connected {
             connected.local = local;
         }
+        self.answers.lose();
         if self.is_new(OVERFLOW) {
             warn!("{OVERFLOW}");
         }
@@ -258,6 +269,7 @@ impl Figures {
         state.error = format!("{}: {why}", connected.address);
         state.error_at = Some(now);
         drop(state);
+        self.answers.lose();
         let text = format!(
             "The connection of the federation to {} has ended: {why}",
             connected.address

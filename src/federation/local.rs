@@ -15,6 +15,7 @@ use crate::{
     log,
     peer::batch::SHARED_LEN,
     protocol::{CRLF, message::Message},
+    sublist::Entry as _,
     telemetry::{MonotonicMicros, loss::Lost},
 };
 
@@ -78,6 +79,23 @@ impl Local {
     /// What was lost because too much came at once.
     pub(super) fn lost(&self) -> Lost {
         self.connection.traffic().loss.dropped()
+    }
+
+    /// The share of the nodes' replies that comes here: the members of the queue group take them in
+    /// turns.
+    pub(super) fn share(&self) -> f64 {
+        let (subject, group) = (self.subscription.subject(), self.subscription.queue());
+        let mut groups = self.account.sublist.lookup(subject).queues.into_iter();
+        let is_ours = |members: &Vec<Arc<Subscription>>| {
+            members
+                .first()
+                .is_some_and(|member| member.queue() == group)
+        };
+        let here = groups.find(is_ours).map_or(0, |members| members.len());
+        let remotes = self.account.remotes(subject);
+        let weights = remotes.weights();
+        let elsewhere = group.and_then(|group| weights.get(group).copied());
+        1.0 / (here + elsewhere.unwrap_or(0)).max(1) as f64
     }
 
     /// Gets no more replies; those that have come can still be taken.

@@ -14,6 +14,9 @@
 //! separate ones of Choria's in the same queue groups. [`checks`] limits the subjects. That also
 //! ends loops: no request can be addressed to a federation broker.
 //!
+//! Over many requests, nodes that never answer are known ([`silent_nodes`], of what [`answers`] notes
+//! of requests to all nodes; [`filter`] tells which ones are).
+//!
 //! The site's side ([`local`]) is a subscriber within the broker. The upstream side is a client of
 //! its brokers ([`upstream`], chosen by [`pool`]). While none is connected this broker is in no
 //! queue group ([`session`]).
@@ -21,8 +24,10 @@
 //! Everything runs on one thread of its own, so that no thread that serves connections is held up.
 //! The server makes a [`Federation`] and starts it; what observes reads its [`figures`].
 
+pub mod answers;
 pub mod checks;
 pub mod figures;
+pub mod filter;
 mod local;
 mod pool;
 pub mod refusal;
@@ -30,6 +35,7 @@ mod rewrite;
 pub mod round_trips;
 mod server_protocol;
 pub mod session;
+pub mod silent_nodes;
 mod transport;
 mod upstream;
 

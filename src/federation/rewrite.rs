@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     checks::Rules,
+    filter::{self, Asked},
     refusal::Refusal,
     transport::{FEDERATION, Object, Transport, quoted},
 };
@@ -40,6 +41,8 @@ pub struct Request {
     pub targets: BTreeSet<String>,
     /// Its id; empty if it has none.
     pub id: String,
+    /// Whom it is for.
+    pub asked: Asked,
 }
 
 /// A reply on its way to the client.
@@ -51,6 +54,8 @@ pub struct Reply {
     pub target: String,
     /// The id of its request; empty if it has none.
     pub id: String,
+    /// The node that has sent it; empty if it does not say.
+    pub sender: String,
 }
 
 impl Request {
@@ -93,6 +98,7 @@ pub fn request(
     if !rules.allows_reply(&client) {
         return Err(Refusal::ReplyTo);
     }
+    let asked = filter::asked(&transport, &targets);
     add_hop(&mut transport, hop, true)?;
     federation.remove(names.targets);
     federation.set(names.final_reply, quoted(&client));
@@ -104,6 +110,7 @@ pub fn request(
         payload: transport.written(),
         targets: targets.into_iter().collect(),
         id,
+        asked,
     })
 }
 
@@ -123,12 +130,14 @@ pub fn reply(payload: &[u8], rules: &Rules, hop: &Hop) -> Result<Reply, Refusal>
         return Err(Refusal::ReplyTo);
     }
     let id = federation.text(names.request).unwrap_or_default();
+    let sender = transport.headers.text(names.sender).unwrap_or_default();
     add_hop(&mut transport, hop, false)?;
     transport.headers.remove(FEDERATION);
     Ok(Reply {
         payload: transport.written(),
         target,
         id,
+        sender,
     })
 }
 
@@ -259,8 +268,8 @@ mod tests {
         });
         let (payload, reply) = pass_reply(&message).expect("it is passed on");
         assert_eq!(
-            (&*reply.target, &*reply.id),
-            ("mcollective.reply.abc.1", "1")
+            (&*reply.target, &*reply.id, &*reply.sender),
+            ("mcollective.reply.abc.1", "1", "web1.example.net")
         );
         let headers = &payload["headers"];
         assert!(headers.get("federation").is_none());
@@ -291,7 +300,10 @@ mod tests {
         );
         assert_eq!(headers["trace"].as_array().map(Vec::len), Some(2));
         let (payload, reply) = pass_reply(&payload).expect("it is passed on");
-        assert_eq!(reply.target, "mcollective.reply.abc.1");
+        assert_eq!(
+            (&*reply.target, &*reply.sender),
+            ("mcollective.reply.abc.1", "admin")
+        );
         assert!(payload["headers"].get("federation").is_none());
     }
 

@@ -28,7 +28,7 @@ use crate::{
     },
     peer::keepalive::{Due, Keepalive},
     protocol::{CRLF, PING, PONG},
-    telemetry::MonotonicMillis,
+    telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
 /// Between pings, and how many may go unanswered.
@@ -274,6 +274,11 @@ impl<'a> Session<'a> {
         let targets = request.targets.len();
         let bytes = (targets * request.payload.len()) as u64;
         figures.begin_round_trip(&request.id, request.is_discovery());
+        let share = || self.local.share();
+        let asked = request.asked.clone();
+        figures
+            .answers
+            .ask(&request.id, asked, share, MonotonicMicros::now());
         let reached = self.local.publish(request);
         counts.published.add(targets as u64);
         counts.published_bytes.add(bytes);
@@ -305,6 +310,10 @@ impl<'a> Session<'a> {
         counts.received.add(1);
         counts.received_bytes.add(payload.len() as u64);
         let rewritten = rewrite::reply(payload, &self.federation.rules, &self.reply_hop);
+        if let Ok(reply) = &rewritten {
+            let now = MonotonicMicros::now();
+            figures.answers.hear(&reply.id, &reply.sender, now);
+        }
         let max = usize::try_from(self.server.info.max_payload).unwrap_or(usize::MAX);
         let reply = match rewritten {
             Ok(reply) if reply.payload.len() > max => Err(Refusal::TooLarge),
@@ -314,6 +323,7 @@ impl<'a> Session<'a> {
             payload,
             target,
             id,
+            ..
         } = match reply {
             Ok(reply) => reply,
             Err(refusal) => return figures.refuse(Direction::Replies, refusal),

@@ -1,8 +1,8 @@
 //! The transport message of Choria and MCollective: the JSON around what the sender has signed.
 //!
-//! Only the members of `headers` are looked at. Everything else stays as it came, byte for byte:
+//! Only the members of `headers` are changed. Everything else stays as it came, byte for byte:
 //! the signed part, members that are not known here, and how numbers are written. [`super::rewrite`]
-//! is the one caller.
+//! is the one caller, and [`super::filter`] looks into the signed part.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
@@ -20,6 +20,8 @@ const MEMBERS_MAX: usize = 64;
 pub struct Names {
     /// In `headers`: where the answer goes.
     pub reply_to: &'static str,
+    /// In `headers`: who has sent the message.
+    pub sender: &'static str,
     /// In `headers`: the brokers that the message has come through.
     pub seen_by: &'static str,
     /// In `federation`: the id of the request.
@@ -28,6 +30,8 @@ pub struct Names {
     pub final_reply: &'static str,
     /// In `federation`: where the request goes.
     pub targets: &'static str,
+    /// Whether the signed request has an envelope, with all but the message itself.
+    pub has_envelope: bool,
 }
 
 /// The block of `headers` that is for federation brokers.
@@ -36,19 +40,23 @@ pub const FEDERATION: &str = "federation";
 /// Version 1, and MCollective from before there were versions.
 const V1: Names = Names {
     reply_to: "reply-to",
+    sender: "mc_sender",
     seen_by: "seen-by",
     request: "req",
     final_reply: "reply-to",
     targets: "target",
+    has_envelope: true,
 };
 
 /// Version 2.
 const V2: Names = Names {
     reply_to: "reply",
+    sender: "sender",
     seen_by: "trace",
     request: "request",
     final_reply: "reply",
     targets: "targets",
+    has_envelope: false,
 };
 
 impl Names {
@@ -99,6 +107,11 @@ impl<'a> Object<'a> {
         Ok(Self {
             members: members.0.into_iter().map(raw).collect(),
         })
+    }
+
+    /// All members, and the JSON of each.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|(name, json)| (&**name, &**json))
     }
 
     /// The JSON of a member.
@@ -157,6 +170,8 @@ pub struct Transport<'a> {
     headers_at: Range<usize>,
     /// The members of `headers`.
     pub headers: Object<'a>,
+    /// The JSON of `data`, which the sender has signed.
+    pub data: Option<&'a str>,
     /// The names of its version.
     pub names: &'static Names,
 }
@@ -177,17 +192,21 @@ impl<'a> Transport<'a> {
             }
         };
         let names = Names::of(protocol.as_deref()).ok_or(Malformed::Protocol)?;
-        let mut members = whole.members.into_iter();
-        let found = members.find_map(|(name, value)| match value {
-            Cow::Borrowed(json) if name == "headers" => Some(json),
-            _ => None,
-        });
-        let headers = found.ok_or(Malformed::Json)?;
+        let (mut headers, mut data) = (None, None);
+        for (name, value) in whole.members {
+            match (&*name, value) {
+                ("headers", Cow::Borrowed(json)) => headers = Some(json),
+                ("data", Cow::Borrowed(json)) => data = Some(json),
+                _ => {}
+            }
+        }
+        let headers = headers.ok_or(Malformed::Json)?;
         let start = offset_of(headers, source);
         Ok(Self {
             source,
             headers_at: start..start + headers.len(),
             headers: Object::read(headers)?,
+            data,
             names,
         })
     }

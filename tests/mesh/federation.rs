@@ -11,6 +11,7 @@ mod tls;
 
 use std::collections::BTreeSet;
 
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 use test_support::{Broker, Frame, RawClient, wait_until};
 
@@ -79,6 +80,18 @@ fn request(id: &str, targets: &[&str]) -> Value {
         },
         "protocol": "choria:transport:1",
     })
+}
+
+/// A request to all nodes with the agent `rpcutil`, as `mco` signs it.
+fn request_to_all(id: &str) -> Value {
+    let filter = json!({
+        "fact": [], "cf_class": [], "agent": ["rpcutil"], "identity": [], "compound": [],
+    });
+    let signed = json!({ "protocol": "choria:request:1", "envelope": { "filter": filter } });
+    let secure = json!({ "message": signed.to_string(), "signature": "x", "pubcert": "y" });
+    let mut message = request(id, &["mcollective.broadcast.agent.rpcutil"]);
+    message["data"] = BASE64.encode(secure.to_string().as_bytes()).into();
+    message
 }
 
 /// A client at a central broker that has subscribed to its replies.

@@ -18,6 +18,7 @@ mod proxy;
 mod readers;
 mod routes;
 mod shown;
+mod silent_nodes;
 mod system;
 mod tables;
 

@@ -33,6 +33,16 @@ pub(crate) static FEDERATION_REFUSED: Metric = Metric {
     help: "messages that the federation did not pass on since the start; -v has the reasons",
     ..Metric::PLAIN
 };
+pub(crate) static FEDERATION_SILENT: Metric = Metric {
+    label: "federation_silent",
+    help: "nodes connected to this broker that have not answered requests to all nodes while \
+           others did; the limit is the number of nodes that were asked",
+    option: Some("federation-silent"),
+    warning: "0",
+    remedy: "-v has the nodes: look into the log of mcollectived there, and at the clock; see \
+             /explainz",
+    ..Metric::PLAIN
+};
 pub(crate) static FEDERATION_REPLIES: Metric = Metric {
     label: "federation_replies",
     unit: Unit::Counter,

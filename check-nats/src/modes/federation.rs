@@ -1,17 +1,18 @@
 //! Mode `federation`: whether the federation broker of a Choria site serves. Only midge has one.
 
-use monitor_client::{Federationz, Kind};
+use monitor_client::{FederationNodes, Federationz, Kind};
 
 use super::{
     Check, Failure,
-    need::{Need, must, of_midge},
+    need::{Need, may, must, of_midge},
 };
 use crate::{
     deadline::Step,
     metric::{
         FEDERATION_DROPPED, FEDERATION_PENDING, FEDERATION_REFUSED, FEDERATION_REPLIES,
-        FEDERATION_REQUESTS, FEDERATION_RTT, FEDERATION_UP,
+        FEDERATION_REQUESTS, FEDERATION_RTT, FEDERATION_SILENT, FEDERATION_UP,
     },
+    report::Report,
     text::{bytes, duration, plural, quoted},
 };
 
@@ -30,6 +31,7 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
         must("replies.received", Kind::Count),
         must("replies.refused", Kind::Count),
         must("replies.dropped", Kind::Count),
+        may("nodes.silent", Kind::Count, &FEDERATION_SILENT),
     ],
 )];
 
@@ -45,6 +47,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         requests,
         replies,
         round_trips,
+        nodes,
         ..
     } = answer;
     let report = &mut check.report;
@@ -67,6 +70,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         let phrase = format!("the nodes answer after {} at the least", duration(shortest));
         report.watch(FEDERATION_RTT.label, shortest, None, &phrase);
     }
+    report_nodes(report, &nodes);
     report.total(FEDERATION_REQUESTS.label, Some(requests.received as f64));
     report.total(FEDERATION_REPLIES.label, Some(replies.received as f64));
     let refused = requests.refused.saturating_add(replies.refused);
@@ -84,4 +88,26 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         report.detail(1, &text);
     }
     Ok(())
+}
+
+/// The nodes that do not answer, and their names.
+fn report_nodes(report: &mut Report, nodes: &FederationNodes) {
+    let (silent, asked) = (nodes.silent as f64, nodes.asked as f64);
+    let phrase = format!(
+        "{} of {} here do not answer",
+        nodes.silent,
+        plural(asked, "node")
+    );
+    let limit = Some(asked).filter(|asked| *asked > 0.0);
+    report.watch(FEDERATION_SILENT.label, silent, limit, &phrase);
+    for node in &nodes.silent_nodes {
+        let requests = plural(f64::from(node.requests), "request");
+        let refused = match node.denied {
+            true => "; the broker refuses its answers: see its permissions",
+            false => "",
+        };
+        let (name, since) = (quoted(&node.name), quoted(&node.since));
+        let text = format!("{name} has not answered {requests} since {since}{refused}");
+        report.detail(1, &text);
+    }
 }

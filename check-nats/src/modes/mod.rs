@@ -294,6 +294,7 @@ pub static MODES: &[Mode] = &[
             &metric::FEDERATION_UP,
             &metric::FEDERATION_PENDING,
             &metric::FEDERATION_RTT,
+            &metric::FEDERATION_SILENT,
             &metric::FEDERATION_REQUESTS,
             &metric::FEDERATION_REPLIES,
             &metric::FEDERATION_REFUSED,

@@ -66,6 +66,7 @@ pub const FIGURES: &[Figure] = &[
     total("dropped_bytes.*", Bytes),
     total("dropped_msgs.*", Count),
     total("federation.dropped", Count),
+    level("federation.nodes_silent", Count),
     level("federation.pending", Bytes),
     total("federation.refused", Count),
     total("federation.replies", Count),

@@ -1,6 +1,9 @@
 //! `/federationz`: this broker as the federation broker of its site.
 
-use monitor_client::{FederationRoundTrips, FederationTraffic, FederationUpstream, Federationz};
+use monitor_client::{
+    FederationNodes, FederationRoundTrips, FederationSilentNode, FederationTraffic,
+    FederationUpstream, Federationz,
+};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     config::options::federation::Upstream,
     federation::{
         Federation,
-        figures::{Counts, Direction, UpstreamState},
+        figures::{Counts, Direction, Figures, UpstreamState},
         round_trips::RoundTripsView,
         session::PENDING_MAX,
     },
@@ -53,6 +56,7 @@ pub(in crate::monitor) fn build(monitor: &Monitor) -> Federationz {
         requests: traffic(figures.of(Direction::Requests)),
         replies: traffic(figures.of(Direction::Replies)),
         round_trips: round_trips(&figures.round_trips()),
+        nodes: nodes(figures),
         ..answer
     }
 }
@@ -119,5 +123,26 @@ fn round_trips(view: &RoundTripsView) -> FederationRoundTrips {
         last_at: view
             .last_at
             .map_or_else(String::new, |at| rfc3339(at.time_of_day())),
+    }
+}
+
+fn nodes(figures: &Figures) -> FederationNodes {
+    let (answers, view) = (&figures.answers, figures.silent_nodes.view());
+    let silent = view.named.into_iter().map(|node| FederationSilentNode {
+        name: node.name,
+        cid: node.cid,
+        requests: node.requests,
+        since: rfc3339(node.since.time_of_day()),
+        denied: node.denied,
+    });
+    FederationNodes {
+        requests: answers.to_all.value(),
+        requests_answered: answers.answered.value(),
+        requests_unreadable: answers.unreadable.value(),
+        asked: view.asked,
+        unanswered: view.unanswered,
+        silent: view.silent,
+        denied: view.denied,
+        silent_nodes: silent.collect(),
     }
 }

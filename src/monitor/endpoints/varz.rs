@@ -90,6 +90,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         refused: federation.requests.refused + federation.replies.refused,
         dropped: federation.replies.dropped,
         pending: federation.upstream.pending,
+        nodes_silent: federation.nodes.silent,
         round_trip: federation.round_trips.shortest,
         tls_cert_not_after: upstream_end.flatten(),
         tls: upstream_tls,

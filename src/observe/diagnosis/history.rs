@@ -292,6 +292,7 @@ impl History {
         let mut seen = HashMap::new();
         let mut dropped = 0;
         if let Some(federation) = server.federation() {
+            federation.judge_nodes();
             for direction in Direction::ALL {
                 let counts = federation.figures.of(direction);
                 dropped += counts.dropped.value();

@@ -7,7 +7,10 @@ use test_support::{
     wait_until,
 };
 
-use super::{Node, admin, ask, block, connected, figure, publish, read, request, senders, site};
+use super::{
+    Node, admin, ask, block, connected, federationz, figure, publish, read, request,
+    request_to_all, senders, site,
+};
 
 /// A mesh of three members, each of them a federation broker of the site.
 fn mesh_of_three(central: &Broker) -> Vec<Member> {
@@ -84,6 +87,48 @@ fn members_of_a_mesh_share_without_doubles() {
             counts.iter().all(|count| *count > 0),
             "{direction}: {counts:?}"
         );
+    }
+}
+
+/// The nodes' answers are shared, and yet the broker of a node that never answers knows it, and
+/// accuses no other.
+#[test]
+fn a_node_that_never_answers_is_known_where_it_is_connected() {
+    let central = Broker::midge().start();
+    let members = mesh_of_three(&central);
+    let at = |index: usize, name: &str| Node::at(&members[index].broker, name);
+    let mut well = [at(0, "web0"), at(0, "web1"), at(1, "web2"), at(2, "web3")];
+    let _hung = at(0, "hung");
+    for member in &members {
+        wait_until("the nodes are known", || {
+            member.knows("mcollective.broadcast.agent.rpcutil")
+        });
+    }
+    let mut admin = admin(&central);
+    let mut number = 0;
+    let nodes = |member: &Member| federationz(&member.broker)["nodes"].clone();
+    wait_until("it is silent", || {
+        for _ in 0..20 {
+            number += 1;
+            ask(&mut admin, "prod", &request_to_all(&number.to_string()));
+            well.iter_mut().for_each(Node::serve);
+            assert_eq!(senders(&mut admin, well.len()).len(), well.len());
+        }
+        let known = nodes(&members[0]);
+        let named = known["silent_nodes"].as_array().expect("a list");
+        assert!(named.iter().all(|node| node["name"] == "hung"), "{known}");
+        named.len() == 1
+    });
+    let known = nodes(&members[0]);
+    // A third of the answers comes to each.
+    assert!(
+        known["silent_nodes"][0]["requests"].as_u64() >= Some(60),
+        "{known}"
+    );
+    for member in &members[1..] {
+        let known = nodes(member);
+        assert_eq!(known["silent"], 0, "{known}");
+        assert!(known["requests_answered"].as_u64() > Some(0), "{known}");
     }
 }
 

@@ -7,7 +7,7 @@ use midge::observe::diagnosis::rules::RULES;
 
 use super::{
     broker, ceilings, certificates, clients, dns, federation, leafnodes, members_differ, nodes,
-    readers, routes, system, tables,
+    readers, routes, silent_nodes, system, tables,
 };
 
 /// The code of each rule, and the test that proves it.
@@ -133,6 +133,10 @@ const PROOFS: &[(&str, fn())] = &[
     (
         "federation-slow",
         federation::growing_round_trips_are_reported,
+    ),
+    (
+        "federation-nodes-silent",
+        silent_nodes::nodes_that_never_answer_are_named_until_they_do,
     ),
     (
         "federation-member-silent",

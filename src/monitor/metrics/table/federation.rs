@@ -111,6 +111,24 @@ pub(super) const METRICS: &[Metric] = &[
             }
         },
     ),
+    gauge(
+        "midge_federation_nodes",
+        "",
+        "Nodes connected here, by state: asked by the last requests to all nodes, those of them that \
+         have not answered here since, and those that are silent (finding federation-nodes-silent).",
+        |now, to| {
+            let Some(nodes) = of(now).map(|it| &it.nodes) else {
+                return;
+            };
+            for (state, count) in [
+                ("asked", nodes.asked),
+                ("unanswered", nodes.unanswered),
+                ("silent", nodes.silent),
+            ] {
+                to.add_for("state", state, count);
+            }
+        },
+    ),
     histogram(
         "midge_federation_round_trip_seconds",
         "Time from a request to its first reply; contains the time that nodes need for their work.",

@@ -1,11 +1,14 @@
 //! The federation: no upstream broker, messages that are not passed on, a site that answers later
-//! than it used to, and a federation broker that takes its share and does nothing with it.
+//! than it used to, nodes that do not answer, and a federation broker that takes its share and does
+//! nothing with it.
 
 use std::time::Duration;
 
 use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
-    federation::{figures::Direction, refusal::Refusal, session::PENDING_MAX},
+    federation::{
+        figures::Direction, refusal::Refusal, session::PENDING_MAX, silent_nodes::SilentNode,
+    },
     observe::diagnosis::humanize::{bytes, plural, time},
 };
 
@@ -14,6 +17,12 @@ const GROWN_TIMES: u32 = 2;
 
 /// Messages that a member takes before its silence means something.
 const TAKEN_MIN: u64 = 5;
+
+const NODES_SILENT_CAUSE: &str = "`mcollectived` or `choria server` hangs there, its clock is wrong, so that it takes requests \
+     for expired, or it does not accept their signature (its CA, CRL or policy).";
+
+/// Silent nodes that a finding names.
+const NODES_NAMED: usize = 5;
 
 /// A round trip that was measured longer ago than this says nothing about now.
 const RECENT: Duration = Duration::from_secs(600);
@@ -73,6 +82,24 @@ pub(super) const RULES: &[Rule] = &[
                  (/explainz), then the network to the nodes.",
         pace: Pace::Lasting,
         find: slow,
+    },
+    Rule {
+        code: "federation-nodes-silent",
+        levels: "warning",
+        meaning: "Nodes that are connected to this broker, the federation broker of their site, got \
+                  requests to all nodes and have answered none, while others did: clients see fewer \
+                  nodes than there are. A request counts if it has no filter, or asks only for \
+                  agents whose subjects the node has subscribed to, and if some node has answered \
+                  it; those of the security plugin psk, which cannot be read, do not count. \
+                  Twenty answers of the node should have come here, all federation brokers of \
+                  the site taken into account.",
+        cause: NODES_SILENT_CAUSE,
+        remedy: "Look into the log of the named nodes, and at their clocks; then restart the \
+                 service. /federationz has the nodes and how many requests each has not answered. \
+                 Nodes that answer to `mco ping` at the site itself lack the permission to publish \
+                 to `choria.federation.NAME.collective`.",
+        pace: Pace::Slow,
+        find: silent_nodes,
     },
     Rule {
         code: "federation-member-silent",
@@ -171,6 +198,45 @@ fn slow(evidence: &Evidence) -> Vec<Symptom> {
         time(usual),
     );
     vec![warning(&federation.options.name, 0, text)]
+}
+
+fn silent_nodes(evidence: &Evidence) -> Vec<Symptom> {
+    let Some(federation) = evidence.server.federation() else {
+        return Vec::new();
+    };
+    let nodes = federation.figures.silent_nodes.view();
+    let Some(first) = nodes.named.first() else {
+        return Vec::new();
+    };
+    let name = |node: &SilentNode| format!("{} ({})", node.name, plural(node.requests, "request"));
+    let named = nodes.named.iter().take(NODES_NAMED).map(name);
+    let mut named: Vec<String> = named.collect();
+    let more = nodes.silent - named.len();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    let text = format!(
+        "{} of {} connected here have answered no request to all nodes for {}, while others did: {}",
+        nodes.silent,
+        plural(nodes.asked, "node"),
+        time(first.since.age()),
+        named.join(", "),
+    );
+    let cause = (nodes.denied > 0).then(|| {
+        let (subject, _) = federation.reply_group();
+        let others = match nodes.denied < nodes.silent {
+            true => format!(" The others: {NODES_SILENT_CAUSE}"),
+            false => String::new(),
+        };
+        format!(
+            "The permissions at this broker: answers of {} to {subject} were refused here.{others}",
+            plural(nodes.denied, "node")
+        )
+    });
+    vec![Symptom {
+        cause,
+        ..warning(&federation.options.name, 0, text)
+    }]
 }
 
 fn silent_member(evidence: &Evidence) -> Vec<Symptom> {
