@@ -115,6 +115,8 @@ pub struct Connection {
     takes_queues_only: AtomicBool,
     /// Whether it takes messages with the cluster of the leafnode that they come from.
     takes_origins: AtomicBool,
+    /// Bytes of the largest message that another broker takes.
+    payload_max: AtomicUsize,
     /// Whether what is delivered to it is logged.
     pub traced: OutTrace,
     /// Whether INFO may be sent at any time: the peer has announced support and has
@@ -207,6 +209,7 @@ impl Connection {
             takes_traces: AtomicBool::new(false),
             takes_queues_only: AtomicBool::new(false),
             takes_origins: AtomicBool::new(false),
+            payload_max: AtomicUsize::new(usize::MAX),
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
@@ -399,6 +402,17 @@ impl Connection {
     /// Notes that the peer takes such messages.
     pub fn set_takes_origins(&self) {
         self.takes_origins.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes of the largest message, headers included, that the broker at the other end takes: a larger
+    /// one ends the connection.
+    pub fn payload_max(&self) -> usize {
+        self.payload_max.load(Ordering::Relaxed)
+    }
+
+    /// Sets what the broker at the other end takes.
+    pub fn set_payload_max(&self, bytes: usize) {
+        self.payload_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether messages may go to the peer of a route.

@@ -81,6 +81,7 @@ impl Connection {
                 takes_headers,
                 takes_queues_only: self.takes_queues_only(),
                 line_max: self.line_max(),
+                payload_max: self.payload_max(),
                 appended: Appended::default(),
                 too_long: Vec::new(),
                 guard: match self.kind {
@@ -125,6 +126,8 @@ struct Routing<'a, 'b, 'c> {
     takes_queues_only: bool,
     /// Bytes of the longest control line that the peer accepts.
     line_max: usize,
+    /// Bytes of the largest message that it accepts.
+    payload_max: usize,
     appended: Appended,
     too_long: Vec<TooLong>,
     /// Notes requests to a leafnode, so that its replies are permitted.
@@ -155,6 +158,10 @@ impl Routing<'_, '_, '_> {
     fn append(&mut self, routed: &Routed<'_>, head: &mut RouteHead<'_>) -> bool {
         let batch = self.batch;
         for (index, message) in batch.messages.iter().enumerate() {
+            if message.total_len as usize > self.payload_max {
+                self.appender.refuse(1, u64::from(message.total_len));
+                continue;
+            }
             if let Routed::Queues {
                 names, passed_on, ..
             } = routed

@@ -29,8 +29,8 @@ use crate::{
     telemetry::event::EventKind,
 };
 
-/// A connection that lasted less counts as a failure: a hub may let this broker in and end the
-/// connection at once, again and again.
+/// A connection that lasted less counts as refused: a hub may let this broker in and end the connection
+/// at once, again and again.
 const LASTING: Duration = Duration::from_secs(10);
 
 /// How an attempt ended.
@@ -58,6 +58,8 @@ pub async fn dial_remotes(leafnodes: Arc<Leafnodes>) {
 /// Keeps a connection to a hub as long as it is configured.
 async fn keep(leafnodes: Arc<Leafnodes>, remote: Arc<Remote>) {
     let mut failures = Failures::default();
+    // Attempts in a row that the hub refused, or connections that it ended soon.
+    let mut refusals = 0_u32;
     while !remote.is_over()
         && !leafnodes.is_stopping()
         && let Some(url) = remote.next_url()
@@ -69,21 +71,22 @@ async fn keep(leafnodes: Arc<Leafnodes>, remote: Arc<Remote>) {
         let first = leafnodes.remotes.settings().reconnect;
         let pause = match ended {
             Ended::Woken => continue,
-            Ended::Lost(time) if time >= LASTING => {
+            Ended::Lost(time) => {
                 failures = Failures::default();
-                first
-            }
-            Ended::Lost(_) => {
-                failures.count = failures.count.saturating_add(1);
-                growing_pause(first, failures.count)
+                refusals = match time >= LASTING {
+                    true => 0,
+                    false => refusals.saturating_add(1),
+                };
+                growing_pause(first, refusals)
             }
             Ended::Failed(NotJoined { why, is_refused }) => {
                 remote.note_failure(&why);
                 report(&leafnodes, &mut failures, &url, &why);
-                let pause = match is_refused {
-                    true => growing_pause(first, failures.count),
-                    false => first,
+                refusals = match is_refused {
+                    true => refusals.saturating_add(1),
+                    false => 0,
                 };
+                let pause = growing_pause(first, refusals);
                 // So that the leafnodes of a hub do not all come at the same moment.
                 pause + first.mul_f64(fastrand::f64())
             }

@@ -255,6 +255,7 @@ impl<'a> Solicitation<'a> {
 }
 
 fn late(what: &str, patience: Duration) -> NotJoined {
+    let what = what.trim_start_matches("an ");
     format!("no {what} within {patience:?}").into()
 }
 
@@ -320,6 +321,11 @@ impl Leafnodes {
             user: url.url.user.clone(),
             proof: 0,
         };
+        if let Ok(max) = usize::try_from(info.max_payload)
+            && max > 0
+        {
+            connection.set_payload_max(max);
+        }
         self.enter(&leaf, known).map_err(|end| {
             if let Some(line) = end.error_line() {
                 connection.send_now(&line);

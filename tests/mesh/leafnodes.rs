@@ -9,6 +9,7 @@ mod remotes;
 mod remotes_login;
 mod remotes_mesh;
 mod remotes_reload;
+mod remotes_scripted;
 mod remotes_streams;
 mod scripted;
 mod tls;
