@@ -204,15 +204,11 @@ impl LeafConnect {
 
     /// What it shows to log in.
     pub fn credentials(&self) -> Credentials {
-        // A user without a password is sent as user and as token.
-        let is_copy = !self.user.is_empty() && self.auth_token == self.user;
+        // A URL with a user and no password is sent as user and as token, and may be either.
         Credentials {
             user: self.user.clone(),
             password: self.pass.clone(),
-            token: match is_copy {
-                true => String::new(),
-                false => self.auth_token.clone(),
-            },
+            token: self.auth_token.clone(),
             nkey: self.nkey.clone(),
             signature: self.sig.clone(),
             has_jwt: !self.jwt.is_empty(),
