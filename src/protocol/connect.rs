@@ -65,7 +65,8 @@ impl Credentials {
             // A client may send its seed by mistake; that must not get into a log.
             Self { nkey, .. } if UserKey::parse(nkey).is_ok() => nkey,
             Self { nkey, .. } if !nkey.is_empty() => "[REDACTED]",
-            Self { user, .. } if !user.is_empty() => user,
+            // A leafnode that has a token sends it as its user, too.
+            Self { user, token, .. } if !user.is_empty() && user != token => user,
             Self { token, .. } if !token.is_empty() => "[REDACTED]",
             _ => "",
         }

@@ -96,12 +96,13 @@ fn lines_are_limited_and_verbs_of_routes_are_unknown() {
     }
 }
 
-/// A user without a password is sent as a token, too; that is no second login.
+/// What may be a user or a token is sent as both. It is never shown, as it may be a secret.
 #[test]
 fn credentials_are_those_of_a_client() {
     let connect = |json: &str| serde_json::from_str::<LeafConnect>(json).expect("a CONNECT");
     let credentials = connect(r#"{"user":"u","auth_token":"u"}"#).credentials();
-    assert_eq!((&*credentials.user, &*credentials.token), ("u", ""));
+    assert_eq!((&*credentials.user, &*credentials.token), ("u", "u"));
+    assert_eq!(credentials.display_user(), "[REDACTED]");
     let credentials = connect(r#"{"auth_token":"t"}"#).credentials();
     assert_eq!((&*credentials.user, &*credentials.token), ("", "t"));
     let shown = format!("{:?}", connect(r#"{"name":"n","pass":"secret"}"#));
