@@ -20,8 +20,9 @@ use crate::{
         leafnodes::remotes::{RemoteOptions, RemoteUrl},
     },
     connection::{CloseReason, Connection, tls_listener::TlsListener},
+    log,
     security::secret::Secret,
-    telemetry::{MonotonicMillis, pool::shorten},
+    telemetry::{MonotonicMillis, event::EventKind, pool::shorten},
 };
 
 /// Addresses that a hub may tell of.
@@ -235,7 +236,12 @@ impl Remote {
     /// Begins the connection anew, with other certificate files.
     pub fn reconnect(&self) {
         if let Some(connection) = self.connection() {
-            connection.close(CloseReason::TlsHandshakeFailure);
+            log::about(&connection)
+                .code(EventKind::Leafnode.name())
+                .info(format_args!(
+                    "Connects anew, with the other certificate files"
+                ));
+            connection.close(CloseReason::ClientClosed);
         }
     }
 

@@ -318,7 +318,11 @@ impl Leafnodes {
             version: shorten(&info.version).into_owned(),
             headers: info.headers,
             protocol: info.proto,
-            user: url.url.user.clone(),
+            // Without a password it may be a token, which is a secret.
+            user: match url.url.password.is_empty() {
+                true => String::new(),
+                false => url.url.user.clone(),
+            },
             proof: 0,
         };
         if let Ok(max) = usize::try_from(info.max_payload)

@@ -135,6 +135,28 @@ fn a_refused_login_is_reported_once() {
     }
 }
 
+/// A user without a password is a token, which is shown nowhere.
+#[test]
+fn a_token_logs_in_and_is_not_shown() {
+    for kind in HUBS {
+        let port = free_port();
+        let hub = hub_of(kind, port, "", "authorization { token: hushhush }");
+        let leaf = spoke("leaf", port, "hushhush@", "", "");
+        wait_for_leafs(&hub, 1);
+        wait_for_leafs(&leaf, 1);
+        for path in ["/leafz", "/varz", "/connz?auth=1"] {
+            let answer = leaf.get(path).body;
+            assert!(!answer.contains("hushhush"), "{path}: {answer}");
+        }
+        leaf.log().assert_lacks("hushhush");
+        let refused = spoke("refused", port, "wrongword@", "", "");
+        wait_until("it is refused", || {
+            remote(&refused)["attempts"].as_u64() > Some(0)
+        });
+        refused.log().assert_lacks("wrongword");
+    }
+}
+
 /// TLS behind INFO and before it; both sides verify each other, and the certificate may name the user.
 #[test]
 fn both_sides_verify_each_other() {
