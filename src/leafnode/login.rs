@@ -1,7 +1,10 @@
 //! Who is let in as a leafnode: the checks of its CONNECT, its login, and its place in its account.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -251,6 +254,7 @@ impl Leafnodes {
                 permissions: login.permissions,
             },
             account,
+            is_introduced: AtomicBool::new(false),
         });
         let before = self.add(&leaf);
         let budget = self.broker.registry.budget.clone();

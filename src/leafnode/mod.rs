@@ -65,7 +65,7 @@ use crate::{
     config::options::leafnodes::LeafnodesOptions,
     connection::{CloseReason, Connection, buffers::give_way, tls_listener::TlsListener},
     delivery::leaf_side::LeafSide,
-    protocol::{connect::Credentials, leafnode::LeafInfo},
+    protocol::connect::Credentials,
     security::{authentication::Authentication, permissions::Permissions, users::Authorization},
     telemetry::event::EventKind,
 };
@@ -131,6 +131,8 @@ pub struct Leafnode {
     sends: Option<Arc<Permissions>>,
     /// What it showed to log in, for a reload that checks it again.
     shown: Shown,
+    /// Whether it was sent the INFO that says that it is let in.
+    is_introduced: AtomicBool,
 }
 
 /// What a leafnode showed to log in.
@@ -147,11 +149,11 @@ pub async fn send_addresses(leafnodes: Arc<Leafnodes>) {
     loop {
         leafnodes.broker.leafnode_urls.changed.notified().await;
         for leaf in leafnodes.all() {
-            let info = LeafInfo {
-                remote_account: leaf.account.name.clone(),
-                ..leafnodes.info(&leaf.connection)
-            };
-            leaf.connection.send_now(&info.line());
+            // One that is not gets them together with its account.
+            if leaf.is_introduced.load(Ordering::SeqCst) {
+                leaf.connection
+                    .send_now(&leafnodes.info_on_change(&leaf).line());
+            }
             // So that other tasks run as well.
             give_way().await;
         }
