@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{Leafnodes, login::Accepted};
+use super::{Leafnode, Leafnodes, login::Accepted};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT,
     broker::turned_away,
@@ -258,6 +258,14 @@ impl Leafnodes {
             import,
             export,
             ..self.info(connection)
+        }
+    }
+
+    /// The INFO for a leafnode that is let in when the addresses in it have changed.
+    pub(super) fn info_on_change(&self, leaf: &Leafnode) -> LeafInfo {
+        LeafInfo {
+            remote_account: leaf.account.name.clone(),
+            ..self.info(&leaf.connection)
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Who is let in as a leafnode: the checks of its CONNECT, its login, and its place in its account.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -228,6 +231,7 @@ impl Leafnodes {
             interest: Default::default(),
             sends: sends.filter(|it| it.restricts_publishing()),
             remote: None,
+            is_introduced: AtomicBool::new(false),
             shown: Some(Shown {
                 credentials: connect.credentials(),
                 nonce,

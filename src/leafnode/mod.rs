@@ -75,7 +75,7 @@ use crate::{
     config::options::leafnodes::LeafnodesOptions,
     connection::{CloseReason, Connection, buffers::give_way, tls_listener::TlsListener},
     delivery::leaf_side::LeafSide,
-    protocol::{connect::Credentials, leafnode::LeafInfo},
+    protocol::connect::Credentials,
     security::{authentication::Authentication, permissions::Permissions, users::Authorization},
     telemetry::event::EventKind,
 };
@@ -149,6 +149,8 @@ pub struct Leafnode {
     shown: Option<Shown>,
     /// The hub that this broker dialled; `None` if the other side dialled.
     pub remote: Option<Arc<Remote>>,
+    /// Whether it was sent the INFO that says that it is let in; never if this broker dialled.
+    is_introduced: AtomicBool,
 }
 
 /// What a leafnode showed to log in.
@@ -165,11 +167,11 @@ pub async fn send_addresses(leafnodes: Arc<Leafnodes>) {
     loop {
         leafnodes.broker.leafnode_urls.changed.notified().await;
         for leaf in leafnodes.all() {
-            let info = LeafInfo {
-                remote_account: leaf.account.name.clone(),
-                ..leafnodes.info(&leaf.connection)
-            };
-            leaf.connection.send_now(&info.line());
+            // One that is not gets them together with its account.
+            if leaf.is_introduced.load(Ordering::SeqCst) {
+                leaf.connection
+                    .send_now(&leafnodes.info_on_change(&leaf).line());
+            }
             // So that other tasks run as well.
             give_way().await;
         }

@@ -1,6 +1,9 @@
 //! An established leafnode connection: operations of the other side and how they are handled.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{
     Leafnode, Leafnodes,
@@ -89,6 +92,14 @@ impl Session {
                 .leafnodes
                 .info_on_connect(connection, account, import, export);
             connection.send(buffers, &info.line());
+            // Only now: the other side expects that INFO first.
+            self.leaf.is_introduced.store(true, Ordering::SeqCst);
+            let has_changed =
+                *self.leafnodes.broker.leafnode_urls.list.read() != info.leafnode_urls;
+            if has_changed {
+                let info = self.leafnodes.info_on_change(&self.leaf);
+                connection.send(buffers, &info.line());
+            }
         }
         let mut line = Vec::new();
         push_leaf_interest(&mut line, account.loop_subject().as_bytes(), 1);

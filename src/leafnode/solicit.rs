@@ -4,7 +4,11 @@
 //! We send no INFO, so that the connection is not compressed. What the hub sends is bounded and parsed
 //! by [`BeforeLogin`], like what a broker sends that dials us.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::{
     net::TcpStream,
@@ -311,6 +315,7 @@ impl Leafnodes {
             interest: Default::default(),
             sends: imports.then(|| Arc::new(Permissions::new(import.clone(), any()))),
             shown: None,
+            is_introduced: AtomicBool::new(false),
             remote: Some(remote.clone()),
         });
         let known = Known {

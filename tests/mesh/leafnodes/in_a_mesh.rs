@@ -304,12 +304,10 @@ fn the_addresses_in_info_are_those_of_the_members() {
             false => "leafs.example.net:7".to_owned(),
         };
         assert_eq!(listed(), serde_json::json!([url(0), other]));
-        let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
-        let urls = info["leafnode_urls"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        assert_eq!(urls, [other.as_str(), &url(0)], "{info}");
+        wait_until("the second one lists both", || {
+            let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
+            info["leafnode_urls"] == serde_json::json!([other, url(0)])
+        });
         drop(second);
         assert_eq!(listed(), serde_json::json!([url(0)]));
     }
@@ -320,8 +318,10 @@ fn the_addresses_in_info_are_those_of_the_members() {
     );
     let silent = silent.start();
     mesh::wait_for_mesh(&[&first, &silent]);
-    let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
-    assert_eq!(info["leafnode_urls"], serde_json::json!([url(0)]));
+    wait_until("the silent one lists the other", || {
+        let (_, info) = joined(leaf_ports[1], "\"name\":\"OTHER\"");
+        info["leafnode_urls"] == serde_json::json!([url(0)])
+    });
     let (_, info) = joined(leaf_ports[0], "\"name\":\"OTHER\"");
     assert_eq!(info["leafnode_urls"], serde_json::json!([url(0)]));
 }
