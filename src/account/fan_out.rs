@@ -3,7 +3,7 @@
 
 use std::{cell::OnceCell, sync::Arc};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{Account, Destinations, latency::is_tracked, path::Path, replies::REPLY_PREFIX};
 use crate::{
@@ -41,8 +41,8 @@ pub struct Sender<'a> {
     pub to_peers: bool,
     /// Where it comes from, as far as that decides to which leafnodes it goes.
     pub from: Source<'a>,
-    /// The queue groups that a leafnode names for it, separated by blanks; `None` serves all groups.
-    pub groups: Option<&'a [u8]>,
+    /// The queue groups that a leafnode names for it; `None` serves all groups.
+    pub groups: Option<&'a Groups<'a>>,
     /// What other brokers get in place of the batch: a message of a stream is shown with another subject
     /// than the one that it is routed by, and the next broker has to know both.
     pub as_it_came: Option<&'a SubjectBatch<'a>>,
@@ -60,6 +60,22 @@ pub enum Undelivered {
     From(usize),
     /// Those at these indexes, ascending.
     These(Vec<usize>),
+}
+
+/// Names of queue groups: a line may have thousands, and each group that matches looks for itself.
+pub struct Groups<'a>(HashSet<&'a [u8]>);
+
+impl<'a> Groups<'a> {
+    /// Of names that are separated by blanks.
+    pub fn new(names: &'a [u8]) -> Self {
+        let names = names.split(|byte| *byte == b' ');
+        Self(names.filter(|name| !name.is_empty()).collect())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Undelivered {
@@ -400,10 +416,7 @@ impl Sender<'_> {
 
     /// Whether a member of this queue group is to get the batch.
     fn serves(&self, name: &[u8]) -> bool {
-        self.groups.is_none_or(|groups| {
-            let mut names = groups.split(|byte| *byte == b' ');
-            names.any(|group| group == name)
-        })
+        self.groups.is_none_or(|groups| groups.0.contains(name))
     }
 
     /// What the members of each queue group at other brokers get: all, or what the members here left.

@@ -14,7 +14,7 @@ use super::{
     LocalInterest,
     peer::Peer,
     state::State,
-    wants::{Beyond, Key},
+    wants::{Beyond, Key, as_told},
 };
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
@@ -29,12 +29,12 @@ const COUNTED_AT_ONCE: usize = 2048;
 /// What the leafnodes of one origin want: members behind them, by key.
 #[derive(Default)]
 pub(super) struct Behind {
-    spokes: HashMap<Key, u32>,
-    hubs: HashMap<Key, u32>,
+    spokes: HashMap<Key, u64>,
+    hubs: HashMap<Key, u64>,
 }
 
 impl Behind {
-    fn of(&mut self, side: &LeafSide) -> &mut HashMap<Key, u32> {
+    fn of(&mut self, side: &LeafSide) -> &mut HashMap<Key, u64> {
         match side.is_hub {
             true => &mut self.hubs,
             false => &mut self.spokes,
@@ -59,7 +59,7 @@ impl State {
             // An entry that is removed meanwhile is subtracted, which waits for the lock.
             if !entry.set_counted(true) {
                 let wanted = self.wanted_mut(&entry.key()).1;
-                wanted.change_beyond(|beyond| beyond.routes += entry.weight.max(1));
+                wanted.change_beyond(|beyond| beyond.routes += u64::from(entry.weight.max(1)));
             }
         }
         !some.is_empty()
@@ -80,7 +80,7 @@ impl State {
         let nothing = Beyond::default();
         let beyond = wanted.beyond.as_deref().unwrap_or(&nothing);
         let own = self.behind.get(&side.origin);
-        let own = |of: fn(&Behind) -> &HashMap<Key, u32>| {
+        let own = |of: fn(&Behind) -> &HashMap<Key, u64>| {
             let members = own.and_then(|behind| of(behind).get(key));
             members.copied().unwrap_or(0)
         };
@@ -88,17 +88,43 @@ impl State {
         let hubs = beyond.hubs.saturating_sub(own(|behind| &behind.hubs));
         // Circles are found by these subjects wherever they are.
         let is_loop = key.starts_with(LOOP_PREFIX);
-        let mut members = wanted.subscriptions;
+        let mut members = u64::from(wanted.subscriptions);
         if !side.is_isolated || is_loop {
-            members = members.saturating_add(spokes);
+            members += spokes;
         }
         if !side.is_hub || is_loop {
-            members = members.saturating_add(beyond.routes);
+            members += beyond.routes;
         }
         if !side.is_hub && !side.is_isolated || is_loop {
-            members = members.saturating_add(hubs);
+            members += hubs;
         }
-        (members > 0 || wanted.for_good || beyond.for_good).then_some(members.max(1))
+        let is_wanted = members > 0 || wanted.for_good || beyond.for_good;
+        is_wanted.then_some(as_told(members.max(1)))
+    }
+
+    /// Whether a change of what another broker wants of a key makes no difference to any leafnode, so that
+    /// not each one has to be looked at: of a subject, there is a subscription here, or the change is
+    /// `of_spoke` and two other origins are left in any case.
+    fn is_settled(&self, key: &[u8], of_spoke: bool) -> bool {
+        const SETTLED: u32 = 3;
+        !key.contains(&b' ')
+            && self.wanted.get(key).is_some_and(|wanted| {
+                let origins = wanted.beyond.as_ref().map_or(0, |beyond| beyond.origins);
+                wanted.subscriptions > 0 || wanted.for_good || of_spoke && origins >= SETTLED
+            })
+    }
+
+    /// What leafnodes are told of a key before the number of its subscriptions here changes by one; empty
+    /// if that makes no difference, as there are `enough` of a subject.
+    pub(super) fn told_before(&self, key: &[u8], enough: u32) -> Told {
+        let has_enough = self
+            .wanted
+            .get(key)
+            .is_some_and(|wanted| wanted.subscriptions >= enough);
+        match has_enough && !key.contains(&b' ') {
+            true => Told::new(),
+            false => self.told_to_leafnodes(key),
+        }
     }
 
     /// What leafnodes are told of a key now; empty if there are none.
@@ -152,16 +178,21 @@ impl LocalInterest {
         let Some(side) = &entry.leaf else {
             return;
         };
-        let (key, members) = (entry.key(), entry.weight.max(1));
+        let (key, members) = (entry.key(), u64::from(entry.weight.max(1)));
         let mut state = self.state.lock();
         if entry.set_counted(true) {
             return;
         }
-        self.change(&mut state, buffers, &key, |state, key| {
+        self.change(&mut state, buffers, (&key, !side.is_hub), |state, key| {
             let behind = state.behind.entry(side.origin.clone()).or_default();
-            *behind.of(side).entry(key.clone()).or_default() += members;
+            let own = behind.of(side).entry(key.clone()).or_default();
+            let is_new = *own == 0;
+            *own += members;
             let wanted = state.wanted_mut(key).1;
-            wanted.change_beyond(|beyond| *of(beyond, side) += members);
+            wanted.change_beyond(|beyond| {
+                *of(beyond, side) += members;
+                beyond.origins += u32::from(is_new && !side.is_hub);
+            });
         });
     }
 
@@ -170,17 +201,19 @@ impl LocalInterest {
         let Some(side) = &entry.leaf else {
             return;
         };
-        let (key, members) = (entry.key(), entry.weight.max(1));
+        let (key, members) = (entry.key(), u64::from(entry.weight.max(1)));
         let mut state = self.state.lock();
         if !entry.set_counted(false) {
             return;
         }
-        self.change(&mut state, buffers, &key, |state, key| {
+        self.change(&mut state, buffers, (&key, !side.is_hub), |state, key| {
+            let mut was_last = false;
             if let Some(behind) = state.behind.get_mut(&side.origin) {
                 let own = behind.of(side);
                 if let Some(count) = own.get_mut(key) {
                     *count = count.saturating_sub(members);
-                    if *count == 0 {
+                    was_last = *count == 0;
+                    if was_last {
                         own.remove(key);
                     }
                 }
@@ -192,6 +225,8 @@ impl LocalInterest {
             wanted.change_beyond(|beyond| {
                 let count = of(beyond, side);
                 *count = count.saturating_sub(members);
+                let ends = u32::from(was_last && !side.is_hub);
+                beyond.origins = beyond.origins.saturating_sub(ends);
             });
         });
     }
@@ -205,10 +240,10 @@ impl LocalInterest {
         if entry.set_counted(true) {
             return;
         }
-        let members = entry.weight.max(1);
-        self.change(&mut state, buffers, &entry.key(), |state, key| {
+        let members = u64::from(entry.weight.max(1));
+        self.change(&mut state, buffers, (&entry.key(), false), |state, key| {
             let wanted = state.wanted_mut(key).1;
-            wanted.change_beyond(|beyond| beyond.routes = beyond.routes.saturating_add(members));
+            wanted.change_beyond(|beyond| beyond.routes += members);
         });
     }
 
@@ -222,8 +257,8 @@ impl LocalInterest {
         if !entry.set_counted(!state.uncounted_routes.is_empty()) {
             return;
         }
-        let members = entry.weight.max(1);
-        self.change(&mut state, buffers, &entry.key(), |state, key| {
+        let members = u64::from(entry.weight.max(1));
+        self.change(&mut state, buffers, (&entry.key(), false), |state, key| {
             let wanted = state.wanted_mut(key).1;
             wanted.change_beyond(|beyond| beyond.routes = beyond.routes.saturating_sub(members));
         });
@@ -244,23 +279,27 @@ impl LocalInterest {
             .map(|subject| (Key::from(subject.as_bytes()), true));
         let all = begun.chain(ended.into_iter().map(|key| (key, false)));
         for (key, is_wanted) in all {
-            self.change(&mut state, buffers, &key, |state, key| {
+            self.change(&mut state, buffers, (&key, false), |state, key| {
                 let wanted = state.wanted_mut(key).1;
                 wanted.change_beyond(|beyond| beyond.for_good = is_wanted);
             });
         }
     }
 
-    /// Makes a change of a key, and tells all other brokers for which it makes a difference.
+    /// Makes a change of what other brokers want of a key, of leafnodes whose hub this broker is alone
+    /// if `of_spoke`, and tells all brokers for which it makes a difference.
     fn change(
         &self,
         state: &mut State,
         buffers: &mut ThreadBuffers,
-        key: &[u8],
+        (key, of_spoke): (&[u8], bool),
         change: impl FnOnce(&mut State, &Key),
     ) {
         let told_routes = state.told(None, key);
-        let before = state.told_to_leafnodes(key);
+        let before = match state.is_settled(key, of_spoke) {
+            true => Told::new(),
+            false => state.told_to_leafnodes(key),
+        };
         let key = state.wanted_mut(key).0;
         change(state, &key);
         state.drop_unwanted(&key);
@@ -304,7 +343,7 @@ fn is_same(key: &[u8], before: Option<u32>, now: Option<u32>) -> bool {
     }
 }
 
-fn of<'a>(beyond: &'a mut Beyond, side: &LeafSide) -> &'a mut u32 {
+fn of<'a>(beyond: &'a mut Beyond, side: &LeafSide) -> &'a mut u64 {
     match side.is_hub {
         true => &mut beyond.hubs,
         false => &mut beyond.spokes,

@@ -107,15 +107,10 @@ impl LocalInterest {
             .extract_if(.., |it| Arc::ptr_eq(&it.route, route));
         let left: Vec<Peer> = left.collect();
         let uncounted = match state.peers.is_empty() {
-            true => {
-                // Both begin anew with the next peer.
-                if !state.uncounted_routes.is_empty() {
-                    self.counts_routes.store(false, Ordering::SeqCst);
-                }
-                let routes = std::mem::take(&mut state.uncounted_routes);
-                (std::mem::take(&mut state.uncounted), routes)
-            }
-            false => Default::default(),
+            // It begins anew with the next peer; counting the interest of peers goes on, since the
+            // part that is counted is to be subtracted when it ends.
+            true => std::mem::take(&mut state.uncounted),
+            false => Vec::new(),
         };
         drop(state);
         // Memory is freed without the lock.
@@ -244,7 +239,7 @@ impl LocalInterest {
             return;
         }
         let text = key(subscription);
-        let before = state.told_to_leafnodes(&text);
+        let before = state.told_before(&text, 1);
         let (key, wanted) = state.wanted_mut(&text);
         let is_new = wanted.for_routes().is_none();
         wanted.subscriptions += 1;
@@ -334,7 +329,7 @@ impl LocalInterest {
                 continue;
             }
             let text = key(subscription);
-            let before = state.told_to_leafnodes(&text);
+            let before = state.told_before(&text, 2);
             let (key, wanted) = state.wanted_mut(&text);
             wanted.subscriptions = wanted.subscriptions.saturating_sub(1);
             let is_gone = wanted.for_routes().is_none();

@@ -28,15 +28,17 @@ pub(super) struct Wanted {
 }
 
 /// The interest of other brokers in a key: members of a queue group, or how many have interest. It is
-/// counted where there is or was a leafnode.
+/// counted where there is or was a leafnode. A sum of the 32 bits that each may tell does not overflow.
 #[derive(Default)]
 pub(super) struct Beyond {
     /// Of leafnodes whose hub this broker is.
-    pub(super) spokes: u32,
+    pub(super) spokes: u64,
+    /// Origins of those leafnodes: several members of one cluster have one.
+    pub(super) origins: u32,
     /// Of hubs of this broker.
-    pub(super) hubs: u32,
+    pub(super) hubs: u64,
     /// Of peers of the cluster.
-    pub(super) routes: u32,
+    pub(super) routes: u64,
     /// Permanent interest that only leafnodes are told.
     pub(super) for_good: bool,
 }
@@ -45,6 +47,12 @@ impl Beyond {
     fn is_nothing(&self) -> bool {
         self.spokes == 0 && self.hubs == 0 && self.routes == 0 && !self.for_good
     }
+}
+
+/// Members as a line can say them. What is counted is more exact: a sum of numbers that other brokers
+/// tell is taken apart again when they tell others.
+pub(super) fn as_told(members: u64) -> u32 {
+    u32::try_from(members).unwrap_or(u32::MAX)
 }
 
 impl Wanted {
@@ -61,7 +69,7 @@ impl Wanted {
     /// interest.
     pub(super) fn for_routes(&self) -> Option<u32> {
         let spokes = self.beyond.as_ref().map_or(0, |beyond| beyond.spokes);
-        let members = self.subscriptions.saturating_add(spokes);
+        let members = as_told(u64::from(self.subscriptions) + spokes);
         (members > 0 || self.for_good).then_some(members)
     }
 

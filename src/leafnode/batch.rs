@@ -125,7 +125,7 @@ impl Session {
         at: &mut usize,
         message: &RouteMessage<'_>,
     ) -> Result<bool, End> {
-        let max_payload = self.max_payload();
+        let max_payload = self.max_payload;
         if message.total_len > max_payload {
             let detail = format!(
                 "payload of {} bytes for {}, max_payload is {max_payload}",
@@ -292,7 +292,8 @@ impl Session {
         };
         let line_len = head.len() + digits + CRLF.len();
         let whole_len = line_len + total_len + CRLF.len();
-        if rest.len() < whole_len || total_len >= SHARED_LEN || self.counts_messages() {
+        let is_long = total_len >= SHARED_LEN || total_len > self.max_payload;
+        if rest.len() < whole_len || is_long || self.counts_messages() {
             return Ok(None);
         }
         check_end(&rest[line_len..whole_len])?;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::{Leafnodes, remote::Remote, session::Session};
 use crate::{
     connection::CloseReason,
-    log,
     peer::End,
-    protocol::{error::quoted, json_fault, leafnode::HubInfo},
-    telemetry::event::EventKind,
+    protocol::{
+        error::quoted,
+        json_fault,
+        leafnode::{HubInfo, LOOP_DETECTED},
+    },
 };
 
 /// The pause after a circle was found.
@@ -24,7 +26,7 @@ const DELAYS: [(&str, Duration); 4] = [
         "remote leafnode has same cluster name",
         Duration::from_secs(30),
     ),
-    ("Loop detected", LOOP_DELAY),
+    (LOOP_DETECTED, LOOP_DELAY),
     ("minimum version required", Duration::from_secs(5)),
     // Another process of the same name is connected: the two would replace each other for ever.
     (
@@ -56,15 +58,12 @@ impl Session {
         let Some(remote) = self.leaf.remote.clone() else {
             return;
         };
-        let shown = quoted(text);
-        log::about(&self.leaf.connection)
-            .code(EventKind::Leafnode.name())
-            .error(format_args!("Leafnode Error {shown}"));
+        self.warn(format!("Leafnode Error {}", quoted(text)));
         let text = String::from_utf8_lossy(text);
         let text = text.trim_matches('\'');
         remote.note_error(text);
         remote.heed_error(text);
-        if text.contains("Loop detected") {
+        if text.contains(LOOP_DETECTED) {
             self.leaf.connection.close(CloseReason::ProtocolViolation);
         }
     }

@@ -149,8 +149,7 @@ impl Leafnodes {
     /// Two parts of a cluster of one name are no hub and leafnode.
     fn check_cluster(&self, connect: &LeafConnect) -> Result<(), End> {
         let cluster = &connect.cluster;
-        // It becomes part of protocol lines on routes.
-        if cluster.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        if !is_cluster_name(cluster) {
             let error = "cluster name cannot contain spaces";
             return Err(End::with_error(CloseReason::ProtocolViolation, error));
         }
@@ -383,4 +382,9 @@ fn receives(
             Some(Arc::new(permissions.denying(refused)))
         }
     }
+}
+
+/// Whether a cluster may have this name, which becomes part of protocol lines on routes.
+pub(super) fn is_cluster_name(name: &str) -> bool {
+    !name.contains(|char: char| char.is_whitespace() || char.is_control())
 }

@@ -267,7 +267,7 @@ impl Remote {
         state.urls.first().cloned()
     }
 
-    /// Takes the places that the hub tells of, in front of the configured ones.
+    /// Takes the places that the hub tells of, behind the configured ones.
     pub(super) fn learn(&self, told: &[String]) {
         if self.options.ignores_discovered {
             return;
@@ -298,7 +298,8 @@ impl Remote {
                 urls.push(url);
             }
         }
-        urls.extend(configured.iter().cloned());
+        // After a loss the configured ones come first: a hub may tell of what cannot be reached.
+        urls.splice(..0, configured.iter().cloned());
         let mut state = self.state.lock();
         // What is in use stays in front, so that another one comes next.
         let current = state.urls.first();

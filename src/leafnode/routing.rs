@@ -5,7 +5,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::session::Session;
 use crate::{
-    account::{Destinations, Mapped, fan_out::Sender, path::Path},
+    account::{
+        Destinations, Mapped,
+        fan_out::{Groups, Sender},
+        path::Path,
+    },
     broker::system_queue,
     connection::buffers::ThreadBuffers,
     delivery::{SubjectBatch, leaf_side::Source},
@@ -69,12 +73,14 @@ impl Session {
         let from = Source::Leafnode(&leaf.side);
         let describe =
             |share: bool, via: Option<&str>| broker.describe(&leaf.connection, share, via);
+        let groups = queues.map(Groups::new);
+        buffers.cost += groups.as_ref().map_or(0, Groups::count);
         let sender = Sender {
             no_echo: None,
             describe: Some(&describe),
             to_peers: from.reaches_routes(),
             from,
-            groups: queues,
+            groups: groups.as_ref(),
             as_it_came,
             is_service: false,
             path: Path::START,
@@ -85,8 +91,10 @@ impl Session {
             .as_ref()
             .is_some_and(|trace| trace.only);
         let mut is_taken = false;
-        if batch.subject.starts_with(b"$SYS.") && !is_only_traced {
-            is_taken = system_queue::pass_on(broker, &leaf.account, batch);
+        // By the subject that permissions were asked for.
+        let came = as_it_came.unwrap_or(batch);
+        if came.subject.starts_with(b"$SYS.") && !is_only_traced {
+            is_taken = system_queue::pass_on(broker, &leaf.account, came);
         }
         broker.accounts.drop_expired(buffers);
         let no_interest = match is_taken {

@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) leaf: Arc<Leafnode>,
     pub(super) link: Link,
     pub(super) cache: LookupCache,
+    /// Bytes of the largest message that is accepted.
+    pub(super) max_payload: usize,
     /// Since when interest changes are pending for which the queue has no space.
     pending_since: Option<MonotonicMillis>,
     /// Limits the log lines about errors of the other side.
@@ -68,6 +70,7 @@ impl Session {
             leaf,
             link: Link::new(keepalive),
             cache: LookupCache::default(),
+            max_payload: usize::MAX,
             pending_since: None,
             throttle: LogThrottle::default(),
             fault: None,
@@ -78,6 +81,7 @@ impl Session {
     /// Tells the other side that it is let in and begins to announce interest to it; then handles what
     /// it has sent behind its CONNECT.
     pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
+        self.max_payload = self.max_payload();
         let Leafnode {
             connection,
             account,
@@ -157,10 +161,8 @@ impl Session {
                 }
             }
             LeafOp::Err(text) if self.leaf.remote.is_some() => self.take_error(text),
-            LeafOp::Err(text) => {
-                let detail = format!("Leafnode Error {}", quoted(text));
-                return Err(End::without_error(CloseReason::ParseError, detail));
-            }
+            // It closes the connection if it means to.
+            LeafOp::Err(text) => self.warn(format!("Leafnode Error {}", quoted(text))),
             LeafOp::Connect(_) => return Err(End::violation("a second CONNECT")),
             LeafOp::Info(json) if self.leaf.remote.is_some() => self.take_info(json)?,
             // Only the side that accepts tells of addresses and permissions.
@@ -232,9 +234,17 @@ impl Session {
     /// permissions; a hub does not know what is not wanted here, so that its message is dropped. To be
     /// called once for each message that is not gathered with one before it.
     pub(super) fn check_may_send(&self, message: &RouteMessage<'_>) -> Result<bool, End> {
-        if self.may_send(message.subject) {
+        // A stream's message reaches clients with another subject.
+        let shown = message.shown_subject().map(|(subject, _)| subject);
+        let may_show =
+            |subject: &[u8]| subject::is_valid_literal(subject) && self.may_send(subject);
+        let refused = match self.may_send(message.subject) {
+            false => Some(message.subject),
+            true => shown.filter(|subject| !may_show(subject)),
+        };
+        let Some(refused) = refused else {
             return Ok(true);
-        }
+        };
         if self.leaf.side.is_hub {
             let connection = &self.leaf.connection;
             connection.refused_msgs.add(1);
@@ -242,7 +252,7 @@ impl Session {
             return Ok(false);
         }
         self.delay_next(VIOLATION_DELAY);
-        let subject = quoted(message.subject);
+        let subject = quoted(refused);
         let error = format!("Permissions Violation for Publish to {subject}");
         Err(End::with_error(CloseReason::ProtocolViolation, error))
     }
@@ -290,6 +300,7 @@ impl Peer for Session {
     fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) {
         let limits = self.leafnodes.broker.limits.current();
         self.cache.clear();
+        self.max_payload = self.max_payload();
         self.link
             .keepalive
             .set_limits(limits.ping_interval, limits.ping_max);

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Leafnode, Leafnodes,
-    login::{Known, origin},
+    login::{Known, is_cluster_name, origin},
     remote::Remote,
 };
 use crate::{
@@ -154,7 +154,7 @@ impl<'a> Solicitation<'a> {
                 .receive_info(ANSWER_TIMEOUT, "an answer to CONNECT")
                 .await?;
         }
-        remote.take_urls(&info);
+        remote.take_urls(&second);
         Ok(Joined {
             rules: Leafnodes::rules_of(remote, &second),
             remote_account: second.remote_account,
@@ -168,7 +168,7 @@ impl<'a> Solicitation<'a> {
         if info.client_id == 0 || info.leafnode_urls.is_none() {
             return Err("attempted to connect to wrong port: that is no port for leafnodes".into());
         }
-        if info.cluster.contains(' ') {
+        if !is_cluster_name(&info.cluster) {
             return Err("cluster name cannot contain spaces".into());
         }
         if info.server_id == self.leafnodes.node.server_id {

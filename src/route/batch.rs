@@ -345,10 +345,10 @@ impl Session {
         let is_request = || {
             [&b"$SYS.REQ."[..], LATENCY_HALF.as_bytes()]
                 .iter()
-                .any(|start| batch.subject.starts_with(start))
+                .any(|start| as_it_came.subject.starts_with(start))
         };
         if is_for_broker && is_request() {
-            system_queue::pass_on(&self.cluster.broker, &space.account, batch);
+            system_queue::pass_on(&self.cluster.broker, &space.account, as_it_came);
         }
         if is_for_broker {
             self.cluster.handle_view(&self.route, &space.account, batch);

@@ -280,6 +280,12 @@ fn violations_end_the_connection() {
         (of(1), publish),
         ("LMSG nope  1\r\nx\r\n".to_owned(), publish),
         (format!("LMSG out.a 1\r\nx\r\n{}", of(1)), publish),
+        // Clients would see it as a message to the subject behind the `@`.
+        ("LMSG out.a $JS.ACK.x@nope 1\r\nx\r\n".to_owned(), publish),
+        (
+            "LMSG out.a $JS.ACK.x@out.> 1\r\nx\r\n".to_owned(),
+            "-ERR 'Permissions Violation for Publish to \"out.>\"'",
+        ),
         // Payloads that are in memory of their own, also such as take several reads.
         (of(40_000), publish),
         (of(900_000), publish),
@@ -316,6 +322,13 @@ fn a_payload_beyond_the_limit_ends_the_connection() {
     leaf.send(format!("LMSG a 1000\r\n{}\r\n", "x".repeat(1000)));
     leaf.sync();
     leaf.send("LMSG a 1001\r\n");
+    assert_eq!(refusal(&mut leaf), "-ERR 'Maximum Payload Violation'");
+    // Also behind a small one to the same subject.
+    let (mut leaf, _) = joined(port, SMALLEST);
+    leaf.send(format!(
+        "LMSG a 1\r\nx\r\nLMSG a 2000\r\n{}\r\n",
+        "x".repeat(2000)
+    ));
     assert_eq!(refusal(&mut leaf), "-ERR 'Maximum Payload Violation'");
 }
 
@@ -427,4 +440,114 @@ fn the_system_account_hears_of_leafnodes() {
         (&"A".into(), &1.into()),
         "{event}"
     );
+}
+
+/// Sums of weights beyond what a line can say neither end a connection nor leave interest behind.
+#[test]
+fn the_largest_weights_add_up_and_go() {
+    let port = free_port();
+    let hub = hub(Broker::midge(), port, "", "");
+    let (mut watcher, _) = joined(port, "\"name\":\"WATCHER\"");
+    for cluster in ["", ",\"cluster\":\"site\""] {
+        let mut leafs: Vec<RawClient> = (0..6)
+            .map(|number| joined(port, &format!("\"name\":\"L{number}\"{cluster}")).0)
+            .collect();
+        for leaf in &mut leafs {
+            leaf.send("LS+ w crew 999999999\r\n");
+            leaf.sync();
+        }
+        let mut lines = Vec::new();
+        wait_until("the largest number is told", || {
+            lines.extend(watcher.sync());
+            lines
+                .iter()
+                .any(|frame| frame.line == b"LS+ w crew 4294967295")
+        });
+        // One is left: nothing is forgotten by the way.
+        leafs.truncate(1);
+        wait_until("the last one is told", || {
+            lines.extend(watcher.sync());
+            lines
+                .last()
+                .is_some_and(|frame| frame.line == b"LS+ w crew 999999999")
+        });
+        drop(leafs);
+        wait_until("it is withdrawn", || {
+            lines.extend(watcher.sync());
+            lines
+                .last()
+                .is_some_and(|frame| frame.line == b"LS- w crew")
+        });
+        wait_for_leafs(&hub, 1);
+    }
+}
+
+/// Many leafnodes of the same interest: each one is told as long as another one has it.
+#[test]
+fn common_interest_is_told_until_the_last_other_one_leaves() {
+    let port = free_port();
+    let hub = hub(Broker::midge(), port, "", "");
+    let (mut watcher, _) = joined(port, "\"name\":\"WATCHER\"");
+    let mut leafs: Vec<RawClient> = (0..6)
+        .map(|number| {
+            let (mut leaf, _) = joined(port, &format!("\"name\":\"L{number}\""));
+            leaf.send("LS+ common\r\n");
+            leaf.sync();
+            leaf
+        })
+        .collect();
+    let about = |frames: Vec<test_support::wire::Frame>| -> Vec<String> {
+        let lines = frames.into_iter();
+        let lines = lines.map(|frame| String::from_utf8_lossy(&frame.line).into_owned());
+        lines.filter(|line| line.ends_with(" common")).collect()
+    };
+    let mut told: Vec<String> = Vec::new();
+    wait_until("the watcher is told", || {
+        told.extend(about(watcher.sync()));
+        told == ["LS+ common"]
+    });
+    let mut last = leafs.remove(0);
+    let mut of_last: Vec<String> = Vec::new();
+    wait_until("it is told of the others", || {
+        of_last.extend(about(last.sync()));
+        of_last == ["LS+ common"]
+    });
+    let mut reader = client(&hub);
+    reader
+        .send("SUB common 1\r\nUNSUB 1\r\nSUB common 2\r\nSUB common 3\r\nUNSUB 2\r\nUNSUB 3\r\n");
+    reader.sync();
+    while leafs.pop().is_some() {
+        wait_for_leafs(&hub, leafs.len() + 2);
+        told.extend(about(watcher.sync()));
+        assert_eq!(told, ["LS+ common"]);
+    }
+    wait_until("it is told that there is no other one", || {
+        of_last.extend(about(last.sync()));
+        of_last == ["LS+ common", "LS- common"]
+    });
+    drop(last);
+    wait_until("the watcher is told that it is over", || {
+        told.extend(about(watcher.sync()));
+        told == ["LS+ common", "LS- common"]
+    });
+}
+
+/// A leafnode that names each of thousands of queue groups is served, and an error that it reports does
+/// not end its connection.
+#[test]
+fn many_queue_groups_and_errors_of_a_leafnode_are_taken() {
+    let port = free_port();
+    let _hub = hub(Broker::midge(), port, "", "");
+    let (mut one, _) = joined(port, "\"name\":\"ONE\"");
+    let names: Vec<String> = (0..10_000).map(|number| format!("q{number}")).collect();
+    let lines = names.iter().map(|name| format!("LS+ s {name} 1\r\n"));
+    one.send(lines.collect::<String>());
+    one.send("-ERR 'maximum subscriptions exceeded'\r\n");
+    one.sync();
+    let (mut two, _) = joined(port, "\"name\":\"TWO\"");
+    two.send(format!("LMSG s | {} 2\r\nhi\r\n", names.join(" ")));
+    two.sync();
+    let (line, body) = message(&mut one);
+    assert_eq!(body, b"hi");
+    assert_eq!(line.split(' ').count(), names.len() + 4, "{line:.100}");
 }

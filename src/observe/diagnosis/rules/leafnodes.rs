@@ -74,11 +74,17 @@ fn absent(evidence: &Evidence) -> impl Iterator<Item = (RemoteView, bool)> {
     })
 }
 
-/// A hub, as findings name it.
+/// What tells a remote from others for as long as it is configured: not where it was tried last.
+fn subject(view: &RemoteView) -> String {
+    let url = view.urls.first().map_or("", String::as_str);
+    format!("{url} {}", view.account)
+}
+
+/// A hub, as texts name it.
 fn named(view: &RemoteView) -> String {
     match &*view.name {
         "" => view.url.clone(),
-        name => format!("{name} at {}", view.url),
+        name => format!("{name:?} ({})", view.url),
     }
 }
 
@@ -103,7 +109,7 @@ fn unreachable(evidence: &Evidence) -> Vec<Symptom> {
             view.account,
             time(view.since.until(MonotonicMillis::now())),
         );
-        critical(&named(&view), 0, text)
+        critical(&subject(&view), 0, text)
     });
     symptoms.collect()
 }
@@ -117,7 +123,7 @@ fn loops(evidence: &Evidence) -> Vec<Symptom> {
             named(&view),
             view.account,
         );
-        critical(&named(&view), 0, text)
+        critical(&subject(&view), 0, text)
     });
     let refused = evidence.history.leafnode_loops.by_subject();
     let refused = refused.into_iter().map(|sum| {
