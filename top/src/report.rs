@@ -126,6 +126,10 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
         "  cpu {cpu:.1} %, memory {mem}, connections {} of {}, subscriptions {}, slow consumers {}",
         varz.connections, varz.max_connections, varz.subscriptions, varz.slow_consumers
     )?;
+    if varz.leafnodes > 0 {
+        let leafnodes = u64::try_from(varz.leafnodes).unwrap_or(0);
+        writeln!(out, "  {}", plural(leafnodes, "leafnode connection"))?;
+    }
     if let Some(hubs) = &varz.hubs {
         writeln!(out, "  hubs connected {}", hubs_state(hubs))?;
     }
