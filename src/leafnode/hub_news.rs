@@ -8,12 +8,16 @@ use crate::{
     connection::CloseReason,
     log,
     peer::End,
-    protocol::{error::quoted, json_fault, leafnode::HubInfo},
+    protocol::{
+        error::quoted,
+        json_fault,
+        leafnode::{HubInfo, LOOP_DETECTED},
+    },
     telemetry::event::EventKind,
 };
 
-/// The pause after a circle was found.
-pub(super) const LOOP_DELAY: Duration = Duration::from_secs(30);
+/// The shortest pause after a circle was found.
+const LOOP_DELAY: Duration = Duration::from_secs(30);
 
 /// The pause after the other side has sent what it may not.
 pub(super) const VIOLATION_DELAY: Duration = Duration::from_secs(30);
@@ -24,7 +28,7 @@ const DELAYS: [(&str, Duration); 4] = [
         "remote leafnode has same cluster name",
         Duration::from_secs(30),
     ),
-    ("Loop detected", LOOP_DELAY),
+    (LOOP_DETECTED, LOOP_DELAY),
     ("minimum version required", Duration::from_secs(5)),
     // Another process of the same name is connected: the two would replace each other for ever.
     (
@@ -33,12 +37,19 @@ const DELAYS: [(&str, Duration); 4] = [
     ),
 ];
 
+/// The pause after a circle was found. Those who are refused are not to come back all at once.
+pub(super) fn loop_delay() -> Duration {
+    LOOP_DELAY + LOOP_DELAY.mul_f64(fastrand::f64())
+}
+
 impl Remote {
     /// Sets the pause that an error of the hub asks for.
     pub(super) fn heed_error(&self, text: &str) {
         let asked = DELAYS.iter().find(|(words, _)| text.contains(words));
-        if let Some((_, delay)) = asked {
-            self.delay_next(*delay);
+        match asked {
+            Some((LOOP_DETECTED, _)) => self.delay_next(loop_delay()),
+            Some((_, delay)) => self.delay_next(*delay),
+            None => {}
         }
     }
 
@@ -64,7 +75,7 @@ impl Session {
         let text = text.trim_matches('\'');
         remote.note_error(text);
         remote.heed_error(text);
-        if text.contains("Loop detected") {
+        if text.contains(LOOP_DETECTED) {
             self.leaf.connection.close(CloseReason::ProtocolViolation);
         }
     }
