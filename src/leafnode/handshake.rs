@@ -18,7 +18,7 @@ use tracing::error;
 
 use super::{Leafnode, Leafnodes, login::Accepted};
 use crate::{
-    COMPATIBLE_VERSION, GIT_COMMIT,
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     broker::turned_away,
     connection::{CloseReason, Connection, admission::Place, reading::read_some},
     peer::End,
@@ -225,6 +225,7 @@ impl Leafnodes {
             server_name: self.node.server_name.clone(),
             version: COMPATIBLE_VERSION.into(),
             proto: TRACING_PROTO,
+            midge: VERSION.into(),
             git_commit: GIT_COMMIT.into(),
             go: info.go.clone(),
             host: self.options.host.clone(),

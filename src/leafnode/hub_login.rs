@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Leafnodes, remote::Remote};
 use crate::{
-    COMPATIBLE_VERSION,
+    COMPATIBLE_VERSION, VERSION,
     config::options::cluster::RouteUrl,
     protocol::{
         leafnode::{HubInfo, LeafConnect},
@@ -37,6 +37,7 @@ impl Leafnodes {
         let cluster = self.broker.info.read().cluster.clone();
         let mut connect = LeafConnect {
             version: COMPATIBLE_VERSION.into(),
+            midge: VERSION.into(),
             server_id: self.node.server_id.clone(),
             name: self.node.server_name.clone(),
             cluster: match cluster.is_empty() {

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// The pause after a circle was found.
-pub(super) const LOOP_DELAY: Duration = Duration::from_secs(30);
+/// The shortest pause after a circle was found.
+const LOOP_DELAY: Duration = Duration::from_secs(30);
 
 /// The pause after the other side has sent what it may not.
 pub(super) const VIOLATION_DELAY: Duration = Duration::from_secs(30);
@@ -35,12 +35,19 @@ const DELAYS: [(&str, Duration); 4] = [
     ),
 ];
 
+/// The pause after a circle was found. Those who are refused are not to come back all at once.
+pub(super) fn loop_delay() -> Duration {
+    LOOP_DELAY + LOOP_DELAY.mul_f64(fastrand::f64())
+}
+
 impl Remote {
     /// Sets the pause that an error of the hub asks for.
     pub(super) fn heed_error(&self, text: &str) {
         let asked = DELAYS.iter().find(|(words, _)| text.contains(words));
-        if let Some((_, delay)) = asked {
-            self.delay_next(*delay);
+        match asked {
+            Some((LOOP_DETECTED, _)) => self.delay_next(loop_delay()),
+            Some((_, delay)) => self.delay_next(*delay),
+            None => {}
         }
     }
 

@@ -219,6 +219,8 @@ impl Leafnodes {
         let leaf = Arc::new(Leafnode {
             connection: connection.clone(),
             name: known.name.clone(),
+            server_id: shorten(&connect.server_id).into_owned(),
+            is_midge: !connect.midge.is_empty(),
             remote_account: shorten(&connect.remote_account).into_owned(),
             side: Arc::new(LeafSide {
                 origin: origin(&connect.cluster, connection),
@@ -246,7 +248,7 @@ impl Leafnodes {
     ///
     /// # Errors
     ///
-    /// It is one too many, or the broker stops.
+    /// It is one too many, is connected already the other way round, or the broker stops.
     pub(super) fn enter(&self, leaf: &Arc<Leafnode>, known: Known) -> Result<(), End> {
         let Leafnode {
             connection,
@@ -272,7 +274,9 @@ impl Leafnodes {
             );
             return Err(End::with_error(reason, error).with(detail));
         }
+        let before = self.add(leaf)?;
         if !self.broker.registry.insert(connection, LEAFNODES_MAX) {
+            self.remove(leaf);
             let (reason, error) = (CloseReason::MaxConnections, ClientError::MaxConnections);
             return Err(End::with_error(reason, error));
         }
@@ -292,7 +296,6 @@ impl Leafnodes {
             proof: known.proof,
             ..Identity::default()
         };
-        let before = self.add(leaf);
         let budget = self.broker.registry.budget.clone();
         connection.outbound().admit(self.max_pending(), budget);
         if let Some(before) = before {
@@ -307,8 +310,13 @@ impl Leafnodes {
 
     /// Adds a leafnode to the list. Returns the one of the same broker and account that it replaces: a
     /// connection whose end was not noticed.
-    fn add(&self, leaf: &Arc<Leafnode>) -> Option<Arc<Leafnode>> {
+    ///
+    /// # Errors
+    ///
+    /// The two are connected already, the other way round.
+    fn add(&self, leaf: &Arc<Leafnode>) -> Result<Option<Arc<Leafnode>>, End> {
         let mut leafs = self.leafs.lock();
+        self.check_mutual(leafs.values(), leaf)?;
         let is_same = |known: &&Arc<Leafnode>| {
             leaf.remote.is_none()
                 && known.remote.is_none()
@@ -321,7 +329,7 @@ impl Leafnodes {
         let before = leafs.values().find(is_same).cloned();
         leafs.insert(leaf.connection.cid, leaf.clone());
         leaf.account.leaf_count.fetch_add(1, Ordering::Relaxed);
-        before
+        Ok(before)
     }
 
     /// Removes a leafnode whose connection has ended.

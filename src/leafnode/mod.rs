@@ -37,7 +37,8 @@
 //!
 //! Circles are found by a subject of the account that only this broker makes up (`$LDS.…`): it is told
 //! to each leafnode, and told on like all interest. A leafnode that wants it leads back here, and is
-//! refused.
+//! refused. That two brokers dial each other is found before ([`mutual`]): one of the two connections
+//! stays.
 
 mod accept;
 mod batch;
@@ -48,6 +49,7 @@ mod hub_login;
 mod hub_news;
 mod login;
 mod message_trace;
+mod mutual;
 mod recheck;
 pub mod remote;
 mod routing;
@@ -135,6 +137,10 @@ pub struct Leafnode {
     pub connection: Arc<Connection>,
     /// Name of the broker at the other end.
     pub name: String,
+    /// Id of that broker.
+    server_id: String,
+    /// Whether it is a midge, and no nats-server.
+    is_midge: bool,
     /// The account that it has joined.
     pub account: Arc<Account>,
     /// The account at its side.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Leafnode, Leafnodes,
-    hub_news::{LOOP_DELAY, VIOLATION_DELAY},
+    hub_news::{VIOLATION_DELAY, loop_delay},
     solicit::HubRules,
 };
 use crate::{
@@ -193,7 +193,7 @@ impl Session {
                 "Loop detected for leafnode account=\"{}\". Delaying attempt to reconnect for 30s",
                 name.escape_debug()
             );
-            self.delay_next(LOOP_DELAY);
+            self.delay_next(loop_delay());
             if self.leaf.remote.is_none() {
                 let loops = &self.leafnodes.broker.telemetry.leafnode_loops;
                 loops.count(self.leaf.name.as_bytes(), 0, connection.cid);

@@ -31,7 +31,7 @@ use crate::{
         before_login::{BeforeLogin, BeforeLoginError, Expected, INFO_LEN_MAX, Step},
         error::quoted,
         json_fault,
-        leafnode::{HubInfo, LeafRules},
+        leafnode::{HubInfo, IS_MUTUAL, LeafRules},
     },
     security::{
         options::HandshakeFirst,
@@ -301,6 +301,8 @@ impl Leafnodes {
         let leaf = Arc::new(Leafnode {
             connection: connection.clone(),
             name: shorten(name).into_owned(),
+            server_id: shorten(&info.server_id).into_owned(),
+            is_midge: !info.midge.is_empty(),
             account,
             remote_account: shorten(&joined.remote_account).into_owned(),
             side: Arc::new(LeafSide {
@@ -339,7 +341,12 @@ impl Leafnodes {
             if let Some(line) = end.error_line() {
                 connection.send_now(&line);
             }
-            NotJoined::from(end.text())
+            let why = end.text();
+            remote.heed_error(&why);
+            NotJoined {
+                is_refused: why.contains(IS_MUTUAL),
+                why,
+            }
         })?;
         Ok(leaf)
     }

@@ -28,6 +28,9 @@ pub const UNJUDGED: [&[u8]; 3] = [LOOP_PREFIX, b"$GR.", b"_GR_."];
 /// What a broker says that refuses a connection because it closes a circle.
 pub const LOOP_DETECTED: &str = "Loop detected";
 
+/// What is in that if the circle is of two brokers, each of which dials the other one.
+pub const IS_MUTUAL: &str = "connected already, the other way round";
+
 /// One operation of the broker at the other end.
 #[derive(Debug, Eq, PartialEq)]
 pub enum LeafOp<'a> {

@@ -5,6 +5,7 @@ mod accounts;
 mod advisories;
 mod delivery;
 mod in_a_mesh;
+mod mutual;
 mod remotes;
 mod remotes_login;
 mod remotes_mesh;

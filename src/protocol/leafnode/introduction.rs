@@ -23,6 +23,9 @@ pub struct LeafInfo {
     pub version: String,
     /// Version of the protocol between servers.
     pub proto: i64,
+    /// Version of the midge that sent it; absent from a nats-server.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub midge: String,
     /// Commit of the build.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub git_commit: String,
@@ -98,6 +101,8 @@ pub struct HubInfo {
     pub version: String,
     /// Version of the protocol between servers.
     pub proto: i64,
+    /// Version of the midge that sent it; absent from a nats-server.
+    pub midge: String,
     /// Whether messages may have headers.
     pub headers: bool,
     /// Whether this side has to begin TLS.
@@ -160,6 +165,9 @@ pub struct LeafConnect {
     /// A JWT. It is not evaluated.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub jwt: String,
+    /// Version of the midge that sent it; absent from a nats-server.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub midge: String,
     /// Id of the dialling broker.
     pub server_id: String,
     /// Its name.

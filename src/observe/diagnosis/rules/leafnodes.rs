@@ -7,7 +7,7 @@ use super::{Evidence, Pace, Rule, Severity, Symptom, warning};
 use crate::{
     leafnode::remote::RemoteView,
     observe::diagnosis::humanize::{plural, time},
-    protocol::leafnode::LOOP_DETECTED,
+    protocol::leafnode::{IS_MUTUAL, LOOP_DETECTED},
     telemetry::MonotonicMillis,
 };
 
@@ -31,7 +31,8 @@ pub(super) const RULES: &[Rule] = &[
         levels: "critical",
         meaning: "Leafnode connections form a circle, within the time `incident_window`: a message \
                   would come back to where it was sent. The connection that closes the circle is \
-                  refused, and its leafnode tries again every 30 seconds.",
+                  refused, and its leafnode tries again after 30 to 60 seconds. Of two brokers that \
+                  are each other's leafnodes the connection that was there first is kept.",
         cause: "Two brokers are each other's leafnodes, or a leafnode reaches the same hub on two \
                 ways: directly and through another leafnode, or twice in accounts that are one.",
         remedy: "Remove one of the connections: take the remote that the text names out of the \
@@ -117,19 +118,32 @@ fn unreachable(evidence: &Evidence) -> Vec<Symptom> {
 fn loops(evidence: &Evidence) -> Vec<Symptom> {
     let own = absent(evidence).filter(|(_, is_loop)| *is_loop);
     let own = own.map(|(view, _)| {
-        let text = format!(
-            "the hub {} of account {} refuses this broker, as the connection closes a circle: it \
-             is reached on another way already",
-            named(&view),
-            view.account,
-        );
+        let (hub, account) = (named(&view), &view.account);
+        let text = match view.last_error.contains(IS_MUTUAL) {
+            true => format!(
+                "the hub {hub} of account {account} is {IS_MUTUAL}, as a leafnode of this broker: \
+                 remove this remote"
+            ),
+            false => format!(
+                "the hub {hub} of account {account} refuses this broker, as the connection closes a \
+                 circle: it is reached on another way already"
+            ),
+        };
         critical(&subject(&view), 0, text)
     });
     let refused = evidence.history.leafnode_loops.by_subject();
+    let hubs = evidence.server.leafnodes.remotes.views();
     let refused = refused.into_iter().map(|sum| {
+        let is_hub = |view: &RemoteView| view.cid.is_some() && view.name == sum.subject;
+        let why = match hubs.iter().any(is_hub) {
+            true => format!(
+                "it is {IS_MUTUAL}, as a hub of this broker: remove the remote there, or the one here"
+            ),
+            false => "its connection closes a circle: it reaches this broker on another way already"
+                .to_owned(),
+        };
         let text = format!(
-            "the leafnode was refused {} within {}, as its connection closes a circle: it reaches \
-             this broker on another way already",
+            "the leafnode was refused {} within {}, as {why}",
             plural(sum.count.times, "time"),
             time(evidence.thresholds.incident_window),
         );
