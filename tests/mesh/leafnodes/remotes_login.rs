@@ -204,7 +204,10 @@ fn a_hub_of_another_ca_is_not_joined() {
         // Without a block the CAs of this host count, which do not know it either.
         let plain = spoke("plain", port, "", "", "");
         wait_until("it is not joined", || {
-            plain.log().to_string().contains("TLS: ")
+            plain
+                .log()
+                .to_string()
+                .contains("TLS handshake error: the peer's certificate is not signed")
         });
         assert_eq!(hub.get_json("/leafz")["leafnodes"], 0);
     }
