@@ -119,6 +119,22 @@ impl<'a> Solicitation<'a> {
 
     /// The whole introduction.
     pub(super) async fn join(mut self) -> Result<Joined, NotJoined> {
+        let remote = self.remote;
+        let introduced = self.introduce().await;
+        let tls = remote.tls();
+        let lacks_certificate = tls.is_some_and(|tls| tls.store.current().take_lack());
+        introduced.map_err(|mut failed| {
+            if lacks_certificate {
+                failed.why = format!(
+                    "it asks for a certificate: name cert_file and key_file in \"tls\" ({})",
+                    failed.why
+                );
+            }
+            failed
+        })
+    }
+
+    async fn introduce(&mut self) -> Result<Joined, NotJoined> {
         let block = self.remote.options.tls.as_ref();
         let is_first = block.is_some_and(|tls| tls.handshake_first == HandshakeFirst::Yes);
         if is_first {

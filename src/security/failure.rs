@@ -326,6 +326,7 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
             "it does not accept this broker's certificate: check CA, names and dates"
         }
+        AlertDescription::CertificateRequired => "it demands a certificate of this broker",
         AlertDescription::CertificateExpired => "for it, this broker's certificate has expired",
         AlertDescription::CertificateRevoked => "for it, this broker's certificate is revoked",
         AlertDescription::ProtocolVersion => "it speaks no version in common",

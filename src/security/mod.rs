@@ -11,6 +11,7 @@ pub mod authentication;
 mod authorities;
 pub mod certificate;
 pub mod certname_pattern;
+pub mod credentials_file;
 pub mod delivery_filter;
 mod distinguished_name;
 pub mod failure;

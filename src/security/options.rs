@@ -18,6 +18,8 @@ pub const AUTO_DELAY: Duration = Duration::from_millis(50);
 pub struct TlsOptions {
     /// Where it was written, `FILE:LINE:COLUMN` or the command line; for messages.
     pub place: String,
+    /// Whether the broker dials all the connections. It then needs no certificate of its own.
+    pub only_dials: bool,
     /// The broker's certificates and keys. The first that suits a peer is used.
     pub certificates: Vec<CertificateFiles>,
     /// CAs that sign peers' certificates; `None` for those of this host.
@@ -95,6 +97,7 @@ impl TlsOptions {
     pub fn new(place: String) -> Self {
         Self {
             place,
+            only_dials: false,
             certificates: Vec::new(),
             ca_file: None,
             crl_files: Vec::new(),
@@ -116,6 +119,15 @@ impl TlsOptions {
             ssldir: None,
         }
     }
+
+    /// The same, for connections that this broker dials.
+    pub fn for_dialling(self) -> Self {
+        Self {
+            only_dials: true,
+            ..self
+        }
+    }
+
     /// Whether the certificate of a peer that connects to us names a configured host, if
     /// `check_known_urls` asks for that. The hosts that the broker dials are configured anyway.
     pub fn accepts(&self, certificate: &PeerCertificate) -> bool {

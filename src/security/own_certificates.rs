@@ -1,6 +1,12 @@
 //! The broker's own certificates: [`super::tls`] loads them, handshakes present them.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use rustls::{
@@ -37,7 +43,7 @@ pub(super) fn load(
     provider: &CryptoProvider,
     now: DateTime<Utc>,
 ) -> Result<OwnCertificates, TlsError> {
-    if options.certificates.is_empty() {
+    if options.certificates.is_empty() && !options.only_dials {
         return Err(TlsError::new(
             "there is no certificate: name cert_file and key_file, or write puppet: true on a \
              host with a Puppet agent",
@@ -118,7 +124,26 @@ fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result
 
 /// Presents the first of the broker's certificates that the peer can use.
 #[derive(Debug)]
-pub(super) struct Certificates(pub(super) Vec<Arc<CertifiedKey>>);
+pub(super) struct Certificates {
+    keys: Vec<Arc<CertifiedKey>>,
+    /// Whether a server has asked for a certificate, and none could be shown.
+    lacks_one: AtomicBool,
+}
+
+impl Certificates {
+    pub(super) fn new(own: &OwnCertificates) -> Self {
+        Self {
+            keys: own.keys.clone(),
+            lacks_one: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether since the last call a server that was dialled has asked for a certificate, and none
+    /// could be shown.
+    pub(super) fn take_lack(&self) -> bool {
+        self.lacks_one.swap(false, Ordering::Relaxed)
+    }
+}
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -129,11 +154,11 @@ impl ResolvesServerCert for Certificates {
                 .server_name()
                 .is_some_and(|name| is_for(&key.cert[0], name))
         };
-        let found = self.0.iter().find(|key| is_usable(key) && is_named(key));
+        let found = self.keys.iter().find(|key| is_usable(key) && is_named(key));
         // If the peer can use none, present the first one: the handshake then fails with an error
         // that also sends the peer the reason.
-        let is_usable = || self.0.iter().find(is_usable);
-        found.or_else(is_usable).or(self.0.first()).cloned()
+        let is_usable = || self.keys.iter().find(is_usable);
+        found.or_else(is_usable).or(self.keys.first()).cloned()
     }
 }
 
@@ -143,14 +168,14 @@ impl ResolvesClientCert for Certificates {
         _root_hint_subjects: &[&[u8]],
         schemes: &[rustls::SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        self.0
-            .iter()
-            .find(|key| key.key.choose_scheme(schemes).is_some())
-            .cloned()
+        let mut keys = self.keys.iter();
+        let found = keys.find(|key| key.key.choose_scheme(schemes).is_some());
+        self.lacks_one.store(found.is_none(), Ordering::Relaxed);
+        found.cloned()
     }
 
     fn has_certs(&self) -> bool {
-        !self.0.is_empty()
+        !self.keys.is_empty()
     }
 }
 

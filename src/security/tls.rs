@@ -40,6 +40,8 @@ pub struct Material {
     pub monitor: Arc<ServerConfig>,
     /// Config for outgoing connections.
     pub client: Arc<ClientConfig>,
+    /// What servers that are dialled are shown.
+    shown: Arc<Certificates>,
     /// Verifies clients; `None` if clients need no certificate.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Verifies servers.
@@ -97,11 +99,14 @@ impl Material {
         let (tickets, monitor_tickets) = (tickets(verifier.clone())?, tickets(None)?);
         let server = server_config(options, &provider, verifier.as_ref(), &own, &tickets)?;
         let monitor = server_config(options, &provider, None, &own, &monitor_tickets)?;
+        let shown = Arc::new(Certificates::new(&own));
+        let client = client_config(options, &provider, &server_verifier, &shown)?;
         Ok(Self {
             options: options.clone(),
             monitor: Arc::new(monitor),
             server: Arc::new(server),
-            client: Arc::new(client_config(options, &provider, &server_verifier, &own)?),
+            client: Arc::new(client),
+            shown,
             verifier,
             server_verifier,
             certname: own.certname,
@@ -132,6 +137,12 @@ impl Material {
 }
 
 impl Material {
+    /// Whether since the last call a server that was dialled has asked for a certificate, and none
+    /// could be shown.
+    pub fn take_lack(&self) -> bool {
+        self.shown.take_lack()
+    }
+
     /// Whether a peer's chain leads to a CA that is trusted now. Peers that connect to us are only
     /// checked if a certificate is required. A peer that was dialled showed a server certificate,
     /// which need not be valid for clients.
@@ -172,7 +183,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Certificates(own.keys.clone())));
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(own)));
     config.ignore_client_order = true;
     // Clients keep the session state (tickets). Each config has new ticket keys, so that no session
     // outlives the files it began with, and its tickets check the certificate, which a resumed
@@ -238,7 +249,7 @@ fn client_config(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<dyn ServerCertVerifier>,
-    own: &OwnCertificates,
+    shown: &Arc<Certificates>,
 ) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options))
@@ -246,7 +257,7 @@ fn client_config(
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(verifier.clone())
-        .with_client_cert_resolver(Arc::new(Certificates(own.keys.clone())));
+        .with_client_cert_resolver(shown.clone());
     config.resumption = Resumption::disabled();
     Ok(config)
 }

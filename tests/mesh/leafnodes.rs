@@ -12,6 +12,7 @@ mod remotes_mesh;
 mod remotes_reload;
 mod remotes_scripted;
 mod remotes_streams;
+mod remotes_tls;
 mod scripted;
 mod tls;
 

@@ -5,6 +5,7 @@ mod blocked;
 mod clock;
 mod completions;
 mod config_differential;
+mod config_files;
 mod fail2ban;
 mod fleet;
 mod lifecycle;

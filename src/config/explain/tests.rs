@@ -201,6 +201,22 @@ fn a_part_of_a_block_can_be_asked_for() {
     assert!(explained(&["accounts.C", "-c", &file]).is_err());
 }
 
+/// How a remote logs in at its hub is not shown: a user, who may be a token, a password, a seed.
+#[test]
+fn logins_of_remotes_are_not_shown() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("midge.conf");
+    let seed = "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY";
+    let text = format!(
+        "leafnodes {{ remotes: [ {{ url: \"nats-leaf://s3cret@h:1\" }}, {{ urls: \
+         [\"nats-leaf://u:s3cret@h:1\"], nkey: {seed} }} ] }}\n"
+    );
+    fs::write(&file, text).expect("it can be written");
+    let text = explained(&["-c", &file.display().to_string()]).expect("it is valid");
+    assert!(text.contains("leafnodes remotes[1] nkey"), "{text}");
+    assert!(!text.contains("s3cret") && !text.contains(seed), "{text}");
+}
+
 #[test]
 fn one_key_is_shown_with_its_meaning() {
     let text = explained(&["max_payload"]).expect("a key");

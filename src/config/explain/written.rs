@@ -5,12 +5,15 @@
 use monitor_client::text::without_login;
 
 use super::{HIDDEN, Origin};
-use crate::config::{
-    options::{
-        keys::{TOP, tables},
-        table::{Described as _, Row, Table},
+use crate::{
+    config::{
+        options::{
+            keys::{TOP, tables},
+            table::{Described as _, Row, Table},
+        },
+        syntax::{Entry, Map, Node, Position, Value},
     },
-    syntax::{Entry, Map, Node, Position, Value},
+    protocol::nkey::UserSeed,
 };
 
 /// Keys of blocks with names of the operator's choice in place of keys: accounts, subjects.
@@ -164,6 +167,8 @@ fn shown(value: &Value, is_secret: bool) -> String {
         Value::Float(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Map(_) => "{}".to_owned(),
+        // Where a key may be a public one as well, as that of a user, its name does not tell.
+        Value::String(text) if UserSeed::parse(text).is_ok() => HIDDEN.to_owned(),
         Value::String(text) => format!("{:?}", without_login(text)),
     }
 }

@@ -6,6 +6,7 @@
 //! acts on the [`Invocation`].
 
 mod compare;
+mod files;
 mod list;
 mod login;
 mod signal;
@@ -42,13 +43,7 @@ use super::{
     },
     syntax::Value,
 };
-use crate::{
-    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    security::{
-        options::TlsOptions,
-        tls::{Material, TlsError},
-    },
-};
+use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION};
 
 /// The action requested by the command line.
 #[derive(Debug)]
@@ -336,6 +331,7 @@ impl CommandLine {
                 "must specify [-c, --config] option to check configuration file syntax".into(),
             );
         };
+        files::check_credentials(&options)?;
         if let Some(missing) = options.monitor.missing_folder() {
             self.warnings.push(Diagnostic {
                 position: None,
@@ -385,37 +381,16 @@ impl CommandLine {
         if options.https && options.tls.is_none() {
             return Err("https needs a certificate: add a block tls".into());
         }
-        self.check_tls("tls", options.tls.as_mut())?;
-        let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
-        self.check_tls("cluster tls", of_routes)?;
+        self.check_tls(&mut options)?;
         options.check_certificate_users()?;
         if let Some(nodes) = &options.nodes {
             nodes.check_file()?;
         }
-        let of_federation = options.federation.as_mut().and_then(|it| it.tls.as_mut());
-        self.check_tls("federation tls", of_federation)?;
         if options.host_is_safe_default && options.asks_who_clients_are() {
             options.host = ANY_HOST.into();
             options.host_is_safe_default = false;
         }
         Ok(options)
-    }
-
-    /// Finds and reads the files of a block `tls`, so that a test of the
-    /// configuration tests them too.
-    fn check_tls(&mut self, name: &str, tls: Option<&mut TlsOptions>) -> Result<(), String> {
-        let Some(tls) = tls else {
-            return Ok(());
-        };
-        let at_place = |place: &str, error: &TlsError| format!("{place}: {name}: {error}");
-        let checked = tls.find_files().and_then(|()| Material::load(tls));
-        let material = checked.map_err(|error| at_place(&tls.place, &error))?;
-        let warnings = material.warnings.iter().map(|warning| Diagnostic {
-            position: None,
-            text: at_place(&tls.place, warning),
-        });
-        self.warnings.extend(warnings);
-        Ok(())
     }
 }
 

@@ -162,7 +162,8 @@ pub(super) static FEDERATION: Block<FederationOptions> = Block {
                     read: |federation, entry, problems| {
                         let node = &entry.node;
                         let map = problems.map(node, "tls");
-                        federation.tls = map.map(|map| read_block(map, &node.position, problems));
+                        let tls = map.map(|map| read_block(map, &node.position, problems));
+                        federation.tls = tls.map(TlsOptions::for_dialling);
                     },
                     blocks: &[&TLS_BLOCK],
                 },

@@ -57,6 +57,27 @@ fn both_sides_show_their_certificates() {
     assert!(varz["tls"]["ca_not_after"].is_string(), "{varz}");
 }
 
+/// The CA of the upstream broker is enough where that demands no certificate; where it does, the error
+/// says so.
+#[test]
+fn no_certificate_of_its_own_is_needed() {
+    let pki = Pki::new(&["central"]);
+    let open = Broker::midge().config(tls_block(&pki, "central", &pki, ""));
+    let (open, strict) = (open.start(), central(&pki));
+    for tls in [
+        format!("tls {{ ca_file: {:?} }}", pki.text("ca.pem")),
+        "tls { insecure: true }".to_owned(),
+    ] {
+        let site = Broker::midge().config(site_config(&open, &tls)).start();
+        connected(&site);
+        let site = Broker::midge().config(site_config(&strict, &tls)).start();
+        wait_until("it says so", || {
+            let error = federationz(&site)["upstream"]["error"].to_string();
+            error.contains("it demands a certificate of this broker")
+        });
+    }
+}
+
 /// A certificate of another CA on either side is refused, and the reason is told.
 #[test]
 fn foreign_certificates_are_refused_on_both_sides() {

@@ -107,7 +107,7 @@ impl RemoteOptions {
 
     /// The same of a hub that asks for TLS without a block here: the CAs of this host count.
     pub fn usual_tls(&self) -> TlsOptions {
-        let mut tls = TlsOptions::new(format!("remote {self}"));
+        let mut tls = TlsOptions::new(format!("remote {self}")).for_dialling();
         tls.known_hosts = self.hosts();
         tls
     }
@@ -230,13 +230,14 @@ pub(in crate::config) static REMOTE: Block<RemoteOptions> = Block {
                     read: |remote, entry, problems| {
                         let node = &entry.node;
                         let map = problems.map(node, "tls");
-                        remote.tls = map.map(|map| read_block(map, &node.position, problems));
+                        let tls = map.map(|map| read_block(map, &node.position, problems));
+                        remote.tls = tls.map(TlsOptions::for_dialling);
                     },
                     blocks: &[&TLS_BLOCK],
                 },
                 usual: Usual::Example("{ puppet: true }"),
-                doc: "TLS for the connection: the certificate that this broker shows, and the CA of \
-                      the hub's. A hub that asks for TLS gets it without this block as well, with \
+                doc: "TLS for the connection: the CA of the hub's certificate, and the certificate \
+                      that this broker shows, which only a hub that verifies leafnodes needs. A hub that asks for TLS gets it without this block as well, with \
                       the CAs of this host.",
                 reload: Reload::WithBlock,
             },

@@ -1,7 +1,10 @@
 //! Properties of every row of every table.
 
 use super::*;
-use crate::config::options::table::Reload;
+use crate::config::options::{
+    table::{Described, Reload},
+    tls::TLS_BLOCK,
+};
 
 /// Each row describes what its key sets, in sentences, and its value in the example file.
 #[test]
@@ -31,4 +34,34 @@ fn keys_that_are_as_others_name_these() {
             assert!(TOP.find(name).is_some(), "{}", key.name);
         }
     }
+}
+
+/// The names of the keys that lead to each block `tls`.
+fn paths_to_tls(table: &Table, before: &str, found: &mut Vec<String>) {
+    for row in &table.rows {
+        let path = format!("{before} {}", row.names[0]);
+        for inner in &row.blocks {
+            match inner.name == TLS_BLOCK.name {
+                true => found.push(path.trim().to_owned()),
+                false => paths_to_tls(inner, &path, found),
+            }
+        }
+    }
+}
+
+/// What a test of the configuration opens is every block `tls` that the tables have.
+#[test]
+fn every_tls_block_is_in_the_list_of_them() {
+    let mut expected = Vec::new();
+    paths_to_tls(&TOP.table(), "", &mut expected);
+    expected.sort();
+    let mut options = options(
+        "tls {}\ncluster { port: 1, tls {} }\nwebsocket { port: 2, tls {} }\nfederation { name: f, \
+         upstream: \"tls://h:3\", tls {} }\nleafnodes { port: 4, tls {}, remotes: [ { url: \
+         \"tls://h:5\", tls {} } ] }\n",
+    );
+    let listed = options.tls_blocks();
+    let mut listed: Vec<&str> = listed.iter().map(|(name, _)| *name).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, expected);
 }

@@ -125,7 +125,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|it, value| it.tls.insecure = value),
                 usual: Usual::Default("false"),
-                doc: "In `cluster`: `true` accepts any certificate of members that are dialled.",
+                doc: "`true` accepts any certificate of the brokers that are dialled: members, hubs of leafnodes, the upstream broker of a federation.",
                 reload: Reload::WithBlock,
             },
             Key {

@@ -30,6 +30,32 @@ pub(super) fn same_tls(one: Option<&TlsOptions>, other: Option<&TlsOptions>) -> 
     one.map(placeless) == other.map(placeless)
 }
 
+impl Options {
+    /// Every block `tls` that is there, named by the keys that lead to it. A test compares the names
+    /// with the tables of keys, so that none is forgotten.
+    pub(in crate::config) fn tls_blocks(&mut self) -> Vec<(&'static str, &mut TlsOptions)> {
+        let mut blocks = Vec::new();
+        let mut add = |name, tls| blocks.extend(Option::map(tls, |tls| (name, tls)));
+        add("tls", self.tls.as_mut());
+        if let Some(cluster) = &mut self.cluster {
+            add("cluster tls", cluster.tls.as_mut());
+        }
+        if let Some(websocket) = &mut self.websocket {
+            add("websocket tls", websocket.tls.as_mut());
+        }
+        if let Some(federation) = &mut self.federation {
+            add("federation tls", federation.tls.as_mut());
+        }
+        if let Some(leafnodes) = &mut self.leafnodes {
+            add("leafnodes tls", leafnodes.tls.as_mut());
+            for remote in &mut leafnodes.remotes {
+                add("leafnodes remotes tls", remote.tls.as_mut());
+            }
+        }
+        blocks
+    }
+}
+
 /// A block as it was written.
 pub(in crate::config) struct Written {
     tls: TlsOptions,
