@@ -117,6 +117,35 @@ pub fn a_circle_is_reported_by_both_sides() {
     });
 }
 
+/// The one whose remote is refused is told to remove it; the other one has no fault to report but may
+/// count the attempts that it refuses.
+#[test]
+fn two_that_dial_each_other_are_reported() {
+    let ports = [free_port(), free_port()];
+    let brokers = [0, 1].map(|index| {
+        let options = format!(
+            "server_name: {}\nleafnodes {{ listen: \"127.0.0.1:{}\", reconnect: 1, remotes: [ {{ \
+             url: \"nats://127.0.0.1:{}\" }} ] }}\n",
+            ["one", "two"][index],
+            ports[index],
+            ports[1 - index]
+        );
+        quick_with("", &options).start()
+    });
+    let all = || brokers.iter().flat_map(|it| findings(it, "leafnode-loop"));
+    let says = |words: &str| all().any(|finding| text(&finding).contains(words));
+    wait_until("the remote to remove is named", || {
+        says(
+            "is connected already, the other way round, as a leafnode of this broker: remove this remote",
+        )
+    });
+    assert!(!says("closes a circle"));
+    for broker in &brokers {
+        clears(broker, "leafnode-unreachable");
+        assert!(findings(broker, "leafnode-flapping").is_empty());
+    }
+}
+
 #[test]
 pub fn a_leafnode_that_comes_and_goes_is_reported() {
     let port = free_port();
