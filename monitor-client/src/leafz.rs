@@ -1,6 +1,6 @@
 //! `/leafz`: the leafnode connections.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The answer of `/leafz`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -12,11 +12,16 @@ pub struct Leafz {
     pub now: String,
     /// Number of leafnode connections.
     pub leafnodes: usize,
-    /// One entry for each.
+    /// One entry for each; a nats-server writes `null` if there is none.
+    #[serde(deserialize_with = "null_as_empty")]
     pub leafs: Vec<LeafInfo>,
     /// The hubs that the answering broker is to join, connected or not; only in midge.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remotes: Vec<LeafRemote>,
+}
+
+fn null_as_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LeafInfo>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// A hub that the answering broker is to join.

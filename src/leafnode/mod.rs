@@ -24,7 +24,7 @@
 //!   leafnodes get what is left.
 //! - A message of a leafnode goes to subscribers, routes and all other leafnodes, but never back to its
 //!   origin: the connection it came from, or another one of the same cluster
-//!   ([`LeafSide`](crate::delivery::leaf_side::LeafSide)).
+//!   ([`LeafSide`]).
 //! - A leafnode is told of all interest in the account but its own (`interest`), so that it sends only
 //!   what somebody wants, and of imported services and mapped subjects.
 //! - The interest of leafnodes is announced to routes like that of subscribers.

@@ -4,8 +4,8 @@ use std::{collections::HashMap, fs};
 
 use monitor_client::{
     AccountStat, Accstatz, Ceiling, ClusterMember, Clusterz, ConnInfo, Connz, Explainz,
-    FederationVarz, Finding, Latencyz, LoginsVarz, MemoryCause, Memz, NodesVarz, RouteInfo, Routez,
-    Slowz, TlsVarz, Varz,
+    FederationVarz, Finding, HubsVarz, Latencyz, LoginsVarz, MemoryCause, Memz, NodesVarz,
+    RouteInfo, Routez, Slowz, TlsVarz, Varz,
 };
 use serde_json::{Value as Json, json};
 
@@ -96,6 +96,7 @@ fn full_answer(endpoint: Endpoint) -> Json {
                 ..FederationVarz::default()
             }),
             logins: Some(LoginsVarz::default()),
+            hubs: Some(HubsVarz::default()),
             nodes: Some(NodesVarz::default()),
             tls_cert_not_after: Some(String::new()),
             // No type has the keys of this block.

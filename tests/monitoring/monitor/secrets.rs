@@ -125,7 +125,7 @@ const REFUSED: &[&str] = &[
     "monitor { tokn: canary-misspelt }",
     "monitor { password: canary-lonely }",
     "monitor { user: u, password: \"HASH\" }",
-    "leafnodes { remotes: [ { url: \"nats://u:canary-leaf@host\", credentials: canary-file } ] }",
+    "leafnodes { remotes: [ { url: \"nats://u:canary-leaf@host\", credentials: \"site.creds\" } ] }",
     "gateway { authorization { user: g, password: canary-gateway } }",
     "websocket { token: canary-websocket }",
     "mqtt { token: canary-mqtt }",
