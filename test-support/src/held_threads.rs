@@ -92,12 +92,31 @@ fn stop_in(task: &Path, calls: &[libc::c_long]) -> bool {
     let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
     assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
     let call = fs::read_to_string(task.join("syscall")).expect("a stopped thread's system call");
-    let number = call.split(' ').next().and_then(|word| word.parse().ok());
-    let is_there = number.is_some_and(|number| calls.contains(&number));
+    let mut words = call.split(' ');
+    let number = words.next().and_then(|word| word.parse().ok());
+    let is_there = match number {
+        Some(libc::SYS_futex) => calls.contains(&libc::SYS_futex) && waits(words.nth(1)),
+        Some(number) => calls.contains(&number),
+        None => false,
+    };
     if !is_there {
         trace(libc::PTRACE_DETACH, id);
     }
     is_there
+}
+
+/// Whether a call of futex(2) with this operation waits. One that wakes another thread may do that with
+/// a lock in its hands, and be put aside for the woken one.
+fn waits(operation: Option<&str>) -> bool {
+    let hex = operation.and_then(|word| word.strip_prefix("0x"));
+    let operation = hex.and_then(|word| i32::from_str_radix(word, 16).ok());
+    let flags = libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME;
+    operation.is_some_and(|operation| {
+        matches!(
+            operation & !flags,
+            libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET
+        )
+    })
 }
 
 /// The system calls in which a thread takes what a client has sent.
