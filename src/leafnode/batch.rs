@@ -14,7 +14,7 @@ use crate::{
     delivery::SubjectBatch,
     peer::{
         End, HeldFor,
-        batch::{Gathered, Messages, SHARED_LEN, UNENDED, count_received},
+        batch::{Gathered, Messages, SHARED_LEN, check_end, count_received, place_of},
     },
     protocol::{
         CRLF,
@@ -313,17 +313,4 @@ impl Session {
             self.link.held = HeldFor::Others;
         }
     }
-}
-
-fn check_end(payload: &[u8]) -> Result<(), End> {
-    match payload.ends_with(CRLF) {
-        true => Ok(()),
-        false => Err(End::violation(UNENDED)),
-    }
-}
-
-/// Position of `part` within `whole`.
-fn place_of(part: &[u8], whole: &[u8]) -> (usize, usize) {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    (start, start + part.len())
 }

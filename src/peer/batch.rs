@@ -8,7 +8,7 @@ use crate::{
         buffers::{SMALL_BATCH_LEN, ThreadBuffers},
         reading::Large,
     },
-    protocol::message::Message,
+    protocol::{CRLF, message::Message},
     telemetry::MonotonicMicros,
 };
 
@@ -17,6 +17,24 @@ pub const SHARED_LEN: usize = 4 * 1024;
 
 /// The log text for a payload without its CRLF.
 pub const UNENDED: &str = "a payload does not end where its size says";
+
+/// Checks that the payload of a broker's message ends where its size says, and with CRLF.
+///
+/// # Errors
+///
+/// It does not: the connection is to end.
+pub fn check_end(payload: &[u8]) -> Result<(), End> {
+    match payload.ends_with(CRLF) {
+        true => Ok(()),
+        false => Err(End::violation(UNENDED)),
+    }
+}
+
+/// Position of `part` within `whole`, of which it is a part.
+pub fn place_of(part: &[u8], whole: &[u8]) -> (usize, usize) {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    (start, start + part.len())
+}
 
 /// Messages of a subject batch from which on it is checked how much each of them
 /// costs: one alone is never divided.
